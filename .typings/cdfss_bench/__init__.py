@@ -1,0 +1,1 @@
+../../bench/api/__init__.py

@@ -1,0 +1,44 @@
+"""cdfss-bench: cross-domain few-shot segmentation, compared honestly.
+
+Prefix `cdfss_bench.` to a path of the checkout and you have the import: `methods/loec.py` is
+`cdfss_bench.methods.loec`, `datasets/isic.py` is `cdfss_bench.datasets.isic`. This folder,
+`bench/api`, is `cdfss_bench` itself: the public names below, loaded when first used (importing
+`cdfss_bench` never imports torch), and the few words that all three folders share: `errors`,
+`cards`, `canonical`, `files`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cdfss_bench.bench.evaluate import evaluate
+    from cdfss_bench.bench.records import read_runs
+    from cdfss_bench.datasets import open_domain
+    from cdfss_bench.methods import build
+
+_HOMES = {
+    "build": "cdfss_bench.methods",
+    "open_domain": "cdfss_bench.datasets",
+    "evaluate": "cdfss_bench.bench.evaluate",
+    "read_runs": "cdfss_bench.bench.records",
+}
+
+__all__ = ["__version__", "build", "evaluate", "open_domain", "read_runs"]
+
+try:
+    __version__ = version("cdfss-bench")
+except PackageNotFoundError:
+    __version__ = "0+unknown"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'cdfss_bench' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

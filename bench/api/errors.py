@@ -1,0 +1,46 @@
+"""What the user can mend: one sentence that says what is wrong and where, then how to mend it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake that the person at the keyboard can mend.
+
+    The command line prints `problem` (and `mend`, where a command or an edit helps) without a
+    traceback and exits with code 2. Anything that is not a `UserError` is a defect of ours.
+    """
+
+    def __init__(self, problem: str, *, mend: str | None = None) -> None:
+        super().__init__(problem if mend is None else f"{problem}\n  mend: {mend}")
+        self.problem = problem
+        self.mend = mend
+
+
+class DataError(UserError):
+    """A data set, an image, a mask or a list is not what its domain expects."""
+
+
+class WeightsError(UserError):
+    """Weights are missing, unreadable, or do not belong to the method."""
+
+
+class CompositionError(UserError):
+    """A method name cannot be built: unknown part, unknown option, impossible combination."""
+
+
+class RecordError(UserError):
+    """A stored result cannot be read, written, or trusted."""
+
+
+def unknown(
+    kind: str, name: str, known: Iterable[str], *, error: type[UserError] = UserError
+) -> UserError:
+    """The error for a name nobody knows, with the nearest known names."""
+    choices = sorted(known)
+    close = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
+    if close:
+        return error(f"unknown {kind} '{name}'", mend=f"did you mean {' or '.join(close)}?")
+    return error(f"unknown {kind} '{name}'", mend=f"known are: {', '.join(choices) or 'none'}")

@@ -1,0 +1,115 @@
+"""Options in brackets, `lcm[k=5,beta=mean]`: declared in a card, checked when typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from cdfss_bench.cards import Card
+from cdfss_bench.errors import CompositionError, unknown
+
+Value = bool | int | float | str
+
+
+class Option(Card):
+    """One declared option; its type is the type of its default.
+
+    Attributes:
+        default: the published (or, where the paper is silent, our) value.
+        help: what it does, with the source of the default.
+        choices: for text, the only legal values.
+        also: words that are legal beside numbers, such as `mean` for LCM's beta.
+        minimum: smallest legal number.
+        maximum: largest legal number.
+    """
+
+    default: Value
+    help: str
+    choices: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    minimum: float | None = Field(default=None, alias="min")
+    maximum: float | None = Field(default=None, alias="max")
+
+    def parse(self, value: Value, where: str) -> Value:
+        """`value`, typed text included, as a legal value of this option.
+
+        Raises:
+            CompositionError: saying what `where` accepts.
+        """
+        if isinstance(value, str) and value in self.also:
+            return value
+        try:
+            result = _as_type_of(self.default, value)
+        except ValueError:
+            wanted = _TYPE_NAMES[type(self.default)]
+            words = "".join(f" or '{word}'" for word in self.also)
+            raise CompositionError(f"{where} takes {wanted}{words}, not '{value}'") from None
+        if self.choices and result not in self.choices:
+            raise unknown(f"value of {where}", str(result), self.choices, error=CompositionError)
+        if isinstance(result, int | float) and not isinstance(result, bool):
+            if self.minimum is not None and result < self.minimum:
+                raise CompositionError(f"{where} must be at least {self.minimum:g}, not {result:g}")
+            if self.maximum is not None and result > self.maximum:
+                raise CompositionError(f"{where} must be at most {self.maximum:g}, not {result:g}")
+        return result
+
+
+_TYPE_NAMES: Mapping[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a word",
+}
+_BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+def resolve(
+    declared: Mapping[str, Option], given: Mapping[str, Value], owner: str
+) -> dict[str, Value]:
+    """Every declared option with its given or default value, in the declared order.
+
+    Raises:
+        CompositionError: for an option nobody declared or a value that is not legal.
+    """
+    for name in given:
+        if name not in declared:
+            if not declared:
+                raise CompositionError(f"{owner} has no options, so '{name}' cannot be set")
+            raise unknown(f"option of {owner}:", name, declared, error=CompositionError)
+    return {
+        name: option.parse(given[name], f"option '{name}' of {owner}")
+        if name in given
+        else option.default
+        for name, option in declared.items()
+    }
+
+
+def spelled(value: Value) -> str:
+    """`value` as it is typed inside brackets."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return format(value, "g") if isinstance(value, float) else str(value)
+
+
+def _as_type_of(default: Value, value: Value) -> Value:
+    if isinstance(default, bool):
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in _BOOLEANS:
+            return _BOOLEANS[value.lower()]
+        raise ValueError(value)
+    if isinstance(default, str):
+        if isinstance(value, bool):
+            return spelled(value)
+        return str(value)
+    if isinstance(value, bool):
+        raise ValueError(value)
+    if isinstance(default, int):
+        if isinstance(value, float) and not value.is_integer():
+            raise ValueError(value)
+        return int(value)
+    number = float(value)
+    if number != number or number in (float("inf"), float("-inf")):
+        raise ValueError(value)
+    return number

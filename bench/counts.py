@@ -1,0 +1,56 @@
+"""The evaluator's only measurement: integer pixel counts, per episode."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+EVALUATOR_VERSION = 1
+"""Stands in every record. Bump when any count or metric changes; rows of different versions never
+share a column."""
+
+
+class Counts(NamedTuple):
+    """Pixels of one episode on the evaluation grid.
+
+    Attributes:
+        inter: foreground in prediction and truth.
+        union: foreground in prediction or truth.
+        inter_bg: background in both.
+        union_bg: background in either.
+    """
+
+    inter: int
+    union: int
+    inter_bg: int
+    union_bg: int
+
+
+def count(predicted: Tensor, truth: Tensor, ignore: Tensor | None = None) -> list[Counts]:
+    """Counts of each of B masks.
+
+    Args:
+        predicted: uint8 [B, H, W] of 0 and 1.
+        truth: uint8 [B, H, W] of 0 and 1.
+        ignore: uint8 [B, H, W], 1 where a pixel counts nowhere (PASCAL's undecided border).
+
+    Raises:
+        ValueError: if the shapes differ or a mask holds anything but 0 and 1.
+    """
+    if predicted.shape != truth.shape:
+        raise ValueError(
+            f"predicted {list(predicted.shape)} and true {list(truth.shape)} masks differ in shape"
+        )
+    for name, mask in (("predicted", predicted), ("true", truth)):
+        if mask.dtype != torch.uint8 or bool((mask > 1).any()):
+            raise ValueError(f"the {name} mask must be uint8 of 0 and 1")
+    fore, true = predicted.bool(), truth.bool()
+    valid = torch.ones_like(fore) if ignore is None else ignore == 0
+    both = (fore & true & valid).flatten(1).sum(1)
+    either = ((fore | true) & valid).flatten(1).sum(1)
+    pixels = valid.flatten(1).sum(1)
+    # Background is what is left: neither mask says foreground, or not both do.
+    rows = torch.stack((both, either, pixels - either, pixels - both), dim=1)
+    return [Counts(*map(int, row)) for row in rows.tolist()]

@@ -1,0 +1,77 @@
+"""The domain card: where the data comes from, its layout, classes, protocol and known profiles."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from cdfss_bench.cards import Card
+from cdfss_bench.options import Option
+
+
+class Profile(Card):
+    """A population of the data set that is in circulation, recognised by its counts.
+
+    Attributes:
+        images: images per class in class order (an image of two classes counts twice), or one
+            total where the split over classes is not known.
+        note: who uses it.
+    """
+
+    images: tuple[int, ...]
+    note: str = ""
+
+    def fits(self, counts: tuple[int, ...]) -> bool:
+        """Whether a tree with `counts` images per class is this population."""
+        return counts == self.images or (len(self.images) == 1 and (sum(counts),) == self.images)
+
+
+class Split(Card):
+    """Another published split of the same tree, with ids of its own."""
+
+    first_class_id: int
+    classes: tuple[str, ...]
+
+
+class DomainCard(Card):
+    """What is known of a domain without looking at its files.
+
+    Attributes:
+        code: `module:Class` of the reader, beside the card.
+        role: whether methods train on it or are tested on it.
+        gap: one line on what is foreign about it for a model of everyday photographs.
+        layout: the published folder layout, as a picture in text.
+        image_size: side in pixels to which images and masks are brought.
+        sampling: `cycle` draws a query of class i mod C; `listed` takes each (image, class) pair
+            of a fixed list as query in turn.
+        length: episodes of the published protocol; None: one per listed query.
+        classes: class names in the order of their ids.
+        first_class_id: id of the first class (the published FSS-1000 test ids begin at 760).
+        other_splits: class lists of the published splits that are not tested on.
+        source_overlap: for each source class, the classes of this domain that are kinds of it.
+        profiles: populations in circulation; the first is the one the field compares on.
+        defects: known defects of the published data that the reader meets.
+    """
+
+    name: str
+    title: str
+    code: str = Field(alias="class")
+    role: Literal["source", "target"]
+    suite: Literal["cdfss", "mini"]
+    summary: str
+    gap: str = ""
+    paper: str = ""
+    url: str = ""
+    licence: str
+    layout: str
+    image_size: int = Field(default=400, ge=16)
+    sampling: Literal["cycle", "listed"]
+    length: int | None = None
+    classes: tuple[str, ...]
+    first_class_id: int = 0
+    other_splits: dict[str, Split] = {}
+    source_overlap: dict[str, tuple[str, ...]] = {}
+    profiles: dict[str, Profile] = {}
+    options: dict[str, Option] = {}
+    defects: tuple[str, ...] = ()

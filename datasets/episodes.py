@@ -1,0 +1,120 @@
+"""Episodes and their manifest: which images are asked, drawn before any model exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, overload
+
+from cdfss_bench.canonical import canonical_json, digest
+from cdfss_bench.errors import DataError
+from cdfss_bench.files import write_atomically
+from cdfss_bench.plain_yaml import read_yaml
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One question: segment `class_id` in the query, shown the supports.
+
+    Attributes:
+        query: published name of the query image, relative to the data root (as in the published
+            loaders: the path of the mask for Chest X-ray, the image id for PASCAL VOC).
+        supports: names of the support images, K of them; the published sampler may repeat one.
+        class_id: the published class id.
+        support_class_id: the class that the support masks show; differs from `class_id` only in
+            control rows that ask with a wrong support.
+    """
+
+    query: str
+    supports: tuple[str, ...]
+    class_id: int
+    support_class_id: int = -1
+
+    def __post_init__(self) -> None:
+        if self.support_class_id < 0:
+            object.__setattr__(self, "support_class_id", self.class_id)
+
+
+@dataclass(frozen=True)
+class Manifest(Sequence[Episode]):
+    """The episodes of one cell, with all that decided them.
+
+    Attributes:
+        domain: the domain's name with the options that change its classes or lists.
+        fingerprint: of the files among which the episodes were drawn.
+        profile: the named population those files are.
+        protocol: `patnet` (published, defects and all) or `strict`.
+        sampler: version of the sampler's code.
+        shots: supports per episode.
+        seed: of the private generator.
+        episodes: in order.
+    """
+
+    domain: str
+    fingerprint: str
+    profile: str
+    protocol: str
+    sampler: int
+    shots: int
+    seed: int
+    episodes: tuple[Episode, ...]
+
+    @overload
+    def __getitem__(self, index: int) -> Episode: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Episode, ...]: ...
+    def __getitem__(self, index: int | slice) -> Episode | tuple[Episode, ...]:
+        """An episode, or a tuple of them."""
+        return self.episodes[index]
+
+    def __len__(self) -> int:
+        """The number of episodes."""
+        return len(self.episodes)
+
+    def __iter__(self) -> Iterator[Episode]:
+        """The episodes in order."""
+        return iter(self.episodes)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the canonical JSON; stands in every result."""
+        return digest(self.to_json())
+
+    def head(self, length: int) -> Manifest:
+        """The first `length` episodes as a manifest of their own."""
+        return replace(self, episodes=self.episodes[:length])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; an episode is [query, [supports], class_id, support_class_id]."""
+        values = {key: value for key, value in asdict(self).items() if key != "episodes"}
+        rows = [[e.query, list(e.supports), e.class_id, e.support_class_id] for e in self.episodes]
+        return {**values, "episodes": rows}
+
+    def save(self, path: Path) -> None:
+        """Writes the manifest with its own sha256.
+
+        Raises:
+            UserError: if the file cannot be written.
+        """
+        write_atomically(path, canonical_json({"sha256": self.sha256, **self.to_json()}) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Manifest:
+        """Reads what `save` wrote.
+
+        Raises:
+            DataError: if the file is no manifest, or was changed after it was written.
+        """
+        values = read_yaml(path)
+        stated = values.pop("sha256", None)
+        try:
+            rows = values.pop("episodes")
+            episodes = tuple(Episode(q, tuple(s), c, k) for q, s, c, k in rows)
+            manifest = cls(episodes=episodes, **values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path} is not an episode manifest") from error
+        if manifest.sha256 != stated:
+            raise DataError(f"{path} was changed after it was written: its sha256 does not match")
+        return manifest

@@ -1,0 +1,87 @@
+"""ISIC 2018 skin lesions: images in three class folders, all masks in one flat folder."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from cdfss_bench.errors import DataError
+
+from .domain import DomainClass, Item
+from .files import FileDomain, listed
+
+_IMAGES = "ISIC/ISIC2018_Task1-2_Training_Input"
+_MASKS = "ISIC/ISIC2018_Task1_Training_GroundTruth"
+
+
+class ISIC(FileDomain):
+    """Layout `ISIC2018_Task1-2_Training_Input/{1,2,3}/ISIC_x.jpg` (PATNet `data/isic.py`).
+
+    PATNet does not say which class is folder 1; three orders are in use. Episodes follow the
+    folders, as every published loader does; the classes are named by the class table where there
+    is one (`ISIC/class_id.csv`, or `isic_class_id.csv` in the lists folder), else by the order
+    that the card pins. The order changes the episodes drawn, not the mean over classes.
+    """
+
+    def discover(self) -> Sequence[DomainClass]:
+        """The three class folders.
+
+        Raises:
+            DataError: if an image has no mask, or a folder mixes classes of the table.
+        """
+        folders = [self._items(folder) for folder in ("1", "2", "3")]
+        names = [self._class_of(index, items) for index, items in enumerate(folders)]
+        if len(set(names)) != len(names):
+            raise DataError(
+                f"{self.root / _IMAGES}: by the class table two folders hold {names}",
+                mend="split the images into 1, 2, 3 by their class",
+            )
+        if tuple(names) != self.card.classes:
+            self.notes[
+                f"ISIC folders 1, 2, 3 are {', '.join(names)}: episodes are drawn in that order, "
+                f"not in the pinned one ({', '.join(self.card.classes)})"
+            ] = None
+        return [DomainClass(i, n, items) for i, (n, items) in enumerate(zip(names, folders, strict=True))]
+
+    @cached_property
+    def _table(self) -> Mapping[str, str]:
+        """Class of each image id; empty where no table is at hand."""
+        places = [self.root / "ISIC" / "class_id.csv"]
+        if self.lists is not None:
+            places.insert(0, self.lists / "isic_class_id.csv")
+        path = next((place for place in places if place.is_file()), None)
+        return {} if path is None else _read_table(path)
+
+    def _class_of(self, index: int, items: Sequence[Item]) -> str:
+        found = {self._table[key] for item in items if (key := Path(item.name).stem) in self._table}
+        if len(found) > 1:
+            raise DataError(
+                f"{self.root / _IMAGES}/{index + 1} mixes {' and '.join(sorted(found))}",
+                mend="split the images into 1, 2, 3 by their class",
+            )
+        return found.pop() if found else self.card.classes[index]
+
+    def _items(self, folder: str) -> tuple[Item, ...]:
+        images = f"{_IMAGES}/{folder}"
+        with_mask = set(listed(self.root / _MASKS, "png"))
+        items: list[Item] = []
+        for file in listed(self.root / images, "jpg"):
+            mask = f"{file.partition('.')[0]}_segmentation.png"
+            if mask not in with_mask:
+                raise DataError(
+                    f"{self.root / images}/{file} has no mask {mask} in {self.root / _MASKS}",
+                    mend="complete the folder, or remove the image",
+                )
+            items.append(Item(f"{images}/{file}", f"{images}/{file}", f"{_MASKS}/{mask}"))
+        return tuple(items)
+
+
+def _read_table(path: Path) -> dict[str, str]:
+    # utf-8-sig: one of the circulating tables begins with a byte order mark.
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        if not {"ID", "Class"} <= set(reader.fieldnames or ()):
+            raise DataError(f"{path} is not an ISIC class table: columns ID and Class are expected")
+        return {row["ID"]: row["Class"] for row in reader}

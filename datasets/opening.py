@@ -1,0 +1,64 @@
+"""From a name to an open domain."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cdfss_bench.cards import Catalog
+from cdfss_bench.errors import DataError
+from cdfss_bench.options import Value, resolve
+
+from .cache import DecodeCache, default_folder
+from .card import DomainCard
+from .domain import Domain
+
+DOMAINS: Catalog[DomainCard] = Catalog(
+    kind="domain",
+    schema=DomainCard,
+    folder=Path(__file__).parent,
+    package=__package__ or "cdfss_bench.datasets",
+    group="cdfss_bench.domains",
+)
+"""All domain cards; `--plugin FOLDER` adds to it."""
+
+
+def open_domain(
+    name: str,
+    root: str | Path | None = None,
+    *,
+    lists: str | Path | None = None,
+    cache: str | Path | None = "auto",
+    **options: Value,
+) -> Domain:
+    """Opens a domain by name; its files are looked at when first needed.
+
+    Args:
+        name: `fss1000`, `deepglobe`, `isic`, `chestxray`, `pascal`, a `mini-...` domain, or one
+            of a plug-in.
+        root: the data root; by default `$CDFSS_DATA_ROOT`. The mini suite needs none.
+        lists: folder of the PASCAL fold lists and ISIC's class table; default `$CDFSS_LISTS`.
+        cache: folder of decoded pictures, None for no cache.
+        **options: the card's options (`split="val"`, `fold=0`, `hospitals="both"`).
+
+    Raises:
+        UserError: for an unknown name, a bad option, or a root that is not there.
+    """
+    card = DOMAINS.card(name)
+    resolved = resolve(card.options, options, name)
+    folder = default_folder() if cache == "auto" else None if cache is None else Path(cache)
+    where = Path(root or os.environ.get("CDFSS_DATA_ROOT") or ".")
+    if card.suite != "mini":
+        if root is None and "CDFSS_DATA_ROOT" not in os.environ:
+            raise DataError(
+                f"{card.title} needs a data root",
+                mend="name it with --data-root DIR or CDFSS_DATA_ROOT, or use --suite mini",
+            )
+        if not where.is_dir():
+            raise DataError(
+                f"the data root {where} does not exist or is not a folder",
+                mend="name another with --data-root DIR or CDFSS_DATA_ROOT",
+            )
+    named = lists or os.environ.get("CDFSS_LISTS")
+    reader: type[Domain] = DOMAINS.code(name, card.code)
+    return reader(card, where, resolved, DecodeCache(folder), Path(named) if named else None)

@@ -1,0 +1,8 @@
+"""Methods: one module and one card each; this package knows nothing of data sets or the harness."""
+
+from __future__ import annotations
+
+from .building import build
+from .grammar import METHODS, Composition, parse
+
+__all__ = ["METHODS", "Composition", "build", "parse"]

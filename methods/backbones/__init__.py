@@ -1,0 +1,1 @@
+"""Feature extractors in stages, with torchvision's and timm's state-dict keys."""

@@ -1,0 +1,86 @@
+"""HSNet's learner: the pyramid that squeezes hypercorrelations into a score map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cdfss_bench.errors import CompositionError
+
+from .conv4d import Squeeze, upsampled_query
+
+
+class HPNLearner(nn.Module):
+    """Squeezes three hypercorrelations, mixes them coarse to fine, decodes logits.
+
+    Args:
+        taps: number of taps of the coarse, middle and fine stage (HSNet `inch`, [3, 6, 4] for
+            ResNet-50).
+        widths: channels of the three convolutions of a block, (16, 64, 128) in the paper.
+
+    State-dict keys are HSNet's (`model/learner.py`): `encoder_layer{4,3,2,4to3,3to2}`,
+    `decoder1`, `decoder2`.
+    """
+
+    def __init__(self, taps: Sequence[int], widths: tuple[int, int, int] = (16, 64, 128)):
+        super().__init__()
+        coarse, middle, fine = taps
+        first, second, third = widths
+        self.encoder_layer4 = Squeeze((coarse, first, second, third), (3, 3, 3), (2, 2, 2))
+        self.encoder_layer3 = Squeeze((middle, first, second, third), (5, 3, 3), (4, 2, 2))
+        self.encoder_layer2 = Squeeze((fine, first, second, third), (5, 5, 3), (4, 4, 2))
+        self.encoder_layer4to3 = Squeeze((third,) * 4, (3, 3, 3), (1, 1, 1))
+        self.encoder_layer3to2 = Squeeze((third,) * 4, (3, 3, 3), (1, 1, 1))
+        self.decoder1 = nn.Sequential(
+            nn.Conv2d(third, third, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(third, second, 3, padding=1),
+            nn.ReLU(),
+        )
+        self.decoder2 = nn.Sequential(
+            nn.Conv2d(second, second, 3, padding=1), nn.ReLU(), nn.Conv2d(second, 2, 3, padding=1)
+        )
+
+    def forward(self, correlations: Sequence[Tensor]) -> Tensor:
+        """Coarse, middle, fine [B, taps, hq, wq, hs, ws] -> logits [B, 2, 2h, 2w].
+
+        h, w are the fine stage's query map.
+
+        Raises:
+            CompositionError: for image sizes at which the three squeezed support sizes differ.
+        """
+        return self.decode(self.mix(*self.squeeze(correlations)))
+
+    def squeeze(self, correlations: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Each stage's correlation squeezed to [B, 128, hq, wq, 1 or 2, 1 or 2]."""
+        coarse, middle, fine = correlations
+        squeezed = (
+            self.encoder_layer4(coarse),
+            self.encoder_layer3(middle),
+            self.encoder_layer2(fine),
+        )
+        sizes = {tuple(part.shape[-2:]) for part in squeezed}
+        if len(sizes) != 1:
+            raise CompositionError(
+                f"the hypercorrelation pyramid ends in different support sizes {sorted(sizes)} "
+                "at this image size",
+                mend="use 128, 200, 256, 400 or 473 pixels",
+            )
+        return squeezed
+
+    def mix(self, coarse: Tensor, middle: Tensor, fine: Tensor) -> Tensor:
+        """Coarse to fine: [B, 128, h, w], the mean over what is left of the support."""
+        mixed = self.encoder_layer4to3(upsampled_query(coarse, middle.shape[2:4]) + middle)
+        mixed = self.encoder_layer3to2(upsampled_query(mixed, fine.shape[2:4]) + fine)
+        return mixed.mean(dim=(-2, -1))
+
+    def decode(self, encoded: Tensor) -> Tensor:
+        """[B, 128, h, w] -> logits [B, 2, 2h, 2w]."""
+        hidden = self.decoder1(encoded)
+        height, width = hidden.shape[-2:]
+        doubled = F.interpolate(
+            hidden, (height * 2, width * 2), mode="bilinear", align_corners=True
+        )
+        return self.decoder2(doubled)

@@ -1,0 +1,119 @@
+"""The method card: what a method is, where it comes from, what may be set, what is uncertain."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from cdfss_bench.cards import Card
+from cdfss_bench.options import Option, Value
+
+
+class Recipe(Card):
+    """Source training as published; every deviation typed on the command line is recorded.
+
+    Attributes:
+        optimizer: `adam` or `sgd`.
+        lr: learning rate.
+        momentum: of SGD.
+        weight_decay: L2.
+        batch: episodes per step.
+        episodes: in all.
+        schedule: fractions of the training at which the rate is divided by ten.
+        augment: `none` (squash to the input size) or `crop-flip` (SSP: random crop, mirror).
+        shots: supports per training episode.
+        freeze: stages that are not trained: `none`, `1`, `1-2`, `1-3`, or `all` (the backbone).
+        source: where the recipe stands (paper section or published file).
+    """
+
+    optimizer: Literal["adam", "sgd"]
+    lr: float
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    batch: int
+    episodes: int
+    schedule: tuple[float, ...] = ()
+    augment: Literal["none", "crop-flip"] = "none"
+    shots: int = 1
+    freeze: Literal["none", "1", "1-2", "1-3", "all"] = "none"
+    source: str = ""
+
+
+class Mini(Card):
+    """What differs in the mini suite: a small backbone, small parts, a short training."""
+
+    options: dict[str, Value] = {}
+    recipe: Recipe | None = None
+
+
+class MethodCard(Card):
+    """What is known of a host, a plug-in, an alias, a control row or a published-only row.
+
+    Attributes:
+        kind: what it is.
+        code: `module:Class`, beside the card; hosts, plug-ins and controls have one.
+        composition: for an alias, what it stands for (`ssp+lem+lcm`).
+        reason: for a published row, why it does not run.
+        trains: for a plug-in, whether source training with it gives other weights.
+        place: for a plug-in, where it acts (`stage`, `feature`, `score`).
+        offers: for a host, the places where plug-ins may act.
+        backbones: names in order of preference; the first is the published one.
+        output_stride: the stride to which the host asks its backbone to be dilated.
+        reads: the deepest stage it reads: `semantic` or `pyramid`.
+        has_head: whether it has parameters of its own beside the backbone's, without which it
+            must not run.
+        input_size: side in pixels of the published evaluation.
+        adaptation: `none`, or `episode`: learns from each episode's support.
+        recipe: source training.
+        options: what may be set in brackets.
+        deviations: where we knowingly differ from the paper or its code.
+        open: what the paper leaves open, and what we chose.
+        mini: overrides for the mini suite.
+    """
+
+    name: str
+    title: str
+    kind: Literal["host", "plugin", "alias", "control", "published"]
+    summary: str
+    paper: str = ""
+    venue: str = ""
+    year: int | None = None
+    url: str = ""
+    code: str = Field(default="", alias="class")
+    composition: str = Field(default="", alias="is")
+    reason: str = ""
+    trains: bool = False
+    place: Literal["", "stage", "feature", "score"] = ""
+    offers: tuple[Literal["stage", "feature", "score"], ...] = ()
+    backbones: tuple[str, ...] = ()
+    output_stride: Literal[8, 16, 32] = 32
+    reads: Literal["", "semantic", "pyramid"] = ""
+    has_head: bool = False
+    input_size: int = 400
+    adaptation: Literal["none", "episode"] = "none"
+    recipe: Recipe | None = None
+    options: dict[str, Option] = {}
+    deviations: tuple[str, ...] = ()
+    open: tuple[str, ...] = ()
+    mini: Mini = Mini()
+
+    @model_validator(mode="after")
+    def _has_what_its_kind_needs(self) -> MethodCard:
+        needs = {
+            "host": self.code and self.backbones and self.reads,
+            "control": self.code,
+            "plugin": self.code and self.place,
+            "alias": self.composition,
+            "published": self.reason,
+        }
+        if not needs[self.kind]:
+            what = {
+                "host": "'class', 'backbones' and 'reads'",
+                "control": "'class'",
+                "plugin": "'class' and 'place'",
+                "alias": "'is'",
+                "published": "'reason'",
+            }[self.kind]
+            raise ValueError(f"a card of kind {self.kind} needs {what}")
+        return self

@@ -1,0 +1,194 @@
+"""Method names compose: `HOST[options]+PLUGIN[options]...@control`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cdfss_bench.cards import Catalog
+from cdfss_bench.errors import CompositionError, unknown
+from cdfss_bench.options import Value, resolve, spelled
+
+from .card import MethodCard
+
+METHODS: Catalog[MethodCard] = Catalog(
+    kind="method",
+    schema=MethodCard,
+    folder=Path(__file__).parent,
+    package=__package__ or "cdfss_bench.methods",
+    group="cdfss_bench.methods",
+)
+"""All method cards; `--plugin FOLDER` adds to it."""
+
+CONTROLS = ("shuffled-support",)
+
+_PART = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)(?:\[(?P<options>[^\[\]]*)\])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A host or a plug-in with its options.
+
+    Attributes:
+        card: what it is.
+        given: the options as typed.
+        options: every option, given or default.
+    """
+
+    card: MethodCard
+    given: Mapping[str, Value]
+    options: Mapping[str, Value]
+
+    def __str__(self) -> str:
+        """As one would type it, with the options that differ from their defaults."""
+        changed = [
+            f"{name}={spelled(value)}"
+            for name, value in self.options.items()
+            if value != self.card.options[name].default
+        ]
+        return self.card.name + (f"[{','.join(changed)}]" if changed else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """A method as it will be built.
+
+    Attributes:
+        host: the host or control.
+        plugins: in the order in which they act.
+        label: the name to show: an alias where one was typed.
+        control: `shuffled-support` or empty.
+    """
+
+    host: Part
+    plugins: tuple[Part, ...]
+    label: str
+    control: str = ""
+
+    def __str__(self) -> str:
+        """The canonical name, aliases resolved: equal networks have equal names."""
+        parts = "+".join(str(part) for part in (self.host, *self.plugins))
+        return parts + (f"@{self.control}" if self.control else "")
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The host and its plug-ins."""
+        return (self.host, *self.plugins)
+
+    @property
+    def adaptation(self) -> str:
+        """`episode` if any part adapts."""
+        return "episode" if any(p.card.adaptation == "episode" for p in self.parts) else "none"
+
+    @property
+    def has_head(self) -> bool:
+        """Whether any part has parameters beside the backbone's that must have been trained."""
+        return any(part.card.has_head for part in self.parts)
+
+    def with_host_options(self, options: Mapping[str, Value]) -> Composition:
+        """With further options of the host, as if typed in its brackets.
+
+        Raises:
+            CompositionError: for an unknown option or a bad value.
+        """
+        card, given = self.host.card, {**self.host.given, **options}
+        return replace(self, host=Part(card, given, resolve(card.options, given, card.name)))
+
+    def with_defaults(self, overrides: Mapping[str, Mapping[str, Value]]) -> Composition:
+        """With other defaults per part name, for what was not typed (the mini suite's sizes)."""
+
+        def changed(part: Part) -> Part:
+            values = {**overrides.get(part.card.name, {}), **part.given}
+            return replace(part, options=resolve(part.card.options, values, part.card.name))
+
+        return replace(
+            self, host=changed(self.host), plugins=tuple(changed(part) for part in self.plugins)
+        )
+
+
+def parse(text: str) -> Composition:
+    """The composition that `text` names.
+
+    Raises:
+        CompositionError: for bad syntax, an unknown name or option, or an impossible combination.
+        UserError: if a card is wrong.
+    """
+    body, at, control = text.strip().partition("@")
+    if at and control not in CONTROLS:
+        raise unknown("control", control, CONTROLS, error=CompositionError)
+    parts: list[Part] = []
+    for name, given in _split(body, text):
+        parts += _resolved(name, given, text)
+    host, *plugins = parts
+    if host.card.kind == "plugin":
+        raise CompositionError(
+            f"'{text}': {host.card.name} is a plug-in and needs a host before it",
+            mend=f"for example: ssp+{host.card.name}",
+        )
+    _check_places(host, plugins, text)
+    return Composition(host, tuple(plugins), text.strip(), control)
+
+
+def _split(body: str, text: str) -> list[tuple[str, dict[str, Value]]]:
+    result: list[tuple[str, dict[str, Value]]] = []
+    # A plus inside brackets belongs to a value (1e+3).
+    for piece in re.split(r"\+(?![^\[]*\])", body):
+        match = _PART.fullmatch(piece.strip())
+        if match is None:
+            raise CompositionError(
+                f"'{text}' is not a method name: '{piece}' is not NAME or NAME[key=value,...]",
+                mend="compose as HOST+PLUGIN[key=value]+PLUGIN; quote it for the shell",
+            )
+        options: dict[str, Value] = {}
+        for assignment in filter(None, (match["options"] or "").split(",")):
+            key, equals, value = assignment.partition("=")
+            if not equals or not key.strip() or not value.strip():
+                raise CompositionError(f"'{text}': '{assignment}' is not key=value")
+            if key.strip() in options:
+                raise CompositionError(f"'{text}' sets '{key.strip()}' twice")
+            options[key.strip()] = value.strip()
+        result.append((match["name"], options))
+    return result
+
+
+def _resolved(name: str, given: Mapping[str, Value], text: str) -> list[Part]:
+    card = METHODS.card(name)
+    if card.kind == "published":
+        raise CompositionError(f"'{name}' stands in the tables as published only: {card.reason}")
+    if card.kind != "alias":
+        return [Part(card, given, resolve(card.options, given, name))]
+    parts = list(parse(card.composition).parts)
+    for key, value in given.items():
+        owner, dot, option = key.partition(".")
+        names = [part.card.name for part in parts]
+        if not dot or owner not in names:
+            raise CompositionError(
+                f"'{text}': {name} is {card.composition}; say whose option '{key}' is",
+                mend=f"for example: {name}[{names[-1]}.{key.rpartition('.')[2]}={value}]",
+            )
+        part = parts[names.index(owner)]
+        merged = {**part.given, option: value}
+        options = resolve(part.card.options, merged, owner)
+        parts[names.index(owner)] = replace(part, given=merged, options=options)
+    return parts
+
+
+def _check_places(host: Part, plugins: list[Part], text: str) -> None:
+    seen: set[str] = set()
+    for plugin in plugins:
+        card = plugin.card
+        if card.kind != "plugin":
+            raise CompositionError(
+                f"'{text}': {card.name} is a {card.kind}, only plug-ins follow a '+'"
+            )
+        if card.name in seen:
+            raise CompositionError(f"'{text}' carries {card.name} twice")
+        seen.add(card.name)
+        if card.place not in host.card.offers:
+            offered = ", ".join(host.card.offers) or "no place"
+            raise CompositionError(
+                f"'{text}' is impossible: {card.name} acts on the {card.place}, "
+                f"{host.card.name} offers {offered}"
+            )

@@ -1,0 +1,86 @@
+"""HSNet: Hypercorrelation Squeeze for Few-Shot Segmentation (Min et al., ICCV 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .backbones.base import Backbone
+from .base import EpisodeBatch, LossTerm, Method, SupportState
+from .blocks.correlation import hypercorrelation
+from .blocks.hpn import HPNLearner
+from .blocks.prototypes import resized_masks
+from .plugins import Place, Plugin
+from .rows import Rows
+
+
+class HSNet(Method):
+    """Correlates every query tap with every masked support tap; a 4D pyramid decides.
+
+    K shots are K independent 1-shot maps that vote. The backbone is frozen.
+
+    Args:
+        backbone: any with stages at strides 8, 16 and 32.
+        plugins: what it carries.
+        widths: `16-64-128`, channels of the pyramid's blocks.
+
+    State-dict keys: `backbone.*`, `hpn_learner.*` (HSNet `model/hsnet.py`).
+    """
+
+    offers = frozenset({Place.SCORE})
+    unused_keys = ("backbone.fc.", "backbone.classifier.", "backbone.features.18.")
+
+    def __init__(
+        self, backbone: Backbone, plugins: Sequence[Plugin] = (), *, widths: str = "16-64-128"
+    ):
+        super().__init__(backbone, plugins)
+        self.stages = backbone.pyramid
+        first, second, third = (int(width) for width in widths.split("-"))
+        taps = [backbone.stage(name).taps for name in reversed(self.stages)]
+        self.hpn_learner = HPNLearner(taps, (first, second, third))
+
+    def encode(self, images: Tensor) -> Rows:
+        """Every tap of the three stages."""
+        return self.walked(images, taps=self.stages)
+
+    def condense(self, support: Rows, masks: Tensor) -> Sequence[SupportState]:
+        """The taps with everything outside the mask set to zero (`model/hsnet.py` mask_feature)."""
+        masked = {
+            f"{stage}.{i}": tap * resized_masks(masks, tap.shape[-2:])
+            for stage in self.stages
+            for i, tap in enumerate(support.group(stage))
+        }
+        rows = Rows(support.size, masked)
+        return [rows[i : i + 1] for i in range(len(rows))]
+
+    def correlate(self, query: Rows, support: Rows) -> list[Tensor]:
+        """Coarse, middle, fine hypercorrelation [B, taps, hq, wq, hs, ws]."""
+        return [
+            hypercorrelation(query.group(stage), support.group(stage))
+            for stage in reversed(self.stages)
+        ]
+
+    def score(self, query: Rows, states: Sequence[SupportState], *, shots: int) -> Tensor:
+        """One map per shot, [B, K, 2, h, w]."""
+        supports = cast("Sequence[Rows]", states)
+        maps = [
+            self.hpn_learner(self.correlate(query, Rows.cat(supports[shot::shots])))
+            for shot in range(shots)
+        ]
+        return torch.stack(maps, dim=1)
+
+    def loss_terms(self, batch: EpisodeBatch) -> Mapping[str, LossTerm]:
+        """Mean pixel cross entropy over all shots (`compute_objective`); 255 is ignored."""
+        with torch.no_grad():
+            query = self.encode(batch.query_images)
+            support = self.encode(batch.support_images.flatten(0, 1))
+            states = self.condense(support, (batch.support_masks == 1).flatten(0, 1))
+        shots = batch.support_masks.shape[1]
+        maps = self.score(query, states, shots=shots).flatten(0, 1)
+        full = F.interpolate(maps, query.size, mode="bilinear", align_corners=True)
+        truth = batch.query_masks.repeat_interleave(shots, 0).long()
+        return {"query": LossTerm(1.0, F.cross_entropy(full, truth, ignore_index=255))}

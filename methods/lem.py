@@ -1,0 +1,91 @@
+"""LEM, the low-level enhancement module of LoEC: perturbs shallow support features in training.
+
+The paper's body was not readable; formula and constants are as quoted from it, the rest follows
+two agreeing re-implementations. What is open stands in the card.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .backbones.base import Backbone
+from .plugins import Role, StagePlugin
+
+
+class LEM(StagePlugin):
+    """Swaps the amplitude spectrum of a shallow feature for that of a random convolution of it.
+
+    `F' = F * Theta, Theta ~ N(0, sigma^2)`; `F^t = IFFT(|FFT(F')| exp(i angle FFT(F)))`. It acts in
+    training only and draws one Theta per call, shared by the batch.
+
+    Args:
+        stage: 1 is the stem's output.
+        conv: `full` mixes channels (C x C kernels, the literal reading), `depthwise` does not.
+        rescale: `std` divides by the growth of the standard deviation, `none` is literal.
+        sigma: of the kernel's entries.
+        kernel: odd side.
+        prob: how often it acts.
+        on: `support` as in the paper, or `both` images.
+    """
+
+    def __init__(
+        self,
+        *,
+        stage: int = 1,
+        conv: str = "full",
+        rescale: str = "none",
+        sigma: float = 0.1,
+        kernel: int = 3,
+        prob: float = 1.0,
+        on: str = "support",
+    ):
+        super().__init__()
+        self.stage = stage
+        self.depthwise = conv == "depthwise"
+        self.rescale = rescale == "std"
+        self.sigma = sigma
+        self.kernel = kernel
+        self.prob = prob
+        self.roles = {Role.SUPPORT} if on == "support" else {Role.SUPPORT, Role.QUERY}
+
+    def fit(self, backbone: Backbone) -> None:
+        """Checks that the backbone has the stage."""
+        backbone.numbered(self.stage)
+
+    def edit(
+        self, index: int, output: Tensor, *, role: Role | None, rng: torch.Generator | None
+    ) -> Tensor:
+        """Perturbs `output` if this is the stage, the role is meant and the draw says so."""
+        if index != self.stage - 1 or not self.training or role not in self.roles:
+            return output
+        if self.prob < 1 and float(torch.rand((), generator=rng)) >= self.prob:
+            return output
+        return self.perturb(output, self.draw(output.shape[1], rng).to(output))
+
+    def draw(self, channels: int, rng: torch.Generator | None) -> Tensor:
+        """Theta, [C, C, k, k] or depthwise [C, 1, k, k], from the step's generator."""
+        inside = 1 if self.depthwise else channels
+        return self.sigma * torch.randn(
+            (channels, inside, self.kernel, self.kernel), generator=rng
+        )
+
+    def perturb(self, features: Tensor, theta: Tensor) -> Tensor:
+        """`features` [N, C, h, w] with the amplitude of their convolution with `theta`."""
+        groups = features.shape[1] if self.depthwise else 1
+        mixed = F.conv2d(features, theta, padding=self.kernel // 2, groups=groups)
+        swapped = swap_amplitude(features, torch.fft.rfft2(mixed).abs())
+        if self.rescale:
+            growth = swapped.std((1, 2, 3), keepdim=True) / features.std((1, 2, 3), keepdim=True)
+            swapped = swapped / growth
+        return swapped
+
+
+def swap_amplitude(features: Tensor, amplitude: Tensor) -> Tensor:
+    """Real [N, C, h, w] with the phase of `features` and `amplitude` (of `rfft2`)."""
+    spectrum = torch.fft.rfft2(features)
+    magnitude = spectrum.abs()
+    # angle(0) is 0: where a channel is dead its new spectrum is real, as exp(i angle) makes it.
+    phase = torch.where(magnitude > 0, spectrum / magnitude.clamp_min(1e-30), 1)
+    return torch.fft.irfft2(amplitude * phase, s=features.shape[-2:])

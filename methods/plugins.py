@@ -1,0 +1,89 @@
+"""Where a plug-in may act on a host: on a backbone stage, on image features, on the score map."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from .backbones.base import Backbone
+
+
+class Place(StrEnum):
+    """A place that a host offers and a plug-in acts on."""
+
+    STAGE = "stage"
+    FEATURE = "feature"
+    SCORE = "score"
+
+
+class Role(StrEnum):
+    """What an image is in its episode; known in training only."""
+
+    QUERY = "query"
+    SUPPORT = "support"
+
+
+class Plugin(nn.Module):
+    """A module that a host carries.
+
+    Attributes:
+        place: where it acts.
+        key: the name under which its parameters stand in the published state dict (`apm`);
+            empty for a plug-in without parameters.
+    """
+
+    place: ClassVar[Place]
+    key: ClassVar[str] = ""
+
+    def fit(self, backbone: Backbone) -> None:
+        """Told once which backbone it rides on, before any parameter is loaded.
+
+        Raises:
+            CompositionError: if the backbone lacks the stage that the plug-in needs.
+        """
+
+
+class StagePlugin(Plugin, ABC):
+    """Acts between two backbone stages."""
+
+    place = Place.STAGE
+
+    @abstractmethod
+    def edit(
+        self, index: int, output: Tensor, *, role: Role | None, rng: torch.Generator | None
+    ) -> Tensor:
+        """What the next stage sees instead of `output` [N, C, h, w] of stage `index` (from 0).
+
+        Args:
+            index: of the stage.
+            output: its maps.
+            role: query or support while training; None at inference, where features are computed
+                without knowledge of the episode.
+            rng: the private generator of this training step; None at inference.
+        """
+
+
+class ScorePlugin(Plugin, ABC):
+    """Acts on the two-channel score map before the decision."""
+
+    place = Place.SCORE
+
+    @property
+    @abstractmethod
+    def stage_name(self) -> str:
+        """The backbone stage whose output of the query it wants kept."""
+
+    @abstractmethod
+    def calibrate(self, logits: Tensor, low: Tensor, size: tuple[int, int]) -> Tensor:
+        """Corrected logits.
+
+        Args:
+            logits: [B, K or 1, 2, h, w], channel 0 background.
+            low: [B, C, h', w'], the query's maps of `stage_name`.
+            size: (height, width) of the images in pixels.
+        """

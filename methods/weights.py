@@ -1,0 +1,229 @@
+"""Which weights a method runs with: never a silent random initialisation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cdfss_bench.errors import WeightsError
+
+from .backbones.card import BACKBONES, Pretrained
+from .checkpoints import (
+    Checkpoint,
+    WeightsCard,
+    load_into,
+    read_card,
+    read_checkpoint,
+    renamed,
+)
+from .grammar import Composition
+
+if TYPE_CHECKING:
+    from .base import Method
+
+PACKAGED = Path(__file__).parent / "pretrained"
+"""The mini suite's weights, which come with the package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The files that one row runs with.
+
+    Attributes:
+        backbone: name of the backbone; empty for a control without one.
+        pretrained: the backbone's file; None for a control without one.
+        entry: the card's entry that describes the file.
+        checkpoint: the source-trained file on top; None for backbone weights alone.
+        card: what the checkpoint says of itself.
+    """
+
+    backbone: str
+    pretrained: Path | None
+    entry: Pretrained | None
+    checkpoint: Path | None
+    card: WeightsCard | None
+
+    @property
+    def description(self) -> str:
+        """What the weights were trained on, for tables."""
+        if self.checkpoint is not None:
+            source = str(self.card.source.get("domain", "unknown")) if self.card else "unknown"
+            return f"trained on {source}"
+        return f"{self.entry.trained_on} only" if self.entry else "none"
+
+    @property
+    def selection(self) -> str:
+        """How the checkpoint was chosen; `none` where nothing was source-trained."""
+        if self.checkpoint is None:
+            return "none"
+        return self.card.selection if self.card else "unknown"
+
+
+def default_folders() -> list[Path]:
+    """`$CDFSS_WEIGHTS` (several folders may stand in it), else the user's cache."""
+    named = os.environ.get("CDFSS_WEIGHTS")
+    if named:
+        return [Path(part) for part in named.split(os.pathsep) if part]
+    base = os.environ.get("XDG_CACHE_HOME")
+    return [(Path(base) if base else Path.home() / ".cache") / "cdfss-bench" / "weights"]
+
+
+def trained_name(composition: Composition) -> str:
+    """The composition as far as source training is concerned: plug-ins that train, no others."""
+    parts = [composition.host, *(p for p in composition.plugins if p.card.trains)]
+    return "+".join(str(part) for part in parts)
+
+
+def resolve_weights(
+    composition: Composition,
+    *,
+    backbone: str | None = None,
+    checkpoint: Path | None = None,
+    folders: Sequence[Path] = (),
+) -> Weights:
+    """The files for `composition`.
+
+    Args:
+        composition: the method.
+        backbone: its name; None takes the first of the card's whose weights are at hand.
+        checkpoint: a named weights file; None looks for one trained as this composition.
+        folders: where to look, in order.
+
+    Raises:
+        WeightsError: if something is missing, with the command that gets it.
+    """
+    host = composition.host.card
+    if not host.backbones:
+        return Weights("", None, None, None, None)
+    card = read_card(checkpoint) if checkpoint is not None else None
+    if checkpoint is not None and not checkpoint.is_file():
+        raise WeightsError(f"the weights file {checkpoint} does not exist")
+    if card is not None:
+        _check_card(card, composition, checkpoint, backbone)
+        backbone = card.backbone
+    candidates = [backbone] if backbone else list(host.backbones)
+    for name in candidates:
+        found = find_pretrained(name, folders)
+        if found is None:
+            continue
+        path, entry = found
+        chosen = checkpoint or _find_trained(composition, name, folders)
+        if chosen is None and composition.has_head:
+            continue
+        return Weights(name, path, entry, chosen, read_card(chosen) if chosen else None)
+    raise _nothing_fits(composition, candidates, folders)
+
+
+def load_weights(method: Method, weights: Weights) -> None:
+    """Puts the files of `weights` into a method built for them.
+
+    Raises:
+        WeightsError: if a file does not fit, or a checkpoint was trained on another backbone file.
+    """
+    base = None
+    if weights.pretrained is not None and weights.entry is not None:
+        base = read_checkpoint(weights.pretrained)
+        trunk = method.backbone
+        tensors = renamed(base.tensors, weights.entry.renames)
+        load_into(
+            trunk, tensors, path=weights.pretrained, unused=trunk.unused_keys, complete=True
+        )
+    if weights.checkpoint is not None:
+        trained = read_checkpoint(weights.checkpoint)
+        _check_base(trained, base)
+        load_into(
+            method,
+            trained.tensors,
+            path=weights.checkpoint,
+            unused=method.unused_keys,
+            complete=trained.card is None or not trained.card.base,
+        )
+
+
+def find_pretrained(name: str, folders: Sequence[Path]) -> tuple[Path, Pretrained] | None:
+    """The backbone's weights file in the first folder that has one, with its card entry."""
+    for folder in (*folders, PACKAGED):
+        for entry in BACKBONES.card(name).pretrained:
+            for file in entry.files:
+                if (folder / file).is_file():
+                    return folder / file, entry
+    return None
+
+
+def _find_trained(
+    composition: Composition, backbone: str, folders: Sequence[Path]
+) -> Path | None:
+    wanted = trained_name(composition)
+    for folder in (*folders, PACKAGED):
+        found = [
+            path
+            for path, card in _cards_in(folder)
+            if card.backbone == backbone and card.trained_as == wanted
+        ]
+        if len(found) > 1:
+            names = " and ".join(path.name for path in found)
+            raise WeightsError(
+                f"{folder} holds several weights of {wanted} on {backbone}: {names}",
+                mend="name one with --weights FILE",
+            )
+        if found:
+            return found[0]
+    return None
+
+
+def _cards_in(folder: Path) -> Iterator[tuple[Path, WeightsCard]]:
+    for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
+        card = read_card(path)
+        if card is not None:
+            yield path, card
+
+
+def _check_card(
+    card: WeightsCard, composition: Composition, path: Path | None, backbone: str | None
+) -> None:
+    if card.trained_as != trained_name(composition):
+        raise WeightsError(
+            f"{path} was trained as {card.trained_as}, not as {trained_name(composition)}"
+        )
+    if backbone is not None and backbone != card.backbone:
+        raise WeightsError(f"{path} was trained on {card.backbone}, not on {backbone}")
+
+
+def _check_base(trained: Checkpoint, base: Checkpoint | None) -> None:
+    if trained.card is None or not trained.card.base or base is None:
+        return
+    if trained.card.base != base.sha256:
+        raise WeightsError(
+            f"{trained.path} was trained on top of other backbone weights than {base.path} "
+            f"(sha256 {trained.card.base[:12]}..., not {base.sha256[:12]}...)",
+            mend="put the backbone file it was trained with into the weights folder",
+        )
+
+
+def _nothing_fits(
+    composition: Composition, candidates: Sequence[str], folders: Sequence[Path]
+) -> WeightsError:
+    where = ", ".join(str(folder) for folder in folders) or "no folder"
+    trunks = [name for name in candidates if find_pretrained(name, folders) is not None]
+    if not trunks:
+        entry = next(iter(BACKBONES.card(candidates[0]).pretrained), None)
+        mend = (
+            f"cdfss-bench weights fetch {candidates[0]}"
+            if entry is not None and entry.url
+            else "put a file that `cdfss-bench weights list` names into the weights folder"
+        )
+        return WeightsError(
+            f"no pretrained weights of {' or '.join(candidates)} for {composition} in {where}",
+            mend=f"{mend}, or name their folder with --weights-dir DIR",
+        )
+    name = trained_name(composition)
+    return WeightsError(
+        f"{composition} has a part that must be trained, and no weights of {name} on "
+        f"{' or '.join(trunks)} are in {where}",
+        mend=f"cdfss-bench train -m '{name}' --backbone {trunks[0]}, or --weights FILE",
+    )
+
+
