@@ -53,4 +53,4 @@ def count(predicted: Tensor, truth: Tensor, ignore: Tensor | None = None) -> lis
     pixels = valid.flatten(1).sum(1)
     # Background is what is left: neither mask says foreground, or not both do.
     rows = torch.stack((both, either, pixels - either, pixels - both), dim=1)
-    return [Counts(*map(int, row)) for row in rows.tolist()]
+    return [Counts(*(int(number) for number in row)) for row in rows]

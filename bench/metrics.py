@@ -67,9 +67,7 @@ def measure(
     each = np.asarray(counts, np.int64)
     return Metrics(
         miou=float(np.mean([per_class.get(class_id, 0.0) for class_id in wanted])),
-        fb_iou=float(
-            50 * total[0] / max(int(total[1]), 1) + 50 * total[2] / max(int(total[3]), 1)
-        ),
+        fb_iou=float(50 * total[0] / max(int(total[1]), 1) + 50 * total[2] / max(int(total[3]), 1)),
         macro_iou=float(np.mean(100 * each[:, 0] / np.maximum(each[:, 1], 1))),
         per_class=per_class,
         episodes=len(counts),

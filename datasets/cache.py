@@ -12,21 +12,21 @@ import os
 import struct
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from PIL import features
 
-import PIL
 from cdfss_bench.canonical import digest
 
 from .transforms import TRANSFORM_VERSION
 
 _HEADER = struct.Struct("<8sI I3I 2I")
-_MAGIC = b"CDFSSPX1"
+_MAGIC = b"CDFSSPX2"
 _OFFSET = 64
 
 
@@ -114,22 +114,27 @@ def _read(path: Path) -> Pixels | None:
     try:
         with path.open("rb") as file:
             head = file.read(_HEADER.size)
-        magic, checksum, ndim, *rest = _HEADER.unpack(head)
+        magic, checksum, *fields = _HEADER.unpack(head)
+        ndim, *rest = fields
         shape, native = tuple(rest[:3])[:ndim], (rest[3], rest[4])
         if magic != _MAGIC or path.stat().st_size != _OFFSET + int(np.prod(shape)):
             return None
         array = np.memmap(path, dtype=np.uint8, mode="r", offset=_OFFSET, shape=shape)
     except (OSError, struct.error, ValueError):
         return None
-    if zlib.crc32(array) != checksum:
+    if _checksum(array, fields) != checksum:
         return None
     return Pixels(array, native)
 
 
+def _checksum(array: NDArray[np.uint8], fields: Sequence[int]) -> int:
+    return zlib.crc32(array.data, zlib.crc32(repr(tuple(fields)).encode()))
+
+
 def _write(path: Path, pixels: Pixels) -> None:
     array = np.ascontiguousarray(pixels.array)
-    shape = (*array.shape, 0, 0)[:3]
-    head = _HEADER.pack(_MAGIC, zlib.crc32(array), array.ndim, *shape, *pixels.native)
+    fields = (array.ndim, *(*array.shape, 0, 0)[:3], *pixels.native)
+    head = _HEADER.pack(_MAGIC, _checksum(array, fields), *fields)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new.")
     try:

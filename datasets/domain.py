@@ -255,7 +255,7 @@ class Domain(ABC):
         queries = self.listed_queries()
         count = length or self.published_length
         if protocol == "patnet":
-            rng = np.random.RandomState(seed)  # noqa: NPY002  (the published stream)
+            rng = np.random.RandomState(seed)
             drawn = patnet_episodes(self.pools, queries, length=count, shots=shots, rng=rng)
         else:
             drawn = strict_episodes(
@@ -266,7 +266,7 @@ class Domain(ABC):
                 seed=seed,
                 domain=self.title,
                 scene=self.scene,
-                usable=lambda class_id, name: self.truth(self.item(class_id, name)).any(),
+                usable=lambda class_id, name: bool(self.truth(self.item(class_id, name)).any()),
             )
         return Manifest(
             domain=self.title,

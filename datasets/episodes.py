@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, cast, overload
 
 from cdfss_bench.canonical import canonical_json, digest
 from cdfss_bench.errors import DataError
 from cdfss_bench.files import write_atomically
-from cdfss_bench.plain_yaml import read_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +107,22 @@ class Manifest(Sequence[Episode]):
         Raises:
             DataError: if the file is no manifest, or was changed after it was written.
         """
-        values = read_yaml(path)
-        stated = values.pop("sha256", None)
         try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path} cannot be read: {error}") from error
+        try:
+            loaded: object = json.loads(text)
+            if not isinstance(loaded, dict):
+                raise DataError(f"{path} must hold a mapping of keys to values")
+            values = cast("dict[str, Any]", loaded)
+            stated = values.pop("sha256", None)
             rows = values.pop("episodes")
             episodes = tuple(Episode(q, tuple(s), c, k) for q, s, c, k in rows)
             manifest = cls(episodes=episodes, **values)
-        except (KeyError, TypeError, ValueError) as error:
+            found = manifest.sha256
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise DataError(f"{path} is not an episode manifest") from error
-        if manifest.sha256 != stated:
+        if found != stated:
             raise DataError(f"{path} was changed after it was written: its sha256 does not match")
         return manifest

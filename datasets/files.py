@@ -98,8 +98,14 @@ class FileDomain(Domain):
                 return Pixels(use(image), native)
         except FileNotFoundError as error:
             raise self._missing(path, error) from error
-        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError,
-                SyntaxError, EOFError) as error:
+        except (
+            UnidentifiedImageError,
+            Image.DecompressionBombError,
+            OSError,
+            ValueError,
+            SyntaxError,
+            EOFError,
+        ) as error:
             raise DataError(
                 f"{full} is not a readable image ({error})",
                 mend=f"replace the file, then: cdfss-bench data check {self.card.name}",

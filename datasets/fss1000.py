@@ -60,8 +60,11 @@ class FSS1000(FileDomain):
 
     def _items(self, name: str) -> tuple[Item, ...]:
         folder = f"FSS-1000/{name}"
-        numbers = [stem for file in listed(self.root / folder, "jpg")
-                   if (stem := file.partition(".")[0]).isdigit()]
+        numbers = [
+            stem
+            for file in listed(self.root / folder, "jpg")
+            if (stem := file.partition(".")[0]).isdigit()
+        ]
         items: list[Item] = []
         for number in sorted(numbers, key=int):
             mask = f"{folder}/{number}.png"

@@ -43,7 +43,10 @@ class ISIC(FileDomain):
                 f"ISIC folders 1, 2, 3 are {', '.join(names)}: episodes are drawn in that order, "
                 f"not in the pinned one ({', '.join(self.card.classes)})"
             ] = None
-        return [DomainClass(i, n, items) for i, (n, items) in enumerate(zip(names, folders, strict=True))]
+        return [
+            DomainClass(i, n, items)
+            for i, (n, items) in enumerate(zip(names, folders, strict=True))
+        ]
 
     @cached_property
     def _table(self) -> Mapping[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from cdfss_bench.cards import Catalog
@@ -26,10 +27,11 @@ DOMAINS: Catalog[DomainCard] = Catalog(
 def open_domain(
     name: str,
     root: str | Path | None = None,
+    options: Mapping[str, Value] | None = None,
     *,
     lists: str | Path | None = None,
     cache: str | Path | None = "auto",
-    **options: Value,
+    **more: Value,
 ) -> Domain:
     """Opens a domain by name; its files are looked at when first needed.
 
@@ -39,13 +41,14 @@ def open_domain(
         root: the data root; by default `$CDFSS_DATA_ROOT`. The mini suite needs none.
         lists: folder of the PASCAL fold lists and ISIC's class table; default `$CDFSS_LISTS`.
         cache: folder of decoded pictures, None for no cache.
-        **options: the card's options (`split="val"`, `fold=0`, `hospitals="both"`).
+        options: of the card.
+        **more: options too, for typing (`split="val"`, `fold=0`, `hospitals="both"`).
 
     Raises:
         UserError: for an unknown name, a bad option, or a root that is not there.
     """
     card = DOMAINS.card(name)
-    resolved = resolve(card.options, options, name)
+    resolved = resolve(card.options, {**(options or {}), **more}, name)
     folder = default_folder() if cache == "auto" else None if cache is None else Path(cache)
     where = Path(root or os.environ.get("CDFSS_DATA_ROOT") or ".")
     if card.suite != "mini":

@@ -40,8 +40,12 @@ class Pascal(FileDomain):
         """
         items: dict[int, list[Item]] = {}
         for name, class_id in self._pairs:
-            item = Item(name, f"{self._base}/JPEGImages/{name}.jpg",
-                        f"{self._base}/SegmentationClassAug/{name}.png", class_id + 1)
+            item = Item(
+                name,
+                f"{self._base}/JPEGImages/{name}.jpg",
+                f"{self._base}/SegmentationClassAug/{name}.png",
+                class_id + 1,
+            )
             items.setdefault(class_id, []).append(item)
         return [DomainClass(c, self.card.classes[c], tuple(items[c])) for c in sorted(items)]
 

@@ -66,7 +66,7 @@ class Method(nn.Module, ABC):
     Attributes:
         offers: the places at which plug-ins may act.
         unused_keys: prefixes of entries in published checkpoints that no computation reads.
-        adaptation: `none` or `episode`.
+        backbone_prefix: what the published keys have in the place of our `backbone.`.
     """
 
     offers: ClassVar[frozenset[Place]] = frozenset()
@@ -94,19 +94,41 @@ class Method(nn.Module, ABC):
         self.register_state_dict_post_hook(_publish_keys)
         self.register_load_state_dict_pre_hook(_adopt_keys)
 
+    @property
+    def adaptation(self) -> str:
+        """`episode` for a method that learns from each episode's support, else `none`."""
+        return "none"
+
     # -- inference ---------------------------------------------------------------------------
 
     @abstractmethod
-    def encode(self, images: Tensor) -> Rows:
-        """[N, 3, H, W] -> N rows of features, without knowledge of role or episode."""
+    def features(self, images: Tensor) -> Rows:
+        """[N, 3, H, W] -> N rows, without knowledge of role or episode: what `encode` calls."""
 
     @abstractmethod
-    def condense(self, support: Rows, masks: Tensor) -> Sequence[SupportState]:
-        """What each support image with its mask [N, H, W] (0/1) amounts to; N states."""
+    def summaries(self, support: Rows, masks: Tensor) -> Sequence[SupportState]:
+        """N states of N support images with masks [N, H, W] of 0/1: what `condense` calls."""
 
     @abstractmethod
     def score(self, query: Rows, states: Sequence[SupportState], *, shots: int) -> Tensor:
         """Logits [B, K or 1, 2, h, w] from B queries and B*K states (an episode's K together)."""
+
+    def encode(self, images: Tensor) -> Rows:
+        """[N, 3, H, W] -> N rows of features, without knowledge of role or episode.
+
+        On a CPU image by image: kernels for one image and for many round differently, and a
+        result shall not depend on the batch it came in. There is nothing to gain there either.
+        """
+        if _one_by_one(images):
+            return Rows.cat([self.features(image[None]) for image in images])
+        return self.features(images)
+
+    def condense(self, support: Rows, masks: Tensor) -> Sequence[SupportState]:
+        """What each support image with its mask [N, H, W] (0/1) amounts to; N states."""
+        if _one_by_one(masks):
+            rows = range(len(support))
+            return [s for i in rows for s in self.summaries(support[i : i + 1], masks[i : i + 1])]
+        return self.summaries(support, masks)
 
     def match(self, query: Rows, support: Rows, masks: Tensor) -> Tensor:
         """Logits [B, K or 1, 2, h, w], score plug-ins applied.
@@ -121,6 +143,14 @@ class Method(nn.Module, ABC):
 
     def match_states(self, query: Rows, states: Sequence[SupportState], *, shots: int) -> Tensor:
         """As `match`, from supports that `condense` has already dealt with."""
+        if len(query) > 1 and _one_by_one(next(iter(query.tensors.values()))):
+            parts = [
+                self.match_states(
+                    query[i : i + 1], states[i * shots : (i + 1) * shots], shots=shots
+                )
+                for i in range(len(query))
+            ]
+            return torch.cat(parts)
         logits = self.score(query, states, shots=shots)
         for plugin in self.score_plugins:
             logits = plugin.calibrate(logits, query.tensors[_kept(plugin)], query.size)
@@ -133,7 +163,9 @@ class Method(nn.Module, ABC):
         """
         return vote(foreground(upsampled(logits, size)))
 
-    def predict(self, query_images: Tensor, support_images: Tensor, support_masks: Tensor) -> Tensor:
+    def predict(
+        self, query_images: Tensor, support_images: Tensor, support_masks: Tensor
+    ) -> Tensor:
         """Masks uint8 [B, H, W].
 
         Args:
@@ -275,6 +307,10 @@ def check_shapes(query_images: Tensor, support_images: Tensor, support_masks: Te
         raise ValueError("images must be floating point and ImageNet-normalised")
 
 
+def _one_by_one(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu"
+
+
 def _kept(plugin: ScorePlugin) -> str:
     return f"output:{plugin.stage_name}"
 
@@ -292,9 +328,7 @@ def _publish_keys(
         state[published + key[len(ours) :] if key.startswith(ours) else key] = value
 
 
-def _adopt_keys(
-    module: nn.Module, state: dict[str, Any], prefix: str, *_ignored: object
-) -> None:
+def _adopt_keys(module: nn.Module, state: dict[str, Any], prefix: str, *_ignored: object) -> None:
     """The way back: published names of the backbone's entries become ours."""
     assert isinstance(module, Method)
     ours, published = f"{prefix}backbone.", f"{prefix}{module.backbone_prefix}"

@@ -21,9 +21,10 @@ class Recipe(Card):
         batch: episodes per step.
         episodes: in all.
         schedule: fractions of the training at which the rate is divided by ten.
-        augment: `none` (squash to the input size) or `crop-flip` (SSP: random crop, mirror).
+        augment: `none` (squash to the input size) or `flip` (each image mirrored half of the time).
         shots: supports per training episode.
         freeze: stages that are not trained: `none`, `1`, `1-2`, `1-3`, or `all` (the backbone).
+        norm: whether the affine parameters of normalisation layers in the backbone are trained.
         source: where the recipe stands (paper section or published file).
     """
 
@@ -34,10 +35,16 @@ class Recipe(Card):
     batch: int
     episodes: int
     schedule: tuple[float, ...] = ()
-    augment: Literal["none", "crop-flip"] = "none"
+    augment: Literal["none", "flip"] = "none"
     shots: int = 1
     freeze: Literal["none", "1", "1-2", "1-3", "all"] = "none"
+    norm: bool = False
     source: str = ""
+
+    @property
+    def frozen_stages(self) -> int:
+        """How many stages of the backbone are not trained."""
+        return {"none": 0, "1": 1, "1-2": 2, "1-3": 3, "all": 99}[self.freeze]
 
 
 class Mini(Card):

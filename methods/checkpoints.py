@@ -108,10 +108,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         raise WeightsError(f"the weights file {path} does not exist")
-    if path.suffix == ".safetensors":
-        tensors = _read_safetensors(path)
-    else:
-        tensors = _read_published(path)
+    tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_published(path)
     floats = {
         name: tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in tensors.items()
@@ -161,7 +158,8 @@ def load_into(
     foreign = [
         name
         for name in tensors
-        if name not in expected and not any(name.startswith(prefix) for prefix in unused)
+        if name not in expected
+        and not any(name.startswith(prefix) for prefix in unused)
         and not name.endswith("num_batches_tracked")
     ]
     if foreign:
@@ -207,8 +205,17 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_published(path: Path) -> dict[str, Tensor]:
     try:
         loaded: object = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError,
-            AttributeError, IndexError, TypeError) as error:
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        IndexError,
+        TypeError,
+    ) as error:
         raise WeightsError(
             f"{path} is not a checkpoint that can be read safely "
             f"({str(error).splitlines()[0] if str(error) else type(error).__name__})",

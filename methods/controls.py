@@ -36,11 +36,11 @@ class Constant(Method):
         self.shape = shape
         self.radius = radius
 
-    def encode(self, images: Tensor) -> Rows:
+    def features(self, images: Tensor) -> Rows:
         """Nothing is kept but the number of images and their size."""
         return Rows((images.shape[-2], images.shape[-1]), {"none": images.new_zeros(len(images))})
 
-    def condense(self, support: Rows, masks: Tensor) -> Sequence[SupportState]:
+    def summaries(self, support: Rows, masks: Tensor) -> Sequence[SupportState]:
         """The support is not looked at."""
         del masks
         return [support[i : i + 1] for i in range(len(support))]

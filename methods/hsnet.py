@@ -43,14 +43,14 @@ class HSNet(Method):
         taps = [backbone.stage(name).taps for name in reversed(self.stages)]
         self.hpn_learner = HPNLearner(taps, (first, second, third))
 
-    def encode(self, images: Tensor) -> Rows:
+    def features(self, images: Tensor) -> Rows:
         """Every tap of the three stages."""
         return self.walked(images, taps=self.stages)
 
-    def condense(self, support: Rows, masks: Tensor) -> Sequence[SupportState]:
+    def summaries(self, support: Rows, masks: Tensor) -> Sequence[SupportState]:
         """The taps with everything outside the mask set to zero (`model/hsnet.py` mask_feature)."""
         masked = {
-            f"{stage}.{i}": tap * resized_masks(masks, tap.shape[-2:])
+            f"{stage}.{i}": tap * resized_masks(masks, tap)
             for stage in self.stages
             for i, tap in enumerate(support.group(stage))
         }
@@ -76,9 +76,9 @@ class HSNet(Method):
     def loss_terms(self, batch: EpisodeBatch) -> Mapping[str, LossTerm]:
         """Mean pixel cross entropy over all shots (`compute_objective`); 255 is ignored."""
         with torch.no_grad():
-            query = self.encode(batch.query_images)
-            support = self.encode(batch.support_images.flatten(0, 1))
-            states = self.condense(support, (batch.support_masks == 1).flatten(0, 1))
+            query = self.features(batch.query_images)
+            support = self.features(batch.support_images.flatten(0, 1))
+            states = self.summaries(support, (batch.support_masks == 1).flatten(0, 1))
         shots = batch.support_masks.shape[1]
         maps = self.score(query, states, shots=shots).flatten(0, 1)
         full = F.interpolate(maps, query.size, mode="bilinear", align_corners=True)

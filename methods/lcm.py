@@ -68,9 +68,7 @@ class LCM(ScorePlugin):
         similarity = self.similarities(maps, low.repeat_interleave(shots, 0), grid)
         beta = similarity.mean((2, 3), keepdim=True) if self.beta == "mean" else float(self.beta)
         correction = self.w * (similarity - beta).sum(1, keepdim=True)
-        correction = F.interpolate(
-            correction, maps.shape[-2:], mode="bilinear", align_corners=True
-        )
+        correction = F.interpolate(correction, maps.shape[-2:], mode="bilinear", align_corners=True)
         corrected = torch.cat((maps[:, :1], maps[:, 1:] + correction), dim=1)
         return corrected.unflatten(0, (-1, shots))
 
@@ -91,7 +89,7 @@ class LCM(ScorePlugin):
         if self.center:
             low = low - low.mean((2, 3), keepdim=True)
         if self.flatten:
-            cells = [max(1, round(n / g)) for n, g in zip(low.shape[-2:], grid, strict=True)]
+            cells = (max(1, round(low.shape[-2] / grid[0])), max(1, round(low.shape[-1] / grid[1])))
             pooled = F.adaptive_avg_pool2d(low, (grid[0] * cells[0], grid[1] * cells[1]))
             rows = F.unfold(pooled, cells, stride=cells)
         else:

@@ -67,9 +67,7 @@ class LEM(StagePlugin):
     def draw(self, channels: int, rng: torch.Generator | None) -> Tensor:
         """Theta, [C, C, k, k] or depthwise [C, 1, k, k], from the step's generator."""
         inside = 1 if self.depthwise else channels
-        return self.sigma * torch.randn(
-            (channels, inside, self.kernel, self.kernel), generator=rng
-        )
+        return self.sigma * torch.randn((channels, inside, self.kernel, self.kernel), generator=rng)
 
     def perturb(self, features: Tensor, theta: Tensor) -> Tensor:
         """`features` [N, C, h, w] with the amplitude of their convolution with `theta`."""

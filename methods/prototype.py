@@ -30,19 +30,17 @@ class Prototype(Method):
         super().__init__(backbone, plugins)
         self.stage = backbone.semantic
 
-    def encode(self, images: Tensor) -> Rows:
+    def features(self, images: Tensor) -> Rows:
         """The semantic stage's last tap."""
         return self.walked(images, last_taps=[self.stage])
 
-    def condense(self, support: Rows, masks: Tensor) -> Sequence[SupportState]:
+    def summaries(self, support: Rows, masks: Tensor) -> Sequence[SupportState]:
         """Foreground and background prototype, [1, C] each."""
         fore, back = fore_and_background(support.tensors[self.stage], masks)
         rows = Rows(support.size, {"fore": fore, "back": back})
         return [rows[i : i + 1] for i in range(len(rows))]
 
-    def averaged(
-        self, states: Sequence[SupportState], *, shots: int
-    ) -> tuple[Tensor, Tensor]:
+    def averaged(self, states: Sequence[SupportState], *, shots: int) -> tuple[Tensor, Tensor]:
         """Foreground and background prototypes [B, C] of B*K states."""
         rows = Rows.cat(cast("Sequence[Rows]", states))
         fore, back = (

@@ -56,9 +56,7 @@ class SSP(Prototype):
     backbone_prefix = ""
     unused_keys = ("layer4.", "fc.", "classifier.")
 
-    def __init__(
-        self, backbone: Backbone, plugins: Sequence[Plugin] = (), *, refine: bool = True
-    ):
+    def __init__(self, backbone: Backbone, plugins: Sequence[Plugin] = (), *, refine: bool = True):
         super().__init__(backbone, plugins)
         self.refine = refine
 
@@ -125,5 +123,3 @@ def with_own_prototypes(features: Tensor, masks: Tensor) -> Tensor:
     """Logits [N, 2, h, w] of images matched with prototypes of their own truth [N, H, W]."""
     fore, back = fore_and_background(features, masks)
     return cosine_scores(features, fore[..., None, None], back[..., None, None])
-
-

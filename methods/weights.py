@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdfss_bench.errors import WeightsError
+from cdfss_bench.errors import WeightsError, unknown
 
 from .backbones.card import BACKBONES, Pretrained
 from .checkpoints import (
@@ -117,6 +117,26 @@ def resolve_weights(
     raise _nothing_fits(composition, candidates, folders)
 
 
+def pretrained_for(
+    composition: Composition, *, backbone: str | None, folders: Sequence[Path]
+) -> Weights:
+    """The backbone weights with which a training of `composition` begins.
+
+    Raises:
+        WeightsError: if none are at hand.
+        UserError: if the host does not ride on the backbone that was named.
+    """
+    host = composition.host.card
+    if backbone is not None and backbone not in host.backbones:
+        raise unknown(f"backbone of {host.name}:", backbone, host.backbones)
+    candidates = [backbone] if backbone else list(host.backbones)
+    for name in candidates:
+        found = find_pretrained(name, folders)
+        if found is not None:
+            return Weights(name, found[0], found[1], None, None)
+    raise _nothing_fits(composition, candidates, folders)
+
+
 def load_weights(method: Method, weights: Weights) -> None:
     """Puts the files of `weights` into a method built for them.
 
@@ -128,9 +148,7 @@ def load_weights(method: Method, weights: Weights) -> None:
         base = read_checkpoint(weights.pretrained)
         trunk = method.backbone
         tensors = renamed(base.tensors, weights.entry.renames)
-        load_into(
-            trunk, tensors, path=weights.pretrained, unused=trunk.unused_keys, complete=True
-        )
+        load_into(trunk, tensors, path=weights.pretrained, unused=trunk.unused_keys, complete=True)
     if weights.checkpoint is not None:
         trained = read_checkpoint(weights.checkpoint)
         _check_base(trained, base)
@@ -153,9 +171,7 @@ def find_pretrained(name: str, folders: Sequence[Path]) -> tuple[Path, Pretraine
     return None
 
 
-def _find_trained(
-    composition: Composition, backbone: str, folders: Sequence[Path]
-) -> Path | None:
+def _find_trained(composition: Composition, backbone: str, folders: Sequence[Path]) -> Path | None:
     wanted = trained_name(composition)
     for folder in (*folders, PACKAGED):
         found = [
@@ -172,6 +188,12 @@ def _find_trained(
         if found:
             return found[0]
     return None
+
+
+def trained_in(folders: Sequence[Path]) -> Iterator[tuple[Path, WeightsCard]]:
+    """Every source-trained file of ours in the folders and in the package, with its card."""
+    for folder in (*folders, PACKAGED):
+        yield from _cards_in(folder)
 
 
 def _cards_in(folder: Path) -> Iterator[tuple[Path, WeightsCard]]:
@@ -225,5 +247,3 @@ def _nothing_fits(
         f"{' or '.join(trunks)} are in {where}",
         mend=f"cdfss-bench train -m '{name}' --backbone {trunks[0]}, or --weights FILE",
     )
-
-

@@ -21,7 +21,9 @@ def canonical_json(value: Any) -> str:
 
 def digest(value: Any) -> str:
     """sha256 (hex) of the canonical JSON of `value`."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+    # surrogateescape: a path may hold bytes that are no UTF-8, and they are hashed as they are.
+    raw = canonical_json(value).encode("utf-8", "surrogateescape")
+    return hashlib.sha256(raw).hexdigest()
 
 
 def file_sha256(path: Path) -> str:

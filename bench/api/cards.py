@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -29,6 +29,9 @@ class Card(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
+
+_MARKS = {"method": "kind", "domain": "role", "backbone": "stages"}
+"""The key by which a card says to which catalog it belongs: one folder may hold all kinds."""
 
 C = TypeVar("C", bound=Card)
 M = TypeVar("M", bound=BaseModel)
@@ -71,6 +74,7 @@ class Catalog(Generic[C]):
         self._folders: list[Path] = []
         self._origins: dict[str, Origin] | None = None
         self._cards: dict[str, C] = {}
+        self._broken: dict[str, str] = {}
 
     def add_folder(self, folder: Path) -> None:
         """Also looks for cards in `folder` (the command line's `--plugin FOLDER`).
@@ -101,7 +105,12 @@ class Catalog(Generic[C]):
         try:
             return self._scan()[name]
         except KeyError:
-            raise unknown(self.kind, name, self._scan()) from None
+            error = unknown(self.kind, name, self._scan())
+            if self._broken:
+                packages = "; ".join(f"{key} ({why})" for key, why in self._broken.items())
+                problem = f"{error.problem}; these packages of cards cannot be read: {packages}"
+                raise UserError(problem, mend=error.mend) from None
+            raise error from None
 
     def card(self, name: str) -> C:
         """The card of that name.
@@ -121,6 +130,8 @@ class Catalog(Generic[C]):
         """
         module_name, _, attribute = reference.partition(":")
         origin = self.origin(name)
+        if not module_name or not attribute:
+            raise UserError(f"{origin}: 'class: {reference}' is not module:attribute")
         module = _import_beside(origin, module_name, self.kind)
         try:
             return getattr(module, attribute)
@@ -148,17 +159,45 @@ class Catalog(Generic[C]):
         folder, package = self._builtin
         yield from (Origin(path, package) for path in sorted(folder.glob("*.yaml")))
         for point in entry_points(group=self._group):
-            # A broken third-party package must not take the built-in methods down with it; the
-            # error is raised by `origin` once somebody asks for what it announced.
-            spec = importlib.util.find_spec(point.value)
-            for place in (spec.submodule_search_locations or []) if spec else []:
-                yield from (Origin(p, point.value) for p in sorted(Path(place).glob("*.yaml")))
-        for extra in self._folders:
-            yield from (Origin(path, None) for path in sorted(extra.glob("*.yaml")))
+            yield from self._in(self._places(point.value), point.value)
+        yield from self._in(self._folders, None)
+
+    def _places(self, package: str) -> list[Path]:
+        # A broken third-party package must not take the built-in methods down with it; `origin`
+        # names it once somebody asks for a name that nobody knows.
+        try:
+            spec = importlib.util.find_spec(package)
+        except Exception as error:
+            self._broken[package] = str(error) or type(error).__name__
+            return []
+        if spec is None or spec.submodule_search_locations is None:
+            self._broken[package] = "there is no such package"
+            return []
+        return [Path(place) for place in spec.submodule_search_locations]
+
+    def _in(self, folders: Iterable[Path], package: str | None) -> Iterator[Origin]:
+        for folder in folders:
+            for path in sorted(folder.glob("*.yaml")):
+                if not self._is_of_another_kind(path):
+                    yield Origin(path, package)
+
+    def _is_of_another_kind(self, path: Path) -> bool:
+        try:
+            keys = read_yaml(path).keys()
+        except UserError:
+            return False  # whoever asks for it by name hears what is wrong
+        marked = {kind for kind, mark in _MARKS.items() if mark in keys}
+        return bool(marked) and self.kind not in marked
 
     def _read(self, origin: Origin) -> C:
         values = read_yaml(origin.path)
-        return validated(self._schema, {"name": origin.path.stem, **values}, origin.path)
+        stem = origin.path.stem
+        if values.get("name", stem) != stem:
+            raise UserError(
+                f"{origin}: 'name: {values['name']}' is not the file's name",
+                mend=f"leave the name out, or rename the file to {values['name']}.yaml",
+            )
+        return validated(self._schema, {**values, "name": stem}, origin.path)
 
 
 def validated(schema: type[M], values: Mapping[str, Any], where: object) -> M:

@@ -40,7 +40,10 @@ def unknown(
 ) -> UserError:
     """The error for a name nobody knows, with the nearest known names."""
     choices = sorted(known)
-    close = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
+    # Papers write HSNet and SSP: capitals are no distance.
+    plain = {choice.lower(): choice for choice in choices}
+    close = difflib.get_close_matches(name.lower(), plain, n=3, cutoff=0.5)
     if close:
-        return error(f"unknown {kind} '{name}'", mend=f"did you mean {' or '.join(close)}?")
+        nearest = " or ".join(plain[match] for match in close)
+        return error(f"unknown {kind} '{name}'", mend=f"did you mean {nearest}?")
     return error(f"unknown {kind} '{name}'", mend=f"known are: {', '.join(choices) or 'none'}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from cdfss_bench.errors import UserError
 
 
 @contextmanager
-def explained_os_errors(path: Path, doing: str) -> Iterator[None]:
+def explained_os_errors(path: Path, doing: str) -> Generator[None]:
     """Turns the operating system's refusals (disk full, read-only, no permission) into sentences.
 
     Raises:
@@ -31,6 +31,11 @@ def explained_os_errors(path: Path, doing: str) -> Iterator[None]:
             raise UserError(
                 f"{path} may not be written while {doing} ({error.strerror})",
                 mend="name a folder you may write to",
+            ) from error
+        if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG):
+            raise UserError(
+                f"{path} cannot be written while {doing} ({error.strerror})",
+                mend="name another file or folder",
             ) from error
         raise
 

@@ -49,9 +49,11 @@ class Option(Card):
             raise unknown(f"value of {where}", str(result), self.choices, error=CompositionError)
         if isinstance(result, int | float) and not isinstance(result, bool):
             if self.minimum is not None and result < self.minimum:
-                raise CompositionError(f"{where} must be at least {self.minimum:g}, not {result:g}")
+                least = spelled(self.minimum)
+                raise CompositionError(f"{where} must be at least {least}, not {spelled(result)}")
             if self.maximum is not None and result > self.maximum:
-                raise CompositionError(f"{where} must be at most {self.maximum:g}, not {result:g}")
+                most = spelled(self.maximum)
+                raise CompositionError(f"{where} must be at most {most}, not {spelled(result)}")
         return result
 
 
@@ -86,10 +88,13 @@ def resolve(
 
 
 def spelled(value: Value) -> str:
-    """`value` as it is typed inside brackets."""
+    """`value` as it is typed inside brackets; different values are spelled differently."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return format(value, "g") if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    short = format(value, "g")
+    return short if float(short) == value else repr(value)
 
 
 def _as_type_of(default: Value, value: Value) -> Value:

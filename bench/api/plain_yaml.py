@@ -1,4 +1,4 @@
-"""YAML as people expect it: `on`, `no` and `1e-3` mean what YAML 1.2 says."""
+"""YAML as people expect it: `on`, `no`, `1e-3`, `010` and `12:30` mean what YAML 1.2 says."""
 
 from __future__ import annotations
 
@@ -14,22 +14,56 @@ from cdfss_bench.errors import UserError
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader with the scalars of YAML 1.2.
 
-    YAML 1.1 reads `on:` and `no` as booleans and `1e-3` as text, which silently renames options.
+    YAML 1.1 reads `on:` and `no` as booleans and `1e-3` as text, which silently renames options;
+    `010` as 8, `12:30` as 750 and `2018-06-01` as a date. A key that is written twice is an error
+    instead of a silent winner.
     """
 
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        """A mapping without duplicate keys."""
+        seen: set[object] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if (key.tag, key.value) in seen:
+                    raise DuplicateKeyError(str(key.value), key.start_mark)
+                seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep=deep)
 
+
+class DuplicateKeyError(yaml.MarkedYAMLError):
+    """A mapping holds one key twice."""
+
+    def __init__(self, key: str, mark: yaml.Mark):
+        super().__init__(problem=f"the key '{key}' is there twice", problem_mark=mark)
+
+
+def _integer(_loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    text = str(node.value)
+    return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+
+
+_TAG = "tag:yaml.org,2002:"
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float"))]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag in (f"{_TAG}null", f"{_TAG}merge")]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+    f"{_TAG}bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
 )
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)$"),
+    f"{_TAG}int",
+    re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"),
+    list("-+0123456789"),
+)
+_Loader.add_implicit_resolver(
+    f"{_TAG}float",
+    re.compile(
+        r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
     list("-+0123456789."),
 )
+_Loader.add_constructor(f"{_TAG}int", _integer)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -46,6 +80,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         place = getattr(error, "problem_mark", None)
         where = f", line {place.line + 1}" if place is not None else ""
+        if isinstance(error, DuplicateKeyError):
+            raise UserError(f"{path}{where}: {error.problem}") from error
         raise UserError(f"{path}{where} is not valid YAML") from error
     if not isinstance(values, dict):
         raise UserError(f"{path} must hold a mapping of keys to values")

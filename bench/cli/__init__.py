@@ -1,0 +1,71 @@
+"""The command line: one file per verb, nothing heavy imported before a verb runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from . import data, doctor, listing, predict, report, run, train, weights
+from .talk import complain
+
+app = typer.Typer(
+    name="cdfss-bench",
+    help="Cross-domain few-shot segmentation, compared honestly.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Begin with: cdfss-bench run -m loec -k 5",
+)
+app.command(name="run")(run.run)
+app.command(name="report")(report.report)
+app.command(name="train")(train.train)
+app.command(name="predict")(predict.predict)
+app.command(name="doctor")(doctor.doctor)
+app.add_typer(listing.app, name="list")
+app.add_typer(data.app, name="data")
+app.add_typer(weights.app, name="weights")
+
+
+def _version(value: bool) -> None:
+    if value:
+        from cdfss_bench import __version__
+
+        typer.echo(f"cdfss-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", envvar="CDFSS_DEBUG", help="Show tracebacks of mistakes too."),
+    ] = False,
+) -> None:
+    """Cross-domain few-shot segmentation, compared honestly."""
+    del version
+    if debug:
+        os.environ["CDFSS_DEBUG"] = "1"
+
+
+def main() -> None:
+    """The console script: exit code 0 for success, 1 for a defect, 2 for what the user can mend."""
+    from cdfss_bench.errors import UserError
+
+    try:
+        app()
+    except UserError as error:
+        if os.environ.get("CDFSS_DEBUG"):
+            raise
+        complain(error)
+        sys.exit(2)
+    except BrokenPipeError:
+        # The reader of our output left (`| head`): that is its right.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

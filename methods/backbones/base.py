@@ -71,6 +71,16 @@ class Backbone(nn.Module, ABC):
             edit: if given, its result replaces each stage's output before the next stage.
         """
 
+    @abstractmethod
+    def stage_modules(self, index: int) -> Sequence[nn.Module]:
+        """The modules of stage `index` (from 0), for freezing."""
+
+    def freeze(self, count: int) -> None:
+        """Takes the first `count` stages out of training."""
+        for index in range(min(count, len(self.stages))):
+            for module in self.stage_modules(index):
+                module.requires_grad_(requires_grad=False)
+
     def forward(self, images: Tensor) -> list[Tensor]:
         """The outputs of all stages."""
         return [maps.output for maps in self.walk(images)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from torch import Tensor, nn
@@ -88,6 +88,11 @@ class MobileNetV2(Backbone):
                 break
         self.features = nn.Sequential(*layers)
         self.stages = tuple(stages)
+
+    def stage_modules(self, index: int) -> Sequence[nn.Module]:
+        """The layers of one stage."""
+        group = self._groups[index] if index < len(self._groups) else ()
+        return [self.features[position] for position in group]
 
     def walk(self, images: Tensor, edit: EditStage | None = None) -> Iterator[StageMaps]:
         """See `Backbone.walk`."""

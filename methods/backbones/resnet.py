@@ -144,6 +144,12 @@ class ResNet(Backbone):
                 x = edit(index, x)
             yield StageMaps(stage, taps, x)
 
+    def stage_modules(self, index: int) -> Sequence[nn.Module]:
+        """The stem's modules, or one layer."""
+        if index > 0:
+            return [self.get_submodule(self.stages[index].name)]
+        return [self.layer0] if self.plan.stem == "deep" else [self.conv1, self.bn1]
+
     def _add_stem(self, plan: ResNetPlan) -> None:
         out = plan.stem_channels
         if plan.stem == "deep":

@@ -13,7 +13,7 @@ EPS = 1e-5
 def directions(features: Tensor) -> Tensor:
     """[N, C, h, w] -> [N, C, h*w], each position divided by (its norm + 1e-5)."""
     rows = features.flatten(2)
-    return rows / (rows.norm(dim=1, keepdim=True) + EPS)
+    return rows / (torch.linalg.vector_norm(rows, dim=1, keepdim=True) + EPS)
 
 
 def hypercorrelation(query: Sequence[Tensor], support: Sequence[Tensor]) -> Tensor:

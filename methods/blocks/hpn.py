@@ -31,8 +31,8 @@ class HPNLearner(nn.Module):
         self.encoder_layer4 = Squeeze((coarse, first, second, third), (3, 3, 3), (2, 2, 2))
         self.encoder_layer3 = Squeeze((middle, first, second, third), (5, 3, 3), (4, 2, 2))
         self.encoder_layer2 = Squeeze((fine, first, second, third), (5, 5, 3), (4, 4, 2))
-        self.encoder_layer4to3 = Squeeze((third,) * 4, (3, 3, 3), (1, 1, 1))
-        self.encoder_layer3to2 = Squeeze((third,) * 4, (3, 3, 3), (1, 1, 1))
+        self.encoder_layer4to3 = Squeeze((third, third, third, third), (3, 3, 3), (1, 1, 1))
+        self.encoder_layer3to2 = Squeeze((third, third, third, third), (3, 3, 3), (1, 1, 1))
         self.decoder1 = nn.Sequential(
             nn.Conv2d(third, third, 3, padding=1),
             nn.ReLU(),
@@ -72,8 +72,12 @@ class HPNLearner(nn.Module):
 
     def mix(self, coarse: Tensor, middle: Tensor, fine: Tensor) -> Tensor:
         """Coarse to fine: [B, 128, h, w], the mean over what is left of the support."""
-        mixed = self.encoder_layer4to3(upsampled_query(coarse, middle.shape[2:4]) + middle)
-        mixed = self.encoder_layer3to2(upsampled_query(mixed, fine.shape[2:4]) + fine)
+        mixed = self.encoder_layer4to3(
+            upsampled_query(coarse, (middle.shape[2], middle.shape[3])) + middle
+        )
+        mixed = self.encoder_layer3to2(
+            upsampled_query(mixed, (fine.shape[2], fine.shape[3])) + fine
+        )
         return mixed.mean(dim=(-2, -1))
 
     def decode(self, encoded: Tensor) -> Tensor:

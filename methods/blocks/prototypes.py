@@ -7,8 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def resized_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """[N, H, W] -> float [N, 1, h, w], bilinear with aligned corners, soft at the border."""
+def resized_masks(masks: Tensor, maps: Tensor) -> Tensor:
+    """[N, H, W] -> float [N, 1, h, w], the size of `maps` [..., h, w].
+
+    Bilinear with aligned corners, so soft at the border, as published everywhere.
+    """
+    size = (maps.shape[-2], maps.shape[-1])
     return F.interpolate(masks[:, None].float(), size, mode="bilinear", align_corners=True)
 
 
@@ -18,7 +22,7 @@ def masked_mean(features: Tensor, masks: Tensor, *, eps: float = 1e-5) -> Tensor
     An empty mask gives the zero vector (SSP `masked_average_pooling`, eps 1e-5; PATNet and
     FPTrans use 1e-6).
     """
-    weights = resized_masks(masks, features.shape[-2:])
+    weights = resized_masks(masks, features)
     return (features * weights).sum((2, 3)) / (weights.sum((2, 3)) + eps)
 
 

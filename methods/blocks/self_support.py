@@ -51,7 +51,7 @@ def self_support(features: Tensor, logits: Tensor) -> SelfSupport:
 
 
 def confident(probability: Tensor, threshold: float) -> Tensor:
-    """bool [B, N]: strictly above the threshold, or the 12 most probable where none is."""
+    """Bool [B, N]: strictly above the threshold, or the 12 most probable where none is."""
     chosen = probability > threshold
     best = probability.topk(FALLBACK, dim=1).indices
     fallback = torch.zeros_like(chosen).scatter(1, best, value=True)
@@ -75,7 +75,7 @@ def local_prototypes(rows: Tensor, chosen: Tensor) -> Tensor:
     order = chosen.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :width]
     taken = chosen.gather(1, order)
     values = rows.gather(2, order[:, None].expand(-1, rows.shape[1], -1))
-    directions = rows / rows.norm(dim=1, keepdim=True)
+    directions = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     keys = directions.gather(2, order[:, None].expand(-1, rows.shape[1], -1))
     weights = (2 * keys.transpose(1, 2) @ directions).exp()
     weights = weights * taken[:, :, None]

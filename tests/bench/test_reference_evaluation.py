@@ -8,11 +8,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
 from cdfss_bench.bench.counts import count
 from cdfss_bench.bench.metrics import measure, pooled_by_class
 from cdfss_bench.datasets.samplers import Pool, patnet_episodes
 from cdfss_bench.datasets.transforms import normalised, resized_image, resized_labels
-from PIL import Image
 
 from ..methods.vectors import Vectors
 

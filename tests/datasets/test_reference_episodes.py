@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from cdfss_bench.datasets import Domain, open_domain
 from cdfss_bench.datasets.samplers import patnet_episodes
 
@@ -85,9 +86,7 @@ def test_other_seeds(case: str, tree: Path, golden: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_tensors(
-    case: str, tree: Path, golden: dict[str, Any], samples: Mapping[str, Any]
-) -> None:
+def test_tensors(case: str, tree: Path, golden: dict[str, Any], samples: Mapping[str, Any]) -> None:
     domain, shots, _ = opened(case, tree)
     for index, record in golden["sets"][case]["tensors"].items():
         loaded = domain.load(domain.episodes(shots, length=8)[int(index)])

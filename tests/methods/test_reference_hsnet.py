@@ -9,6 +9,8 @@ from types import ModuleType
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from cdfss_bench.methods import build
 from cdfss_bench.methods.backbones.card import build_backbone
 from cdfss_bench.methods.base import EpisodeBatch
@@ -17,7 +19,6 @@ from cdfss_bench.methods.blocks.correlation import hypercorrelation
 from cdfss_bench.methods.blocks.hpn import HPNLearner
 from cdfss_bench.methods.blocks.voting import foreground, upsampled, vote
 from cdfss_bench.methods.hsnet import HSNet
-from torch import Tensor
 
 from .vectors import Vectors
 
@@ -54,7 +55,9 @@ def test_backbone_taps(case: str, name: str, vectors: Open, fill: ModuleType) ->
 @pytest.mark.parametrize(
     ("case", "sizes"), [("k3s2", (3, 5, 3, 2)), ("k5s4", (2, 4, 5, 4)), ("k3s1", (3, 4, 3, 1))]
 )
-def test_conv4d(case: str, sizes: tuple[int, int, int, int], vectors: Open, fill: ModuleType) -> None:
+def test_conv4d(
+    case: str, sizes: tuple[int, int, int, int], vectors: Open, fill: ModuleType
+) -> None:
     reference = vectors("hsnet.npz")
     module = filled(fill, CenterPivotConv4d(*sizes), f"conv4d.{case}.")
     inputs = reference.inputs(f"conv4d_{case}")
@@ -81,9 +84,11 @@ def test_learner(case: str, taps: tuple[int, int, int], vectors: Open, fill: Mod
     correlations = [inputs[f"hpn.{case}.layer{layer}"] for layer in (4, 3, 2)]
     seen: dict[str, Tensor] = {}
     for name in ("encoder_layer4to3", "encoder_layer3to2", "decoder1"):
-        learner.get_submodule(name).register_forward_hook(
-            lambda _m, _i, out, name=name: seen.__setitem__(name, out)
-        )
+
+        def keep(_module: torch.nn.Module, _inputs: object, out: Tensor, name: str = name) -> None:
+            seen[name] = out
+
+        learner.get_submodule(name).register_forward_hook(keep)
     with torch.no_grad():
         squeezed = learner.squeeze(correlations)
         encoded = learner.mix(*squeezed)

@@ -10,6 +10,7 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
+
 from cdfss_bench.methods import build
 from cdfss_bench.methods.base import EpisodeBatch
 from cdfss_bench.methods.blocks.prototypes import cosine_scores, fore_and_background, masked_mean

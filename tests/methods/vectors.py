@@ -67,7 +67,9 @@ class Scenes:
         """One input."""
         return torch.from_numpy(self._fill.array(name, tuple(shape), 0, kind))
 
-    def scene(self, name: str, cls: str, batch: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+    def scene(
+        self, name: str, cls: str, batch: int, height: int, width: int
+    ) -> tuple[Tensor, Tensor]:
         """(image [B, 3, H, W], mask [B, H, W]) as the manifest words it."""
         mask = self.array(f"{name}.mask", (batch, height, width), "mask")
         noise = self.array(f"{name}.noise", (batch, 3, height, width))

@@ -1,0 +1,287 @@
+"""A cell: one method with its weights asked one list of episodes; its id is all that matters."""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+import sys
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from cdfss_bench.canonical import digest, file_sha256
+from cdfss_bench.datasets import Domain, Manifest
+from cdfss_bench.errors import DataError
+from cdfss_bench.methods.grammar import METHODS, Composition
+from cdfss_bench.methods.weights import Weights
+
+from .counts import EVALUATOR_VERSION
+from .environment import describe
+from .folder import CellFolder
+from .identity import code_hash, file_code_hash
+from .records import (
+    DomainPart,
+    EpisodesPart,
+    EvaluatorPart,
+    MethodPart,
+    RunRecord,
+    WeightsPart,
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: a domain's episodes.
+
+    Attributes:
+        domain: opened.
+        shots: supports per episode.
+        seed: of the sampler.
+        protocol: `patnet` or `strict`.
+        limit: the first so many episodes only; None for all.
+        control: `shuffled-support` or empty.
+    """
+
+    domain: Domain
+    shots: int
+    seed: int
+    protocol: str
+    limit: int | None = None
+    control: str = ""
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The episodes.
+
+        Raises:
+            DataError: if the data cannot answer: a class with too few images, a missing file, no
+                wrong class to draw supports from.
+        """
+        for entry in self.domain.classes:
+            # The published sampler repeats supports, or never returns; neither is K-shot.
+            if len(entry.items) < self.shots + 1:
+                raise DataError(
+                    f"class '{entry.name}' of {self.domain.title} has {len(entry.items)} images, "
+                    f"{self.shots}-shot needs at least {self.shots + 1}",
+                    mend="use fewer shots (-k 1), or complete the data",
+                )
+        manifest = self.domain.episodes(self.shots, self.seed, self.protocol)
+        if self.limit is not None:
+            manifest = manifest.head(self.limit)
+        return self.domain.shuffled(manifest) if self.control else manifest
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether fewer episodes are asked than the protocol has."""
+        return self.limit is not None and self.limit < self.domain.published_length
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A method, its weights, and a question.
+
+    Attributes:
+        composition: the method, options resolved.
+        weights: its files.
+        question: what it is asked.
+        precision: `fp32`, or a reduced one that was asked for.
+    """
+
+    composition: Composition
+    weights: Weights
+    question: Question
+    precision: str = "fp32"
+
+    @cached_property
+    def id(self) -> str:
+        """sha256 of all that can change the numbers: not device, batch size or threads."""
+        return digest(
+            {
+                "evaluator": [EVALUATOR_VERSION, evaluator_code(), self.precision],
+                "method": str(self.composition),
+                "options": self.options(),
+                "code": method_code(self.composition),
+                "backbone": self.weights.backbone,
+                "weights": list(self._weights_sha256),
+                "reader": reader_code(self.question.domain),
+                "image_size": self.question.domain.card.image_size,
+                "episodes": self.question.manifest.sha256,
+            }
+        )
+
+    def options(self) -> dict[str, dict[str, object]]:
+        """Every option of every part."""
+        return {part.card.name: dict(part.options) for part in self.composition.parts}
+
+    def folder(self, results: Path) -> CellFolder:
+        """Where its record belongs."""
+        return CellFolder.of(
+            results,
+            domain=self.question.domain.title,
+            shots=self.question.shots,
+            label=self.composition.label,
+            cell=self.id,
+        )
+
+    def record(self, device: str) -> RunRecord:
+        """The record as it begins."""
+        question, weights = self.question, self.weights
+        pretrained, checkpoint = self._weights_sha256
+        return RunRecord(
+            cell=self.id,
+            status="started",
+            domain=domain_part(question.domain),
+            episodes=EpisodesPart(
+                protocol=question.protocol,
+                shots=question.shots,
+                seed=question.seed,
+                count=len(question.manifest),
+                limited=question.is_limited,
+                sha256=question.manifest.sha256,
+            ),
+            method=method_part(self.composition, weights.backbone),
+            weights=WeightsPart(
+                description=weights.description,
+                pretrained=weights.pretrained.name if weights.pretrained else "",
+                pretrained_sha256=pretrained,
+                checkpoint=weights.checkpoint.name if weights.checkpoint else "",
+                checkpoint_sha256=checkpoint,
+                selection=weights.selection,
+                source=weights.card.source if weights.card else {},
+                url=weights.entry.url if weights.entry else "",
+            ),
+            evaluator=EvaluatorPart(
+                version=EVALUATOR_VERSION,
+                code=evaluator_code(),
+                image_size=question.domain.card.image_size,
+                precision=self.precision,
+            ),
+            environment=describe(device),
+            command=command_line(),
+            started=now(),
+        )
+
+    @cached_property
+    def _weights_sha256(self) -> tuple[str, str]:
+        files = (self.weights.pretrained, self.weights.checkpoint)
+        pretrained, checkpoint = (_sha256(path) if path else "" for path in files)
+        return pretrained, checkpoint
+
+
+def refused_record(
+    composition: Composition, backbone: str, question: Question, reason: str, device: str
+) -> RunRecord:
+    """The record of a cell that cannot be computed: a blank in the tables with its reason."""
+    parts = {
+        "method": str(composition),
+        "backbone": backbone,
+        "domain": question.domain.title,
+        "question": [question.shots, question.seed, question.protocol, question.limit],
+        "refused": True,
+    }
+    try:
+        domain = domain_part(question.domain)
+    except DataError:
+        domain = DomainPart(
+            name=question.domain.card.name,
+            title=question.domain.title,
+            suite=question.domain.card.suite,
+            profile="absent",
+            complete=False,
+            fingerprint="",
+            classes={},
+        )
+    return RunRecord(
+        cell=digest(parts),
+        status="refused",
+        reason=reason,
+        domain=domain,
+        episodes=EpisodesPart(protocol=question.protocol, shots=question.shots, seed=question.seed),
+        method=method_part(composition, backbone),
+        weights=WeightsPart(description="none"),
+        evaluator=EvaluatorPart(
+            version=EVALUATOR_VERSION,
+            code=evaluator_code(),
+            image_size=question.domain.card.image_size,
+        ),
+        environment=describe(device),
+        command=command_line(),
+        started=now(),
+        finished=now(),
+    )
+
+
+def domain_part(domain: Domain) -> DomainPart:
+    """What a record says of a domain.
+
+    Raises:
+        DataError: if its files are not there.
+    """
+    return DomainPart(
+        name=domain.card.name,
+        title=domain.title,
+        suite=domain.card.suite,
+        profile=domain.profile,
+        complete=domain.is_complete,
+        fingerprint=domain.fingerprint,
+        classes={entry.id: entry.name for entry in domain.classes},
+    )
+
+
+def method_part(composition: Composition, backbone: str) -> MethodPart:
+    """What a record says of a method."""
+    return MethodPart(
+        label=composition.label,
+        composition=str(composition),
+        given={part.card.name: dict(part.given) for part in composition.parts if part.given},
+        options={part.card.name: dict(part.options) for part in composition.parts},
+        adaptation=composition.adaptation,
+        backbone=backbone,
+        code=method_code(composition),
+    )
+
+
+@lru_cache(maxsize=1)
+def evaluator_code() -> str:
+    """Hash of the code that decides what is counted."""
+    names = ("counts", "metrics")
+    return code_hash(*(f"cdfss_bench.bench.{name}" for name in names))
+
+
+def method_code(composition: Composition) -> str:
+    """Hash of the code of all parts of a method."""
+    return digest([_part_code(part.card.name) for part in composition.parts])
+
+
+@lru_cache(maxsize=64)
+def _part_code(name: str) -> str:
+    origin = METHODS.origin(name)
+    module = METHODS.card(name).code.partition(":")[0]
+    if origin.package is None:
+        return file_code_hash(origin.path.parent / f"{module}.py")
+    return code_hash(f"{origin.package}.{module}")
+
+
+def reader_code(domain: Domain) -> str:
+    """Hash of the code that turns files into pixels; sequences stand in the manifest."""
+    return code_hash("cdfss_bench.datasets.transforms", type(domain).__module__)
+
+
+@lru_cache(maxsize=64)
+def _sha256_of(path: Path, _size: int, _time: int) -> str:
+    return file_sha256(path)
+
+
+def _sha256(path: Path) -> str:
+    stat = path.stat()
+    return _sha256_of(path, stat.st_size, stat.st_mtime_ns)
+
+
+def now() -> str:
+    """UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def command_line() -> str:
+    """What was typed; the program's folder is nobody's business."""
+    return shlex.join(["cdfss-bench", *sys.argv[1:]])

@@ -1,0 +1,32 @@
+"""`cdfss-bench doctor`: what works here, what is missing, and the command that mends it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+
+from .options import AsJson, DataRoot, Lists, Results, WeightsDirs
+from .talk import say
+
+
+def doctor(
+    data_root: DataRoot = None,
+    lists: Lists = None,
+    weights_dirs: WeightsDirs = None,
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+) -> None:
+    """Check the installation, devices, data, weights and folders; exit code 2 if one is broken."""
+    from ..health import examine
+    from .listing import show_table
+
+    findings = examine(data_root, lists, weights_dirs or [], results)
+    if as_json:
+        say(json.dumps([finding._asdict() for finding in findings], indent=1))
+    else:
+        rows = [[f.what, f.state, f.detail, f.mend] for f in findings]
+        show_table(["what", "state", "detail", "mend"], rows)
+    if any(finding.state == "broken" for finding in findings):
+        raise typer.Exit(2)

@@ -1,0 +1,222 @@
+"""The selection's flags, spelled once: they mean the same in every verb."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ..selection import Selection
+
+_SELECT, _DATA, _COMPUTE = "Selection", "Data and weights", "Computing"
+
+
+def complete_methods(incomplete: str) -> list[str]:
+    """Method names for the shell."""
+    from cdfss_bench.methods.grammar import METHODS
+
+    return [name for name in METHODS.names() if name.startswith(incomplete)]
+
+
+def complete_domains(incomplete: str) -> list[str]:
+    """Domain names for the shell."""
+    from cdfss_bench.datasets import DOMAINS
+
+    return [name for name in DOMAINS.names() if name.startswith(incomplete)]
+
+
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method", "-m", help="Method, composed as HOST+PLUGIN[key=value]; repeatable.",
+        envvar="CDFSS_METHOD", autocompletion=complete_methods, rich_help_panel=_SELECT,
+    ),
+]  # fmt: skip
+Domains = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--domain", "-d", help="Domain; by default all targets of the suite. Repeatable.",
+        envvar="CDFSS_DOMAIN", autocompletion=complete_domains, rich_help_panel=_SELECT,
+    ),
+]  # fmt: skip
+Shots = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--shots", "-k", help="Supports per episode; repeatable. [default: 1]",
+        envvar="CDFSS_SHOTS", min=1, rich_help_panel=_SELECT,
+    ),
+]  # fmt: skip
+Seeds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--seed", help="Seed of the episodes, or a range 0..4; repeatable. [default: 0]",
+        envvar="CDFSS_SEED", rich_help_panel=_SELECT,
+    ),
+]  # fmt: skip
+Protocol = Annotated[
+    str | None,
+    typer.Option(
+        help="patnet (published, defects and all) or strict. [default: patnet]",
+        envvar="CDFSS_PROTOCOL", rich_help_panel=_SELECT,
+    ),
+]  # fmt: skip
+Suite = Annotated[
+    str | None,
+    typer.Option(
+        help="mini needs no data; cdfss is the four real targets. [default: auto]",
+        envvar="CDFSS_SUITE", rich_help_panel=_SELECT,
+    ),
+]  # fmt: skip
+Episodes = Annotated[
+    int | None,
+    typer.Option(
+        help="Only the first so many episodes; marked in every table.",
+        envvar="CDFSS_EPISODES", min=1, rich_help_panel=_SELECT,
+    ),
+]  # fmt: skip
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the data sets.", envvar="CDFSS_DATA_ROOT", rich_help_panel=_DATA),
+]
+Lists = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the PASCAL lists and ISIC's class table.",
+        envvar="CDFSS_LISTS", rich_help_panel=_DATA,
+    ),
+]  # fmt: skip
+Backbone = Annotated[
+    str | None,
+    typer.Option(
+        help="Backbone; by default the first of the method's whose weights are here.",
+        envvar="CDFSS_BACKBONE", rich_help_panel=_DATA,
+    ),
+]  # fmt: skip
+WeightFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--weights", help="Trained weights: FILE, or METHOD=FILE; repeatable.",
+        rich_help_panel=_DATA,
+    ),
+]  # fmt: skip
+WeightsDirs = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--weights-dir", help="Folder with weights, before those of CDFSS_WEIGHTS; repeatable.",
+        rich_help_panel=_DATA,
+    ),
+]  # fmt: skip
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin", help="Folder with further method and domain cards; repeatable.",
+        envvar="CDFSS_PLUGIN", rich_help_panel=_DATA,
+    ),
+]  # fmt: skip
+Results = Annotated[
+    Path,
+    typer.Option(help="Folder of the records.", envvar="CDFSS_RESULTS", rich_help_panel=_DATA),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="cpu, cuda, cuda:1; auto takes a GPU where there is one.",
+        envvar="CDFSS_DEVICE", rich_help_panel=_COMPUTE,
+    ),
+]  # fmt: skip
+Batch = Annotated[
+    int,
+    typer.Option(
+        help="Episodes matched together on a GPU; 0 chooses.",
+        envvar="CDFSS_BATCH", min=0, rich_help_panel=_COMPUTE,
+    ),
+]  # fmt: skip
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        help="Threads for computing; by default torch's own choice.",
+        envvar="CDFSS_THREADS", min=1, rich_help_panel=_COMPUTE,
+    ),
+]  # fmt: skip
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+def add_plugins(folders: Sequence[Path] | None) -> None:
+    """Adds plug-in folders to both catalogs; a folder's cards say which they belong to.
+
+    Raises:
+        UserError: if a folder does not exist.
+    """
+    from cdfss_bench.datasets import DOMAINS
+    from cdfss_bench.methods.grammar import METHODS
+
+    for folder in folders or ():
+        METHODS.add_folder(folder)
+        DOMAINS.add_folder(folder)
+
+
+def parsed_seeds(typed: Sequence[str] | None) -> tuple[int, ...]:
+    """`0..4` and single numbers as seeds.
+
+    Raises:
+        UserError: for anything else.
+    """
+    from cdfss_bench.errors import UserError
+
+    seeds: list[int] = []
+    for text in typed or ("0",):
+        first, dots, last = text.partition("..")
+        try:
+            begin, end = int(first), int(last) if dots else int(first)
+        except ValueError:
+            raise UserError(f"--seed {text} is neither a number nor a range like 0..4") from None
+        if begin < 0 or end < begin:
+            raise UserError(f"--seed {text}: seeds begin at 0 and ranges go upwards")
+        seeds += range(begin, end + 1)
+    return tuple(dict.fromkeys(seeds))
+
+
+def selected(plan: Path | None, **typed: Any) -> Selection:
+    """The selection of a plan file, of flags, or of both: what was typed wins.
+
+    Raises:
+        UserError: if nothing was selected, or a value is not legal.
+    """
+    from cdfss_bench.cards import validated
+    from cdfss_bench.errors import UserError
+
+    from ..selection import Selection, parse_weights, read_plan
+
+    given = {key: value for key, value in typed.items() if value not in (None, [], ())}
+    if "seeds" in given:
+        given["seeds"] = parsed_seeds(given["seeds"])
+    base = read_plan(plan).model_dump(exclude_unset=True) if plan is not None else {}
+    methods = given.get("methods") or base.get("methods")
+    if not methods:
+        raise UserError("no method is selected", mend="name one with -m, or a plan file")
+    if "weights" in given:
+        given["weights"] = parse_weights(given["weights"], methods)
+    return validated(Selection, {**base, **given}, "the command line")
+
+
+def chosen_device(device: str) -> str:
+    """`auto` decided.
+
+    Raises:
+        UserError: if the device is not there.
+    """
+    import torch
+
+    from cdfss_bench.errors import UserError
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--device {device} cannot be used here: {reason}") from error
+    return device

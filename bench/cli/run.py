@@ -1,0 +1,259 @@
+"""`cdfss-bench run`: evaluate methods on domains, resuming what was begun."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import (
+    AsJson,
+    Backbone,
+    Batch,
+    DataRoot,
+    Device,
+    Domains,
+    Episodes,
+    Lists,
+    Methods,
+    Plugins,
+    Protocol,
+    Results,
+    Seeds,
+    Shots,
+    Suite,
+    Threads,
+    WeightFiles,
+    WeightsDirs,
+    add_plugins,
+    chosen_device,
+    selected,
+)
+from .talk import console, err_console, say, talk
+
+if TYPE_CHECKING:
+    from ..runner import Listener, Outcome
+    from ..selection import Planned, Selection
+
+
+def run(
+    plan: Annotated[
+        Path | None,
+        typer.Argument(help="Plan file with the same words as the flags.", show_default=False),
+    ] = None,
+    methods: Methods = None,
+    domains: Domains = None,
+    shots: Shots = None,
+    seeds: Seeds = None,
+    protocol: Protocol = None,
+    suite: Suite = None,
+    episodes: Episodes = None,
+    data_root: DataRoot = None,
+    lists: Lists = None,
+    backbone: Backbone = None,
+    weights: WeightFiles = None,
+    weights_dirs: WeightsDirs = None,
+    plugins: Plugins = None,
+    results: Results = Path("results"),
+    device: Device = "auto",
+    batch: Batch = 0,
+    threads: Threads = None,
+    no_cost: Annotated[
+        bool, typer.Option("--no-cost", help="Skip measuring FLOPs and latency.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the cells, what is missing, and the time.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate methods on domains; the same command resumes what was interrupted.
+
+    Without a data root the procedural mini suite is used, which needs nothing.
+
+    Exit code 0: every cell is done. 1: a method failed. 2: a cell was refused for a reason that
+    you can mend.
+    """
+    add_plugins(plugins)
+    selection = selected(
+        plan,
+        methods=methods,
+        domains=domains,
+        shots=shots,
+        seeds=seeds,
+        protocol=protocol,
+        suite=suite,
+        episodes=episodes,
+        data_root=data_root,
+        lists=lists,
+        backbone=backbone,
+        weights=weights,
+        weights_dirs=weights_dirs,
+    )
+    if selection.chosen_suite == "mini" and suite is None and not domains:
+        talk("no data root is named (--data-root): running the procedural mini suite")
+    if dry_run:
+        _show_plan(selection, results, as_json=as_json)
+        return
+    outcomes = _execute(selection, results, chosen_device(device), batch, threads, not no_cost)
+    _show_results(outcomes, as_json=as_json)
+    how = {outcome.how for outcome in outcomes}
+    if "failed" in how:
+        raise typer.Exit(1)
+    if how & {"refused", "busy"}:
+        raise typer.Exit(2)
+
+
+def _execute(
+    selection: Selection,
+    results: Path,
+    device: str,
+    batch: int,
+    threads: int | None,
+    with_cost: bool,
+) -> list[Outcome]:
+    import torch
+
+    from ..evaluate import Settings
+    from ..runner import Runner
+    from ..selection import plan as cells_of
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    cells = list(cells_of(selection))
+    _say_weights(cells)
+    settings = Settings(device=device, batch=batch)
+    with _progress(len(cells)) as (listener, finished):
+        runner = Runner(results, settings, listener=listener, with_cost=with_cost)
+        outcomes: list[Outcome] = []
+        try:
+            for outcome in runner.run(cells):
+                outcomes.append(outcome)
+                finished(outcome)
+        except KeyboardInterrupt:
+            talk("interrupted: finished episodes are kept, the same command resumes")
+            raise typer.Exit(130) from None
+    return outcomes
+
+
+def _say_weights(cells: Iterable[Planned]) -> None:
+    seen: dict[str, None] = {}
+    for planned in cells:
+        if planned.cell is not None and planned.cell.weights.pretrained is not None:
+            weights = planned.cell.weights
+            file = weights.checkpoint or weights.pretrained
+            assert file is not None
+            seen[
+                f"{planned.composition.label}: {weights.backbone}, {weights.description} "
+                f"({file.name})"
+            ] = None
+    for line in seen:
+        talk(line)
+
+
+@contextmanager
+def _progress(
+    total: int,
+) -> Generator[tuple[Listener | None, Callable[[Outcome], None]]]:
+    """A bar with the time left on a terminal, a line per finished cell elsewhere."""
+    if not sys.stderr.isatty():
+        yield None, _print_line
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err_console(), transient=True) as bar:
+        cells = bar.add_task("cells", total=total)
+        current = bar.add_task("episodes", total=None)
+
+        def listen(progress: object) -> None:
+            from ..runner import Progress as Step
+
+            assert isinstance(progress, Step)
+            bar.update(
+                current,
+                description=cell_name(progress.planned),
+                completed=progress.done,
+                total=progress.total,
+            )
+
+        def finished(outcome: Outcome) -> None:
+            bar.advance(cells)
+            bar.console.print(line_of(outcome), highlight=False, markup=False)
+
+        yield listen, finished
+
+
+def _print_line(outcome: Outcome) -> None:
+    talk(line_of(outcome))
+
+
+def cell_name(planned: Planned) -> str:
+    """`loec · isic · 5-shot · seed 0`."""
+    question = planned.question
+    return (
+        f"{planned.composition.label} · {question.domain.title} · {question.shots}-shot · "
+        f"seed {question.seed}"
+    )
+
+
+def line_of(outcome: Outcome) -> str:
+    """One line that says what became of a cell."""
+    name = cell_name(outcome.planned)
+    if outcome.record is not None and outcome.record.metrics is not None:
+        word = {"known": "already complete", "resumed": "resumed and completed"}.get(outcome.how)
+        text = f"{name}: mIoU {outcome.record.metrics.miou:.2f}"
+        return f"{text} ({word})" if word else text
+    mend = f"\n  mend: {outcome.planned.mend}" if outcome.planned.mend else ""
+    return f"{name}: {outcome.how}: {outcome.detail}{mend}"
+
+
+def _show_results(outcomes: Sequence[Outcome], *, as_json: bool) -> None:
+    from ..leaderboard import leaderboards
+    from ..tables import as_json as to_json
+    from ..tables import as_rich, text_table
+
+    boards = leaderboards(o.record for o in outcomes if o.record is not None)
+    if as_json:
+        say(to_json(boards))
+        return
+    screen = console()
+    for board in boards:
+        screen.print(as_rich(text_table(board)))
+
+
+def _show_plan(selection: Selection, results: Path, *, as_json: bool) -> None:
+    import json
+
+    from rich.table import Table
+
+    from ..forecast import forecast
+    from ..selection import plan as cells_of
+
+    lines = [forecast(planned, results) for planned in cells_of(selection)]
+    if as_json:
+        say(json.dumps([line.to_json() for line in lines], indent=1))
+        return
+    table = Table(title=f"{len(lines)} cells", title_justify="left", pad_edge=False)
+    for header in ("cell", "state", "episodes", "expected"):
+        table.add_column(header, justify="left" if header in ("cell", "state") else "right")
+    for line in lines:
+        table.add_row(line.name, line.state, str(line.episodes or ""), line.expected)
+    console().print(table)
+    known = [line.seconds for line in lines if line.seconds is not None]
+    unknown = sum(line.seconds is None and line.left > 0 for line in lines)
+    talk(f"expected time: {sum(known):.0f} s" + (f", {unknown} cells unknown" if unknown else ""))

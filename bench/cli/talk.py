@@ -1,0 +1,44 @@
+"""Standard output carries data, standard error talk."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cdfss_bench.errors import UserError
+
+
+def talk(sentence: str) -> None:
+    """One line for the person at the terminal."""
+    sys.stderr.write(f"{sentence}\n")
+    sys.stderr.flush()
+
+
+def say(text: str) -> None:
+    """Data, for the person or the next program."""
+    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+
+
+def complain(error: UserError) -> None:
+    """A mistake and how to mend it, without a traceback."""
+    talk(f"error: {error.problem}")
+    if error.mend:
+        talk(f"  mend: {error.mend}")
+
+
+def console() -> Console:
+    """For tables on standard output; as wide as they need where there is no terminal."""
+    from rich.console import Console
+
+    wide = Console()
+    return wide if wide.is_terminal else Console(width=240, no_color=True)
+
+
+def err_console() -> Console:
+    """For progress on standard error."""
+    from rich.console import Console
+
+    return Console(stderr=True)

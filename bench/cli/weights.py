@@ -1,0 +1,76 @@
+"""`cdfss-bench weights`: what is here, and fetching what has a public address."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .options import AsJson, WeightsDirs
+from .talk import say, talk
+
+app = typer.Typer(no_args_is_help=True, help="List and fetch weights.")
+
+
+@app.command(name="list")
+def list_weights(weights_dirs: WeightsDirs = None, as_json: AsJson = False) -> None:
+    """Backbone weights and trained methods, found or not."""
+    from cdfss_bench.methods.backbones.card import BACKBONES
+    from cdfss_bench.methods.weights import default_folders, find_pretrained, trained_in
+
+    from .listing import show_table
+
+    folders = [*(weights_dirs or ()), *default_folders()]
+    found: list[dict[str, Any]] = []
+    for name in BACKBONES.names():
+        hit = find_pretrained(name, folders)
+        for entry in BACKBONES.card(name).pretrained:
+            here = hit is not None and hit[1] == entry
+            found.append(
+                {
+                    "what": name,
+                    "kind": "backbone",
+                    "here": str(hit[0]) if hit is not None and here else "",
+                    "trained on": entry.trained_on,
+                    "file": " or ".join(entry.files),
+                    "url": entry.url,
+                    "licence": entry.licence,
+                }
+            )
+    for path, card in trained_in(folders):
+        found.append(
+            {
+                "what": card.trained_as,
+                "kind": f"trained on {card.backbone}",
+                "here": str(path),
+                "trained on": str(card.source.get("domain", "unknown")),
+                "file": path.name,
+                "url": "",
+                "licence": "",
+            }
+        )
+    if as_json:
+        say(json.dumps(found, indent=1))
+        return
+    keys = ("what", "kind", "here", "trained on", "file", "url")
+    rows = [[str(entry[key]) for key in keys] for entry in found]
+    show_table(list(keys), rows)
+
+
+@app.command()
+def fetch(
+    backbones: Annotated[list[str], typer.Argument(help="Backbones whose weights to download.")],
+    folder: Annotated[
+        Path | None,
+        typer.Option("--to", help="Folder; by default CDFSS_WEIGHTS or the user's cache."),
+    ] = None,
+) -> None:
+    """Download pretrained weights and check their sha256."""
+    from cdfss_bench.methods.fetching import fetch_pretrained
+    from cdfss_bench.methods.weights import default_folders
+
+    target = folder or default_folders()[0]
+    for name in backbones:
+        talk(f"{name}: {fetch_pretrained(name, target)}")

@@ -1,0 +1,305 @@
+"""The one evaluator: every method, every domain, every protocol goes through here.
+
+Structure gives the speed: each image is encoded once and kept, each support image with its mask is
+condensed once and kept, episodes are matched in batches. The method is handed images and support
+masks; the query's mask stays here, where the counting is done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cdfss_bench.datasets import Domain, Episode
+from cdfss_bench.datasets.domain import Item
+from cdfss_bench.datasets.transforms import normalised
+from cdfss_bench.methods.base import Method, SupportState
+from cdfss_bench.methods.rows import Rows
+
+from .counts import count
+from .folder import EpisodeRow
+from .store import ByteBudgetStore
+
+DEFAULT_BUDGET = 2 << 30
+"""Bytes of features kept per run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to compute, none of which may change a number.
+
+    Attributes:
+        device: `cpu`, `cuda`, `cuda:1`.
+        batch: episodes matched together on an accelerator; 0 chooses by the size of the images.
+            A CPU takes them one by one: it gains nothing from batches, and a killed run then
+            loses the one episode in flight.
+        encode_batch: images encoded together, likewise.
+        budget: bytes of features and of support states that are kept.
+        workers: threads that decode ahead.
+    """
+
+    device: str = "cpu"
+    batch: int = 0
+    encode_batch: int = 4
+    budget: int = DEFAULT_BUDGET
+    workers: int = 2
+
+    def episodes_per_batch(self, image_size: int) -> int:
+        """One on a CPU; else `batch`, or 8 at 400 px and more of smaller images."""
+        if self.device == "cpu":
+            return 1
+        return self.batch or max(1, min(64, 8 * 400**2 // image_size**2))
+
+
+@dataclass(slots=True)
+class BatchTiming:
+    """Milliseconds spent on one batch of episodes.
+
+    Attributes:
+        episodes: indices in the manifest.
+        load: waiting for decoded pictures.
+        encode: the backbone, for images not seen before.
+        encoded: how many those were.
+        adapt: learning from the supports.
+        match: condensing, matching, deciding.
+    """
+
+    episodes: list[int]
+    load: float = 0.0
+    encode: float = 0.0
+    encoded: int = 0
+    adapt: float = 0.0
+    match: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """For `timings.jsonl`."""
+        return {
+            "episodes": self.episodes,
+            "load_ms": round(self.load, 3),
+            "encode_ms": round(self.encode, 3),
+            "encoded": self.encoded,
+            "adapt_ms": round(self.adapt, 3),
+            "match_ms": round(self.match, 3),
+        }
+
+
+@dataclass
+class FeatureStores:
+    """What is shared by all cells of one network on one domain: features, and support states.
+
+    A quarter of the budget is for states, which are small where a method condenses well.
+    """
+
+    budget: int = DEFAULT_BUDGET
+    features: ByteBudgetStore[Rows] = field(init=False)
+    states: ByteBudgetStore[SupportState] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.features = ByteBudgetStore(self.budget - self.budget // 4)
+        self.states = ByteBudgetStore(self.budget // 4)
+
+
+def evaluate(
+    method: Method,
+    domain: Domain,
+    episodes: Sequence[Episode],
+    *,
+    seed: int = 0,
+    skip: frozenset[int] | set[int] = frozenset(),
+    settings: Settings | None = None,
+    stores: FeatureStores | None = None,
+) -> Iterator[tuple[list[EpisodeRow], BatchTiming]]:
+    """Rows of finished episodes, batch by batch.
+
+    Args:
+        method: in eval mode, weights loaded.
+        domain: where the pictures are.
+        episodes: of a manifest, in its order.
+        seed: with an episode's index it seeds what an adapting method draws.
+        skip: indices that are already known.
+        settings: how to compute.
+        stores: kept between calls by a caller who evaluates the same network on the same domain
+            again (other shots or seeds).
+
+    Raises:
+        DataError: if a picture is missing or unreadable.
+        ValueError: if the method returns anything but 0/1 masks of the image's size.
+    """
+    settings = settings or Settings()
+    stores = stores or FeatureStores(settings.budget)
+    method = method.to(settings.device).eval()
+    adapts = method.adaptation == "episode"
+    run = _Run(method, domain, settings, stores)
+    waiting = [index for index in range(len(episodes)) if index not in skip]
+    size = 1 if adapts else settings.episodes_per_batch(domain.card.image_size)
+    batches = [waiting[i : i + size] for i in range(0, len(waiting), size)]
+    with ThreadPoolExecutor(settings.workers) as pool, torch.inference_mode(not adapts):
+        for number, indices in enumerate(batches):
+            for ahead in batches[number + 1 : number + 3]:
+                run.prefetch([episodes[i] for i in ahead], pool)
+            timing = BatchTiming(indices)
+            batch = [episodes[i] for i in indices]
+            if adapts:
+                masks = run.adapted(batch[0], _generator(seed, indices[0]), timing)
+            else:
+                masks = run.matched(method, batch, timing)
+            truth, ignore = run.truths(batch)
+            counts = count(_checked(masks, truth, method), truth, ignore)
+            rows = [
+                EpisodeRow(index, episode, counted)
+                for index, episode, counted in zip(indices, batch, counts, strict=True)
+            ]
+            yield rows, timing
+
+
+class _Run:
+    """The state of one evaluation: pictures on their way, features at hand."""
+
+    def __init__(self, method: Method, domain: Domain, settings: Settings, stores: FeatureStores):
+        self.method = method
+        self.domain = domain
+        self.settings = settings
+        self.stores = stores
+        self._pending: dict[str, Future[NDArray[np.uint8]]] = {}
+        self._looked_at: set[tuple[int, str]] = set()
+
+    def prefetch(self, episodes: Sequence[Episode], pool: ThreadPoolExecutor) -> None:
+        """Lets worker threads decode what these episodes need and nobody has encoded yet."""
+        for item in _distinct(self._items(episodes)):
+            if item.image not in self._pending and item.image not in self.stores.features:
+                self._pending[item.image] = pool.submit(self.domain.image, item)
+
+    def matched(self, method: Method, episodes: Sequence[Episode], timing: BatchTiming) -> Tensor:
+        """Masks [B, H, W] of a batch."""
+        shots = len(episodes[0].supports)
+        features = self._encoded(_distinct(self._items(episodes)), timing)
+        with _measured(timing, "match", self.settings.device):
+            states = self._condensed(method, episodes, features)
+            query = Rows.cat([features[self._query(e).image] for e in episodes])
+            logits = method.match_states(query, states, shots=shots)
+            return method.decide(logits, query.size)
+
+    def adapted(self, episode: Episode, rng: torch.Generator, timing: BatchTiming) -> Tensor:
+        """The mask [1, H, W] of one episode by a method that first learns from its supports."""
+        supports = self._supports(episode)
+        images = normalised(np.stack([self.domain.image(item) for item in supports]))
+        masks = torch.from_numpy(np.stack([self.domain.truth(item) for item in supports]))
+        device = self.settings.device
+        with _measured(timing, "adapt", device):
+            ready = self.method.adapt(images.to(device), masks.to(device), rng=rng)
+        with torch.inference_mode():
+            query = normalised(self.domain.image(self._query(episode))[None]).to(device)
+            with _measured(timing, "match", device):
+                return ready.predict(query, images.to(device)[None], masks.to(device)[None])
+
+    def truths(self, episodes: Sequence[Episode]) -> tuple[Tensor, Tensor | None]:
+        """True masks [B, H, W] of the queries, and what is undecided in them."""
+        items = [self._query(episode) for episode in episodes]
+        for episode in episodes:
+            self._look_at(episode.class_id, self._query(episode), "query")
+            for item in self._supports(episode):
+                self._look_at(episode.support_class_id, item, "support")
+        truth = torch.from_numpy(np.stack([self.domain.truth(item) for item in items]))
+        void = [v for item in items if (v := self.domain.undecided(item)) is not None]
+        return truth, torch.from_numpy(np.stack(void)) if void else None
+
+    def _look_at(self, class_id: int, item: Item, role: str) -> None:
+        if (class_id, item.name) not in self._looked_at:
+            self._looked_at.add((class_id, item.name))
+            self.domain.note_oddities(item, role=role)
+
+    def _encoded(self, items: Sequence[Item], timing: BatchTiming) -> dict[str, Rows]:
+        known = {item.image: self.stores.features.get(item.image) for item in items}
+        missing = [item for item in items if known[item.image] is None]
+        found = {name: rows for name, rows in known.items() if rows is not None}
+        step = self.settings.encode_batch
+        for chunk in (missing[i : i + step] for i in range(0, len(missing), step)):
+            began = time.perf_counter()
+            pictures = normalised(np.stack([self._picture(item) for item in chunk]))
+            timing.load += 1000 * (time.perf_counter() - began)
+            with _measured(timing, "encode", self.settings.device):
+                rows = self.method.encode(pictures.to(self.settings.device))
+            timing.encoded += len(chunk)
+            for i, item in enumerate(chunk):
+                one = rows[i : i + 1].detached_copy()
+                found[item.image] = one
+                self.stores.features.put(item.image, one)
+        return found
+
+    def _condensed(
+        self, method: Method, episodes: Sequence[Episode], features: dict[str, Rows]
+    ) -> list[SupportState]:
+        """One state per support, an episode's side by side."""
+        wanted = [(e.support_class_id, item) for e in episodes for item in self._supports(e)]
+        states: dict[tuple[int, str], SupportState] = {}
+        missing: dict[tuple[int, str], Item] = {}
+        for class_id, item in wanted:
+            key = (class_id, item.name)
+            state = self.stores.states.get(key)
+            if state is None:
+                missing[key] = item
+            else:
+                states[key] = state
+        if missing:
+            rows = Rows.cat([features[item.image] for item in missing.values()])
+            masks = np.stack([self.domain.truth(item) for item in missing.values()])
+            tensor = torch.from_numpy(masks).to(self.settings.device)
+            for key, state in zip(missing, method.condense(rows, tensor), strict=True):
+                if isinstance(state, Rows):
+                    state = state.detached_copy()
+                states[key] = state
+                self.stores.states.put(key, state)
+        return [states[class_id, item.name] for class_id, item in wanted]
+
+    def _picture(self, item: Item) -> NDArray[np.uint8]:
+        waiting = self._pending.pop(item.image, None)
+        return self.domain.image(item) if waiting is None else waiting.result()
+
+    def _query(self, episode: Episode) -> Item:
+        return self.domain.item(episode.class_id, episode.query)
+
+    def _supports(self, episode: Episode) -> list[Item]:
+        return [self.domain.item(episode.support_class_id, name) for name in episode.supports]
+
+    def _items(self, episodes: Sequence[Episode]) -> list[Item]:
+        return [item for e in episodes for item in (self._query(e), *self._supports(e))]
+
+
+def _distinct(items: Sequence[Item]) -> list[Item]:
+    return list({item.image: item for item in items}.values())
+
+
+def _checked(masks: Tensor, truth: Tensor, method: Method) -> Tensor:
+    masks = masks.cpu()
+    if masks.shape != truth.shape or masks.dtype != torch.uint8:
+        raise ValueError(
+            f"{type(method).__name__} returned {masks.dtype} {list(masks.shape)} where uint8 "
+            f"{list(truth.shape)} was due"
+        )
+    return masks
+
+
+def _generator(seed: int, index: int) -> torch.Generator:
+    """The private stream of one episode: whatever ran before it, it draws the same."""
+    text = f"adapt/{seed}/{index}".encode()
+    number = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+    return torch.Generator().manual_seed(number)
+
+
+@contextmanager
+def _measured(timing: BatchTiming, part: str, device: str) -> Generator[None]:
+    began = time.perf_counter()
+    yield
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    setattr(timing, part, getattr(timing, part) + 1000 * (time.perf_counter() - began))

@@ -1,0 +1,189 @@
+"""The folder of one cell: rows are appended as they come and survive whatever happens."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+from filelock import FileLock, Timeout
+
+from cdfss_bench.datasets import Episode
+from cdfss_bench.errors import RecordError
+from cdfss_bench.files import explained_os_errors, write_atomically
+
+from .counts import Counts
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeRow:
+    """One line of `episodes.jsonl`.
+
+    Attributes:
+        index: of the episode in the manifest.
+        episode: what was asked.
+        counts: integer pixel counts.
+    """
+
+    index: int
+    episode: Episode
+    counts: Counts
+
+    def to_line(self) -> str:
+        """The row as JSON, always spelled the same way."""
+        values = {
+            "episode": self.index,
+            "class": self.episode.class_id,
+            "query": self.episode.query,
+            "supports": list(self.episode.supports),
+            **self.counts._asdict(),
+        }
+        return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+
+
+class CellFolder:
+    """`results/runs/<domain>-<shots>shot/<method>/<cell id>`.
+
+    Args:
+        path: of the folder.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.record = path / "run.json"
+        self.rows = path / "episodes.jsonl"
+        self.timings = path / "timings.jsonl"
+        self.manifest = path / "manifest.json"
+
+    @classmethod
+    def of(cls, results: Path, *, domain: str, shots: int, label: str, cell: str) -> CellFolder:
+        """Where the cell with that id belongs."""
+        name = f"{_safe(domain)}-{shots}shot"
+        return cls(results / "runs" / name / _safe(label) / cell[:16])
+
+    def lock(self) -> AbstractContextManager[object]:
+        """The right to write here; released by the operating system if the process dies.
+
+        Raises:
+            RecordError: if another process holds it.
+        """
+        with explained_os_errors(self.path, "creating the folder of a cell"):
+            self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            return lock.acquire()
+        except Timeout as error:
+            raise RecordError(f"another process is working on {self.path}") from error
+
+    def recover(self, episodes: Sequence[Episode]) -> dict[int, EpisodeRow]:
+        """The rows that an earlier run finished, by index.
+
+        A torn last line, a damaged line, or a line that does not belong to the manifest is left
+        out: its episode is computed again.
+        """
+        found: dict[int, EpisodeRow] = {}
+        for line in _lines(self.rows):
+            row = parse_row(line)
+            if row is None or not 0 <= row.index < len(episodes):
+                continue
+            asked = episodes[row.index]
+            if (asked.query, asked.supports, asked.class_id) == (
+                row.episode.query,
+                row.episode.supports,
+                row.episode.class_id,
+            ):
+                found[row.index] = EpisodeRow(row.index, asked, row.counts)
+        return found
+
+    def write_rows(self, rows: Sequence[EpisodeRow]) -> str:
+        """Replaces `episodes.jsonl` by `rows` in manifest order; the sha256 of the file."""
+        text = "".join(row.to_line() + "\n" for row in sorted(rows, key=lambda row: row.index))
+        write_atomically(self.rows, text)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Appender:
+    """Appends lines to a file, flushed one batch at a time.
+
+    A torn last line of a killed process is closed first, so that it cannot swallow a new one.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> Appender:
+        """Opens the file."""
+        with explained_os_errors(self.path, "opening it"):
+            torn = _ends_torn(self.path)
+            self._file = self.path.open("a", encoding="utf-8", newline="\n")
+        if torn:
+            self.append([""])
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Closes the file."""
+        if self._file is not None:
+            with explained_os_errors(self.path, "closing it"):
+                self._file.close()
+
+    def append(self, lines: Sequence[str]) -> None:
+        """Adds lines and hands them to the operating system.
+
+        Raises:
+            UserError: if the disk is full.
+        """
+        assert self._file is not None
+        with explained_os_errors(self.path, "adding finished episodes"):
+            self._file.write("".join(line + "\n" for line in lines))
+            self._file.flush()
+
+
+def parse_row(line: str) -> EpisodeRow | None:
+    """The row that a line holds, or None if it is torn or damaged."""
+    try:
+        loaded: object = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(loaded, dict):
+        return None
+    values = cast("Mapping[str, Any]", loaded)
+    try:
+        counts = Counts(*(values[name] for name in Counts._fields))
+        supports = tuple(values["supports"])
+        index, class_id, query = values["episode"], values["class"], values["query"]
+    except (KeyError, TypeError):
+        return None
+    numbers = (*counts, index, class_id)
+    if not all(isinstance(number, int) and number >= 0 for number in numbers):
+        return None
+    if not all(isinstance(name, str) for name in (query, *supports)):
+        return None
+    return EpisodeRow(index, Episode(query, supports, class_id), counts)
+
+
+def _ends_torn(path: Path) -> bool:
+    if not path.is_file() or path.stat().st_size == 0:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) != b"\n"
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.is_file():
+        return []
+    # A bit flip may break the encoding of one line; the others stay readable.
+    return path.read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.,=+@_-]", "_", name)

@@ -1,0 +1,196 @@
+"""From records to leaderboards: who is compared with whom, and what must stay blank."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .records import CostPart, RunRecord
+
+
+class RowKey(NamedTuple):
+    """What makes a row: seeds of the same row are averaged, anything else is another row."""
+
+    label: str
+    composition: str
+    backbone: str
+    weights: str
+    weights_sha256: str
+    selection: str
+    adaptation: str
+
+
+class ColumnKey(NamedTuple):
+    """What makes a column: another population or another episode count is another column."""
+
+    domain: str
+    profile: str
+    fingerprint: str
+    limited: bool
+    episodes: int
+
+
+class BoardKey(NamedTuple):
+    """What makes a leaderboard: nothing on it was measured in another way."""
+
+    suite: str
+    protocol: str
+    shots: int
+    evaluator: int
+    precision: str
+
+
+@dataclass
+class Score:
+    """A row's results in one column.
+
+    Attributes:
+        mious: by seed.
+        complete: whether the column is a named population, all episodes asked.
+    """
+
+    mious: dict[int, float] = field(default_factory=dict[int, float])
+    complete: bool = True
+
+    @property
+    def mean(self) -> float:
+        """Over seeds."""
+        return statistics.fmean(self.mious.values())
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation over seeds; None for a single one."""
+        return statistics.stdev(self.mious.values()) if len(self.mious) > 1 else None
+
+
+@dataclass
+class Row:
+    """One line of a leaderboard.
+
+    Attributes:
+        key: what it is.
+        scores: by column.
+        missing: reasons by domain title, where there is no score.
+        cost: from any of its records.
+    """
+
+    key: RowKey
+    scores: dict[ColumnKey, Score] = field(default_factory=dict[ColumnKey, Score])
+    missing: dict[str, str] = field(default_factory=dict[str, str])
+    cost: CostPart | None = None
+
+
+@dataclass
+class Leaderboard:
+    """Rows that may be compared.
+
+    Attributes:
+        key: what they share.
+        columns: in order.
+        rows: by method name.
+    """
+
+    key: BoardKey
+    columns: list[ColumnKey] = field(default_factory=list[ColumnKey])
+    rows: dict[RowKey, Row] = field(default_factory=dict[RowKey, Row])
+
+    def mean(self, row: Row) -> float | None:
+        """Mean over the domains, or None where it would not be the field's number.
+
+        A mean needs every domain of the board once, complete: never a mean over what happens to
+        be there.
+        """
+        domains = [column.domain for column in self.columns]
+        if len(set(domains)) != len(domains) or len(domains) < 2:
+            return None
+        scores = [row.scores.get(column) for column in self.columns]
+        present = [score for score in scores if score is not None and score.complete]
+        if len(present) != len(self.columns):
+            return None
+        return statistics.fmean(score.mean for score in present)
+
+
+def leaderboards(records: Iterable[RunRecord]) -> list[Leaderboard]:
+    """The leaderboards of all records, mini suite last, fewer shots first."""
+    boards: dict[BoardKey, Leaderboard] = {}
+    unfinished: list[RunRecord] = []
+    for record in records:
+        if record.status != "done" or record.metrics is None:
+            unfinished.append(record)
+            continue
+        board = boards.setdefault(key := _board_key(record), Leaderboard(key))
+        column = _column_key(record)
+        if column not in board.columns:
+            board.columns.append(column)
+        row = board.rows.setdefault(row_key := _row_key(record), Row(row_key))
+        score = row.scores.setdefault(
+            column,
+            Score(complete=record.domain.complete and not record.episodes.limited),
+        )
+        score.mious[record.episodes.seed] = record.metrics.miou
+        row.cost = row.cost or record.cost
+    for record in unfinished:
+        _note_missing(boards, record)
+    for board in boards.values():
+        board.columns.sort()
+        board.rows = dict(sorted(board.rows.items()))
+    return sorted(boards.values(), key=lambda b: (b.key.suite == "mini", *b.key))
+
+
+def _note_missing(boards: dict[BoardKey, Leaderboard], record: RunRecord) -> None:
+    board = boards.setdefault(key := _board_key(record), Leaderboard(key))
+    reason = record.reason or f"the run is {record.status}"
+    wanted = (record.method.label, record.method.composition)
+    alike = [row for row in board.rows.values() if (row.key.label, row.key.composition) == wanted]
+    if not alike:
+        row_key = _row_key(record)
+        alike = [board.rows.setdefault(row_key, Row(row_key))]
+    for row in alike:
+        answered = any(column.domain == record.domain.title for column in row.scores)
+        if not answered:
+            row.missing[record.domain.title] = reason
+
+
+def missing_columns(board: Leaderboard) -> list[str]:
+    """Domains for which no row of the board has a score, only reasons."""
+    known = {column.domain for column in board.columns}
+    return sorted({d for row in board.rows.values() for d in row.missing} - known)
+
+
+def seeds_of(rows: Sequence[Row]) -> list[int]:
+    """All seeds behind some rows."""
+    return sorted({seed for row in rows for s in row.scores.values() for seed in s.mious})
+
+
+def _board_key(record: RunRecord) -> BoardKey:
+    return BoardKey(
+        record.domain.suite,
+        record.episodes.protocol,
+        record.episodes.shots,
+        record.evaluator.version,
+        record.evaluator.precision,
+    )
+
+
+def _column_key(record: RunRecord) -> ColumnKey:
+    return ColumnKey(
+        record.domain.title,
+        record.domain.profile,
+        record.domain.fingerprint,
+        record.episodes.limited,
+        record.episodes.count,
+    )
+
+
+def _row_key(record: RunRecord) -> RowKey:
+    return RowKey(
+        record.method.label,
+        record.method.composition,
+        record.method.backbone,
+        record.weights.description,
+        record.weights.checkpoint_sha256 or record.weights.pretrained_sha256,
+        record.weights.selection,
+        record.method.adaptation,
+    )

@@ -1,0 +1,238 @@
+"""What a finished, failed or refused cell leaves behind: `run.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cdfss_bench.errors import RecordError
+from cdfss_bench.files import write_atomically
+
+SCHEMA = 1
+
+Status = Literal["started", "done", "failed", "refused", "interrupted"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class DomainPart(_Part):
+    """Which data.
+
+    Attributes:
+        name: of the domain's card.
+        title: the name with the options that differ from their defaults.
+        suite: `cdfss` or `mini`.
+        profile: the named population, or what part of it was there.
+        complete: whether the result may stand in the population's column.
+        fingerprint: sha256 of names and sizes of all files.
+        classes: names of the classes that were asked, by id.
+    """
+
+    name: str
+    title: str
+    suite: str
+    profile: str
+    complete: bool
+    fingerprint: str
+    classes: dict[int, str]
+
+
+class EpisodesPart(_Part):
+    """Which questions.
+
+    Attributes:
+        protocol: `patnet` or `strict`.
+        shots: supports per episode.
+        seed: of the sampler.
+        count: episodes in the manifest.
+        limited: whether fewer than the protocol's were asked for.
+        sha256: of the manifest.
+        rows_sha256: of `episodes.jsonl`, once complete.
+    """
+
+    protocol: str
+    shots: int
+    seed: int
+    count: int = 0
+    limited: bool = False
+    sha256: str = ""
+    rows_sha256: str = ""
+
+
+class MethodPart(_Part):
+    """Which method.
+
+    Attributes:
+        label: as typed.
+        composition: the canonical name, aliases resolved.
+        given: options that were typed, by part.
+        options: every option, by part.
+        adaptation: `none` or `episode`.
+        backbone: its name.
+        code: hash of the method's code.
+    """
+
+    label: str
+    composition: str
+    given: dict[str, dict[str, Any]]
+    options: dict[str, dict[str, Any]]
+    adaptation: str
+    backbone: str
+    code: str
+
+
+class WeightsPart(_Part):
+    """Which weights.
+
+    Attributes:
+        description: what they were trained on, for tables.
+        pretrained: name of the backbone's file.
+        pretrained_sha256: of that file.
+        checkpoint: name of the source-trained file.
+        checkpoint_sha256: of that file.
+        selection: how the checkpoint was chosen.
+        source: the source data, as the checkpoint's card says.
+        url: public address of the backbone's file.
+    """
+
+    description: str
+    pretrained: str = ""
+    pretrained_sha256: str = ""
+    checkpoint: str = ""
+    checkpoint_sha256: str = ""
+    selection: str = "none"
+    source: dict[str, Any] = {}
+    url: str = ""
+
+
+class EvaluatorPart(_Part):
+    """Which evaluator: rows of different versions never share a column."""
+
+    version: int
+    code: str
+    image_size: int
+    precision: str = "fp32"
+
+
+class CostPart(_Part):
+    """What it costs; one multiply-add counts 2.
+
+    Attributes:
+        params: parameters that a forward pass reads.
+        flops_encode: per image.
+        flops_match: per episode, features given.
+        flops_episode: of a whole episode, nothing cached.
+        uncounted: operations that the counter has no formula for.
+        probe: what the figures were taken on.
+        latency_ms: p50, p90 and p99 of encoding an image, matching, and a whole episode.
+        device: on which the latencies were taken.
+        peak_memory_mb: of the process or the device.
+    """
+
+    params: int
+    flops_encode: int
+    flops_match: int
+    flops_episode: int
+    uncounted: list[str]
+    probe: str
+    latency_ms: dict[str, dict[str, float]]
+    device: str
+    peak_memory_mb: float
+
+
+class MetricsPart(_Part):
+    """In percent, derived from the integer rows; see `bench.metrics`."""
+
+    miou: float
+    fb_iou: float
+    macro_iou: float
+    per_class: dict[int, float]
+    episodes: int
+
+
+class RunRecord(_Part):
+    """Everything known of one cell.
+
+    Attributes:
+        schema_version: of this file.
+        cell: sha256 of all that can change the numbers.
+        status: `started` (perhaps killed), `done`, `failed` (a defect), `refused` (the user can
+            mend it) or `interrupted`.
+        reason: one sentence where the status is not `done`.
+        notes: oddities met on the way.
+        command: the command line.
+    """
+
+    schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
+    cell: str
+    status: Status
+    reason: str = ""
+    domain: DomainPart
+    episodes: EpisodesPart
+    method: MethodPart
+    weights: WeightsPart
+    evaluator: EvaluatorPart
+    environment: dict[str, Any] = {}
+    cost: CostPart | None = None
+    metrics: MetricsPart | None = None
+    notes: list[str] = []
+    command: str = ""
+    started: str = ""
+    finished: str = ""
+
+    def save(self, path: Path) -> None:
+        """Writes the record, whole or not at all.
+
+        Raises:
+            UserError: if the disk is full or the folder may not be written.
+        """
+        values = self.model_dump(mode="json", by_alias=True)
+        write_atomically(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_record(path: Path) -> RunRecord:
+    """The record in `path`, older schemas migrated.
+
+    Raises:
+        RecordError: if the file is damaged or comes from a newer version.
+    """
+    try:
+        values: object = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordError(
+            f"{path} is not a readable record ({error})",
+            mend="delete its folder and type the run again, or restore the file",
+        ) from error
+    version = values.get("schema") if isinstance(values, dict) else None  # pyright: ignore
+    if isinstance(version, int) and version > SCHEMA:
+        raise RecordError(
+            f"{path} has schema {version}, this version reads up to {SCHEMA}",
+            mend="pip install --upgrade cdfss-bench",
+        )
+    try:
+        return RunRecord.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise RecordError(f"{path}: '{key}': {first['msg'].lower()}") from error
+
+
+def record_paths(results: Path) -> list[Path]:
+    """Every `run.json` under a results folder, sorted."""
+    return sorted((results / "runs").glob("*/*/*/run.json"))
+
+
+def read_runs(results: Path | str = "results") -> Iterator[tuple[Path, RunRecord]]:
+    """All records under a results folder, with their paths.
+
+    Raises:
+        RecordError: for a damaged record.
+    """
+    for path in record_paths(Path(results)):
+        yield path, read_record(path)

@@ -1,0 +1,278 @@
+"""Runs planned cells: resumes what was begun, records what was found, explains what cannot be."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cdfss_bench.errors import RecordError, UserError
+from cdfss_bench.methods.base import Method
+from cdfss_bench.methods.building import build
+from cdfss_bench.methods.weights import load_weights
+
+from .cells import Cell, now, refused_record
+from .cost import cost_of
+from .evaluate import FeatureStores, Settings, evaluate
+from .folder import Appender, CellFolder, EpisodeRow
+from .metrics import measure
+from .records import CostPart, MetricsPart, RunRecord, read_record
+from .selection import Planned
+
+How = Literal["computed", "resumed", "known", "refused", "failed", "busy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a planned cell.
+
+    Attributes:
+        planned: the cell.
+        how: `computed`, `resumed` (some episodes were known), `known` (all were), `refused` (the
+            user can mend it), `failed` (a defect), or `busy` (another process computes it).
+        record: as it stands on disk; None where it is busy.
+        detail: one sentence where something went wrong.
+    """
+
+    planned: Planned
+    how: How
+    record: RunRecord | None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands; handed to the listener after every batch.
+
+    Attributes:
+        planned: the cell at work.
+        done: its finished episodes.
+        total: its episodes.
+    """
+
+    planned: Planned
+    done: int
+    total: int
+
+
+Listener = Callable[[Progress], None]
+
+
+class Runner:
+    """Runs cells one after the other, sharing networks, features and costs between them.
+
+    Args:
+        results: the results folder.
+        settings: how to compute.
+        listener: told of progress.
+        with_cost: whether FLOPs and latency are measured too.
+    """
+
+    def __init__(
+        self,
+        results: Path,
+        settings: Settings | None = None,
+        *,
+        listener: Listener | None = None,
+        with_cost: bool = True,
+    ):
+        self.results = results
+        self.settings = settings or Settings()
+        self.listener = listener
+        self.with_cost = with_cost
+        self._network: tuple[object, Method] | None = None
+        self._stores: tuple[object, FeatureStores] | None = None
+        self._costs: dict[object, CostPart] = {}
+
+    def run(self, cells: Iterable[Planned]) -> Iterator[Outcome]:
+        """The outcome of each cell; those that another process works on are tried again last.
+
+        Raises:
+            UserError: if the results cannot be written; finished episodes are kept.
+            KeyboardInterrupt: after the record of the cell at work was marked as interrupted.
+        """
+        busy: list[Planned] = []
+        for planned in cells:
+            outcome = self._one(planned)
+            if outcome.how == "busy":
+                busy.append(planned)
+            else:
+                yield outcome
+        for planned in busy:
+            yield self._one(planned)
+
+    def _one(self, planned: Planned) -> Outcome:
+        cell = planned.cell
+        if cell is None:
+            record = refused_record(
+                planned.composition,
+                planned.backbone,
+                planned.question,
+                planned.reason,
+                self.settings.device,
+            )
+            record.save(_folder_of(record, self.results).record)
+            return Outcome(planned, "refused", record, planned.reason)
+        folder = cell.folder(self.results)
+        try:
+            lock = folder.lock()
+        except RecordError as error:
+            return Outcome(planned, "busy", None, error.problem)
+        with lock:
+            known = finished_record(folder, cell)
+            if known is not None:
+                return Outcome(planned, "known", known)
+            return self._computed(planned, cell, folder)
+
+    def _computed(self, planned: Planned, cell: Cell, folder: CellFolder) -> Outcome:
+        manifest = cell.question.manifest
+        record = cell.record(self.settings.device)
+        rows = folder.recover(manifest.episodes)
+        how: How = "resumed" if rows else "computed"
+        if rows:
+            record.notes = _earlier_notes(folder)
+        folder.write_rows(list(rows.values()))
+        manifest.save(folder.manifest)
+        record.save(folder.record)
+        try:
+            network = self._network_of(cell)
+            self._append_rows(planned, cell, folder, network, rows)
+            record.cost = self._cost_of(cell, network) if self.with_cost else None
+        except KeyboardInterrupt:
+            record.status, record.finished = "interrupted", now()
+            record.reason = f"stopped by hand after {len(rows)} of {len(manifest)} episodes"
+            record.save(folder.record)
+            raise
+        except UserError as error:
+            return self._broken(planned, record, folder, "refused", error.problem)
+        except Exception as error:
+            # One method's defect must not take the other cells of a night's run down with it.
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            reason = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+            outcome = self._broken(planned, record, folder, "failed", reason)
+            outcome.planned.error = error
+            return outcome
+        self._finish(cell, folder, record, rows)
+        return Outcome(planned, how, record)
+
+    def _append_rows(
+        self,
+        planned: Planned,
+        cell: Cell,
+        folder: CellFolder,
+        network: Method,
+        rows: dict[int, EpisodeRow],
+    ) -> None:
+        question, total = cell.question, len(cell.question.manifest)
+        self._tell(planned, len(rows), total)
+        batches = evaluate(
+            network,
+            question.domain,
+            question.manifest.episodes,
+            seed=question.seed,
+            skip=set(rows),
+            settings=self.settings,
+            stores=self._stores_of(cell),
+        )
+        with Appender(folder.rows) as row_file, Appender(folder.timings) as timing_file:
+            for batch, timing in batches:
+                row_file.append([row.to_line() for row in batch])
+                timing_file.append([json.dumps(timing.to_json())])
+                rows |= {row.index: row for row in batch}
+                self._tell(planned, len(rows), total)
+
+    def _finish(
+        self, cell: Cell, folder: CellFolder, record: RunRecord, rows: dict[int, EpisodeRow]
+    ) -> None:
+        ordered = [rows[index] for index in sorted(rows)]
+        # In manifest order whatever was computed first: two undisturbed machines agree byte for
+        # byte, and so does a run that was killed.
+        record.episodes.rows_sha256 = folder.write_rows(ordered)
+        record.metrics = metrics_of(ordered)
+        record.notes = sorted({*record.notes, *cell.question.domain.notes})
+        record.status, record.finished = "done", now()
+        record.save(folder.record)
+
+    def _broken(
+        self,
+        planned: Planned,
+        record: RunRecord,
+        folder: CellFolder,
+        how: Literal["refused", "failed"],
+        reason: str,
+    ) -> Outcome:
+        record.status, record.reason, record.finished = how, reason, now()
+        record.save(folder.record)
+        return Outcome(planned, how, record, reason)
+
+    def _network_of(self, cell: Cell) -> Method:
+        key = (str(cell.composition), cell.weights)
+        if self._network is None or self._network[0] != key:
+            network = build(cell.composition, backbone=cell.weights.backbone or None)
+            load_weights(network, cell.weights)
+            self._network = (key, network)
+        return self._network[1]
+
+    def _stores_of(self, cell: Cell) -> FeatureStores:
+        """Features outlive a cell: other shots and seeds of the same network reuse them."""
+        key = (str(cell.composition), cell.weights, cell.question.domain)
+        if self._stores is None or self._stores[0] != key:
+            self._stores = (key, FeatureStores(self.settings.budget))
+        return self._stores[1]
+
+    def _cost_of(self, cell: Cell, network: Method) -> CostPart:
+        shots, size = cell.question.shots, cell.question.domain.card.image_size
+        key = (str(cell.composition), cell.weights.backbone, shots, size)
+        if key not in self._costs:
+            self._costs[key] = cost_of(network, shots=shots, size=size, device=self.settings.device)
+        return self._costs[key]
+
+    def _tell(self, planned: Planned, done: int, total: int) -> None:
+        if self.listener is not None:
+            self.listener(Progress(planned, done, total))
+
+
+def metrics_of(rows: Sequence[EpisodeRow]) -> MetricsPart:
+    """The metrics of finished rows, as records hold them."""
+    found = measure([row.episode.class_id for row in rows], [row.counts for row in rows])
+    return MetricsPart(
+        miou=found.miou,
+        fb_iou=found.fb_iou,
+        macro_iou=found.macro_iou,
+        per_class=dict(found.per_class),
+        episodes=found.episodes,
+    )
+
+
+def _earlier_notes(folder: CellFolder) -> list[str]:
+    try:
+        return read_record(folder.record).notes
+    except RecordError:
+        return []
+
+
+def finished_record(folder: CellFolder, cell: Cell) -> RunRecord | None:
+    """The record of a cell that is complete and whose rows are all there."""
+    if not folder.record.is_file():
+        return None
+    try:
+        record = read_record(folder.record)
+    except RecordError:
+        return None
+    if record.status != "done" or record.cell != cell.id:
+        return None
+    rows = folder.recover(cell.question.manifest.episodes)
+    return record if len(rows) == len(cell.question.manifest) else None
+
+
+def _folder_of(record: RunRecord, results: Path) -> CellFolder:
+    return CellFolder.of(
+        results,
+        domain=record.domain.title,
+        shots=record.episodes.shots,
+        label=record.method.label,
+        cell=record.cell,
+    )

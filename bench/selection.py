@@ -1,0 +1,279 @@
+"""What a command selects: the same words in every verb and in plan files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from cdfss_bench.cards import validated
+from cdfss_bench.datasets import DOMAINS, Domain, open_domain
+from cdfss_bench.errors import UserError, unknown
+from cdfss_bench.methods.grammar import Composition, parse
+from cdfss_bench.methods.weights import Weights, default_folders, resolve_weights
+from cdfss_bench.options import Value
+from cdfss_bench.plain_yaml import read_yaml
+
+from .cells import Cell, Question
+
+MINI_BACKBONE = "resnet-mini"
+
+
+class Selection(BaseModel):
+    """The cells that a command means.
+
+    Attributes:
+        methods: names, composed as one likes.
+        domains: names, options in brackets; empty for all targets of the suite.
+        shots: supports per episode, several to compare.
+        seeds: of the sampler; 0 is the published one.
+        protocol: `patnet` or `strict`.
+        suite: `mini` needs no data, `cdfss` is the four real targets; `auto` is `cdfss` where a
+            data root is known.
+        data_root: folder of the data sets.
+        lists: folder of the published lists.
+        backbone: for all methods that can ride on it.
+        weights: a checkpoint file, by method or for the only one.
+        weights_dirs: folders with weights.
+        episodes: the first so many only.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    methods: tuple[str, ...] = Field(min_length=1)
+    domains: tuple[str, ...] = ()
+    shots: tuple[int, ...] = (1,)
+    seeds: tuple[int, ...] = (0,)
+    protocol: Literal["patnet", "strict"] = "patnet"
+    suite: Literal["auto", "mini", "cdfss"] = "auto"
+    data_root: Path | None = None
+    lists: Path | None = None
+    backbone: str | None = None
+    weights: dict[str, Path] = {}
+    weights_dirs: tuple[Path, ...] = ()
+    episodes: int | None = Field(default=None, ge=1)
+
+    @field_validator("methods", "domains", "shots", "seeds", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return value if isinstance(value, list | tuple) else (value,)
+
+    @field_validator("shots")
+    @classmethod
+    def _positive(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if min(value) < 1:
+            raise ValueError("shots begin at 1")
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _not_negative(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if min(value) < 0:
+            raise ValueError("seeds begin at 0")
+        return value
+
+    @property
+    def root(self) -> Path | None:
+        """The data root, typed or in the environment."""
+        if self.data_root is not None:
+            return self.data_root
+        named = os.environ.get("CDFSS_DATA_ROOT")
+        return Path(named) if named else None
+
+    @property
+    def chosen_suite(self) -> Literal["mini", "cdfss"]:
+        """The suite, `auto` decided."""
+        if self.suite != "auto":
+            return self.suite
+        if self.domains:
+            suites = {DOMAINS.card(split_name(name)[0]).suite for name in self.domains}
+            return "mini" if suites == {"mini"} else "cdfss"
+        return "cdfss" if self.root is not None else "mini"
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where weights are looked for, in order."""
+        return [*self.weights_dirs, *default_folders()]
+
+
+def read_plan(path: Path) -> Selection:
+    """A plan file: the selection's words as YAML keys.
+
+    Raises:
+        UserError: naming the key that is wrong.
+    """
+    return validated(Selection, read_yaml(path), path)
+
+
+def open_domains(selection: Selection) -> list[Domain]:
+    """The selected domains, opened.
+
+    Raises:
+        UserError: for an unknown name, or a data root that is not there.
+    """
+    suite = selection.chosen_suite
+    names = selection.domains or [
+        name
+        for name in DOMAINS.names()
+        if DOMAINS.card(name).suite == suite and DOMAINS.card(name).role == "target"
+    ]
+    opened: list[Domain] = []
+    for typed in names:
+        name, options = split_name(typed)
+        opened.append(open_domain(name, selection.root, options, lists=selection.lists))
+    return opened
+
+
+def split_name(typed: str) -> tuple[str, dict[str, Value]]:
+    """`pascal[fold=0,split=val]` as name and options.
+
+    Raises:
+        UserError: if it is not spelled so.
+    """
+    name, bracket, rest = typed.partition("[")
+    options: dict[str, Value] = {}
+    if bracket:
+        if not rest.endswith("]"):
+            raise UserError(f"'{typed}' is not NAME[key=value,...]")
+        for assignment in filter(None, rest[:-1].split(",")):
+            key, equals, value = assignment.partition("=")
+            if not equals:
+                raise UserError(f"'{typed}': '{assignment}' is not key=value")
+            options[key.strip()] = value.strip()
+    if name not in DOMAINS:
+        raise unknown("domain", name, DOMAINS.names())
+    return name, options
+
+
+class Planned:
+    """A cell, or the reason why there is none.
+
+    Attributes:
+        composition: the method.
+        question: what it is asked.
+        backbone: its name, as far as known.
+        cell: the cell; None where `reason` says why not.
+        reason: one sentence.
+        mend: what helps.
+        error: the defect that stopped it, for `--debug`.
+    """
+
+    def __init__(self, composition: Composition, question: Question):
+        self.composition = composition
+        self.question = question
+        self.backbone = ""
+        self.cell: Cell | None = None
+        self.reason = ""
+        self.mend: str | None = None
+        self.error: Exception | None = None
+
+    def refuse(self, error: UserError) -> None:
+        """Notes why the cell cannot be computed."""
+        self.reason, self.mend = error.problem, error.mend
+
+
+def compositions(selection: Selection) -> list[Composition]:
+    """The selected methods, with the mini suite's defaults where it is meant.
+
+    Raises:
+        CompositionError: for a name that cannot be built.
+    """
+    parsed = [parse(name) for name in selection.methods]
+    if selection.chosen_suite != "mini":
+        return parsed
+    return [c.with_defaults({p.card.name: p.card.mini.options for p in c.parts}) for c in parsed]
+
+
+def plan(selection: Selection) -> Iterator[Planned]:
+    """Every cell of the selection, domain by domain, one network's cells side by side.
+
+    What cannot be computed is yielded with its reason; the rest goes on.
+
+    Raises:
+        UserError: for names that mean nothing.
+    """
+    methods = compositions(selection)
+    resolved = {str(c): _weights_of(c, selection) for c in methods}
+    for domain in open_domains(selection):
+        for composition in methods:
+            for shots in selection.shots:
+                for seed in selection.seeds:
+                    question = Question(
+                        domain,
+                        shots,
+                        seed,
+                        selection.protocol,
+                        selection.episodes,
+                        composition.control,
+                    )
+                    yield _planned(composition, question, resolved[str(composition)], selection)
+
+
+def _planned(
+    composition: Composition,
+    question: Question,
+    weights: Weights | UserError,
+    selection: Selection,
+) -> Planned:
+    planned = Planned(composition, question)
+    planned.backbone = selection.backbone or ""
+    if isinstance(weights, UserError):
+        planned.refuse(weights)
+        return planned
+    planned.backbone = weights.backbone
+    cell = Cell(composition, weights, question)
+    try:
+        cell.id  # noqa: B018  (draws the manifest: data errors belong to the plan)
+    except UserError as error:
+        planned.refuse(error)
+        return planned
+    planned.cell = cell
+    return planned
+
+
+def _weights_of(composition: Composition, selection: Selection) -> Weights | UserError:
+    host = composition.host.card
+    backbone = selection.backbone
+    if backbone is None and selection.chosen_suite == "mini":
+        backbone = MINI_BACKBONE
+    if not host.backbones:
+        backbone = None
+    elif backbone is not None and backbone not in host.backbones:
+        return unknown(f"backbone of {host.name}:", backbone, host.backbones)
+    try:
+        return resolve_weights(
+            composition,
+            backbone=backbone,
+            checkpoint=_named_checkpoint(composition, selection.weights),
+            folders=selection.folders,
+        )
+    except UserError as error:
+        return error
+
+
+def _named_checkpoint(composition: Composition, named: Mapping[str, Path]) -> Path | None:
+    return named.get(composition.label)
+
+
+def parse_weights(typed: Sequence[str], methods: Sequence[str]) -> dict[str, Path]:
+    """`FILE` for the only method, or `METHOD=FILE` for one of several.
+
+    Raises:
+        UserError: if it is not clear whose a file is.
+    """
+    result: dict[str, Path] = {}
+    for text in typed:
+        method, equals, file = text.rpartition("=")
+        if equals and method in methods:
+            result[method] = Path(file)
+        elif len(methods) == 1:
+            result[methods[0]] = Path(text)
+        else:
+            raise UserError(
+                f"--weights {text}: say whose they are",
+                mend=f"for example: --weights '{methods[0]}={text}'",
+            )
+    return result

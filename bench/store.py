@@ -1,0 +1,72 @@
+"""What was computed once and may be needed again, within a fixed number of bytes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Generic, Protocol, TypeVar
+
+
+class Sized(Protocol):
+    """Anything that knows its memory."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes."""
+        ...
+
+
+V = TypeVar("V", bound=Sized)
+
+
+class ByteBudgetStore(Generic[V]):
+    """A least-recently-used store that never holds more than `budget` bytes.
+
+    A value larger than the whole budget is not kept. What the store forgets is computed again with
+    the same result, so the budget changes time, never numbers.
+
+    Attributes:
+        hits: lookups that were answered.
+        misses: lookups that were not.
+        peak: the most bytes ever held.
+    """
+
+    def __init__(self, budget: int):
+        self.budget = budget
+        self.used = 0
+        self.peak = 0
+        self.hits = 0
+        self.misses = 0
+        self._values: OrderedDict[Hashable, V] = OrderedDict()
+
+    def get(self, key: Hashable) -> V | None:
+        """The value of `key`, which becomes the most recently used, or None."""
+        value = self._values.get(key)
+        if value is None:
+            self.misses += 1
+            return None
+        self.hits += 1
+        self._values.move_to_end(key)
+        return value
+
+    def put(self, key: Hashable, value: V) -> None:
+        """Keeps `value`, forgetting the least recently used until it fits."""
+        if key in self._values:
+            self.used -= self._values.pop(key).nbytes
+        size = value.nbytes
+        if size > self.budget:
+            return
+        while self.used + size > self.budget:
+            _, dropped = self._values.popitem(last=False)
+            self.used -= dropped.nbytes
+        self._values[key] = value
+        self.used += size
+        self.peak = max(self.peak, self.used)
+
+    def __contains__(self, key: Hashable) -> bool:
+        """Whether `key` is held; its turn to be forgotten does not change."""
+        return key in self._values
+
+    def __len__(self) -> int:
+        """How many values are held."""
+        return len(self._values)
