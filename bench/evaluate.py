@@ -23,7 +23,8 @@ from torch import Tensor
 from cdfss_bench.datasets import Domain, Episode
 from cdfss_bench.datasets.domain import Item
 from cdfss_bench.datasets.transforms import normalised
-from cdfss_bench.methods.base import Method, SupportState
+from cdfss_bench.methods.base import Method
+from cdfss_bench.methods.contract import SupportState
 from cdfss_bench.methods.rows import Rows
 
 from .counts import count
@@ -138,12 +139,12 @@ def evaluate(
     settings = settings or Settings()
     stores = stores or FeatureStores(settings.budget)
     method = method.to(settings.device).eval()
-    adapts = method.adaptation == "episode"
+    adapts = method.adaptation != "none"
     run = _Run(method, domain, settings, stores)
     waiting = [index for index in range(len(episodes)) if index not in skip]
     size = 1 if adapts else settings.episodes_per_batch(domain.card.image_size)
     batches = [waiting[i : i + size] for i in range(0, len(waiting), size)]
-    with ThreadPoolExecutor(settings.workers) as pool, torch.inference_mode(not adapts):
+    with ThreadPoolExecutor(settings.workers) as pool:
         for number, indices in enumerate(batches):
             for ahead in batches[number + 1 : number + 3]:
                 run.prefetch([episodes[i] for i in ahead], pool)
@@ -152,7 +153,7 @@ def evaluate(
             if adapts:
                 masks = run.adapted(batch[0], _generator(seed, indices[0]), timing)
             else:
-                masks = run.matched(method, batch, timing)
+                masks = run.matched(batch, timing)
             truth, ignore = run.truths(batch)
             counts = count(_checked(masks, truth, method), truth, ignore)
             rows = [
@@ -179,28 +180,40 @@ class _Run:
             if item.image not in self._pending and item.image not in self.stores.features:
                 self._pending[item.image] = pool.submit(self.domain.image, item)
 
-    def matched(self, method: Method, episodes: Sequence[Episode], timing: BatchTiming) -> Tensor:
+    @torch.inference_mode()
+    def matched(self, episodes: Sequence[Episode], timing: BatchTiming) -> Tensor:
         """Masks [B, H, W] of a batch."""
         shots = len(episodes[0].supports)
         features = self._encoded(_distinct(self._items(episodes)), timing)
         with _measured(timing, "match", self.settings.device):
-            states = self._condensed(method, episodes, features)
+            states = self._condensed(episodes, features)
             query = Rows.cat([features[self._query(e).image] for e in episodes])
-            logits = method.match_states(query, states, shots=shots)
-            return method.decide(logits, query.size)
+            logits = self.method.match_states(query, states, shots=shots)
+            return self.method.decide(logits, query.size)
 
     def adapted(self, episode: Episode, rng: torch.Generator, timing: BatchTiming) -> Tensor:
-        """The mask [1, H, W] of one episode by a method that first learns from its supports."""
-        supports = self._supports(episode)
-        images = normalised(np.stack([self.domain.image(item) for item in supports]))
+        """The mask [1, H, W] of one episode by a method that learns before it predicts.
+
+        It is handed the support's features and masks, and the query's features if it says that it
+        is transductive; never the query's mask.
+        """
+        device, supports = self.settings.device, self._supports(episode)
+        features = self._encoded(_distinct(self._items([episode])), timing)
+        query = features[self._query(episode).image]
+        support = Rows.cat([features[item.image] for item in supports])
         masks = torch.from_numpy(np.stack([self.domain.truth(item) for item in supports]))
-        device = self.settings.device
+        masks = masks.to(device)
         with _measured(timing, "adapt", device):
-            ready = self.method.adapt(images.to(device), masks.to(device), rng=rng)
-        with torch.inference_mode():
-            query = normalised(self.domain.image(self._query(episode))[None]).to(device)
-            with _measured(timing, "match", device):
-                return ready.predict(query, images.to(device)[None], masks.to(device)[None])
+            shown = query if self.method.adaptation == "transductive" else None
+            ready = self.method.adapt_encoded(support, masks, rng=rng, query=shown)
+        with torch.no_grad(), _measured(timing, "match", device):
+            if ready.adapts_encoder:
+                query = ready.encode(self._image(self._query(episode)))
+                support = ready.encode(torch.cat([self._image(item) for item in supports]))
+            return ready.decide(ready.match(query, support, masks[None]), query.size)
+
+    def _image(self, item: Item) -> Tensor:
+        return normalised(self.domain.image(item)[None]).to(self.settings.device)
 
     def truths(self, episodes: Sequence[Episode]) -> tuple[Tensor, Tensor | None]:
         """True masks [B, H, W] of the queries, and what is undecided in them."""
@@ -227,7 +240,8 @@ class _Run:
             began = time.perf_counter()
             pictures = normalised(np.stack([self._picture(item) for item in chunk]))
             timing.load += 1000 * (time.perf_counter() - began)
-            with _measured(timing, "encode", self.settings.device):
+            # Not inference tensors: an adapting method learns from these features.
+            with torch.no_grad(), _measured(timing, "encode", self.settings.device):
                 rows = self.method.encode(pictures.to(self.settings.device))
             timing.encoded += len(chunk)
             for i, item in enumerate(chunk):
@@ -237,7 +251,7 @@ class _Run:
         return found
 
     def _condensed(
-        self, method: Method, episodes: Sequence[Episode], features: dict[str, Rows]
+        self, episodes: Sequence[Episode], features: dict[str, Rows]
     ) -> list[SupportState]:
         """One state per support, an episode's side by side."""
         wanted = [(e.support_class_id, item) for e in episodes for item in self._supports(e)]
@@ -254,7 +268,7 @@ class _Run:
             rows = Rows.cat([features[item.image] for item in missing.values()])
             masks = np.stack([self.domain.truth(item) for item in missing.values()])
             tensor = torch.from_numpy(masks).to(self.settings.device)
-            for key, state in zip(missing, method.condense(rows, tensor), strict=True):
+            for key, state in zip(missing, self.method.condense(rows, tensor), strict=True):
                 if isinstance(state, Rows):
                     state = state.detached_copy()
                 states[key] = state

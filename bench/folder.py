@@ -158,16 +158,18 @@ def parse_row(line: str) -> EpisodeRow | None:
     values = cast("Mapping[str, Any]", loaded)
     try:
         counts = Counts(*(values[name] for name in Counts._fields))
-        supports = tuple(values["supports"])
+        supports: object = values["supports"]
         index, class_id, query = values["episode"], values["class"], values["query"]
-    except (KeyError, TypeError):
+    except KeyError:
         return None
     numbers = (*counts, index, class_id)
-    if not all(isinstance(number, int) and number >= 0 for number in numbers):
+    # A bool is an int to Python; in a count it is damage.
+    if not all(type(number) is int and number >= 0 for number in numbers):
         return None
-    if not all(isinstance(name, str) for name in (query, *supports)):
+    names = cast("list[object]", supports) if isinstance(supports, list) else [None]
+    if not all(isinstance(name, str) for name in (query, *names)):
         return None
-    return EpisodeRow(index, Episode(query, supports, class_id), counts)
+    return EpisodeRow(index, Episode(query, tuple(map(str, names)), class_id), counts)
 
 
 def _ends_torn(path: Path) -> bool:

@@ -25,7 +25,8 @@ def predicted(
 ) -> NDArray[np.uint8]:
     """The method's mask of one episode, uint8 [S, S]."""
     tensors = domain.load(episode)
-    ready = method.adapt(tensors.support_images, tensors.support_masks, rng=rng)
+    shown = tensors.query_image if method.adaptation == "transductive" else None
+    ready = method.adapt(tensors.support_images, tensors.support_masks, rng=rng, query_image=shown)
     with torch.inference_mode():
         mask = ready.predict(
             tensors.query_image[None], tensors.support_images[None], tensors.support_masks[None]

@@ -14,7 +14,7 @@ from cdfss_bench.canonical import digest
 from cdfss_bench.datasets import Domain, Episode
 from cdfss_bench.datasets.transforms import normalised
 from cdfss_bench.errors import DataError
-from cdfss_bench.methods.base import EpisodeBatch
+from cdfss_bench.methods.contract import EpisodeBatch
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from cdfss_bench.methods.checkpoints import WeightsCard, write_checkpoint
 from cdfss_bench.methods.grammar import Composition
 from cdfss_bench.methods.weights import Weights, load_weights, trained_name
 
-from .cells import command_line, method_code
+from .cells import method_code
 from .environment import packages
 from .source import TrainingEpisodes, draw_training, training_batch
 
@@ -106,11 +107,21 @@ def train(job: Job, output: Path, *, listener: Callable[[Step], None] | None = N
         seed=job.seed,
         episodes=recipe.episodes,
         code=method_code(job.composition),
-        command=command_line(),
+        command=reproduction(job),
         versions=packages(),
     )
     write_checkpoint(output, changed, card)
     return card
+
+
+def reproduction(job: Job) -> str:
+    """The command that does this training again, defaults and all."""
+    recipe, source = job.recipe, "mini" if job.domain.card.suite == "mini" else "pascal"
+    words = ["cdfss-bench", "train", "-m", str(job.composition), "--source", source]
+    words += ["--backbone", job.weights.backbone, "--seed", str(job.seed)]
+    words += ["--episodes", str(recipe.episodes), "--batch", str(recipe.batch)]
+    words += ["--lr", f"{recipe.lr:g}", "--freeze", recipe.freeze]
+    return shlex.join(words)
 
 
 def initialised(job: Job) -> Method:

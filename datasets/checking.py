@@ -103,7 +103,15 @@ def _opened(domain: Domain) -> Iterator[str]:
             if item in seen:
                 continue
             seen.add(item)
-            try:
+            damaged = list(_damages(domain, item))
+            yield from damaged
+            if not damaged:
                 domain.note_oddities(item, role=f"an image of class '{entry.name}'")
-            except DataError as error:
-                yield error.problem
+
+
+def _damages(domain: Domain, item: Item) -> Iterator[str]:
+    for read in (lambda: domain.read_image(item.image), lambda: domain.read_labels(item)):
+        try:
+            read()
+        except DataError as error:
+            yield error.problem

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -161,7 +161,13 @@ class Domain(ABC):
     @cached_property
     def classes(self) -> tuple[DomainClass, ...]:
         """The classes that are present, in id order."""
-        found = tuple(entry for entry in self.discover() if entry.items)
+        try:
+            found = tuple(entry for entry in self.discover() if entry.items)
+        except PermissionError as error:
+            raise DataError(
+                f"{error.filename} may not be read",
+                mend="have it opened to you, or name another root with --data-root DIR",
+            ) from error
         if not found:
             raise self.nothing_found()
         return found
@@ -189,9 +195,10 @@ class Domain(ABC):
     @cached_property
     def profile(self) -> str:
         """The named population, or what part of the published one is here."""
-        for name, profile in self.card.profiles.items():
-            if profile.fits(self.counts) and len(self.classes) == len(self.card.classes):
-                return name
+        if {entry.name for entry in self.classes} == set(self.card.classes):
+            for name, profile in self.card.profiles.items():
+                if profile.fits(self.counts):
+                    return name
         return self.describe_part()
 
     def describe_part(self) -> str:
@@ -252,21 +259,21 @@ class Domain(ABC):
             raise unknown("protocol", protocol, PROTOCOLS, error=DataError)
         if shots < 1 or seed < 0 or (length is not None and length < 1):
             raise DataError("shots and the number of episodes begin at 1, seeds at 0")
-        queries = self.listed_queries()
+        pools, queries = self.pools, self.listed_queries()
         count = length or self.published_length
         if protocol == "patnet":
             rng = np.random.RandomState(seed)
-            drawn = patnet_episodes(self.pools, queries, length=count, shots=shots, rng=rng)
+            drawn = patnet_episodes(pools, queries, length=count, shots=shots, rng=rng)
         else:
             drawn = strict_episodes(
-                self.pools,
+                pools,
                 queries,
                 length=count,
                 shots=shots,
                 seed=seed,
                 domain=self.title,
                 scene=self.scene,
-                usable=lambda class_id, name: bool(self.truth(self.item(class_id, name)).any()),
+                usable=self._is_usable,
             )
         return Manifest(
             domain=self.title,
@@ -285,12 +292,19 @@ class Domain(ABC):
         Raises:
             DataError: if the domain has a single class.
         """
-        from dataclasses import replace
-
+        strict = manifest.protocol == "strict"
         episodes = with_wrong_supports(
-            manifest.episodes, self.pools, seed=manifest.seed, domain=self.title
+            manifest.episodes,
+            self.pools,
+            seed=manifest.seed,
+            domain=self.title,
+            scene=self.scene,
+            usable=self._is_usable if strict else lambda _class_id, _name: True,
         )
         return replace(manifest, episodes=episodes)
+
+    def _is_usable(self, class_id: int, name: str) -> bool:
+        return bool(self.truth(self.item(class_id, name)).any())
 
     def image(self, item: Item) -> NDArray[np.uint8]:
         """The transformed picture, uint8 [S, S, 3]."""

@@ -18,7 +18,7 @@ from .transforms import binary_mask, resized_image, resized_labels
 
 T = TypeVar("T")
 
-Image.MAX_IMAGE_PIXELS = 200_000_000
+MAX_PIXELS = 150_000_000
 """ISIC's largest image has 27 million pixels; beyond this a file is a bomb, not a picture."""
 
 
@@ -95,12 +95,15 @@ class FileDomain(Domain):
         try:
             with Image.open(full) as image:
                 native = image.size
+                if native[0] * native[1] > MAX_PIXELS:
+                    raise ValueError(f"{native[0]}x{native[1]} pixels are no picture of ours")
                 return Pixels(use(image), native)
         except FileNotFoundError as error:
             raise self._missing(path, error) from error
         except (
             UnidentifiedImageError,
             Image.DecompressionBombError,
+            NotImplementedError,
             OSError,
             ValueError,
             SyntaxError,
@@ -124,4 +127,6 @@ def _label_map(image: Image.Image) -> NDArray[np.uint8]:
     labels = np.asarray(image)
     if labels.ndim != 2:
         raise ValueError(f"a label map has one channel, this has shape {labels.shape}")
+    if labels.max(initial=0) > 255:
+        raise ValueError(f"a label map holds 0 to 255, this holds {labels.max()}")
     return labels.astype(np.uint8)

@@ -28,7 +28,8 @@ class FSS1000(FileDomain):
             DataError: if a picture has no mask beside it.
         """
         base = self.root / "FSS-1000"
-        folders = sorted(p.name for p in base.iterdir() if p.is_dir()) if base.is_dir() else []
+        entries = base.iterdir() if base.is_dir() else ()
+        folders = sorted(p.name for p in entries if p.is_dir() and not p.name.startswith("."))
         first, names = self._split()
         ids = {name: first + index for index, name in enumerate(names)}
         present = [name for name in folders if name in ids]
@@ -46,9 +47,12 @@ class FSS1000(FileDomain):
         ]
 
     def describe_part(self) -> str:
-        """As for every domain, or `unlisted` for classes that no published split names."""
+        """As for every domain, or `unlisted` for folders that the split does not name."""
         if self.classes[0].id >= _UNLISTED:
-            return f"unlisted: {len(self.classes)} classes of no published split"
+            return f"unlisted: {len(self.classes)} classes outside its lists"
+        here, names = len(self.classes), self._split()[1]
+        if here < len(names):
+            return f"partial: {here} of {len(names)} classes"
         return super().describe_part()
 
     def _split(self) -> tuple[int, Sequence[str]]:
@@ -63,7 +67,7 @@ class FSS1000(FileDomain):
         numbers = [
             stem
             for file in listed(self.root / folder, "jpg")
-            if (stem := file.partition(".")[0]).isdigit()
+            if (stem := file.removesuffix(".jpg")).isdecimal()
         ]
         items: list[Item] = []
         for number in sorted(numbers, key=int):

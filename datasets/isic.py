@@ -33,14 +33,17 @@ class ISIC(FileDomain):
         """
         folders = [self._items(folder) for folder in ("1", "2", "3")]
         names = [self._class_of(index, items) for index, items in enumerate(folders)]
-        if len(set(names)) != len(names):
+        present = {index: names[index] for index, items in enumerate(folders) if items}
+        if len(set(present.values())) != len(present):
             raise DataError(
-                f"{self.root / _IMAGES}: by the class table two folders hold {names}",
+                f"{self.root / _IMAGES}: by the class table two folders hold the same class "
+                f"({', '.join(present.values())})",
                 mend="split the images into 1, 2, 3 by their class",
             )
-        if tuple(names) != self.card.classes:
+        if any(name != self.card.classes[index] for index, name in present.items()):
             self.notes[
-                f"ISIC folders 1, 2, 3 are {', '.join(names)}: episodes are drawn in that order, "
+                f"ISIC folders {', '.join(str(index + 1) for index in present)} are "
+                f"{', '.join(present.values())}: episodes are drawn in that order, "
                 f"not in the pinned one ({', '.join(self.card.classes)})"
             ] = None
         return [
@@ -55,7 +58,7 @@ class ISIC(FileDomain):
         if self.lists is not None:
             places.insert(0, self.lists / "isic_class_id.csv")
         path = next((place for place in places if place.is_file()), None)
-        return {} if path is None else _read_table(path)
+        return {} if path is None else _read_table(path, self.card.classes)
 
     def _class_of(self, index: int, items: Sequence[Item]) -> str:
         found = {self._table[key] for item in items if (key := Path(item.name).stem) in self._table}
@@ -81,10 +84,23 @@ class ISIC(FileDomain):
         return tuple(items)
 
 
-def _read_table(path: Path) -> dict[str, str]:
-    # utf-8-sig: one of the circulating tables begins with a byte order mark.
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        if not {"ID", "Class"} <= set(reader.fieldnames or ()):
-            raise DataError(f"{path} is not an ISIC class table: columns ID and Class are expected")
-        return {row["ID"]: row["Class"] for row in reader}
+def _read_table(path: Path, classes: Sequence[str]) -> dict[str, str]:
+    table: dict[str, str] = {}
+    try:
+        # utf-8-sig: one of the circulating tables begins with a byte order mark.
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            if not {"ID", "Class"} <= set(reader.fieldnames or ()):
+                raise DataError(
+                    f"{path} is not an ISIC class table: columns ID and Class are expected"
+                )
+            for row in reader:
+                if row["Class"] not in classes:
+                    raise DataError(
+                        f"{path}, line {reader.line_num}: the class of '{row['ID']}' is "
+                        f"'{row['Class'] or ''}', not one of {', '.join(classes)}"
+                    )
+                table[row["ID"]] = row["Class"]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"the class table {path} cannot be read ({error})") from error
+    return table

@@ -50,9 +50,10 @@ def open_domain(
     card = DOMAINS.card(name)
     resolved = resolve(card.options, {**(options or {}), **more}, name)
     folder = default_folder() if cache == "auto" else None if cache is None else Path(cache)
-    where = Path(root or os.environ.get("CDFSS_DATA_ROOT") or ".")
+    place = root or os.environ.get("CDFSS_DATA_ROOT")
+    where = Path(place or ".")
     if card.suite != "mini":
-        if root is None and "CDFSS_DATA_ROOT" not in os.environ:
+        if not place:
             raise DataError(
                 f"{card.title} needs a data root",
                 mend="name it with --data-root DIR or CDFSS_DATA_ROOT, or use --suite mini",
@@ -63,5 +64,10 @@ def open_domain(
                 mend="name another with --data-root DIR or CDFSS_DATA_ROOT",
             )
     named = lists or os.environ.get("CDFSS_LISTS")
+    if named and not Path(named).is_dir():
+        raise DataError(
+            f"the lists folder {named} does not exist or is not a folder",
+            mend="name another with --lists DIR or CDFSS_LISTS",
+        )
     reader: type[Domain] = DOMAINS.code(name, card.code)
     return reader(card, where, resolved, DecodeCache(folder), Path(named) if named else None)

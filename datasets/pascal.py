@@ -68,11 +68,11 @@ class Pascal(FileDomain):
     @cached_property
     def _pairs(self) -> list[tuple[str, int]]:
         """(image id, class id) of every listed pair whose two files are here."""
-        pictures = {p.stem for p in (self.root / self._base / "JPEGImages").iterdir()}
+        pictures = _stems(self.root / self._base / "JPEGImages", ".jpg")
         folder = self.root / self._base / "SegmentationClassAug"
         if not folder.is_dir():
             raise DataError(f"{folder} is missing: PASCAL VOC needs the masks of VOC and SBD")
-        here = pictures & {p.stem for p in folder.iterdir()}
+        here = pictures & _stems(folder, ".png")
         return [(name, class_id) for name, class_id in self._listed() if name in here]
 
     def _listed(self) -> Iterator[tuple[str, int]]:
@@ -92,9 +92,10 @@ class Pascal(FileDomain):
     def _fold(self, split: str, fold: int) -> Iterator[tuple[str, int]]:
         path = self._lists / split / f"fold{fold}.txt"
         try:
-            lines = path.read_text(encoding="utf-8").split()
-        except OSError as error:
-            raise DataError(f"the PASCAL list {path} cannot be read ({error.strerror})") from error
+            lines = path.read_text(encoding="utf-8-sig").split()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise DataError(f"the PASCAL list {path} cannot be read ({reason})") from error
         allowed = range(fold * _CLASSES_PER_FOLD, (fold + 1) * _CLASSES_PER_FOLD)
         for line in lines:
             match = _LINE.fullmatch(line)
@@ -117,3 +118,7 @@ class Pascal(FileDomain):
             f"the PASCAL fold lists are not in {' or '.join(str(p) for p in places)}",
             mend="name their folder with --lists DIR (it holds trn/fold0.txt and val/fold0.txt)",
         )
+
+
+def _stems(folder: Path, suffix: str) -> set[str]:
+    return {path.stem for path in folder.iterdir() if path.suffix == suffix}

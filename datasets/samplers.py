@@ -89,7 +89,7 @@ def strict_episodes(
     Args:
         pools: the classes in id order.
         queries: as in `patnet_episodes`.
-        length: how many episodes.
+        length: how many episodes; listed queries with an empty mask are left out of them.
         shots: supports per episode.
         seed: enters the generator of each class together with the domain's name.
         domain: keeps the streams of different domains apart.
@@ -97,7 +97,8 @@ def strict_episodes(
         usable: whether the mask of (class id, name) is not empty.
 
     Raises:
-        DataError: for a class that cannot give `shots` supports from other scenes.
+        DataError: for a class that cannot give `shots` supports from other scenes, or whose masks
+            are all empty.
     """
     streams = {pool.class_id: _stream(domain, seed, pool.class_id) for pool in pools}
     by_id = {pool.class_id: pool for pool in pools}
@@ -113,7 +114,10 @@ def strict_episodes(
             name = waiting[pool.class_id].pop(0)
             if usable(pool.class_id, name):
                 return name
-        raise DataError(f"every mask of class '{pool.name}' of {domain} is empty")
+        raise all_empty(pool)
+
+    def all_empty(pool: Pool) -> DataError:
+        return DataError(f"every mask of class '{pool.name}' of {domain} is empty")
 
     for index in range(length):
         if queries is None:
@@ -123,6 +127,8 @@ def strict_episodes(
             class_id, query = queries[index % len(queries)]
             pool = by_id[class_id]
             if not usable(class_id, query):
+                if not any(usable(class_id, name) for name in pool.images):
+                    raise all_empty(pool)
                 continue
         supports: list[str] = []
         # The whole permutation is drawn whatever K is: that makes the shots nested.
@@ -142,15 +148,29 @@ def strict_episodes(
 
 
 def with_wrong_supports(
-    episodes: Sequence[Episode], pools: Sequence[Pool], *, seed: int, domain: str
+    episodes: Sequence[Episode],
+    pools: Sequence[Pool],
+    *,
+    seed: int,
+    domain: str,
+    scene: Callable[[str], str],
+    usable: Callable[[int, str], bool],
 ) -> tuple[Episode, ...]:
     """The same queries, each shown supports of another class: the shuffled-support control.
 
     A method that does as well with a wrong support as with a right one segments what is salient,
     not what was asked.
 
+    Args:
+        episodes: of the manifest whose twin this is.
+        pools: the classes in id order.
+        seed: of the private generator.
+        domain: keeps the streams of different domains apart.
+        scene: the scene that a name belongs to; a support never shows the query's.
+        usable: whether an image of a class may serve as support.
+
     Raises:
-        DataError: if the domain has a single class.
+        DataError: if the domain has a single class, or a class has no image to show.
     """
     if len(pools) < 2:
         raise DataError(f"{domain} has one class, so there is no support of a wrong class")
@@ -158,14 +178,17 @@ def with_wrong_supports(
     result: list[Episode] = []
     for episode in episodes:
         others = [pool for pool in pools if pool.class_id != episode.class_id]
-        pool = others[int(rng.integers(len(others)))]
-        names = [name for name in pool.images if name != episode.query]
+        pool = others[rng.randint(len(others))]
+        order = [pool.images[int(i)] for i in rng.permutation(len(pool.images))]
+        names = [
+            name
+            for name in order
+            if scene(name) != scene(episode.query) and usable(pool.class_id, name)
+        ]
         _require(Pool(pool.class_id, pool.name, tuple(names)), at_least=1, why="a support is due")
         count = len(episode.supports)
-        chosen = rng.permutation(len(names))[:count] if len(names) >= count else None
-        if chosen is None:
-            chosen = rng.integers(len(names), size=count)
-        supports = tuple(names[int(i)] for i in chosen)
+        # A small class shows its images again rather than fewer of them.
+        supports = tuple(names[i % len(names)] for i in range(count))
         result.append(Episode(episode.query, supports, episode.class_id, pool.class_id))
     return tuple(result)
 
@@ -184,6 +207,8 @@ def _require(pool: Pool, *, at_least: int, why: str) -> None:
         )
 
 
-def _stream(domain: str, seed: int, class_id: int) -> np.random.Generator:
+def _stream(domain: str, seed: int, class_id: int) -> np.random.RandomState:
+    """A private stream; NumPy keeps RandomState's sequences for ever, Generator's it does not."""
     text = f"strict/{SAMPLER_VERSION}/{domain}/{seed}/{class_id}"
-    return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big"))
+    words = np.frombuffer(hashlib.sha256(text.encode()).digest(), dtype="<u4")
+    return np.random.RandomState(words)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from .domain import Domain, DomainClass
+from .domain import Domain, DomainClass, Item
 
 OUTLINE = (255, 64, 32)
 _LABEL = 14
@@ -33,26 +35,45 @@ def outlined(
     return result
 
 
-def contact_sheet(domain: Domain, *, columns: int = 8, side: int = 128) -> bytes:
-    """A PNG: one row per class, evenly spread pictures, the class name above.
+def contact_sheet(domains: Sequence[Domain], *, columns: int = 8, side: int = 128) -> Image.Image:
+    """Evenly spread pictures: a row per class of one domain, or a row per domain of several.
+
+    Args:
+        domains: opened.
+        columns: pictures per row.
+        side: of each picture in pixels.
 
     Raises:
         DataError: if a picture cannot be read.
     """
-    classes = domain.classes
-    sheet = Image.new("RGB", (columns * side, len(classes) * (side + _LABEL)), "white")
+    if len(domains) == 1:
+        rows = [(domains[0], entry.name, list(entry.items)) for entry in domains[0].classes]
+    else:
+        rows = [(d, d.title, _interleaved(d.classes)) for d in domains]
+    sheet = Image.new("RGB", (columns * side, len(rows) * (side + _LABEL)), "white")
     pen = ImageDraw.Draw(sheet)
-    for row, entry in enumerate(classes):
+    for row, (domain, title, pictures) in enumerate(rows):
         top = row * (side + _LABEL)
-        pen.text((2, top), f"{entry.name} ({len(entry.items)})", fill="black")
-        for column, picture in enumerate(_pictures(domain, entry, columns)):
+        pen.text((2, top), f"{title} ({len(pictures)})", fill="black")
+        step = max(1, len(pictures) / columns)
+        chosen = [pictures[int(n * step)] for n in range(min(columns, len(pictures)))]
+        for column, item in enumerate(chosen):
+            picture = Image.fromarray(outlined(domain.image(item), domain.truth(item)))
             sheet.paste(picture.resize((side, side)), (column * side, top + _LABEL))
+    return sheet
+
+
+def encoded(picture: Image.Image, suffix: str) -> bytes:
+    """`picture` as the bytes of a file: JPEG for `.jpg`, PNG for anything else."""
     out = io.BytesIO()
-    sheet.save(out, "PNG")
+    if suffix.lower() in (".jpg", ".jpeg"):
+        picture.save(out, "JPEG", quality=90)
+    else:
+        picture.save(out, "PNG", optimize=True)
     return out.getvalue()
 
 
-def _pictures(domain: Domain, entry: DomainClass, count: int) -> list[Image.Image]:
-    step = max(1, len(entry.items) / count)
-    chosen = [entry.items[int(i * step)] for i in range(min(count, len(entry.items)))]
-    return [Image.fromarray(outlined(domain.image(i), domain.truth(i))) for i in chosen]
+def _interleaved(classes: Sequence[DomainClass]) -> list[Item]:
+    """One item of each class in turn, so that any even spread shows all classes."""
+    turns = zip_longest(*(entry.items for entry in classes))
+    return [item for turn in turns for item in turn if item is not None]

@@ -2,6 +2,8 @@
 
 Images: `PIL.Image.resize((side, side), BILINEAR)`, which is what torchvision's `Resize` does to a
 PIL image (antialiased when it shrinks), then `/ 255` and the ImageNet normalisation in float32.
+Up to Pillow 12 it narrows first; from Pillow 13 on it shortens tall pictures first, which rounds
+other pixels. Here it narrows first under every version, as when the protocol was published.
 Masks: `>= 128`, then the legacy nearest rule of `torch.nn.functional.interpolate`, whose source
 index is `floor(float32(i) * float32(in / out))`; float64 or integer arithmetic differs for 474
 sides between 20 and 6000 (PATNet `data/dataset.py`, `data/isic.py`).
@@ -22,13 +24,15 @@ IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 MASK_THRESHOLD = 128
 
-TRANSFORM_VERSION = 1
+TRANSFORM_VERSION = 2
 """Enters every cache key: bump when any pixel of a transformed file changes."""
 
 
 def resized_image(image: Image.Image, side: int) -> NDArray[np.uint8]:
     """`image` as uint8 RGB [side, side, 3]; the aspect ratio is ignored, as published."""
-    return np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
+    rgb = image.convert("RGB")
+    narrowed = rgb.resize((side, rgb.height), Image.Resampling.BILINEAR)
+    return np.asarray(narrowed.resize((side, side), Image.Resampling.BILINEAR))
 
 
 def nearest_indices(length: int, side: int) -> NDArray[np.intp]:

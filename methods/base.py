@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,43 +13,10 @@ from cdfss_bench.errors import CompositionError
 
 from .backbones.base import Backbone
 from .blocks.voting import foreground, upsampled, vote
-from .plugins import Place, Plugin, Role, ScorePlugin, StagePlugin
+from .contract import Adaptation, EpisodeBatch, LossTerm, SupportState, check_episode
+from .keys import publish_with_prefix
+from .plugins import FeaturePlugin, Place, Plugin, Role, ScorePlugin, StagePlugin
 from .rows import Rows
-
-
-class SupportState(Protocol):
-    """What a support image with its mask amounts to for one method; `Rows` of length 1 is one."""
-
-    @property
-    def nbytes(self) -> int:
-        """Memory in bytes."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class EpisodeBatch:
-    """B training episodes of K supports.
-
-    Attributes:
-        query_images: float32 [B, 3, H, W], ImageNet-normalised.
-        query_masks: uint8 or int64 [B, H, W]: 0, 1, or 255 for undecided.
-        support_images: float32 [B, K, 3, H, W].
-        support_masks: [B, K, H, W], values as above.
-        rng: the step's private generator, for methods that draw.
-    """
-
-    query_images: Tensor
-    query_masks: Tensor
-    support_images: Tensor
-    support_masks: Tensor
-    rng: torch.Generator | None = None
-
-
-class LossTerm(NamedTuple):
-    """One summand of a training objective: its weight and its unweighted value, a scalar."""
-
-    weight: float
-    value: Tensor
 
 
 class Method(nn.Module, ABC):
@@ -80,6 +46,7 @@ class Method(nn.Module, ABC):
         if backbone is not None:
             self.backbone = backbone
         self.stage_plugins = [p for p in plugins if isinstance(p, StagePlugin)]
+        self.feature_plugins = [p for p in plugins if isinstance(p, FeaturePlugin)]
         self.score_plugins = [p for p in plugins if isinstance(p, ScorePlugin)]
         for plugin in plugins:
             if plugin.place not in self.offers:
@@ -91,13 +58,18 @@ class Method(nn.Module, ABC):
                 plugin.fit(backbone)
             if plugin.key:
                 self.add_module(plugin.key, plugin)
-        self.register_state_dict_post_hook(_publish_keys)
-        self.register_load_state_dict_pre_hook(_adopt_keys)
+        if backbone is not None:
+            publish_with_prefix(self, self.backbone_prefix)
 
     @property
-    def adaptation(self) -> str:
-        """`episode` for a method that learns from each episode's support, else `none`."""
+    def adaptation(self) -> Adaptation:
+        """Whether and from what it learns at test; see `Adaptation`."""
         return "none"
+
+    @property
+    def adapts_encoder(self) -> bool:
+        """Whether adaptation changes what `encode` gives, so that cached features are void."""
+        return False
 
     # -- inference ---------------------------------------------------------------------------
 
@@ -191,7 +163,8 @@ class Method(nn.Module, ABC):
     def _matched(
         self, query_images: Tensor, support_images: Tensor, support_masks: Tensor
     ) -> tuple[Tensor, tuple[int, int]]:
-        check_shapes(query_images, support_images, support_masks)
+        dtype = next((parameter.dtype for parameter in self.parameters()), None)
+        check_episode(query_images, support_images, support_masks, dtype=dtype)
         query = self.encode(query_images)
         support = self.encode(support_images.flatten(0, 1))
         return self.match(query, support, support_masks), query.size
@@ -221,17 +194,49 @@ class Method(nn.Module, ABC):
         support_masks: Tensor,
         *,
         rng: torch.Generator | None = None,
+        query_image: Tensor | None = None,
     ) -> Method:
-        """This method, made ready for one episode: [K, 3, H, W] and [K, H, W] of its support.
+        """This method, made ready for one episode; `self` stays as it is.
+
+        Args:
+            support_images: [K, 3, H, W] of the episode.
+            support_masks: [K, H, W] of 0 and 1.
+            rng: the episode's private generator.
+            query_image: [3, H, W], without its mask; for transductive methods only.
 
         Methods without adaptation return themselves.
         """
-        del support_images, support_masks, rng
+        if self.adaptation == "none":
+            return self
+        with torch.no_grad():
+            support = self.encode(support_images)
+            query = None if query_image is None else self.encode(query_image[None])
+        return self.adapt_encoded(support, support_masks, rng=rng, query=query)
+
+    def adapt_encoded(
+        self,
+        support: Rows,
+        masks: Tensor,
+        *,
+        rng: torch.Generator | None = None,
+        query: Rows | None = None,
+    ) -> Method:
+        """As `adapt`, from features that are already there.
+
+        Args:
+            support: features of the K supports.
+            masks: [K, H, W] of 0 and 1.
+            rng: the episode's private generator.
+            query: features of the query; given to transductive methods only.
+        """
+        del support, masks, rng, query
         return self
 
     def train(self, mode: bool = True) -> Method:  # noqa: FBT001, FBT002  (torch's signature)
         """As in torch, but normalisation statistics stay frozen where the recipe says so."""
         super().train(mode)
+        for plugin in (*self.stage_plugins, *self.feature_plugins, *self.score_plugins):
+            plugin.train(mode)  # those without parameters are no submodules
         if self.norm_is_frozen:
             for module in self.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPrivateUsage]
@@ -283,60 +288,9 @@ class Method(nn.Module, ABC):
         return Rows((images.shape[-2], images.shape[-1]), tensors)
 
 
-def check_shapes(query_images: Tensor, support_images: Tensor, support_masks: Tensor) -> None:
-    """The one place where shapes and types are checked.
-
-    Raises:
-        ValueError: saying what was expected and what came.
-    """
-    if query_images.ndim != 4 or query_images.shape[1] != 3:
-        raise ValueError(f"query images must be [B, 3, H, W], not {list(query_images.shape)}")
-    batch, _, height, width = query_images.shape
-    expected = (batch, 3, height, width)
-    shape = support_images.shape
-    if support_images.ndim != 5 or (shape[0], *shape[2:]) != expected or shape[1] < 1:
-        raise ValueError(
-            f"support images must be [{batch}, K, 3, {height}, {width}], not {list(shape)}"
-        )
-    if support_masks.shape != (batch, shape[1], height, width):
-        raise ValueError(
-            f"support masks must be [{batch}, {shape[1]}, {height}, {width}], "
-            f"not {list(support_masks.shape)}"
-        )
-    if not query_images.is_floating_point() or not support_images.is_floating_point():
-        raise ValueError("images must be floating point and ImageNet-normalised")
-
-
 def _one_by_one(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu"
 
 
 def _kept(plugin: ScorePlugin) -> str:
     return f"output:{plugin.stage_name}"
-
-
-def _publish_keys(
-    module: nn.Module, state: dict[str, Any], prefix: str, _metadata: Mapping[str, Any]
-) -> None:
-    """Renames our `backbone.` to the published prefix, keeping the order of entries."""
-    assert isinstance(module, Method)
-    ours, published = f"{prefix}backbone.", f"{prefix}{module.backbone_prefix}"
-    if ours == published:
-        return
-    for key in list(state):
-        value = state.pop(key)
-        state[published + key[len(ours) :] if key.startswith(ours) else key] = value
-
-
-def _adopt_keys(module: nn.Module, state: dict[str, Any], prefix: str, *_ignored: object) -> None:
-    """The way back: published names of the backbone's entries become ours."""
-    assert isinstance(module, Method)
-    ours, published = f"{prefix}backbone.", f"{prefix}{module.backbone_prefix}"
-    if ours == published or not hasattr(module, "backbone"):
-        return
-    children = {name for name, _ in module.backbone.named_children()}
-    for key in list(state):
-        if key.startswith(published):
-            rest = key[len(published) :]
-            if rest.split(".", 1)[0] in children:
-                state[ours + rest] = state.pop(key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from cdfss_bench.errors import unknown
+from cdfss_bench.errors import CompositionError, unknown
 from cdfss_bench.options import Value
 
 from .grammar import METHODS, Composition, Part, parse
@@ -17,14 +17,19 @@ if TYPE_CHECKING:
 def build(name: str | Composition, *, backbone: str | None = None, **options: Value) -> Method:
     """The method `name` in eval mode, parameters as constructed (see `load_weights`).
 
+    Modules draw their initial values from torch's global generator, which is put back after.
+
     Args:
         name: `hsnet`, `loec`, `ssp+lem+lcm[k=5]`, ...
         backbone: its name; by default the published one.
         **options: of the host, beside those in the name.
 
     Raises:
-        CompositionError: for an unknown name, option or backbone, or an impossible combination.
+        CompositionError: for an unknown option or backbone, or an impossible combination.
+        UserError: for an unknown name.
     """
+    import torch
+
     from .backbones.card import build_backbone
     from .base import Method
     from .plugins import Plugin
@@ -33,14 +38,17 @@ def build(name: str | Composition, *, backbone: str | None = None, **options: Va
     if options:
         composition = composition.with_host_options(options)
     host = composition.host.card
-    trunk = None
-    if host.backbones:
-        chosen = backbone or host.backbones[0]
-        if chosen not in host.backbones:
-            raise unknown(f"backbone of {host.name}:", chosen, host.backbones)
-        trunk = build_backbone(chosen, until=host.reads, output_stride=host.output_stride)
-    plugins: list[Plugin] = [_made(part) for part in composition.plugins]
-    network: Any = METHODS.code(host.name, host.code)(trunk, plugins, **composition.host.options)
+    chosen = (backbone or host.backbones[0]) if host.backbones else ""
+    if host.backbones and chosen not in host.backbones:
+        kind = f"backbone of {host.name}:"
+        raise unknown(kind, chosen, host.backbones, error=CompositionError)
+    with torch.random.fork_rng(devices=[]):
+        trunk = None
+        if chosen:
+            trunk = build_backbone(chosen, until=host.reads, output_stride=host.output_stride)
+        plugins: list[Plugin] = [_made(part) for part in composition.plugins]
+        make = METHODS.code(host.name, host.code)
+        network: Any = make(trunk, plugins, **composition.host.options)
     assert isinstance(network, Method)
     return network.eval()
 

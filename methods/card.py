@@ -71,7 +71,8 @@ class MethodCard(Card):
         has_head: whether it has parameters of its own beside the backbone's, without which it
             must not run.
         input_size: side in pixels of the published evaluation.
-        adaptation: `none`, or `episode`: learns from each episode's support.
+        adaptation: `none`; `episode`: learns from each episode's support; `transductive`: from the
+            support and the unlabelled query.
         recipe: source training.
         options: what may be set in brackets.
         deviations: where we knowingly differ from the paper or its code.
@@ -98,7 +99,7 @@ class MethodCard(Card):
     reads: Literal["", "semantic", "pyramid"] = ""
     has_head: bool = False
     input_size: int = 400
-    adaptation: Literal["none", "episode"] = "none"
+    adaptation: Literal["none", "episode", "transductive"] = "none"
     recipe: Recipe | None = None
     options: dict[str, Option] = {}
     deviations: tuple[str, ...] = ()

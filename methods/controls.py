@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from .backbones.base import Backbone
-from .base import Method, SupportState
+from .base import Method
+from .contract import SupportState
 from .plugins import Plugin
 from .rows import Rows
 

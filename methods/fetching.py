@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import urllib.error
 from pathlib import Path
 
@@ -35,7 +36,12 @@ def fetch_pretrained(name: str, folder: Path) -> Path:
     try:
         with explained_os_errors(target, "downloading weights"):
             download_url_to_file(entry.url, str(target), hash_prefix=entry.sha256, progress=True)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (
+        urllib.error.URLError,
+        http.client.HTTPException,
+        TimeoutError,
+        ConnectionError,
+    ) as error:
         raise WeightsError(
             f"{entry.url} could not be downloaded ({error})",
             mend=f"download it elsewhere and put it into {folder}",

@@ -79,8 +79,11 @@ class Composition:
 
     @property
     def adaptation(self) -> str:
-        """`episode` if any part adapts."""
-        return "episode" if any(p.card.adaptation == "episode" for p in self.parts) else "none"
+        """The most that any part learns from: `transductive`, `episode` or `none`."""
+        found = {part.card.adaptation for part in self.parts}
+        return next(
+            kind for kind in ("transductive", "episode", "none") if kind in {*found, "none"}
+        )
 
     @property
     def has_head(self) -> bool:
@@ -112,8 +115,8 @@ def parse(text: str) -> Composition:
     """The composition that `text` names.
 
     Raises:
-        CompositionError: for bad syntax, an unknown name or option, or an impossible combination.
-        UserError: if a card is wrong.
+        CompositionError: for bad syntax, an unknown option, or an impossible combination.
+        UserError: for an unknown name, or if a card is wrong.
     """
     body, at, control = text.strip().partition("@")
     if at and control not in CONTROLS:

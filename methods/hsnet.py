@@ -9,11 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cdfss_bench.errors import CompositionError
+
 from .backbones.base import Backbone
-from .base import EpisodeBatch, LossTerm, Method, SupportState
+from .base import Method
 from .blocks.correlation import hypercorrelation
 from .blocks.hpn import HPNLearner
 from .blocks.prototypes import resized_masks
+from .contract import EpisodeBatch, LossTerm, SupportState
 from .plugins import Place, Plugin
 from .rows import Rows
 
@@ -39,9 +42,8 @@ class HSNet(Method):
     ):
         super().__init__(backbone, plugins)
         self.stages = backbone.pyramid
-        first, second, third = (int(width) for width in widths.split("-"))
         taps = [backbone.stage(name).taps for name in reversed(self.stages)]
-        self.hpn_learner = HPNLearner(taps, (first, second, third))
+        self.hpn_learner = HPNLearner(taps, _three_widths(widths))
 
     def features(self, images: Tensor) -> Rows:
         """Every tap of the three stages."""
@@ -84,3 +86,15 @@ class HSNet(Method):
         full = F.interpolate(maps, query.size, mode="bilinear", align_corners=True)
         truth = batch.query_masks.repeat_interleave(shots, 0).long()
         return {"query": LossTerm(1.0, F.cross_entropy(full, truth, ignore_index=255))}
+
+
+def _three_widths(text: str) -> tuple[int, int, int]:
+    try:
+        first, second, third = (int(width) for width in text.split("-"))
+    except ValueError:
+        first = second = third = 0
+    if min(first, second, third) < 1 or any(width % 4 for width in (first, second, third)):
+        raise CompositionError(
+            f"option 'widths' of hsnet takes three multiples of 4 such as 16-64-128, not '{text}'"
+        )
+    return first, second, third

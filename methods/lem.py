@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cdfss_bench.errors import CompositionError
+
 from .backbones.base import Backbone
 from .plugins import Role, StagePlugin
 
@@ -42,6 +44,8 @@ class LEM(StagePlugin):
         on: str = "support",
     ):
         super().__init__()
+        if kernel % 2 == 0:
+            raise CompositionError(f"option 'kernel' of lem must be odd, not {kernel}")
         self.stage = stage
         self.depthwise = conv == "depthwise"
         self.rescale = rescale == "std"
@@ -51,8 +55,11 @@ class LEM(StagePlugin):
         self.roles = {Role.SUPPORT} if on == "support" else {Role.SUPPORT, Role.QUERY}
 
     def fit(self, backbone: Backbone) -> None:
-        """Checks that the backbone has the stage."""
-        backbone.numbered(self.stage)
+        """Checks that the backbone has the stage, and one after it that sees what LEM makes."""
+        if backbone.numbered(self.stage) == backbone.stages[-1]:
+            raise CompositionError(
+                f"lem on stage {self.stage} would change nothing: no stage follows it here"
+            )
 
     def edit(
         self, index: int, output: Tensor, *, role: Role | None, rng: torch.Generator | None
@@ -60,11 +67,13 @@ class LEM(StagePlugin):
         """Perturbs `output` if this is the stage, the role is meant and the draw says so."""
         if index != self.stage - 1 or not self.training or role not in self.roles:
             return output
+        if rng is None:
+            raise ValueError("LEM draws its kernels: give the training batch a generator")
         if self.prob < 1 and float(torch.rand((), generator=rng)) >= self.prob:
             return output
         return self.perturb(output, self.draw(output.shape[1], rng).to(output))
 
-    def draw(self, channels: int, rng: torch.Generator | None) -> Tensor:
+    def draw(self, channels: int, rng: torch.Generator) -> Tensor:
         """Theta, [C, C, k, k] or depthwise [C, 1, k, k], from the step's generator."""
         inside = 1 if self.depthwise else channels
         return self.sigma * torch.randn((channels, inside, self.kernel, self.kernel), generator=rng)
@@ -76,7 +85,7 @@ class LEM(StagePlugin):
         swapped = swap_amplitude(features, torch.fft.rfft2(mixed).abs())
         if self.rescale:
             growth = swapped.std((1, 2, 3), keepdim=True) / features.std((1, 2, 3), keepdim=True)
-            swapped = swapped / growth
+            swapped = swapped / growth.clamp_min(1e-12)
         return swapped
 
 

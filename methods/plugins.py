@@ -68,6 +68,34 @@ class StagePlugin(Plugin, ABC):
         """
 
 
+class FeaturePlugin(Plugin, ABC):
+    """Acts on the features of one image, after the cacheable encoding: it may be adapted.
+
+    A host calls `transform` on the maps of an image, whatever its role, and `gate` once a
+    support's maps were masked (a query's maps gate themselves).
+    """
+
+    place = Place.FEATURE
+
+    def transform(self, features: Tensor) -> Tensor:
+        """What takes the place of `features` [N, C, h, w] before any mask is applied."""
+        return features
+
+    def gate(self, features: Tensor, seen: Tensor) -> Tensor:
+        """`features` [N, C, h, w] weighted by what `seen` shows.
+
+        Args:
+            features: to be weighted.
+            seen: the masked maps of a support, or a query's own, [N, C, h, w].
+        """
+        del seen
+        return features
+
+    @abstractmethod
+    def reset(self, rng: torch.Generator) -> None:
+        """Back to the initial parameters, drawn from `rng` where they are random."""
+
+
 class ScorePlugin(Plugin, ABC):
     """Acts on the two-channel score map before the decision."""
 

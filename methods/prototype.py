@@ -8,8 +8,9 @@ from typing import cast
 from torch import Tensor
 
 from .backbones.base import Backbone
-from .base import Method, SupportState
+from .base import Method
 from .blocks.prototypes import cosine_scores, fore_and_background
+from .contract import SupportState
 from .plugins import Place, Plugin
 from .rows import Rows
 

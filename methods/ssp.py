@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .backbones.base import Backbone
-from .base import EpisodeBatch, LossTerm, SupportState
 from .blocks.prototypes import cosine_scores, fore_and_background
 from .blocks.self_support import self_support
 from .blocks.voting import upsampled
+from .contract import EpisodeBatch, LossTerm, SupportState
 from .plugins import Place, Plugin, Role
 from .prototype import Prototype
 from .rows import Rows

@@ -34,7 +34,8 @@ class Weights:
 
     Attributes:
         backbone: name of the backbone; empty for a control without one.
-        pretrained: the backbone's file; None for a control without one.
+        pretrained: the backbone's file; None for a control without one, and where the checkpoint
+            holds the backbone too.
         entry: the card's entry that describes the file.
         checkpoint: the source-trained file on top; None for backbone weights alone.
         card: what the checkpoint says of itself.
@@ -89,21 +90,28 @@ def resolve_weights(
     Args:
         composition: the method.
         backbone: its name; None takes the first of the card's whose weights are at hand.
-        checkpoint: a named weights file; None looks for one trained as this composition.
+        checkpoint: a named weights file; None looks for one trained as this composition. A file
+            without our card is taken for a published one, which holds the whole network.
         folders: where to look, in order.
 
     Raises:
         WeightsError: if something is missing, with the command that gets it.
+        UserError: if the host does not ride on the backbone that was named.
     """
     host = composition.host.card
     if not host.backbones:
         return Weights("", None, None, None, None)
-    card = read_card(checkpoint) if checkpoint is not None else None
     if checkpoint is not None and not checkpoint.is_file():
         raise WeightsError(f"the weights file {checkpoint} does not exist")
+    if backbone is not None and backbone not in host.backbones:
+        raise unknown(f"backbone of {host.name}:", backbone, host.backbones)
+    card = read_card(checkpoint) if checkpoint is not None else None
     if card is not None:
         _check_card(card, composition, checkpoint, backbone)
         backbone = card.backbone
+    elif checkpoint is not None:
+        # A published checkpoint holds its backbone too.
+        return Weights(backbone or host.backbones[0], None, None, checkpoint, None)
     candidates = [backbone] if backbone else list(host.backbones)
     for name in candidates:
         found = find_pretrained(name, folders)

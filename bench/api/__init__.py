@@ -1,7 +1,7 @@
 """cdfss-bench: cross-domain few-shot segmentation, compared honestly.
 
-Prefix `cdfss_bench.` to a path of the checkout and you have the import: `methods/loec.py` is
-`cdfss_bench.methods.loec`, `datasets/isic.py` is `cdfss_bench.datasets.isic`. This folder,
+Prefix `cdfss_bench.` to a path of the checkout and you have the import: `methods/hsnet.py` is
+`cdfss_bench.methods.hsnet`, `datasets/isic.py` is `cdfss_bench.datasets.isic`. This folder,
 `bench/api`, is `cdfss_bench` itself: the public names below, loaded when first used (importing
 `cdfss_bench` never imports torch), and the few words that all three folders share: `errors`,
 `cards`, `canonical`, `files`.

@@ -20,6 +20,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from cdfss_bench.canonical import digest
 from cdfss_bench.errors import UserError, unknown
 from cdfss_bench.plain_yaml import read_yaml
 
@@ -231,7 +232,7 @@ def _import_beside(origin: Origin, module_name: str, kind: str) -> ModuleType:
     if not path.is_file():
         raise UserError(f"{origin}: there is no module {path}")
     # Keyed by the whole path, so that two folders may both hold a `net.py`.
-    unique = f"cdfss_bench_{kind}_plugin_{abs(hash(path)):x}_{module_name}"
+    unique = f"cdfss_bench_{kind}_plugin_{digest(str(path))[:12]}_{module_name}"
     if unique not in sys.modules:
         spec = importlib.util.spec_from_file_location(unique, path)
         if spec is None or spec.loader is None:

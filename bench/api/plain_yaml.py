@@ -77,7 +77,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         values: object = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError) as error:
+        # The last two: PyYAML's own words for `!!bool maybe` and `!!timestamp nonsense`.
         place = getattr(error, "problem_mark", None)
         where = f", line {place.line + 1}" if place is not None else ""
         if isinstance(error, DuplicateKeyError):

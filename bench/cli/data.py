@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .options import AsJson, DataRoot, Lists, Plugins, add_plugins, complete_domains
-from .talk import console, say, talk
+from .talk import say, talk
 
 app = typer.Typer(no_args_is_help=True, help="Check and look at the data sets.")
 
@@ -45,31 +45,31 @@ def check(
     if as_json:
         say(json.dumps([report.to_json() for report in reports], indent=1))
     else:
-        screen = console()
-        for report in reports:
-            screen.print(report.to_text(), highlight=False, markup=False)
+        say("\n".join(report.to_text() for report in reports))
     if any(not report.usable for report in reports):
         raise typer.Exit(2)
 
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="Domain.", autocompletion=complete_domains)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="PNG file to write.")],
+    names: Annotated[list[str], typer.Argument(help="Domains.", autocompletion=complete_domains)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG or JPEG file to write.")],
     data_root: DataRoot = None,
     lists: Lists = None,
     plugins: Plugins = None,
-    columns: Annotated[int, typer.Option(min=1, max=40, help="Pictures per class.")] = 8,
+    columns: Annotated[int, typer.Option(min=1, max=40, help="Pictures per row.")] = 8,
 ) -> None:
-    """Draw a contact sheet: pictures of each class with the outline of the truth."""
+    """Draw a contact sheet with the outline of the truth: a row per class, or per domain."""
     from cdfss_bench.datasets import open_domain
-    from cdfss_bench.datasets.sheet import contact_sheet
+    from cdfss_bench.datasets.sheet import contact_sheet, encoded
     from cdfss_bench.files import write_atomically
 
     from ..selection import split_name
 
     add_plugins(plugins)
-    domain, options = split_name(name)
-    opened = open_domain(domain, data_root, options, lists=lists)
-    write_atomically(output, contact_sheet(opened, columns=columns))
+    opened = [
+        open_domain(name, data_root, options, lists=lists)
+        for name, options in map(split_name, names)
+    ]
+    write_atomically(output, encoded(contact_sheet(opened, columns=columns), output.suffix))
     talk(f"wrote {output}")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from .options import AsJson, Plugins, Results, add_plugins
-from .talk import console, say
+from .talk import say, show
 
 app = typer.Typer(no_args_is_help=True, help="List methods, domains or runs.")
 
@@ -127,4 +127,4 @@ def show_table(headers: list[str], rows: list[list[str]]) -> None:
         table.add_column(header, no_wrap=index == 0, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    console().print(table)
+    show(table)

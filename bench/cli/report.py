@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .options import Results
-from .talk import console, say, talk
+from .talk import say, show, talk
 
 FORMATS = ("table", "md", "csv", "json")
 
@@ -38,9 +38,7 @@ def report(
             f"there are no records under {results / 'runs'}", mend="cdfss-bench run -m loec -k 5"
         )
     if form == "table" and output is None:
-        screen = console()
-        for board in boards:
-            screen.print(as_rich(text_table(board)))
+        show(*(as_rich(text_table(board)) for board in boards))
         return
     texts = {
         "csv": lambda: as_csv(boards),

@@ -33,7 +33,7 @@ from .options import (
     chosen_device,
     selected,
 )
-from .talk import console, err_console, say, talk
+from .talk import err_console, say, show, talk
 
 if TYPE_CHECKING:
     from ..runner import Listener, Outcome
@@ -231,9 +231,7 @@ def _show_results(outcomes: Sequence[Outcome], *, as_json: bool) -> None:
     if as_json:
         say(to_json(boards))
         return
-    screen = console()
-    for board in boards:
-        screen.print(as_rich(text_table(board)))
+    show(*(as_rich(text_table(board)) for board in boards))
 
 
 def _show_plan(selection: Selection, results: Path, *, as_json: bool) -> None:
@@ -253,7 +251,7 @@ def _show_plan(selection: Selection, results: Path, *, as_json: bool) -> None:
         table.add_column(header, justify="left" if header in ("cell", "state") else "right")
     for line in lines:
         table.add_row(line.name, line.state, str(line.episodes or ""), line.expected)
-    console().print(table)
+    show(table)
     known = [line.seconds for line in lines if line.seconds is not None]
     unknown = sum(line.seconds is None and line.left > 0 for line in lines)
     talk(f"expected time: {sum(known):.0f} s" + (f", {unknown} cells unknown" if unknown else ""))

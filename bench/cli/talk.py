@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from cdfss_bench.errors import UserError
 
@@ -29,12 +30,20 @@ def complain(error: UserError) -> None:
         talk(f"  mend: {error.mend}")
 
 
-def console() -> Console:
-    """For tables on standard output; as wide as they need where there is no terminal."""
+def show(*drawings: RenderableType) -> None:
+    """Tables on standard output; as wide as they need where there is no terminal."""
     from rich.console import Console
 
-    wide = Console()
-    return wide if wide.is_terminal else Console(width=240, no_color=True)
+    screen = Console()
+    if screen.is_terminal:
+        for drawing in drawings:
+            screen.print(drawing)
+        return
+    paper = Console(file=io.StringIO(), width=300, no_color=True)
+    for drawing in drawings:
+        paper.print(drawing, highlight=False)
+    text = cast("io.StringIO", paper.file).getvalue()
+    say("\n".join(line.rstrip() for line in text.splitlines()))
 
 
 def err_console() -> Console:

@@ -21,7 +21,7 @@ class Stage:
     Attributes:
         name: as in the state dict (`layer3`) or the paper (`conv4`).
         channels: of its output and of each of its taps.
-        stride: image pixels per map position, before any dilation option is applied.
+        stride: image pixels per map position.
         taps: how many block outputs it offers.
     """
 
@@ -54,7 +54,7 @@ class Backbone(nn.Module, ABC):
         stages: shallow to deep, those that were built.
         pyramid: names of the stages at strides 8, 16 and 32 that hypercorrelation hosts read.
         semantic: name of the stage whose last tap prototype hosts read.
-        unused_keys: prefixes of entries in published files that no host needs (`fc.`).
+        unused_keys: prefixes of entries in published files that were not built (`fc.`).
     """
 
     stages: tuple[Stage, ...]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from cdfss_bench.cards import Card, Catalog
+from cdfss_bench.errors import unknown
 
-from .base import Backbone
+if TYPE_CHECKING:
+    from .base import Backbone
 
 
 class Pretrained(Card):
@@ -75,9 +77,11 @@ def build_backbone(
         output_stride: the stride to which it is dilated.
 
     Raises:
-        UserError: for an unknown name.
+        UserError: for an unknown backbone or stage.
     """
     card = BACKBONES.card(name)
+    if until not in ("semantic", "pyramid", *card.stages):
+        raise unknown(f"stage of {name}:", until, card.stages)
     build = BACKBONES.code(name, card.code)
     backbone: Backbone = build(name, until=until, output_stride=output_stride)
     return backbone.eval()

@@ -20,6 +20,7 @@ _GROUPS = (
     (6, 320, 1, 1),
 )
 _STEM = 32
+_PUBLISHED_LAYERS = 19
 
 
 class InvertedResidual(nn.Module):
@@ -56,7 +57,6 @@ class MobileNetV2(Backbone):
 
     pyramid = ("c32", "c64", "c160")
     semantic = "c96"
-    unused_keys = ("classifier.", "features.")
 
     def __init__(self, *, until: str = "c320", output_stride: Literal[8, 16, 32] = 32):
         super().__init__()
@@ -65,6 +65,8 @@ class MobileNetV2(Backbone):
         self._groups = [range(1)]
         inside, stride, dilation = _STEM, 2, 1
         for expansion, channels, blocks, step in _GROUPS:
+            if stages[-1].name == until:
+                break
             begin = len(layers)
             first_dilation = dilation
             if stride * step > output_stride:
@@ -84,10 +86,10 @@ class MobileNetV2(Backbone):
                 inside = channels
             self._groups.append(range(begin, len(layers)))
             stages.append(Stage(f"c{channels}", channels, stride, blocks))
-            if until == f"c{channels}":
-                break
         self.features = nn.Sequential(*layers)
         self.stages = tuple(stages)
+        unbuilt = range(len(layers), _PUBLISHED_LAYERS)
+        self.unused_keys = ("classifier.", *(f"features.{number}." for number in unbuilt))
 
     def stage_modules(self, index: int) -> Sequence[nn.Module]:
         """The layers of one stage."""

@@ -1,7 +1,7 @@
 """ResNets with torchvision's state-dict keys, and SSP's deep-stem variant with its published keys.
 
-Four networks circulate as "ResNet-50" in few-shot segmentation; they differ in stem, stride and
-dilation, and none can use another's weights unnoticed:
+Several networks circulate as "ResNet-50" in few-shot segmentation. They differ in stem, stride and
+pooling, so weights of one are not weights of another even where keys and shapes agree:
 
 * `resnet50`: torchvision's, 7x7 stem, stride in the 3x3 convolution (HSNet, PATNet, APM).
 * `resnet50-deep`: three 3x3 convolutions as stem, keys `layer0.*` (SSP, DR-Adapter, IFA; timm's
@@ -55,7 +55,7 @@ PLANS = {
     "resnet101-deep": ResNetPlan((3, 4, 23, 3), stem="deep", stem_channels=128),
     "resnet50-caffe": ResNetPlan((3, 4, 6, 3), stride_in="1x1", pool="ceil"),
     "resnet-mini": ResNetPlan(
-        (2, 2, 2, 2), (24, 48, 96, 128), bottleneck=False, stem="small", stem_channels=24
+        (2, 2, 2, 2), (32, 48, 96, 128), bottleneck=False, stem="small", stem_channels=32
     ),
 }
 
@@ -99,7 +99,6 @@ class ResNet(Backbone):
 
     pyramid = ("layer2", "layer3", "layer4")
     semantic = "layer3"
-    unused_keys = ("fc.", "layer1.", "layer2.", "layer3.", "layer4.")
 
     def __init__(
         self,
@@ -114,6 +113,8 @@ class ResNet(Backbone):
         stages = [Stage("stem", plan.stem_channels, 4, 0)]
         channels, stride, dilation = plan.stem_channels, 4, 1
         for number, (count, width) in enumerate(zip(plan.blocks, plan.widths, strict=True), 1):
+            if stages[-1].name == until:
+                break
             step = 1 if number == 1 else 2
             first_dilation = dilation
             if stride * step > output_stride:
@@ -126,9 +127,9 @@ class ResNet(Backbone):
             self.add_module(f"layer{number}", nn.Sequential(*blocks))
             stages.append(Stage(f"layer{number}", out, stride, count))
             channels = out
-            if until == f"layer{number}":
-                break
         self.stages = tuple(stages)
+        unbuilt = range(len(stages), len(plan.blocks) + 1)
+        self.unused_keys = ("fc.", *(f"layer{number}." for number in unbuilt))
 
     def walk(self, images: Tensor, edit: EditStage | None = None) -> Iterator[StageMaps]:
         """See `Backbone.walk`; the taps are the sums before each block's last ReLU."""

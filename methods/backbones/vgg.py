@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .base import Backbone, EditStage, Stage, StageMaps
 
 _WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+_PUBLISHED_LAYERS = 31
 
 
 class VGG16(Backbone):
@@ -22,7 +23,6 @@ class VGG16(Backbone):
 
     pyramid = ("conv4", "conv5", "pool5")
     semantic = "conv5"
-    unused_keys = ("classifier.", "features.")
 
     def __init__(self, *, until: str = "pool5"):
         super().__init__()
@@ -44,6 +44,8 @@ class VGG16(Backbone):
             stages.append(Stage("pool5", inside, 32, 1))
         self.features = nn.Sequential(*layers)
         self.stages = tuple(stages)
+        unbuilt = range(len(layers), _PUBLISHED_LAYERS)
+        self.unused_keys = ("classifier.", *(f"features.{number}." for number in unbuilt))
 
     def stage_modules(self, index: int) -> Sequence[nn.Module]:
         """The layers of one stage."""

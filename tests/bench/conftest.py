@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from cdfss_bench.bench.runner import Outcome, Runner
 from cdfss_bench.bench.selection import Selection, plan
 from cdfss_bench.canonical import file_sha256
@@ -44,9 +45,7 @@ def seeded_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run_mini(
-    seeded_weights: Path, tmp_path: Path
-) -> Callable[..., list[Outcome]]:
+def run_mini(seeded_weights: Path, tmp_path: Path) -> Callable[..., list[Outcome]]:
     """Runs a selection of the mini suite with the seeded weights."""
 
     def run(results: Path | None = None, **selected: object) -> list[Outcome]:

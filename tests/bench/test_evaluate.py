@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from cdfss_bench.bench.counts import Counts
 from cdfss_bench.bench.evaluate import FeatureStores, Settings, evaluate
 from cdfss_bench.bench.folder import EpisodeRow
@@ -17,7 +19,6 @@ from cdfss_bench.datasets import Domain, Episode, open_domain
 from cdfss_bench.methods.base import Method
 from cdfss_bench.methods.building import build
 from cdfss_bench.methods.weights import load_weights
-from torch import Tensor
 
 METHODS = ["prototype", "ssp", "ssp+lcm", "hsnet", "hsnet+lcm", "centre-ellipse"]
 
@@ -37,7 +38,8 @@ def counted(
     network: Method, domain: Domain, episodes: tuple[Episode, ...], **settings: int
 ) -> dict[Episode, Counts]:
     rows: list[EpisodeRow] = []
-    for batch, _ in evaluate(network, domain, episodes, settings=Settings(**settings)):
+    chosen = Settings(**settings)  # pyright: ignore[reportArgumentType]
+    for batch, _ in evaluate(network, domain, episodes, settings=chosen):
         rows += batch
     assert [row.index for row in rows] == list(range(len(episodes)))
     return {row.episode: row.counts for row in rows}
@@ -132,7 +134,7 @@ def test_a_mask_of_the_wrong_shape_is_refused() -> None:
             return torch.zeros(len(logits), 3, 3, dtype=torch.uint8)
 
     domain = open_domain("mini-lesion")
-    with pytest.raises(ValueError, match="Wrong returned torch.uint8"):
+    with pytest.raises(ValueError, match=r"Wrong returned torch\.uint8"):
         list(evaluate(Wrong(), domain, domain.episodes(1, length=1).episodes))
 
 

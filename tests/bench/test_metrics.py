@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from cdfss_bench.bench.counts import Counts, count
-from cdfss_bench.bench.metrics import measure
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
+from cdfss_bench.bench.counts import Counts, count
+from cdfss_bench.bench.metrics import measure
 
 
 def masks(seed: int, count: int = 5) -> NDArray[np.uint8]:
@@ -49,7 +50,8 @@ def test_miou_pools_per_class_before_it_averages(episodes: list[tuple[int, int]]
     counts = count(*(torch.from_numpy(masks(len(episodes) + s, len(episodes))) for s in (0, 7)))
     found = measure(classes, counts)
     expected = [
-        100 * sum(n.inter for n, c in zip(counts, classes, strict=True) if c == k)
+        100
+        * sum(n.inter for n, c in zip(counts, classes, strict=True) if c == k)
         / max(1, sum(n.union for n, c in zip(counts, classes, strict=True) if c == k))
         for k in sorted(set(classes))
     ]

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from cdfss_bench.bench.folder import CellFolder
 from cdfss_bench.bench.records import read_record, read_runs
 from cdfss_bench.bench.runner import Outcome
@@ -102,7 +103,9 @@ def test_what_can_change_a_number_changes_the_cell(run_mini: Run) -> None:
 
 
 def test_refusals_are_recorded_and_the_rest_goes_on(run_mini: Run, tmp_path: Path) -> None:
-    outcomes = run_mini(methods=["prototype@shuffled-support"], domains=["mini-chest", "mini-lesion"])
+    outcomes = run_mini(
+        methods=["prototype@shuffled-support"], domains=["mini-chest", "mini-lesion"]
+    )
     assert [o.how for o in outcomes] == ["refused", "computed"]
     records = {r.domain.name: r for _, r in read_runs(tmp_path / "results")}
     assert "one class" in records["mini-chest"].reason
@@ -118,9 +121,13 @@ def test_a_second_process_waits_its_turn(run_mini: Run, tmp_path: Path) -> None:
     assert "another process" in outcome.detail
 
 
-def command(results: Path, weights: Path, cache: Path, episodes: int) -> tuple[list[str], dict[str, str]]:
+def command(
+    results: Path, weights: Path, cache: Path, episodes: int
+) -> tuple[list[str], dict[str, str]]:
     program = Path(sys.executable).with_name("cdfss-bench")
-    arguments = f"run -m ssp -d mini-lesion -k 5 --episodes {episodes} --batch 1 --no-cost --device cpu"
+    arguments = (
+        f"run -m ssp -d mini-lesion -k 5 --episodes {episodes} --batch 1 --no-cost --device cpu"
+    )
     environment = {
         **os.environ,
         "CDFSS_RESULTS": str(results),

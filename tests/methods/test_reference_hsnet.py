@@ -13,11 +13,11 @@ from torch import Tensor
 
 from cdfss_bench.methods import build
 from cdfss_bench.methods.backbones.card import build_backbone
-from cdfss_bench.methods.base import EpisodeBatch
 from cdfss_bench.methods.blocks.conv4d import CenterPivotConv4d
 from cdfss_bench.methods.blocks.correlation import hypercorrelation
 from cdfss_bench.methods.blocks.hpn import HPNLearner
 from cdfss_bench.methods.blocks.voting import foreground, upsampled, vote
+from cdfss_bench.methods.contract import EpisodeBatch
 from cdfss_bench.methods.hsnet import HSNet
 
 from .vectors import Vectors

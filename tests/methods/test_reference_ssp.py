@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from cdfss_bench.methods import build
-from cdfss_bench.methods.base import EpisodeBatch
 from cdfss_bench.methods.blocks.prototypes import cosine_scores, fore_and_background, masked_mean
 from cdfss_bench.methods.blocks.self_support import confident, local_prototypes, self_support
 from cdfss_bench.methods.blocks.voting import upsampled
+from cdfss_bench.methods.contract import EpisodeBatch
 from cdfss_bench.methods.ssp import SSP, with_own_prototypes
 
 from .vectors import Scenes

@@ -1,0 +1,88 @@
+"""What passes between a method and whoever runs it, and the border where it is checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+Adaptation = Literal["none", "episode", "transductive"]
+"""What a method learns from at test: nothing; the episode's annotated support; or the support and
+the unlabelled query image besides. The three never share a column unmarked."""
+
+
+class SupportState(Protocol):
+    """What a support image with its mask amounts to for one method; `Rows` of length 1 is one."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory in bytes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeBatch:
+    """B training episodes of K supports.
+
+    Attributes:
+        query_images: float32 [B, 3, H, W], ImageNet-normalised.
+        query_masks: uint8 or int64 [B, H, W]: 0, 1, or 255 for undecided.
+        support_images: float32 [B, K, 3, H, W].
+        support_masks: [B, K, H, W], values as above.
+        rng: the step's private generator, for methods that draw.
+    """
+
+    query_images: Tensor
+    query_masks: Tensor
+    support_images: Tensor
+    support_masks: Tensor
+    rng: torch.Generator | None = None
+
+
+class LossTerm(NamedTuple):
+    """One summand of a training objective: its weight and its unweighted value, a scalar."""
+
+    weight: float
+    value: Tensor
+
+
+def check_episode(
+    query_images: Tensor,
+    support_images: Tensor,
+    support_masks: Tensor,
+    *,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """The one place where shapes, types and values are checked.
+
+    Args:
+        query_images: shall be [B, 3, H, W].
+        support_images: shall be [B, K, 3, H, W].
+        support_masks: shall be [B, K, H, W] of 0 and 1.
+        dtype: of the network's parameters, which the images shall have; None for one without.
+
+    Raises:
+        ValueError: saying what was expected and what came.
+    """
+    if query_images.ndim != 4 or query_images.shape[1] != 3:
+        raise ValueError(f"query images must be [B, 3, H, W], not {list(query_images.shape)}")
+    batch, _, height, width = query_images.shape
+    expected = (batch, 3, height, width)
+    shape = support_images.shape
+    if support_images.ndim != 5 or (shape[0], *shape[2:]) != expected or shape[1] < 1:
+        raise ValueError(
+            f"support images must be [{batch}, K, 3, {height}, {width}], not {list(shape)}"
+        )
+    if support_masks.shape != (batch, shape[1], height, width):
+        raise ValueError(
+            f"support masks must be [{batch}, {shape[1]}, {height}, {width}], "
+            f"not {list(support_masks.shape)}"
+        )
+    for images in (query_images, support_images):
+        if not images.is_floating_point() or (dtype is not None and images.dtype != dtype):
+            wanted = "floating point" if dtype is None else str(dtype)
+            raise ValueError(f"images must be {wanted} and ImageNet-normalised, not {images.dtype}")
+    if bool(((support_masks != 0) & (support_masks != 1)).any()):
+        raise ValueError("support masks must hold 0 and 1 only")

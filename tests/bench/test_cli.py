@@ -1,0 +1,190 @@
+"""What people type: output, exit codes, and one sentence for every mistake."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
+
+Type = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def typed(seeded_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Type:
+    monkeypatch.setenv("CDFSS_WEIGHTS", str(seeded_weights))
+    monkeypatch.setenv("CDFSS_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("CDFSS_DEVICE", "cpu")
+
+    def run(command: str, *more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [PROGRAM, *command.split(), *more],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+        )
+
+    return run
+
+
+def test_run_then_report(typed: Type, tmp_path: Path) -> None:
+    first = typed("run -m prototype -m loec -k 1 -k 5 --episodes 4")
+    assert first.returncode == 0, first.stderr
+    assert "no data root is named (--data-root): running the procedural mini suite" in first.stderr
+    assert "loec · mini-lesion · 5-shot · seed 0: mIoU" in first.stderr
+    assert "mini suite, 5-shot mIoU" in first.stdout
+    again = typed("run -m prototype -m loec -k 1 -k 5 --episodes 4")
+    assert again.stderr.count("already complete") == 16
+    for form in ("table", "md", "csv", "json"):
+        shown = typed(f"report -f {form}")
+        assert shown.returncode == 0
+        assert "loec" in shown.stdout
+    lines = json.loads(typed("report -f json").stdout)
+    assert {line["domain"] for line in lines} == {
+        "mini-chest", "mini-landcover", "mini-lesion", "mini-objects",
+    }  # fmt: skip
+    assert all(line["params"] and line["flops_episode"] for line in lines)
+    written = typed("report -f csv -o out/board.csv")
+    assert written.stdout == ""
+    assert (tmp_path / "out" / "board.csv").read_text().startswith("suite,")
+    runs = json.loads(typed("list runs loec --json").stdout)
+    assert len(runs) == 8
+
+
+def test_json_of_a_run_is_json(typed: Type) -> None:
+    done = typed("run -m all-foreground -d mini-chest --episodes 3 --json")
+    (line,) = json.loads(done.stdout)
+    assert line["label"] == "all-foreground"
+
+
+def test_dry_run_shows_cells_and_learns_the_time(typed: Type) -> None:
+    before = json.loads(typed("run -m ssp -d mini-chest --episodes 5 --dry-run --json").stdout)
+    assert [(c["state"], c["left"], c["seconds"]) for c in before] == [("to do", 5, None)]
+    typed("run -m ssp -d mini-chest --episodes 5 --no-cost")
+    after = json.loads(
+        typed("run -m ssp -d mini-chest --seed 0..1 --episodes 5 --dry-run --json").stdout
+    )
+    assert [c["state"] for c in after] == ["complete", "to do"]
+    assert after[1]["seconds"] > 0
+
+
+def test_a_plan_file_is_the_same_as_flags(typed: Type, tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text(
+        "methods: [prototype]\ndomains: [mini-lesion]\nshots: [1, 5]\nepisodes: 3\n"
+    )
+    assert typed("run plan.yaml --no-cost").returncode == 0
+    flags = typed("run -m prototype -d mini-lesion -k 1 -k 5 --episodes 3 --no-cost")
+    assert flags.stderr.count("already complete") == 2
+    typed_wins = typed("run plan.yaml -k 2 --no-cost")
+    assert "2-shot" in typed_wins.stderr
+    assert "5-shot" not in typed_wins.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("run", "no method is selected"),
+        ("run -m loek", "did you mean loec"),
+        ("run -m ssp[refin=1]", "did you mean refine"),
+        ("run -m ssp[refine=maybe]", "takes true or false, not 'maybe'"),
+        ("run -m lcm", "is a plug-in and needs a host"),
+        ("run -m hsnet+lem", "hsnet offers score"),
+        ("run -m ssp -d mini-lesoin", "did you mean mini-lesion"),
+        ("run -m ssp -d isic", "ISIC 2018 needs a data root"),
+        ("run -m ssp --data-root nowhere", "the data root nowhere does not exist"),
+        ("run -m ssp --seed 4..0", "ranges go upwards"),
+        ("run -m ssp --seed one", "neither a number nor a range"),
+        ("run -m ssp --protocol stict", "'protocol'"),
+        ("run -m ssp --suite medi", "'suite'"),
+        ("run -m ssp -d mini-chest --backbone resnet5", "unknown backbone"),
+        ("run -m ssp --weights nowhere.safetensors -d mini-chest", "does not exist"),
+        ("run -m ssp -m loec --weights a.pth", "say whose they are"),
+        ("run plan.yaml", "plan.yaml cannot be read"),
+        ("run -m ssp --device tpu9 -d mini-chest", "cannot be used here"),
+        ("run -m ssp --plugin nowhere", "the plug-in folder nowhere does not exist"),
+        ("report", "there are no records"),
+        ("report -f pdf", "unknown format"),
+        ("data show mini-lesoin -o x.png", "did you mean mini-lesion"),
+        ("weights fetch resnet-mini", "no public address"),
+        ("train -m lcm --source mini", "needs a host"),
+        ("train -m prototype --source mini", "nothing to train"),
+        ("train --source mini", "no method is named"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(
+    command: str, sentence: str, typed: Type
+) -> None:
+    done = typed(command)
+    assert done.returncode == 2, done.stderr
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_debug_shows_the_traceback(typed: Type) -> None:
+    done = typed("--debug run -m loek")
+    assert "Traceback" in done.stderr
+    assert done.returncode == 1
+
+
+def test_refused_cells_exit_with_2_and_the_rest_is_done(typed: Type) -> None:
+    done = typed("run -m prototype@shuffled-support -d mini-chest -d mini-lesion --episodes 3")
+    assert done.returncode == 2
+    assert "refused: mini-chest has one class" in done.stderr
+    assert "mini-lesion · 1-shot · seed 0: mIoU" in done.stderr
+
+
+def test_a_method_that_breaks_exits_with_1_and_the_rest_is_done(
+    typed: Type, tmp_path: Path
+) -> None:
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "broken.yaml").write_text(
+        "title: Broken\nkind: control\nclass: net:Broken\nsummary: raises\n"
+    )
+    (folder / "net.py").write_text(
+        "from cdfss_bench.methods.controls import Constant\n\n\n"
+        "class Broken(Constant):\n"
+        "    def score(self, query, states, *, shots):\n"
+        "        raise ZeroDivisionError('on purpose')\n"
+    )
+    done = typed("run -m broken -m all-foreground -d mini-chest --episodes 3 --plugin", str(folder))
+    assert done.returncode == 1
+    assert "failed: ZeroDivisionError: on purpose (net.py:" in done.stderr
+    assert "all-foreground · mini-chest · 1-shot · seed 0: mIoU" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_pictures_of_predictions(typed: Type, tmp_path: Path) -> None:
+    done = typed("predict -m prototype -d mini-lesion -k 2 --count 2 -o pictures")
+    assert done.returncode == 0, done.stderr
+    (picture,) = (tmp_path / "pictures").iterdir()
+    from PIL import Image
+
+    with Image.open(picture) as image:
+        assert image.size == (4 * 256, 2 * (256 + 32))
+
+
+def test_doctor_and_lists(typed: Type) -> None:
+    findings = json.loads(typed("doctor --json").stdout)
+    assert {f["state"] for f in findings} <= {"fine", "absent"}
+    assert any(f["what"] == "weights of resnet-mini" and f["state"] == "fine" for f in findings)
+    methods = json.loads(typed("list methods --json").stdout)
+    assert {"ssp", "hsnet", "loec", "lem", "lcm"} <= {m["name"] for m in methods}
+    assert "mini-lesion" in typed("list domains").stdout
+    weights = json.loads(typed("weights list --json").stdout)
+    assert any(w["what"].startswith("hsnet") and w["here"] for w in weights)
+
+
+def test_training_writes_weights_that_run_finds(typed: Type, tmp_path: Path) -> None:
+    trained = typed("train -m ssp+lem --source mini --episodes 4 --batch 2 --seed 1 -o trained")
+    assert trained.returncode == 0, trained.stderr
+    assert (tmp_path / "trained" / "ssp+lem-resnet-mini.safetensors").is_file()
+    done = typed("run -m loec -d mini-chest --episodes 2 --no-cost --weights-dir trained --json")
+    (line,) = json.loads(done.stdout)
+    assert (line["weights"], line["selection"]) == ("trained on mini-source", "last")

@@ -1,0 +1,230 @@
+"""The report on a domain's files: counts, population, damage, oddities, and how to mend them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cdfss_bench.datasets import DOMAINS, open_domain
+from cdfss_bench.datasets.checking import DomainReport, check_domain
+
+from . import trees
+
+PUBLISHED = tuple(trees.WRITERS)
+FIRST = f"{trees.ISIC_IMAGES}/1/ISIC_0000001.jpg"
+SECOND = f"{trees.ISIC_MASKS}/ISIC_0000004_segmentation.png"
+THIRD = f"{trees.ISIC_MASKS}/ISIC_0000002_segmentation.png"
+
+
+@pytest.fixture
+def isic(tmp_path: Path) -> Path:
+    """Six lesions of each class, so that nothing but the population is odd."""
+    folders = {place: tuple(range(place, 18 + place, 3)) for place in (1, 2, 3)}
+    trees.write_isic(tmp_path, folders)
+    return tmp_path
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_sound_tree_is_usable_and_counted(isic: Path, full: bool) -> None:  # noqa: FBT001
+    report = check_domain("isic", isic, full=full)
+    assert report.usable
+    assert report.profile == "partial: 18 of 2594 images"
+    assert report.fingerprint == open_domain("isic", isic).fingerprint
+    assert report.classes == {"nevus": 6, "seborrheic_keratosis": 6, "melanoma": 6}
+    assert report.findings == []
+    assert report.mend == ""
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_published_domain_can_be_checked(tmp_path: Path, name: str) -> None:
+    trees.WRITERS[name](tmp_path)
+    report = check_domain(name, tmp_path, full=True)
+    assert report.usable
+    assert report.domain == name
+    assert sum(report.classes.values()) == sum(open_domain(name, tmp_path).counts)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_an_absent_domain_is_not_usable_and_the_layout_is_shown(tmp_path: Path, name: str) -> None:
+    report = check_domain(name, tmp_path, full=True)
+    assert not report.usable
+    assert (report.profile, report.fingerprint, report.classes) == ("", "", {})
+    (finding,) = report.findings
+    assert finding.startswith(f"no {DOMAINS.card(name).title} under {tmp_path}: expected\n")
+    assert report.mend == f"cdfss-bench data check {name} --data-root DIR"
+
+
+def test_an_absent_root_is_not_usable(tmp_path: Path) -> None:
+    report = check_domain("isic", tmp_path / "absent", full=False)
+    assert not report.usable
+    assert report.findings == [
+        f"the data root {tmp_path / 'absent'} does not exist or is not a folder"
+    ]
+    assert report.mend == "name another with --data-root DIR or CDFSS_DATA_ROOT"
+
+
+def test_without_a_root_the_environment_is_asked(
+    isic: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not check_domain("isic", None, full=False).usable
+    monkeypatch.setenv("CDFSS_DATA_ROOT", str(isic))
+    assert check_domain("isic", None, full=False).usable
+
+
+def test_the_lists_folder_is_looked_into(tmp_path: Path) -> None:
+    trees.write_pascal(tmp_path / "data", lists="nowhere")
+    trees.write_pascal(tmp_path / "other", lists="own")
+    root, lists = tmp_path / "data", tmp_path / "other" / "own"
+    assert not check_domain("pascal", root, full=False).usable
+    assert check_domain("pascal", root, lists, full=False).usable
+
+
+def test_a_broken_pair_is_not_usable_and_named(isic: Path) -> None:
+    (isic / SECOND).unlink()
+    report = check_domain("isic", isic, full=False)
+    assert not report.usable
+    assert "ISIC_0000004.jpg has no mask" in report.findings[0]
+    assert report.mend == "complete the folder, or remove the image"
+
+
+def test_damaged_files_are_found_when_every_file_is_opened(isic: Path) -> None:
+    (isic / FIRST).write_bytes((isic / FIRST).read_bytes()[:60])
+    (isic / SECOND).write_bytes(b"<html>")
+    assert check_domain("isic", isic, full=False).usable
+    report = check_domain("isic", isic, full=True)
+    assert not report.usable
+    assert len(report.findings) == 2
+    assert report.findings[0].startswith(f"{isic / FIRST} is not a readable image (")
+    assert report.findings[1].startswith(f"{isic / SECOND} is not a readable image (")
+
+
+def test_an_image_and_its_mask_that_are_both_damaged_are_both_found(isic: Path) -> None:
+    mask = isic / trees.ISIC_MASKS / "ISIC_0000001_segmentation.png"
+    for path in (isic / FIRST, mask):
+        path.write_bytes(b"")
+    findings = check_domain("isic", isic, full=True).findings
+    assert [finding.partition(" is not ")[0] for finding in findings] == [
+        str(isic / FIRST),
+        str(mask),
+    ]
+
+
+def test_empty_masks_and_other_sizes_are_found_when_every_file_is_opened(isic: Path) -> None:
+    trees.save(isic / SECOND, np.zeros((trees.HEIGHT, trees.WIDTH), np.uint8))
+    trees.save(isic / THIRD, trees.blob(2, 62, 36))
+    assert check_domain("isic", isic, full=False).findings == []
+    report = check_domain("isic", isic, full=True)
+    assert report.usable
+    empty, size = report.findings
+    assert empty == f"{SECOND} is empty and serves as an image of class 'nevus'"
+    assert size == (
+        f"{THIRD} is 62x36 but its image is {trees.WIDTH}x{trees.HEIGHT}; "
+        "both are brought to 400x400, as published"
+    )
+
+
+def test_an_unusual_class_order_is_noted(isic: Path) -> None:
+    order = {"melanoma": range(1, 18, 3), "nevus": range(2, 19, 3)}
+    trees.write_class_table(
+        isic / "ISIC/class_id.csv", {**order, "seborrheic_keratosis": range(3, 20, 3)}
+    )
+    report = check_domain("isic", isic, full=False)
+    assert report.usable
+    assert report.classes == {"melanoma": 6, "nevus": 6, "seborrheic_keratosis": 6}
+    (finding,) = report.findings
+    assert finding.startswith("ISIC folders 1, 2, 3 are melanoma, nevus, seborrheic_keratosis:")
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (1, ["class 'bus' has 1 images: it cannot be asked"]),
+        (2, ["class 'bus' has 2 images: at most 1-shot"]),
+        (5, ["class 'bus' has 5 images: at most 4-shot"]),
+        (6, []),
+    ],
+)
+def test_classes_too_small_for_five_shots_are_named(
+    tmp_path: Path, count: int, expected: list[str]
+) -> None:
+    trees.write_fss(tmp_path, ["bus"], count=count)
+    assert check_domain("fss1000", tmp_path, full=False).findings == expected
+
+
+def test_a_tile_of_several_classes_is_opened_in_each(tmp_path: Path) -> None:
+    trees.write_deepglobe(tmp_path, {1: trees.SCENES, 2: trees.SCENES})
+    for folder in (1, 2):
+        path = tmp_path / f"Deepglobe/{folder}/test/groundtruth/983_sat_01.png"
+        trees.save(path, np.zeros((28, 40), np.uint8))
+    findings = check_domain("deepglobe", tmp_path, full=True).findings
+    assert [finding for finding in findings if "is empty" in finding] == [
+        f"Deepglobe/{folder}/test/groundtruth/983_sat_01.png is empty and serves as "
+        f"an image of class '{name}'"
+        for folder, name in ((1, "agriculture"), (2, "urban"))
+    ]
+
+
+def test_a_mini_domain_is_always_sound() -> None:
+    report = check_domain("mini-chest", None, full=True)
+    assert report.usable
+    assert report.profile == "mini-1"
+    assert report.classes == {"lung": 60}
+    assert report.findings == []
+
+
+def test_an_unknown_domain_is_a_finding_with_the_nearest_name(tmp_path: Path) -> None:
+    report = check_domain("issic", tmp_path, full=False)
+    assert not report.usable
+    assert report.findings == ["unknown domain 'issic'"]
+    assert report.mend == "did you mean isic?"
+
+
+# -- how a report reads --------------------------------------------------------------------------
+
+
+def test_a_report_in_words(isic: Path) -> None:
+    report = check_domain("isic", isic, full=False)
+    assert report.to_text().splitlines() == [
+        "isic: partial: 18 of 2594 images",
+        "  images: nevus 6, seborrheic_keratosis 6, melanoma 6",
+        f"  fingerprint: {report.fingerprint[:16]}",
+    ]
+
+
+def test_a_report_in_words_names_findings_and_their_mend() -> None:
+    report = DomainReport(
+        "isic", usable=False, findings=["two files are damaged", "one is empty"], mend="get them"
+    )
+    assert report.to_text().splitlines() == [
+        "isic: not usable",
+        "  - two files are damaged",
+        "  - one is empty",
+        "  mend: get them",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "last"),
+    [(8, "c7 7"), (9, "c7 7, 1 more"), (240, "c7 7, 232 more")],
+)
+def test_a_report_in_words_shows_eight_classes_at_most(count: int, last: str) -> None:
+    classes = {f"c{number}": number for number in range(count)}
+    text = DomainReport("fss1000", usable=True, profile="fss-240x10", classes=classes).to_text()
+    assert text.splitlines()[1].endswith(last)
+    assert text.count(",") == min(count, 8) - (count <= 8)
+
+
+def test_a_report_in_json_holds_every_field(isic: Path) -> None:
+    report = check_domain("isic", isic, full=True)
+    assert json.loads(json.dumps(report.to_json())) == {
+        "domain": "isic",
+        "usable": True,
+        "profile": "partial: 18 of 2594 images",
+        "fingerprint": report.fingerprint,
+        "classes": {"nevus": 6, "seborrheic_keratosis": 6, "melanoma": 6},
+        "findings": [],
+        "mend": "",
+    }

@@ -1,0 +1,249 @@
+"""The house: what is packed, what may import what, and what an import costs."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cdfss_bench
+
+from .conftest import CHECKOUT
+
+FOLDERS = ("bench", "methods", "datasets")
+SCRIPT = Path(sys.executable).parent / "cdfss-bench"
+LINKS = CHECKOUT / ".typings" / "cdfss_bench"
+API_MODULES = sorted(path.name for path in (CHECKOUT / "bench" / "api").glob("*.py"))
+
+
+def setuptools_table() -> dict[str, Any]:
+    with (CHECKOUT / "pyproject.toml").open("rb") as file:
+        return tomllib.load(file)["tool"]["setuptools"]
+
+
+def package_name(folder: Path) -> str:
+    """The import package that a folder of the checkout is."""
+    path = folder.relative_to(CHECKOUT).as_posix()
+    return "cdfss_bench" if path == "bench/api" else f"cdfss_bench.{path.replace('/', '.')}"
+
+
+def package_folders() -> list[Path]:
+    return sorted(
+        init.parent for name in FOLDERS for init in (CHECKOUT / name).rglob("__init__.py")
+    )
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Import name and file of every module of the three folders."""
+    for folder in package_folders():
+        for path in sorted(folder.glob("*.py")):
+            package = package_name(folder)
+            yield (package if path.stem == "__init__" else f"{package}.{path.stem}"), path
+
+
+def imports(name: str, path: Path) -> set[str]:
+    """Everything that a module imports, absolute: modules, and names out of modules."""
+    package = name if path.stem == "__init__" else name.rpartition(".")[0]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: -(node.level - 1) or None] if node.level else []
+            source = ".".join([*parents, *([node.module] if node.module else [])])
+            found |= {source} | {f"{source}.{alias.name}" for alias in node.names}
+    return found
+
+
+def importers(owners: tuple[str, ...], forbidden: str) -> list[str]:
+    """`module imports module` for every module below `owners` that imports below `forbidden`."""
+    return [
+        f"{name} imports {target}"
+        for name, path in modules()
+        if name.startswith(tuple(f"{owner}." for owner in owners)) or name in owners
+        for target in sorted(imports(name, path))
+        if target == forbidden or target.startswith(f"{forbidden}.")
+    ]
+
+
+def loaded_by(*command: str, tmp_path: Path) -> set[str]:
+    """Top-level packages that a fresh interpreter imports while it runs `command`."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *command],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+
+
+def test_every_package_folder_is_listed_and_every_listed_package_is_a_folder() -> None:
+    assert sorted(setuptools_table()["packages"]) == sorted(map(package_name, package_folders()))
+
+
+def test_the_package_directories_map_to_the_three_folders() -> None:
+    assert setuptools_table()["package-dir"] == {
+        "cdfss_bench": "bench/api",
+        "cdfss_bench.bench": "bench",
+        "cdfss_bench.methods": "methods",
+        "cdfss_bench.datasets": "datasets",
+    }
+
+
+def test_every_data_file_of_a_package_is_packed() -> None:
+    patterns = setuptools_table()["package-data"]
+    folders = package_folders()
+    packed: list[Path] = []
+    for folder in folders:
+        for pattern in patterns.get(package_name(folder), []):
+            packed += folder.glob(pattern)
+    data = {
+        path
+        for name in FOLDERS
+        for path in (CHECKOUT / name).rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    assert sorted(data - set(packed)) == []
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert (CHECKOUT / "bench" / "api" / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("name", API_MODULES)
+def test_the_type_checker_finds_each_module_of_the_api(name: str) -> None:
+    assert (LINKS / name).resolve() == (CHECKOUT / "bench" / "api" / name).resolve()
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_type_checker_finds_each_folder(name: str) -> None:
+    assert (LINKS / name).resolve() == (CHECKOUT / name).resolve()
+
+
+def test_no_link_of_the_type_checker_dangles() -> None:
+    assert [link.name for link in LINKS.iterdir() if not link.exists()] == []
+
+
+def test_importing_the_package_loads_nothing_heavy(tmp_path: Path) -> None:
+    loaded = loaded_by("-c", "import cdfss_bench", tmp_path=tmp_path)
+    assert "cdfss_bench" in loaded
+    assert not loaded & {"torch", "numpy", "pandas", "pydantic", "PIL"}
+
+
+def test_help_loads_neither_torch_nor_pandas(tmp_path: Path) -> None:
+    loaded = loaded_by(str(SCRIPT), "--help", tmp_path=tmp_path)
+    assert "typer" in loaded
+    assert not loaded & {"torch", "pandas", "numpy"}
+
+
+@pytest.mark.parametrize("what", ["methods", "domains"])
+def test_listing_cards_does_not_load_torch(what: str, tmp_path: Path) -> None:
+    loaded = loaded_by(str(SCRIPT), "list", what, tmp_path=tmp_path)
+    assert "yaml" in loaded
+    assert "torch" not in loaded
+
+
+def test_a_method_plugin_folder_leaves_the_list_of_domains_alone(tmp_path: Path) -> None:
+    card = "title: Mine\nkind: control\nclass: net:Net\nsummary: a method of one's own\n"
+    (tmp_path / "mine.yaml").write_text(card)
+    listed = {
+        what: subprocess.run(
+            [SCRIPT, "list", what, "--plugin", str(tmp_path)],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for what in ("methods", "domains")
+    }
+    assert "a method of one's own" in listed["methods"]
+    assert "a method of one's own" not in listed["domains"]
+    assert "fss1000" in listed["domains"]
+
+
+def test_the_datasets_folder_refuses_to_be_imported_by_its_bare_name() -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", "import datasets"],
+        cwd=CHECKOUT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "ImportError: this is the datasets/ folder of a cdfss-bench checkout, not Hugging Face's "
+        "package: run from another directory, or with python -P, to import the latter; ours is "
+        "cdfss_bench.datasets"
+    )
+
+
+def test_methods_know_neither_the_harness_nor_the_data_sets() -> None:
+    assert importers(("cdfss_bench.methods",), "cdfss_bench.bench") == []
+    assert importers(("cdfss_bench.methods",), "cdfss_bench.datasets") == []
+
+
+def test_data_sets_know_neither_the_harness_nor_the_methods() -> None:
+    assert importers(("cdfss_bench.datasets",), "cdfss_bench.bench") == []
+    assert importers(("cdfss_bench.datasets",), "cdfss_bench.methods") == []
+
+
+def test_nothing_outside_the_command_line_imports_it() -> None:
+    outside = [
+        line
+        for line in importers(("cdfss_bench",), "cdfss_bench.bench.cli")
+        if not line.startswith("cdfss_bench.bench.cli")
+    ]
+    assert outside == []
+
+
+def test_the_shared_words_import_none_of_the_three_folders() -> None:
+    words = tuple(f"cdfss_bench.{Path(name).stem}" for name in API_MODULES if name[0] != "_")
+    assert len(words) >= 6
+    for folder in FOLDERS:
+        assert importers(words, f"cdfss_bench.{folder}") == []
+
+
+def test_the_import_rules_see_relative_imports() -> None:
+    path = CHECKOUT / "bench" / "cli" / "listing.py"
+    assert "cdfss_bench.bench.records" in imports("cdfss_bench.bench.cli.listing", path)
+    assert importers(("cdfss_bench.bench",), "cdfss_bench.datasets") != []
+
+
+@pytest.mark.parametrize(
+    ("name", "home"),
+    [
+        ("build", "cdfss_bench.methods.building"),
+        ("open_domain", "cdfss_bench.datasets.opening"),
+        ("evaluate", "cdfss_bench.bench.evaluate"),
+        ("read_runs", "cdfss_bench.bench.records"),
+    ],
+)
+def test_the_public_names_are_those_of_their_homes(name: str, home: str) -> None:
+    assert getattr(cdfss_bench, name).__module__ == home
+    assert name in dir(cdfss_bench)
+
+
+def test_public_names_are_loaded_when_first_used(tmp_path: Path) -> None:
+    program = (
+        "import sys, cdfss_bench; before = 'cdfss_bench.datasets' in sys.modules; "
+        "cdfss_bench.open_domain; print(before, 'cdfss_bench.datasets' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False", "True"]
+
+
+def test_an_unknown_public_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'biuld'"):
+        getattr(cdfss_bench, "biuld")  # noqa: B009
