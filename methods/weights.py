@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cdfss_bench.canonical import file_sha256
 from cdfss_bench.errors import WeightsError, unknown
 
 from .backbones.card import BACKBONES, Pretrained
@@ -118,7 +119,7 @@ def resolve_weights(
         if found is None:
             continue
         path, entry = found
-        chosen = checkpoint or _find_trained(composition, name, folders)
+        chosen = checkpoint or _find_trained(composition, name, path, folders)
         if chosen is None and composition.has_head:
             continue
         return Weights(name, path, entry, chosen, read_card(chosen) if chosen else None)
@@ -179,13 +180,18 @@ def find_pretrained(name: str, folders: Sequence[Path]) -> tuple[Path, Pretraine
     return None
 
 
-def _find_trained(composition: Composition, backbone: str, folders: Sequence[Path]) -> Path | None:
+def _find_trained(
+    composition: Composition, backbone: str, pretrained: Path, folders: Sequence[Path]
+) -> Path | None:
+    """The file trained as `composition` on top of just these backbone weights."""
     wanted = trained_name(composition)
     for folder in (*folders, PACKAGED):
         found = [
             path
             for path, card in _cards_in(folder)
-            if card.backbone == backbone and card.trained_as == wanted
+            if card.backbone == backbone
+            and card.trained_as == wanted
+            and card.base in ("", file_sha256(pretrained))
         ]
         if len(found) > 1:
             names = " and ".join(path.name for path in found)

@@ -405,8 +405,10 @@ def test_a_head_trained_on_other_backbone_weights_is_refused(folder: Path) -> No
     trained = put_trained(folder, base=base)
     before = file_sha256(base)
     put_backbone(folder, shift=1.0)
+    with pytest.raises(WeightsError, match="has a part that must be trained"):
+        resolved("hsnet", [folder])
     with pytest.raises(WeightsError) as caught:
-        loaded("hsnet", resolved("hsnet", [folder]))
+        loaded("hsnet", resolved("hsnet", [folder], checkpoint=trained))
     assert caught.value.problem == (
         f"{trained} was trained on top of other backbone weights than {base} "
         f"(sha256 {before[:12]}..., not {file_sha256(base)[:12]}...)"
