@@ -23,7 +23,8 @@ from cdfss_bench.datasets.domain import Item
 from cdfss_bench.datasets.transforms import IMAGE_MEAN, IMAGE_STD
 from cdfss_bench.methods.backbones.base import Backbone
 from cdfss_bench.methods.backbones.card import build_backbone
-from cdfss_bench.methods.checkpoints import WeightsCard, write_checkpoint
+from cdfss_bench.methods.checkpoints import write_checkpoint
+from cdfss_bench.methods.weights_card import WeightsCard
 
 from .environment import packages
 from .identity import code_hash

@@ -18,9 +18,10 @@ from cdfss_bench.errors import UserError
 from cdfss_bench.methods.base import Method
 from cdfss_bench.methods.building import build
 from cdfss_bench.methods.card import Recipe
-from cdfss_bench.methods.checkpoints import WeightsCard, write_checkpoint
+from cdfss_bench.methods.checkpoints import write_checkpoint
 from cdfss_bench.methods.grammar import Composition
 from cdfss_bench.methods.weights import Weights, load_weights, trained_name
+from cdfss_bench.methods.weights_card import WeightsCard
 
 from .cells import method_code
 from .environment import packages

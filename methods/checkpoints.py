@@ -2,58 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
-from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from cdfss_bench.canonical import canonical_json, file_sha256
-from cdfss_bench.cards import Card, validated
 from cdfss_bench.errors import WeightsError
 from cdfss_bench.files import write_atomically
 
-Selection = Literal["last", "source-val", "target-oracle", "unknown"]
-
-_METADATA_KEY = "cdfss-bench"
-
-
-class WeightsCard(Card):
-    """What a checkpoint says of itself; it stands in the file's header.
-
-    Attributes:
-        trained_as: the composition that was trained, score plug-ins left out.
-        backbone: name of the backbone.
-        selection: how this checkpoint was chosen among all of its training.
-        base: sha256 of the pretrained backbone file under it; entries that training did not
-            touch are not stored again.
-        source: domain, fingerprint and episodes' sha256 of the source data.
-        recipe: the training recipe, resolved.
-        seed: of the training.
-        episodes: seen in training.
-        code: hash of the method's code.
-        command: that trained it.
-        origin: for a converted file, where it came from.
-    """
-
-    trained_as: str
-    backbone: str
-    selection: Selection
-    base: str = ""
-    source: dict[str, Any] = {}
-    recipe: dict[str, Any] = {}
-    seed: int | None = None
-    episodes: int | None = None
-    code: str = ""
-    command: str = ""
-    origin: str = ""
-    versions: dict[str, str] = Field(default_factory=dict)
+from .weights_card import METADATA_KEY, WeightsCard, read_card
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,29 +34,6 @@ class Checkpoint:
     sha256: str
     tensors: Mapping[str, Tensor]
     card: WeightsCard | None
-
-
-def read_card(path: Path) -> WeightsCard | None:
-    """The card in the header of a safetensors file, without reading its tensors.
-
-    Raises:
-        WeightsError: if the file is damaged.
-        UserError: if the header's card does not fit the schema.
-    """
-    if path.suffix != ".safetensors":
-        return None
-    try:
-        with safe_open(path, "pt") as file:  # pyright: ignore[reportUnknownVariableType]
-            metadata = cast("dict[str, str]", file.metadata() or {})  # pyright: ignore[reportUnknownMemberType]
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is not a readable safetensors file ({error})") from error
-    if _METADATA_KEY not in metadata:
-        return None
-    try:
-        values = json.loads(metadata[_METADATA_KEY])
-    except ValueError as error:
-        raise WeightsError(f"{path}: the card in its header is not JSON") from error
-    return validated(WeightsCard, values, path)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -121,7 +61,7 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], card: WeightsCar
     Raises:
         UserError: if the disk is full or the folder may not be written.
     """
-    header = {_METADATA_KEY: canonical_json(card.model_dump(exclude_defaults=True))}
+    header = {METADATA_KEY: canonical_json(card.model_dump(exclude_defaults=True))}
     data = save({name: t.detach().contiguous() for name, t in tensors.items()}, header)
     write_atomically(path, data)
 

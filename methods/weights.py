@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,18 +13,12 @@ from cdfss_bench.canonical import file_sha256
 from cdfss_bench.errors import WeightsError, unknown
 
 from .backbones.card import BACKBONES, Pretrained
-from .checkpoints import (
-    Checkpoint,
-    WeightsCard,
-    load_into,
-    read_card,
-    read_checkpoint,
-    renamed,
-)
-from .grammar import Composition
+from .grammar import METHODS, Composition, parse
+from .weights_card import WeightsCard, read_card
 
 if TYPE_CHECKING:
     from .base import Method
+    from .checkpoints import Checkpoint
 
 PACKAGED = Path(__file__).parent / "pretrained"
 """The mini suite's weights, which come with the package."""
@@ -36,7 +31,7 @@ class Weights:
     Attributes:
         backbone: name of the backbone; empty for a control without one.
         pretrained: the backbone's file; None for a control without one, and where the checkpoint
-            holds the backbone too.
+            holds the backbone too (published and converted ones do).
         entry: the card's entry that describes the file.
         checkpoint: the source-trained file on top; None for backbone weights alone.
         card: what the checkpoint says of itself.
@@ -116,13 +111,14 @@ def resolve_weights(
     candidates = [backbone] if backbone else list(host.backbones)
     for name in candidates:
         found = find_pretrained(name, folders)
-        if found is None:
+        chosen = checkpoint or _find_trained(composition, name, found and found[0], folders)
+        card = read_card(chosen) if chosen else None
+        if card is not None and not card.base:
+            return Weights(name, None, None, chosen, card)
+        if found is None or (chosen is None and composition.has_head):
             continue
         path, entry = found
-        chosen = checkpoint or _find_trained(composition, name, path, folders)
-        if chosen is None and composition.has_head:
-            continue
-        return Weights(name, path, entry, chosen, read_card(chosen) if chosen else None)
+        return Weights(name, path, entry, chosen, card)
     raise _nothing_fits(composition, candidates, folders)
 
 
@@ -146,12 +142,34 @@ def pretrained_for(
     raise _nothing_fits(composition, candidates, folders)
 
 
+def runs_on(name: str, folders: Sequence[Path]) -> dict[str, str]:
+    """Backbones on which the method `name` can run with the weights at hand, and which those are.
+
+    Plug-ins have none of their own, published rows do not run, controls need none.
+
+    Raises:
+        UserError: if a card is wrong.
+    """
+    if METHODS.card(name).kind in ("plugin", "published"):
+        return {}
+    plain, found = parse(name), dict[str, str]()
+    mini = plain.with_defaults({part.card.name: part.card.mini.options for part in plain.parts})
+    for backbone in plain.host.card.backbones:
+        for composition in (mini, plain):
+            with suppress(WeightsError):
+                weights = resolve_weights(composition, backbone=backbone, folders=folders)
+                found[backbone] = weights.description
+    return found
+
+
 def load_weights(method: Method, weights: Weights) -> None:
     """Puts the files of `weights` into a method built for them.
 
     Raises:
         WeightsError: if a file does not fit, or a checkpoint was trained on another backbone file.
     """
+    from .checkpoints import load_into, read_checkpoint, renamed
+
     base = None
     if weights.pretrained is not None and weights.entry is not None:
         base = read_checkpoint(weights.pretrained)
@@ -181,17 +199,16 @@ def find_pretrained(name: str, folders: Sequence[Path]) -> tuple[Path, Pretraine
 
 
 def _find_trained(
-    composition: Composition, backbone: str, pretrained: Path, folders: Sequence[Path]
+    composition: Composition, backbone: str, pretrained: Path | None, folders: Sequence[Path]
 ) -> Path | None:
-    """The file trained as `composition` on top of just these backbone weights."""
+    """The file trained as `composition`, whole or on top of just these backbone weights."""
     wanted = trained_name(composition)
+    bases = ("",) if pretrained is None else ("", file_sha256(pretrained))
     for folder in (*folders, PACKAGED):
         found = [
             path
             for path, card in _cards_in(folder)
-            if card.backbone == backbone
-            and card.trained_as == wanted
-            and card.base in ("", file_sha256(pretrained))
+            if card.backbone == backbone and card.trained_as == wanted and card.base in bases
         ]
         if len(found) > 1:
             names = " and ".join(path.name for path in found)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import data, doctor, listing, predict, report, run, train, weights
+from . import check, data, doctor, listing, new, predict, report, run, train, weights
 from .talk import complain
 
 app = typer.Typer(
@@ -27,6 +27,8 @@ app.command(name="doctor")(doctor.doctor)
 app.add_typer(listing.app, name="list")
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
+app.add_typer(check.app, name="check")
+app.add_typer(new.app, name="new")
 
 
 def _version(value: bool) -> None:

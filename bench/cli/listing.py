@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import AsJson, Plugins, Results, add_plugins
+from .options import AsJson, Plugins, Results, WeightsDirs, add_plugins
 from .talk import say, show
 
 app = typer.Typer(no_args_is_help=True, help="List methods, domains or runs.")
@@ -18,29 +18,41 @@ Pattern = Annotated[str, typer.Argument(help="Only names that match, e.g. 'ssp*'
 
 
 @app.command()
-def methods(pattern: Pattern = "*", plugins: Plugins = None, as_json: AsJson = False) -> None:
-    """Hosts, plug-ins, aliases and control rows, with paper, places, and what they need."""
+def methods(
+    pattern: Pattern = "*",
+    plugins: Plugins = None,
+    weights_dirs: WeightsDirs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hosts, plug-ins, aliases and control rows: paper, places, adaptation, weights at hand."""
     from cdfss_bench.methods.grammar import METHODS
+    from cdfss_bench.methods.weights import default_folders, runs_on
 
     add_plugins(plugins)
+    folders = [*(weights_dirs or ()), *default_folders()]
     cards = [METHODS.card(name) for name in METHODS.names() if fnmatchcase(name, pattern)]
+    ready = {card.name: runs_on(card.name, folders) for card in cards}
     if as_json:
-        say(json.dumps([card.model_dump(mode="json", by_alias=True) for card in cards], indent=1))
+        described = [
+            {**card.model_dump(mode="json", by_alias=True), "weights": ready[card.name]}
+            for card in cards
+        ]
+        say(json.dumps(described, indent=1))
         return
     rows = [
         [
             card.name,
             card.kind,
             card.composition or card.place or " ".join(card.offers),
-            "episode" if card.adaptation == "episode" else "",
-            " ".join(card.backbones[:1]),
+            "" if card.adaptation == "none" else card.adaptation,
+            " ".join(ready[card.name]),
             f"{card.venue} {card.year}" if card.year else "",
             card.summary or card.reason,
         ]
         for card in cards
     ]
     show_table(
-        ["method", "kind", "is / acts on / offers", "adapts", "backbone", "venue", "what"], rows
+        ["method", "kind", "is / acts on / offers", "adapts", "weights of", "venue", "what"], rows
     )
 
 

@@ -1,4 +1,4 @@
-"""`cdfss-bench weights`: what is here, and fetching what has a public address."""
+"""`cdfss-bench weights`: what is here, fetching what has a public address, converting the rest."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import AsJson, WeightsDirs
+from .options import AsJson, WeightsDirs, complete_methods
 from .talk import say, talk
 
-app = typer.Typer(no_args_is_help=True, help="List and fetch weights.")
+app = typer.Typer(no_args_is_help=True, help="List, fetch and convert weights.")
 
 
 @app.command(name="list")
@@ -74,3 +74,42 @@ def fetch(
     target = folder or default_folders()[0]
     for name in backbones:
         talk(f"{name}: {fetch_pretrained(name, target)}")
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="A published checkpoint: .pt, .pth, .safetensors")],
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method", "-m", help="As what it was trained.", autocompletion=complete_methods
+        ),
+    ],
+    backbone: Annotated[
+        str | None, typer.Option(help="On which backbone; by default the published one.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The safetensors file to write.")
+    ] = None,
+    selection: Annotated[
+        str,
+        typer.Option(help="How its authors chose it: unknown, last, source-val, target-oracle."),
+    ] = "unknown",
+    origin: Annotated[str, typer.Option(help="Where it came from, for the card.")] = "",
+) -> None:
+    """Turn authors' weights into a file that `run` finds; nothing in it is executed."""
+    from cdfss_bench.errors import unknown
+    from cdfss_bench.methods.converting import convert
+    from cdfss_bench.methods.grammar import parse
+    from cdfss_bench.methods.weights import default_folders, trained_name
+    from cdfss_bench.methods.weights_card import SELECTIONS
+
+    if selection not in SELECTIONS:
+        raise unknown("selection rule", selection, SELECTIONS)
+    composition = parse(method)
+    chosen = backbone or next(iter(composition.host.card.backbones), "")
+    target = output or default_folders()[0] / f"{trained_name(composition)}-{chosen}.safetensors"
+    left = convert(source, target, composition, backbone=chosen, selection=selection, origin=origin)
+    if left:
+        talk(f"left out, since nothing computes with them: {', '.join(left)}")
+    talk(f"{target}: cdfss-bench run -m '{method}' --backbone {chosen} finds it there")

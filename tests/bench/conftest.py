@@ -13,9 +13,10 @@ from cdfss_bench.bench.selection import Selection, plan
 from cdfss_bench.canonical import file_sha256
 from cdfss_bench.methods.backbones.card import build_backbone
 from cdfss_bench.methods.building import build
-from cdfss_bench.methods.checkpoints import WeightsCard, write_checkpoint
+from cdfss_bench.methods.checkpoints import write_checkpoint
 from cdfss_bench.methods.grammar import parse
 from cdfss_bench.methods.weights import trained_name
+from cdfss_bench.methods.weights_card import WeightsCard
 
 
 @pytest.fixture(scope="session")

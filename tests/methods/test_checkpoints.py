@@ -18,14 +18,8 @@ from cdfss_bench.canonical import file_sha256
 from cdfss_bench.errors import UserError, WeightsError
 from cdfss_bench.methods.backbones.card import build_backbone
 from cdfss_bench.methods.base import Method
-from cdfss_bench.methods.checkpoints import (
-    WeightsCard,
-    load_into,
-    read_card,
-    read_checkpoint,
-    renamed,
-    write_checkpoint,
-)
+from cdfss_bench.methods.checkpoints import load_into, read_checkpoint, renamed, write_checkpoint
+from cdfss_bench.methods.weights_card import WeightsCard, read_card
 
 from .contract import fresh, network
 

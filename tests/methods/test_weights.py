@@ -26,13 +26,7 @@ from cdfss_bench.errors import CompositionError, UserError, WeightsError
 from cdfss_bench.methods import build, fetching, parse, weights
 from cdfss_bench.methods.backbones.card import BACKBONES, BackboneCard, Pretrained, build_backbone
 from cdfss_bench.methods.base import Method
-from cdfss_bench.methods.checkpoints import (
-    WeightsCard,
-    load_into,
-    read_card,
-    read_checkpoint,
-    write_checkpoint,
-)
+from cdfss_bench.methods.checkpoints import load_into, read_checkpoint, write_checkpoint
 from cdfss_bench.methods.fetching import fetch_pretrained
 from cdfss_bench.methods.weights import (
     PACKAGED,
@@ -45,6 +39,7 @@ from cdfss_bench.methods.weights import (
     trained_in,
     trained_name,
 )
+from cdfss_bench.methods.weights_card import WeightsCard, read_card
 
 from .contract import built, composition, episodes, network, seeded
 

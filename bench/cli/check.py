@@ -1,0 +1,51 @@
+"""`cdfss-bench check`: does it keep its promises."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from .options import AsJson, Plugins, add_plugins, complete_methods
+from .talk import say, talk
+
+app = typer.Typer(no_args_is_help=True, help="Check a method against the contract.")
+
+
+@app.callback()
+def _group() -> None:
+    """Check a method against the contract."""
+
+
+@app.command()
+def method(
+    names: Annotated[
+        list[str],
+        typer.Argument(help="Methods, composed as anywhere.", autocompletion=complete_methods),
+    ],
+    plugins: Plugins = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask methods everything the contract promises; no weights and no data are needed.
+
+    Exit code 1 if a promise is broken.
+    """
+    from cdfss_bench.methods.conformance import examined
+
+    add_plugins(plugins)
+    found = {name: list(examined(name)) for name in names}
+    if as_json:
+        say(json.dumps({name: [asdict(f) for f in given] for name, given in found.items()}))
+    for name, findings in [] if as_json else found.items():
+        for finding in findings:
+            mark = "broken" if finding.problem else "kept"
+            say(f"{name}  {mark:6}  {finding.seconds:5.1f} s  {finding.promise}")
+            if finding.problem:
+                say(f"{name}          {finding.problem}")
+    broken = sum(bool(finding.problem) for given in found.values() for finding in given)
+    asked = sum(len(findings) for findings in found.values())
+    talk(f"{asked - broken} of {asked} promises are kept")
+    if broken:
+        raise typer.Exit(1)

@@ -1,0 +1,40 @@
+"""`cdfss-bench new`: the files of something new, already running."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .talk import say, talk
+
+app = typer.Typer(no_args_is_help=True, help="Write the files of a new method.")
+
+
+@app.callback()
+def _group() -> None:
+    """Write the files of a new method."""
+
+
+@app.command()
+def method(
+    name: Annotated[str, typer.Argument(help="As it will be typed behind -m: my-method.")],
+    folder: Annotated[
+        Path | None, typer.Option("--to", help="Folder; by default the method's name.")
+    ] = None,
+    package: Annotated[
+        bool, typer.Option("--package", help="An installable package that announces the method.")
+    ] = False,
+) -> None:
+    """A network that already runs, its card and its test; change it from there."""
+    from ..scaffold import write_method
+
+    target = folder or Path(name)
+    for path in write_method(name, target, package=package):
+        say(str(path))
+    if package:
+        talk(f"next: pip install -e {target}, then: cdfss-bench check method {name}")
+    else:
+        talk(f"next: cdfss-bench check method {name} --plugin {target}")
+        talk(f"      cdfss-bench run -m {name} --plugin {target}")

@@ -1,0 +1,74 @@
+"""What a checkpoint says of itself, read from its header without torch and without its tensors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from pydantic import Field
+from safetensors import SafetensorError, safe_open
+
+from cdfss_bench.cards import Card, validated
+from cdfss_bench.errors import WeightsError
+
+Selection = Literal["last", "source-val", "target-oracle", "unknown"]
+SELECTIONS: tuple[Selection, ...] = get_args(Selection)
+
+METADATA_KEY = "cdfss-bench"
+"""Where the card stands in the header of a safetensors file."""
+
+
+class WeightsCard(Card):
+    """What a checkpoint says of itself; it stands in the file's header.
+
+    Attributes:
+        trained_as: the composition that was trained, score plug-ins left out.
+        backbone: name of the backbone.
+        selection: how this checkpoint was chosen among all of its training.
+        base: sha256 of the pretrained backbone file under it; entries that training did not
+            touch are not stored again.
+        source: domain, fingerprint and episodes' sha256 of the source data.
+        recipe: the training recipe, resolved.
+        seed: of the training.
+        episodes: seen in training.
+        code: hash of the method's code.
+        command: that trained it.
+        origin: for a converted file, where it came from.
+    """
+
+    trained_as: str
+    backbone: str
+    selection: Selection
+    base: str = ""
+    source: dict[str, Any] = {}
+    recipe: dict[str, Any] = {}
+    seed: int | None = None
+    episodes: int | None = None
+    code: str = ""
+    command: str = ""
+    origin: str = ""
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
+def read_card(path: Path) -> WeightsCard | None:
+    """The card in the header of a safetensors file, without reading its tensors.
+
+    Raises:
+        WeightsError: if the file is damaged.
+        UserError: if the header's card does not fit the schema.
+    """
+    if path.suffix != ".safetensors":
+        return None
+    try:
+        with safe_open(path, "np") as file:  # pyright: ignore[reportUnknownVariableType]
+            metadata = cast("dict[str, str]", file.metadata() or {})  # pyright: ignore[reportUnknownMemberType]
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is not a readable safetensors file ({error})") from error
+    if METADATA_KEY not in metadata:
+        return None
+    try:
+        values = json.loads(metadata[METADATA_KEY])
+    except ValueError as error:
+        raise WeightsError(f"{path}: the card in its header is not JSON") from error
+    return validated(WeightsCard, values, path)
