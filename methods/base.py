@@ -174,6 +174,8 @@ class Method(nn.Module, ABC):
     def loss_terms(self, batch: EpisodeBatch) -> Mapping[str, LossTerm]:
         """Every term of the published objective by name, in the published order.
 
+        Empty where the method only looks at the batch and has nothing to learn from it.
+
         Raises:
             CompositionError: for a method without anything to train.
         """
@@ -187,6 +189,18 @@ class Method(nn.Module, ABC):
         """
         terms = self.loss_terms(batch).values()
         return torch.stack([term.weight * term.value for term in terms]).sum()
+
+    def begin_round(self, number: int, *, batch: int, rng: torch.Generator) -> None:
+        """Told that a part of the training begins, where the recipe has several `rounds`.
+
+        Args:
+            number: of the round, from 0.
+            batch: episodes per step.
+            rng: the round's private generator.
+        """
+
+    def end_step(self) -> None:
+        """Told that a training step is over: what it showed may enter running statistics."""
 
     def adapt(
         self,
@@ -270,11 +284,9 @@ class Method(nn.Module, ABC):
         tensors: dict[str, Tensor] = {}
 
         def edit(index: int, output: Tensor) -> Tensor:
-            for plugin in self.stage_plugins:
-                output = plugin.edit(index, output, role=role, rng=rng)
-            return output
+            return self.edited(index, output, role=role, rng=rng)
 
-        for maps in self.backbone.walk(images, edit if self.stage_plugins else None):
+        for maps in self.backbone.walk(images, edit):
             name = maps.stage.name
             if name in taps:
                 tensors |= {f"{name}.{i}": tap for i, tap in enumerate(maps.taps)}
@@ -286,6 +298,14 @@ class Method(nn.Module, ABC):
             if not remaining:
                 break
         return Rows((images.shape[-2], images.shape[-1]), tensors)
+
+    def edited(
+        self, index: int, output: Tensor, *, role: Role | None, rng: torch.Generator | None
+    ) -> Tensor:
+        """What the stage plug-ins make of the output of stage `index`; see `StagePlugin.edit`."""
+        for plugin in self.stage_plugins:
+            output = plugin.edit(index, output, role=role, rng=rng)
+        return output
 
 
 def _one_by_one(tensor: Tensor) -> bool:

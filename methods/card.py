@@ -25,6 +25,9 @@ class Recipe(Card):
         shots: supports per training episode.
         freeze: stages that are not trained: `none`, `1`, `1-2`, `1-3`, or `all` (the backbone).
         norm: whether the affine parameters of normalisation layers in the backbone are trained.
+        init: a method whose trained weights it starts from, instead of the backbone's alone.
+        rounds: equal parts of the training that the method is told of (`Method.begin_round`).
+        sam: radius of sharpness-aware minimisation; 0 is plain descent.
         source: where the recipe stands (paper section or published file).
     """
 
@@ -39,6 +42,9 @@ class Recipe(Card):
     shots: int = 1
     freeze: Literal["none", "1", "1-2", "1-3", "all"] = "none"
     norm: bool = False
+    init: str = ""
+    rounds: int = Field(default=1, ge=1)
+    sam: float = Field(default=0.0, ge=0.0)
     source: str = ""
 
     @property

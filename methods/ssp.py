@@ -27,10 +27,14 @@ class SSPScores:
     Attributes:
         first: after one round of self-support.
         refined: after the second round; None without refinement.
+        fore: the foreground prototype of the first round, [B, C, 1, 1].
+        back: its background prototype, one per position, [B, C, h, w].
     """
 
     first: Tensor
     refined: Tensor | None
+    fore: Tensor
+    back: Tensor
 
     @property
     def final(self) -> Tensor:
@@ -68,19 +72,7 @@ class SSP(Prototype):
     def self_supported(self, features: Tensor, fore: Tensor, back: Tensor) -> SSPScores:
         """SSP's matching of `features` [B, C, h, w] with prototypes [B, C] (eqs. 1-10)."""
         fore, back = fore[..., None, None], back[..., None, None]
-        own = self_support(features, cosine_scores(features, fore, back))
-        fore_1 = 0.5 * fore + 0.5 * own.fore
-        back_1 = 0.3 * own.back + 0.7 * own.local_back
-        first = cosine_scores(features, fore_1, back_1)
-        if not self.refine:
-            return SSPScores(first, None)
-        own = self_support(features, first)
-        fore_2 = 0.5 * fore + 0.5 * own.fore
-        back_2 = 0.3 * own.back + 0.7 * own.local_back
-        fore_2 = 0.5 * fore + 0.2 * fore_1 + 0.3 * fore_2
-        back_2 = 0.5 * back + 0.2 * back_1 + 0.3 * back_2
-        second = cosine_scores(features, fore_2, back_2)
-        return SSPScores(first, 0.7 * second + 0.3 * first)
+        return self_supported_scores(features, fore, back, rounds=2 if self.refine else 1)
 
     def loss_terms(self, batch: EpisodeBatch) -> Mapping[str, LossTerm]:
         """Cross entropies of every map, of the query with its own prototypes, of each support.
@@ -88,8 +80,6 @@ class SSP(Prototype):
         `CE(refined) + CE(first) + CE(query itself) + 0.2 CE(each support itself)`, 255 ignored
         (SSP `main.py`).
         """
-        shots = batch.support_masks.shape[1]
-        size = (batch.query_images.shape[-2], batch.query_images.shape[-1])
         support = self.walked(
             batch.support_images.flatten(0, 1),
             last_taps=[self.stage],
@@ -99,24 +89,75 @@ class SSP(Prototype):
         query = self.walked(
             batch.query_images, last_taps=[self.stage], role=Role.QUERY, rng=batch.rng
         ).tensors[self.stage]
-        support_masks = batch.support_masks.flatten(0, 1)
-        prototypes = fore_and_background(support, support_masks)
-        fore, back = (part.unflatten(0, (-1, shots)).mean(1) for part in prototypes)
+        return self.matching_terms(query, support, batch.query_masks, batch.support_masks)
+
+    def matching_terms(
+        self, query: Tensor, support: Tensor, query_masks: Tensor, support_masks: Tensor
+    ) -> dict[str, LossTerm]:
+        """The terms of `loss_terms` from features that are already there.
+
+        Args:
+            query: features of B queries, [B, C, h, w].
+            support: features of B*K supports, an episode's K side by side, [B*K, C, h, w].
+            query_masks: [B, H, W] of 0, 1 and 255.
+            support_masks: [B, K, H, W] likewise.
+        """
+        masks = support_masks.flatten(0, 1)
+        fore, back = mean_prototypes(support, support_masks)
         scores = self.self_supported(query, fore, back)
-
-        def error(logits: Tensor, truth: Tensor, weight: float = 1.0) -> LossTerm:
-            full = upsampled(logits, size)
-            return LossTerm(weight, F.cross_entropy(full, truth.long(), ignore_index=255))
-
         terms: dict[str, LossTerm] = {}
         if scores.refined is not None:
-            terms["refined"] = error(scores.refined, batch.query_masks)
-        terms["first"] = error(scores.first, batch.query_masks)
-        own = with_own_prototypes(query, batch.query_masks)
-        terms["query_self"] = error(own, batch.query_masks)
-        own = with_own_prototypes(support, support_masks)
-        terms["support_self"] = error(own, support_masks, AUXILIARY_WEIGHT)
+            terms["refined"] = LossTerm(1.0, pixel_error(scores.refined, query_masks))
+        terms["first"] = LossTerm(1.0, pixel_error(scores.first, query_masks))
+        own = with_own_prototypes(query, query_masks)
+        terms["query_self"] = LossTerm(1.0, pixel_error(own, query_masks))
+        own = with_own_prototypes(support, masks)
+        terms["support_self"] = LossTerm(AUXILIARY_WEIGHT, pixel_error(own, masks))
         return terms
+
+
+def self_supported_scores(
+    features: Tensor, fore: Tensor, back: Tensor, *, rounds: int
+) -> SSPScores:
+    """One or two rounds of self-support of `features` [B, C, h, w] (SSP eqs. 1-10).
+
+    Args:
+        features: of the query.
+        fore: prototype [B, C, 1, 1].
+        back: prototype [B, C, 1, 1], or one per position [B, C, h, w].
+        rounds: 2 with refinement.
+    """
+    own = self_support(features, cosine_scores(features, fore, back))
+    fore_1 = 0.5 * fore + 0.5 * own.fore
+    back_1 = 0.3 * own.back + 0.7 * own.local_back
+    first = cosine_scores(features, fore_1, back_1)
+    if rounds == 1:
+        return SSPScores(first, None, fore_1, back_1)
+    own = self_support(features, first)
+    fore_2 = 0.5 * fore + 0.5 * own.fore
+    back_2 = 0.3 * own.back + 0.7 * own.local_back
+    fore_2 = 0.5 * fore + 0.2 * fore_1 + 0.3 * fore_2
+    back_2 = 0.5 * back + 0.2 * back_1 + 0.3 * back_2
+    second = cosine_scores(features, fore_2, back_2)
+    return SSPScores(first, 0.7 * second + 0.3 * first, fore_1, back_1)
+
+
+def mean_prototypes(support: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Foreground and background prototypes [B, C]: means over an episode's shots.
+
+    Args:
+        support: features [B*K, C, h, w], an episode's K side by side.
+        masks: [B, K, H, W] of 0, 1 and 255.
+    """
+    shots = masks.shape[1]
+    fore, back = fore_and_background(support, masks.flatten(0, 1))
+    return fore.unflatten(0, (-1, shots)).mean(1), back.unflatten(0, (-1, shots)).mean(1)
+
+
+def pixel_error(logits: Tensor, truth: Tensor) -> Tensor:
+    """Mean cross entropy of `logits` [N, 2, h, w], upsampled, with `truth` [N, H, W]; not of 255."""
+    full = upsampled(logits, (truth.shape[-2], truth.shape[-1]))
+    return F.cross_entropy(full, truth.long(), ignore_index=255)
 
 
 def with_own_prototypes(features: Tensor, masks: Tensor) -> Tensor:
