@@ -50,6 +50,16 @@ class Part:
         ]
         return self.card.name + (f"[{','.join(changed)}]" if changed else "")
 
+    @property
+    def trained(self) -> Part:
+        """As source training sees it: options that act at test only have their defaults."""
+        declared = self.card.options
+        options = {
+            name: value if declared[name].trains else declared[name].default
+            for name, value in self.options.items()
+        }
+        return replace(self, options=options)
+
 
 @dataclass(frozen=True, slots=True)
 class Composition:

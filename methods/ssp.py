@@ -102,18 +102,25 @@ class SSP(Prototype):
             query_masks: [B, H, W] of 0, 1 and 255.
             support_masks: [B, K, H, W] likewise.
         """
-        masks = support_masks.flatten(0, 1)
         fore, back = mean_prototypes(support, support_masks)
         scores = self.self_supported(query, fore, back)
-        terms: dict[str, LossTerm] = {}
-        if scores.refined is not None:
-            terms["refined"] = LossTerm(1.0, pixel_error(scores.refined, query_masks))
-        terms["first"] = LossTerm(1.0, pixel_error(scores.first, query_masks))
-        own = with_own_prototypes(query, query_masks)
-        terms["query_self"] = LossTerm(1.0, pixel_error(own, query_masks))
-        own = with_own_prototypes(support, masks)
-        terms["support_self"] = LossTerm(AUXILIARY_WEIGHT, pixel_error(own, masks))
-        return terms
+        return map_terms(scores, query, support, query_masks, support_masks)
+
+
+def map_terms(
+    scores: SSPScores, query: Tensor, support: Tensor, query_masks: Tensor, support_masks: Tensor
+) -> dict[str, LossTerm]:
+    """SSP's terms for score maps that are already there; the rest as in `SSP.matching_terms`."""
+    masks = support_masks.flatten(0, 1)
+    terms: dict[str, LossTerm] = {}
+    if scores.refined is not None:
+        terms["refined"] = LossTerm(1.0, pixel_error(scores.refined, query_masks))
+    terms["first"] = LossTerm(1.0, pixel_error(scores.first, query_masks))
+    own = with_own_prototypes(query, query_masks)
+    terms["query_self"] = LossTerm(1.0, pixel_error(own, query_masks))
+    own = with_own_prototypes(support, masks)
+    terms["support_self"] = LossTerm(AUXILIARY_WEIGHT, pixel_error(own, masks))
+    return terms
 
 
 def self_supported_scores(
@@ -155,7 +162,7 @@ def mean_prototypes(support: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pixel_error(logits: Tensor, truth: Tensor) -> Tensor:
-    """Mean cross entropy of `logits` [N, 2, h, w], upsampled, with `truth` [N, H, W]; not of 255."""
+    """Mean cross entropy of `logits` [N, 2, h, w] with `truth` [N, H, W], 255 left out."""
     full = upsampled(logits, (truth.shape[-2], truth.shape[-1]))
     return F.cross_entropy(full, truth.long(), ignore_index=255)
 

@@ -48,7 +48,8 @@ class Weights:
         """What the weights were trained on, for tables."""
         if self.checkpoint is not None:
             source = str(self.card.source.get("domain", "unknown")) if self.card else "unknown"
-            return f"trained on {source}"
+            radius = self.card.recipe.get("sam") if self.card else None
+            return f"trained on {source}" + (f" with SAM {radius:g}" if radius else "")
         return f"{self.entry.trained_on} only" if self.entry else "none"
 
     @property
@@ -69,9 +70,9 @@ def default_folders() -> list[Path]:
 
 
 def trained_name(composition: Composition) -> str:
-    """The composition as far as source training is concerned: plug-ins that train, no others."""
+    """The composition as far as source training is concerned: parts and options that train."""
     parts = [composition.host, *(p for p in composition.plugins if p.card.trains)]
-    return "+".join(str(part) for part in parts)
+    return "+".join(str(part.trained) for part in parts)
 
 
 def resolve_weights(
@@ -162,6 +163,41 @@ def runs_on(name: str, folders: Sequence[Path]) -> dict[str, str]:
     return found
 
 
+def initial_for(composition: Composition, weights: Weights, *, folders: Sequence[Path]) -> Path:
+    """The checkpoint trained as `composition` with which another training begins.
+
+    Args:
+        composition: what it was trained as.
+        weights: the backbone weights under it (see `pretrained_for`).
+        folders: where to look, in order.
+
+    Raises:
+        WeightsError: if none is at hand, with the command that makes it.
+    """
+    found = _find_trained(composition, weights.backbone, weights.pretrained, folders)
+    if found is None:
+        name = trained_name(composition)
+        raise WeightsError(
+            f"the training starts from weights of {name} on {weights.backbone}, and none are here",
+            mend=f"cdfss-bench train -m '{name}' --backbone {weights.backbone} first, "
+            "or name a checkpoint with --init FILE",
+        )
+    return found
+
+
+def load_initial(method: Method, checkpoint: Path, weights: Weights) -> None:
+    """Puts what `checkpoint` holds into a method that may have further parts.
+
+    Raises:
+        WeightsError: if it does not fit, or was trained on other backbone weights than `weights`.
+    """
+    from .checkpoints import load_into, read_checkpoint
+
+    trained = read_checkpoint(checkpoint)
+    _check_base(trained, read_checkpoint(weights.pretrained) if weights.pretrained else None)
+    load_into(method, trained.tensors, path=checkpoint, unused=method.unused_keys, complete=False)
+
+
 def load_weights(method: Method, weights: Weights) -> None:
     """Puts the files of `weights` into a method built for them.
 
@@ -201,14 +237,20 @@ def find_pretrained(name: str, folders: Sequence[Path]) -> tuple[Path, Pretraine
 def _find_trained(
     composition: Composition, backbone: str, pretrained: Path | None, folders: Sequence[Path]
 ) -> Path | None:
-    """The file trained as `composition`, whole or on top of just these backbone weights."""
+    """The file trained as `composition`, whole or on top of just these backbone weights.
+
+    What was trained with SAM is a baseline of its own, to be named.
+    """
     wanted = trained_name(composition)
     bases = ("",) if pretrained is None else ("", file_sha256(pretrained))
     for folder in (*folders, PACKAGED):
         found = [
             path
             for path, card in _cards_in(folder)
-            if card.backbone == backbone and card.trained_as == wanted and card.base in bases
+            if card.backbone == backbone
+            and card.trained_as == wanted
+            and card.base in bases
+            and not card.recipe.get("sam")
         ]
         if len(found) > 1:
             names = " and ".join(path.name for path in found)

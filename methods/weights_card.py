@@ -30,6 +30,7 @@ class WeightsCard(Card):
             touch are not stored again.
         source: domain, fingerprint and episodes' sha256 of the source data.
         recipe: the training recipe, resolved.
+        init: sha256 of the checkpoint from which the training started, if there was one.
         seed: of the training.
         episodes: seen in training.
         code: hash of the method's code.
@@ -43,6 +44,7 @@ class WeightsCard(Card):
     base: str = ""
     source: dict[str, Any] = {}
     recipe: dict[str, Any] = {}
+    init: str = ""
     seed: int | None = None
     episodes: int | None = None
     code: str = ""

@@ -22,6 +22,8 @@ class Option(Card):
         also: words that are legal beside numbers, such as `mean` for LCM's beta.
         minimum: smallest legal number.
         maximum: largest legal number.
+        trains: whether source training depends on it; one that acts at test only needs no weights
+            of its own.
     """
 
     default: Value
@@ -30,6 +32,7 @@ class Option(Card):
     also: tuple[str, ...] = ()
     minimum: float | None = Field(default=None, alias="min")
     maximum: float | None = Field(default=None, alias="max")
+    trains: bool = True
 
     def parse(self, value: Value, where: str) -> Value:
         """`value`, typed text included, as a legal value of this option.

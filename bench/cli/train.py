@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cdfss_bench.datasets import Domain
     from cdfss_bench.methods.card import Recipe
     from cdfss_bench.methods.grammar import Composition
+    from cdfss_bench.methods.weights import Weights
 
 
 def train(
@@ -58,6 +59,16 @@ def train(
     freeze: Annotated[
         str | None, typer.Option(help="Stages not trained: none, 1, 1-2, 1-3 or all.")
     ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            help="Start from this trained method or FILE instead of the recipe's; or from none."
+        ),
+    ] = None,
+    sam: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Radius of sharpness-aware minimisation; 0 is plain descent."),
+    ] = None,
     data_root: DataRoot = None,
     lists: Lists = None,
     weights_dirs: WeightsDirs = None,
@@ -84,7 +95,8 @@ def train(
     changed = {
         key: value
         for key, value in (
-            ("episodes", episodes), ("batch", batch), ("lr", lr), ("freeze", freeze)
+            ("episodes", episodes), ("batch", batch), ("lr", lr), ("freeze", freeze),
+            ("init", "" if init == "none" else init), ("sam", sam),
         )
         if value is not None
     }  # fmt: skip
@@ -152,20 +164,42 @@ def _train(
     folders = [*(weights_dirs or ()), *default_folders()]
     chosen = backbone or (MINI_BACKBONE if is_mini else None)
     weights = pretrained_for(composition, backbone=chosen, folders=folders)
-    name = f"{_file_name(trained_name(composition))}-{weights.backbone}.safetensors"
+    init = _initial(recipe.init, weights, folders, is_mini=is_mini)
+    sharp = f"-sam{recipe.sam:g}" if recipe.sam else ""
+    name = f"{_file_name(trained_name(composition))}{sharp}-{weights.backbone}.safetensors"
     talk(
         f"training {trained_name(composition)} on {domain.title} ({domain.profile}), "
-        f"{weights.backbone} from {weights.description}, {recipe.episodes} episodes"
+        f"{weights.backbone} from {init.name if init else weights.description}, "
+        f"{recipe.episodes} episodes"
     )
     with _progress("steps") as tell:
 
         def listen(step: Step) -> None:
             tell(step.number, step.total, step.loss)
 
-        train_job(
-            Job(composition, weights, domain, recipe, seed, device), output / name, listener=listen
-        )
+        job = Job(composition, weights, domain, recipe, seed, device, init)
+        train_job(job, output / name, listener=listen)
     talk(f"wrote {output / name}")
+
+
+def _initial(init: str, weights: Weights, folders: list[Path], *, is_mini: bool) -> Path | None:
+    """The checkpoint that `init` names: a file, or what was trained as a method of that name."""
+    from cdfss_bench.errors import WeightsError
+    from cdfss_bench.methods.grammar import parse
+    from cdfss_bench.methods.weights import initial_for
+
+    if not init:
+        return None
+    if Path(init).suffix in (".safetensors", ".pt", ".pth"):
+        if not Path(init).is_file():
+            raise WeightsError(f"the weights file {init} does not exist")
+        return Path(init)
+    composition = parse(init)
+    if is_mini:
+        composition = composition.with_defaults(
+            {part.card.name: part.card.mini.options for part in composition.parts}
+        )
+    return initial_for(composition, weights, folders=folders)
 
 
 def _pretrain(
@@ -197,16 +231,16 @@ def _file_name(composition: str) -> str:
 
 
 @contextmanager
-def _progress(unit: str) -> Generator[Callable[[int, int, float], None]]:
+def _progress(unit: str) -> Generator[Callable[[int, int, float | None], None]]:
     """A bar with loss and time left on a terminal, a line now and then elsewhere."""
     if not sys.stderr.isatty():
         spoken = 0
 
-        def tell(done: int, total: int, loss: float) -> None:
+        def tell(done: int, total: int, loss: float | None) -> None:
             nonlocal spoken
             if done == total or done * 20 // total > spoken:
                 spoken = done * 20 // total
-                talk(f"{done} of {total} {unit}, loss {loss:.3f}")
+                talk(f"{done} of {total} {unit}, {_shown(loss)}")
 
         yield tell
         return
@@ -227,5 +261,9 @@ def _progress(unit: str) -> Generator[Callable[[int, int, float], None]]:
     with Progress(*columns, console=err_console(), transient=True) as bar:
         task = bar.add_task(unit, total=None)
         yield lambda done, total, loss: bar.update(
-            task, completed=done, total=total, description=f"loss {loss:.3f}"
+            task, completed=done, total=total, description=_shown(loss)
         )
+
+
+def _shown(loss: float | None) -> str:
+    return "looking only" if loss is None else f"loss {loss:.3f}"

@@ -518,16 +518,19 @@ def test_a_backbone_that_the_recipe_freezes_gets_no_gradient_even_if_it_asks(nam
 
 
 @every_trained
-def test_training_keeps_the_statistics_of_batch_normalisation(name: str) -> None:
+def test_training_keeps_the_statistics_of_batch_normalisation_unless_it_says_otherwise(
+    name: str,
+) -> None:
     net = fresh(name)
     assert net.train() is net
     assert net.training
     normalisations = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
     assert normalisations
-    assert not any(module.training for module in normalisations)
+    assert {module.training for module in normalisations} == {not net.norm_is_frozen}
     before = {key: value.clone() for key, value in net.named_buffers()}
     net.loss(asked(name).batch()).backward()
-    assert all(torch.equal(value, before[key]) for key, value in net.named_buffers())
+    kept = {torch.equal(value, before[key]) for key, value in net.named_buffers()}
+    assert kept == {net.norm_is_frozen}
 
 
 @every
@@ -550,7 +553,9 @@ def test_a_training_step_changes_what_is_trained_and_nothing_else(name: str) -> 
     net.loss(large_batch()).backward()
     optimizer.step()
     after = tensors(net)
-    assert {key for key in before if not torch.equal(before[key], after[key])} == trained
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    statistics = {key for key, _ in net.named_buffers()} if not net.norm_is_frozen else set()
+    assert changed == trained | statistics
 
 
 # -- undecided pixels ------------------------------------------------------------------------------
