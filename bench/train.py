@@ -121,8 +121,9 @@ def reproduction(job: Job) -> str:
     words += ["--backbone", job.weights.backbone, "--seed", str(job.seed)]
     words += ["--episodes", str(recipe.episodes), "--batch", str(recipe.batch)]
     words += ["--lr", f"{recipe.lr:g}", "--freeze", recipe.freeze]
-    if recipe.init:
-        words += ["--init", recipe.init]
+    host = job.composition.host.card
+    if any(r is not None and r.init for r in (recipe, host.recipe, host.mini.recipe)):
+        words += ["--init", recipe.init or "none"]
     if recipe.sam:
         words += ["--sam", f"{recipe.sam:g}"]
     return shlex.join(words)

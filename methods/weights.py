@@ -47,9 +47,7 @@ class Weights:
     def description(self) -> str:
         """What the weights were trained on, for tables."""
         if self.checkpoint is not None:
-            source = str(self.card.source.get("domain", "unknown")) if self.card else "unknown"
-            radius = self.card.recipe.get("sam") if self.card else None
-            return f"trained on {source}" + (f" with SAM {radius:g}" if radius else "")
+            return f"trained on {self.card.trained_on if self.card else 'unknown'}"
         return f"{self.entry.trained_on} only" if self.entry else "none"
 
     @property

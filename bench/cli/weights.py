@@ -45,7 +45,7 @@ def list_weights(weights_dirs: WeightsDirs = None, as_json: AsJson = False) -> N
                 "what": card.trained_as,
                 "kind": f"trained on {card.backbone}",
                 "here": str(path),
-                "trained on": str(card.source.get("domain", "unknown")),
+                "trained on": card.trained_on,
                 "file": path.name,
                 "url": "",
                 "licence": "",

@@ -115,6 +115,9 @@ def test_a_plan_file_is_the_same_as_flags(typed: Type, tmp_path: Path) -> None:
         ("train -m lcm --source mini", "needs a host"),
         ("train -m prototype --source mini", "nothing to train"),
         ("train --source mini", "no method is named"),
+        ("train -m dra --source mini --init nowhere.pth", "nowhere.pth does not exist"),
+        ("train -m dra --source mini --init sps", "did you mean ssp"),
+        ("train -m dra --source mini --init prototype", "starts from weights of prototype"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(
@@ -188,3 +191,28 @@ def test_training_writes_weights_that_run_finds(typed: Type, tmp_path: Path) -> 
     done = typed("run -m loec -d mini-chest --episodes 2 --no-cost --weights-dir trained --json")
     (line,) = json.loads(done.stdout)
     assert (line["weights"], line["selection"]) == ("trained on mini-source", "last")
+
+
+def test_dra_is_trained_from_ssp_and_found(typed: Type) -> None:
+    train = "train --source mini --episodes 4 --batch 2 --weights-dir trained -o trained -m"
+    refused = typed(f"{train} dra")
+    assert refused.returncode == 2
+    assert "starts from weights of ssp on resnet-mini" in refused.stderr
+    assert typed(f"{train} ssp").returncode == 0
+    trained = typed(f"{train} dra")
+    assert trained.returncode == 0, trained.stderr
+    assert "resnet-mini from ssp-resnet-mini.safetensors" in trained.stderr
+    run = "run -m dra -d mini-lesion -k 2 --episodes 2 --no-cost --weights-dir trained --json"
+    (line,) = json.loads(typed(run).stdout)
+    assert (line["weights"], line["selection"]) == ("trained on mini-source", "last")
+
+
+def test_weights_of_sam_are_named(typed: Type, tmp_path: Path) -> None:
+    command = "train -m ssp --source mini --episodes 4 --batch 2 --sam 0.05 -o trained"
+    trained = typed(command)
+    assert trained.returncode == 0, trained.stderr
+    (path,) = (tmp_path / "trained").iterdir()
+    assert path.name == "ssp-sam0.05-resnet-mini.safetensors"
+    listed = json.loads(typed("weights list --weights-dir trained --json").stdout)
+    (entry,) = [entry for entry in listed if entry["file"] == path.name]
+    assert entry["trained on"] == "mini-source with SAM 0.05"

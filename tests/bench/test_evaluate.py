@@ -45,6 +45,19 @@ def counted(
     return {row.episode: row.counts for row in rows}
 
 
+def test_what_adapts_does_so_for_each_episode_afresh(seeded_weights: Path) -> None:
+    network, domain, episodes = prepared("ifa[steps=2]", seeded_weights, shots=2)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    chosen = episodes[:3]
+    plain = counted(network, domain, chosen)
+    assert counted(network, domain, chosen, batch=4, budget=1) == plain
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    (last,) = [rows for rows, _ in evaluate(network, domain, chosen, skip={0, 1})]
+    assert last[0].counts == plain[chosen[2]]
+    still, _, _ = prepared("ifa[steps=0]", seeded_weights, shots=2)
+    assert counted(still, domain, chosen) != plain
+
+
 @pytest.mark.parametrize("shots", [1, 5])
 @pytest.mark.parametrize("name", METHODS)
 def test_result_does_not_depend_on_batch_order_or_memory(

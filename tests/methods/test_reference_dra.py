@@ -165,7 +165,8 @@ def pair(reference: Scenes, name: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 def test_the_bank_of_styles(scenes: Open, fill: ModuleType) -> None:
     reference = scenes("dra_train.npz")
-    net = filled(fill).train()
+    net = filled(fill)
+    net.train()
     net.begin_round(0, batch=2, rng=torch.Generator())
     for number, name in enumerate(reference.spec["inputs"]["datum"]["batches"], start=1):
         query, query_mask, support, support_mask = pair(reference, name)
@@ -186,7 +187,8 @@ def test_training(
     case: str, scenes: Open, fill: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reference = scenes("dra_train.npz")
-    net = filled(fill).train()
+    net = filled(fill)
+    net.train()
 
     def noise(kind: str, scale: float) -> list[StyleNoise]:
         names = [f"dra.train.{kind}.{name}" for name in ("alpha", "beta")]

@@ -117,7 +117,8 @@ def total(terms: dict[str, LossTerm]) -> Tensor:
 @pytest.mark.parametrize("case", ["1shot", "5shot"])
 def test_losses(case: str, scenes: Open, fill: ModuleType) -> None:
     reference = scenes("ifa_train.npz")
-    net = filled(fill).train()
+    net = filled(fill)
+    net.train()
     query_images, query_mask, images, masks = reference.episode(case)
     size = (query_images.shape[-2], query_images.shape[-1])
     trained = reference.spec["grad_norm_names"]

@@ -16,7 +16,7 @@ from cdfss_bench.methods.blocks.prototypes import cosine_scores, fore_and_backgr
 from cdfss_bench.methods.blocks.self_support import confident, local_prototypes, self_support
 from cdfss_bench.methods.blocks.voting import upsampled
 from cdfss_bench.methods.contract import EpisodeBatch
-from cdfss_bench.methods.ssp import SSP, with_own_prototypes
+from cdfss_bench.methods.ssp import SSP, mean_prototypes, with_own_prototypes
 
 from .vectors import Scenes
 
@@ -154,6 +154,7 @@ def test_training_step(case: str, scenes: Open, fill: ModuleType) -> None:
     reference = scenes("ssp_train.npz")
     net = build("ssp", refine="refine" in case)
     fill.fill(net, 0, "")
+    assert isinstance(net, SSP)
     net.train()
     query, query_mask, images, masks = reference.episode(case)
     query_mask[:, :8] = 255
@@ -177,6 +178,23 @@ def test_training_step(case: str, scenes: Open, fill: ModuleType) -> None:
         gradient = parameters[name].grad
         assert gradient is not None
         reference.check(f"{case}_grad_{name}", gradient)
+    with torch.no_grad():
+        features = net.encode(query).tensors[net.stage]
+        support = net.encode(images.flatten(0, 1)).tensors[net.stage]
+        scores = net.self_supported(features, *mean_prototypes(support, masks))
+        maps = {
+            "first": scores.first,
+            "query_self": with_own_prototypes(features, query_mask),
+            # published with all first shots first
+            "support_self": with_own_prototypes(support, masks.flatten(0, 1))
+            .unflatten(0, (-1, images.shape[1]))
+            .transpose(0, 1)
+            .flatten(0, 1),
+        }
+        if scores.refined is not None:
+            maps["refined"] = scores.refined
+    for name, found in maps.items():
+        reference.check(f"{case}_{name}", upsampled(found, (query.shape[-2], query.shape[-1])))
     optimizer.step()
     after = parameters["layer3.5.conv3.weight"]
     reference.check(f"{case}_after_step_layer3.5.conv3.weight", after)
