@@ -1,4 +1,9 @@
-"""DR-Adapter: Domain-Rectifying Adapter for Cross-Domain Few-Shot Segmentation (CVPR 2024)."""
+"""DR-Adapter: Domain-Rectifying Adapter for Cross-Domain Few-Shot Segmentation (CVPR 2024).
+
+The adapters act between stages as stage plug-ins do, and still this is a host: in training query
+and support meet after every stage, the loss compares styles of both, and training has rounds. It
+shares SSP's matching and none of it is repeated here.
+"""
 
 from __future__ import annotations
 
