@@ -18,13 +18,6 @@ from cdfss_bench.files import write_atomically
 
 from .weights_card import METADATA_KEY, WeightsCard, read_card
 
-    @property
-    def trained_on(self) -> str:
-        """The source domain, and what makes the training a baseline of its own."""
-        radius = self.recipe.get("sam")
-        source = str(self.source.get("domain", "unknown"))
-        return f"{source} with SAM {radius:g}" if radius else source
-
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:

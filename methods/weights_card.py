@@ -52,6 +52,13 @@ class WeightsCard(Card):
     origin: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
 
+    @property
+    def trained_on(self) -> str:
+        """The source domain, and what makes the training a baseline of its own."""
+        radius = self.recipe.get("sam")
+        source = str(self.source.get("domain", "unknown"))
+        return f"{source} with SAM {radius:g}" if radius else source
+
 
 def read_card(path: Path) -> WeightsCard | None:
     """The card in the header of a safetensors file, without reading its tensors.
