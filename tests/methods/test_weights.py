@@ -221,8 +221,15 @@ def test_a_checkpoint_of_another_training_or_another_backbone_is_not_found(folde
     put_backbone(folder)
     put_trained(folder, "ssp", file="a.safetensors", whole=True, trained_as="ssp+lem")
     put_trained(folder, "ssp", file="b.safetensors", whole=True, on="resnet50")
-    assert resolved("ssp", [folder]).checkpoint is None
+    assert resolved("ssp", [folder], backbone=MINI).checkpoint is None
     assert resolved("loec", [folder]).checkpoint == folder / "a.safetensors"
+
+
+def test_a_whole_checkpoint_needs_no_backbone_file(folder: Path) -> None:
+    put_trained(folder, "hsnet", file="b.safetensors", whole=True, on="resnet50")
+    found = resolved("hsnet", [folder])
+    assert (found.backbone, found.pretrained) == ("resnet50", None)
+    assert found.checkpoint == folder / "b.safetensors"
 
 
 def test_a_backbone_without_a_trained_head_gives_way_to_one_with_it(folder: Path) -> None:
