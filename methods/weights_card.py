@@ -26,8 +26,8 @@ class WeightsCard(Card):
         trained_as: the composition that was trained, score plug-ins left out.
         backbone: name of the backbone.
         selection: how this checkpoint was chosen among all of its training.
-        base: sha256 of the pretrained backbone file under it; entries that training did not
-            touch are not stored again.
+        base: sha256 of the pretrained backbone file under it, whose entries that training did not
+            touch are not stored again; empty where the file holds the whole network.
         source: domain, fingerprint and episodes' sha256 of the source data.
         recipe: the training recipe, resolved.
         init: sha256 of the checkpoint from which the training started, if there was one.

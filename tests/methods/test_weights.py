@@ -394,7 +394,7 @@ def test_a_backbone_up_to_layer3_serves_ssp_and_is_refused_for_hsnet(folder: Pat
     state = read_checkpoint(path).tensors
     save_file({k: v for k, v in state.items() if not k.startswith("layer4.")}, path)
     loaded("ssp", resolved("ssp", [folder]))
-    put_trained(folder)
+    put_trained(folder, base=path)
     with pytest.raises(WeightsError) as caught:
         loaded("hsnet", resolved("hsnet", [folder]))
     assert caught.value.problem.startswith(
@@ -745,7 +745,8 @@ def test_the_real_caffe_weights_end_too_early_for_hsnet(shared: Path, folder: Pa
     with pytest.raises(CompositionError, match="unknown backbone of hsnet: 'resnet50-caffe'"):
         build("hsnet", backbone="resnet50-caffe")
     shutil.copy(shared / "weights" / CAFFE, folder / "resnet50.safetensors")
-    put_trained(folder, on="resnet50", trained_as="hsnet")
+    base = folder / "resnet50.safetensors"
+    put_trained(folder, on="resnet50", trained_as="hsnet", base=base)
     net = build("hsnet", backbone="resnet50")
     with pytest.raises(WeightsError) as caught:
         load_weights(net, resolve_weights(parse("hsnet"), folders=[folder]))
