@@ -34,6 +34,40 @@ class Split(Card):
     classes: tuple[str, ...]
 
 
+class Download(Card):
+    """A file from which the domain is prepared.
+
+    Attributes:
+        file: name under which it is kept.
+        url: the public address; empty where a login is needed.
+        page: where a person clicks, if there is no public address.
+        click: what to click there.
+        sha256: of the published file, where it is known.
+        bytes: about how large it is.
+        optional: whether the domain can be prepared without it.
+    """
+
+    file: str
+    url: str = ""
+    page: str = ""
+    click: str = ""
+    sha256: str = ""
+    bytes: int = 0
+    optional: bool = False
+
+
+class Preparation(Card):
+    """How the download becomes the published layout.
+
+    Attributes:
+        code: `module:Class` of the recipe, beside the card.
+        options: that decide what is made.
+    """
+
+    code: str = Field(alias="class")
+    options: dict[str, Option] = {}
+
+
 class DomainCard(Card):
     """What is known of a domain without looking at its files.
 
@@ -52,6 +86,8 @@ class DomainCard(Card):
         source_overlap: for each source class, the classes of this domain that are kinds of it.
         profiles: populations in circulation; the first is the one the field compares on.
         defects: known defects of the published data that the reader meets.
+        downloads: files that `data fetch` gets, or says how to get.
+        prepare: how `data prepare` makes the published layout of them.
     """
 
     name: str
@@ -75,3 +111,9 @@ class DomainCard(Card):
     profiles: dict[str, Profile] = {}
     options: dict[str, Option] = {}
     defects: tuple[str, ...] = ()
+    downloads: tuple[Download, ...] = ()
+    prepare: Preparation | None = None
+
+    def download(self, file: str) -> Download | None:
+        """The download kept under that name."""
+        return next((entry for entry in self.downloads if entry.file == file), None)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from .options import AsJson, DataRoot, Lists, Plugins, add_plugins, complete_domains
+from .preparation import look_at, progress, refuse_absent, show_summary
 from .talk import say, talk
 
 app = typer.Typer(no_args_is_help=True, help="Check and look at the data sets.")
@@ -48,6 +49,96 @@ def check(
         say("\n".join(report.to_text() for report in reports))
     if any(not report.usable for report in reports):
         raise typer.Exit(2)
+
+
+@app.command()
+def prepare(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Domain, with options in brackets if you like: deepglobe[tiles=as-published].",
+            show_default=False,
+            autocompletion=complete_domains,
+        ),
+    ],
+    places: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            help="Downloaded archive, or folder of archives or of unpacked files; repeatable. "
+            "[default: DATA_ROOT/downloads/DOMAIN, where `data fetch` puts them]",
+        ),
+    ] = None,
+    data_root: DataRoot = None,
+    lists: Lists = None,
+    classes: Annotated[
+        Path | None, typer.Option(help="ISIC: the class table, a CSV file with ID and Class.")
+    ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(help="ISIC: classes of folders 1, 2, 3, separated by commas."),
+    ] = None,
+    as_published: Annotated[
+        bool,
+        typer.Option("--as-published", help="DeepGlobe: JPEG tiles, encoded once more."),
+    ] = False,
+    hospitals: Annotated[
+        str | None, typer.Option(help="Chest X-ray: shenzhen (566 pairs) or both (704).")
+    ] = None,
+    defects: Annotated[
+        str | None, typer.Option(help="FSS-1000: keep (as published numbers had them) or mend.")
+    ] = None,
+    link: Annotated[
+        bool, typer.Option("--link", help="Hard links instead of copies, on the same disk.")
+    ] = False,
+    workers: Annotated[
+        int, typer.Option(help="Files worked on at once; 0 takes one per processor.", min=0)
+    ] = 0,
+    plugins: Plugins = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the published layout of an official download; the same command resumes.
+
+    Exit code 2 if a file of the download could not be used; the others are made all the same.
+    """
+    from cdfss_bench.datasets.preparing.running import prepare as carry_out
+
+    from ..selection import split_name
+
+    add_plugins(plugins)
+    domain, options = split_name(name)
+    flags = {
+        "order": order,
+        "tiles": "as-published" if as_published else None,
+        "hospitals": hospitals,
+        "defects": defects,
+    }
+    options.update({key: value for key, value in flags.items() if value is not None})
+    given = [*([classes] if classes else []), *([lists] if lists else [])]
+    refuse_absent(given)
+    with progress(domain) as listener:
+        try:
+            summary = carry_out(
+                domain,
+                data_root,
+                places or (),
+                options,
+                lists=given,
+                workers=workers,
+                link=link,
+                listener=listener,
+            )
+        except KeyboardInterrupt:
+            talk("interrupted: what is finished is kept, the same command resumes")
+            raise typer.Exit(130) from None
+    if as_json:
+        say(json.dumps(summary.to_json(), indent=1))
+    else:
+        show_summary(summary)
+    if summary.problems:
+        raise typer.Exit(2)
+    if not as_json:
+        talk(f"look at it: {look_at(summary)}")
 
 
 @app.command()
