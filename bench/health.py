@@ -82,8 +82,8 @@ def _data(data_root: Path | None, lists: Path | None) -> Iterator[Finding]:
         if report.usable:
             yield Finding(name, "fine", report.profile)
         else:
-            first = report.findings[0].splitlines()[0]
-            yield Finding(name, "absent", first, report.mend)
+            first = report.findings[0]
+            yield Finding(name, "absent", first.problem.splitlines()[0], first.mend)
 
 
 def _weights(folders: Sequence[Path]) -> Iterator[Finding]:

@@ -69,6 +69,23 @@ class FileDomain(Domain):
 
         return self._cached(item.mask, "binary" if binary else "labels", decode)
 
+    def grey_values(self, item: Item) -> int:
+        """How many values other than black and white a mask file holds.
+
+        Raises:
+            DataError: if the file is missing or is not a readable image.
+        """
+        found = 0
+
+        def count(image: Image.Image) -> NDArray[np.uint8]:
+            nonlocal found
+            histogram = image.convert("L").histogram()
+            found = sum(amount > 0 for amount in histogram[1:255])
+            return np.zeros((1, 1), np.uint8)
+
+        self._opened(item.mask, count)
+        return found
+
     def file_sizes(self, paths: Iterable[str]) -> dict[str, int]:
         """Bytes of each file.
 

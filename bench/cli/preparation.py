@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,17 +19,21 @@ SHOWN = 20
 """Sentences of a kind that are shown; the rest is counted (`--json` has all)."""
 
 
+_QUIET = 10.0
+"""Seconds between two lines of progress where there is no terminal."""
+
+
 @contextmanager
 def progress(what: str) -> Generator[Callable[[int, int], None]]:
-    """A bar with the time left on a terminal, a line at each tenth elsewhere."""
+    """A bar with the time left on a terminal, now and then a line elsewhere."""
     if not sys.stderr.isatty():
-        tenths = 0
+        last = time.monotonic()
 
         def line(done: int, total: int) -> None:
-            nonlocal tenths
-            if 10 * done // total > tenths:
-                tenths = 10 * done // total
-                talk(f"{what}: {done} of {total}")
+            nonlocal last
+            if time.monotonic() - last > _QUIET:
+                last = time.monotonic()
+                talk(f"{what}: {done:,} of {total:,}")
 
         yield line
         return
