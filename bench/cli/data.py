@@ -1,18 +1,31 @@
-"""`cdfss-bench data`: is the data what it should be, and what does it look like."""
+"""`cdfss-bench data`: get it, prepare it, check that it is what it should be, look at it."""
 
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import AsJson, DataRoot, Lists, Plugins, add_plugins, complete_domains
-from .preparation import look_at, progress, refuse_absent, show_summary
+from .preparation import (
+    look_at,
+    prepare_command,
+    refuse_absent,
+    show_downloads,
+    show_fetched,
+    show_summary,
+)
+from .progress import progress
 from .talk import say, talk
 
-app = typer.Typer(no_args_is_help=True, help="Check and look at the data sets.")
+if TYPE_CHECKING:
+    from cdfss_bench.datasets.preparing.fetching import Fetched
+
+app = typer.Typer(no_args_is_help=True, help="Fetch, prepare, check and look at the data sets.")
 
 Names = Annotated[
     list[str] | None,
@@ -56,6 +69,65 @@ def check(
         say("\n".join(report.to_text() for report in reports))
     if any(not report.usable for report in reports):
         raise typer.Exit(2)
+
+
+@app.command()
+def fetch(
+    names: Annotated[
+        list[str],
+        typer.Argument(help="Domains.", show_default=False, autocompletion=complete_domains),
+    ],
+    data_root: DataRoot = None,
+    connections: Annotated[
+        int, typer.Option(help="Parts of a file that come at once.", min=1, max=16)
+    ] = 4,
+    plugins: Plugins = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show addresses and sizes, download nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Download what has a public address, and say how to get what needs a login.
+
+    Files go to DATA_ROOT/downloads/DOMAIN, where `data prepare` finds them. A download that broke
+    off is resumed by the same command.
+
+    Exit code 2 if a file is still missing.
+    """
+    from cdfss_bench.datasets import DOMAINS
+    from cdfss_bench.datasets.preparing.fetching import fetch as fetch_domain
+    from cdfss_bench.datasets.preparing.running import named_root
+    from cdfss_bench.downloads import Settings
+
+    add_plugins(plugins)
+    root = named_root(data_root)
+    if dry_run:
+        show_downloads([DOMAINS.card(name) for name in names], as_json=as_json)
+        return
+    found: dict[str, list[Fetched]] = {}
+    for name in names:
+        card = DOMAINS.card(name)
+        talk(f"{card.title}: licence: {card.licence}")
+        with ExitStack() as bars:
+            try:
+                found[name] = fetch_domain(
+                    name,
+                    root,
+                    listener=lambda file: bars.enter_context(progress(file, bytewise=True)),
+                    settings=Settings(connections=connections),
+                )
+            except KeyboardInterrupt:
+                talk("interrupted: what came is kept, the same command resumes")
+                raise typer.Exit(130) from None
+        show_fetched(found[name])
+    if as_json:
+        say(json.dumps({key: [asdict(file) for file in value] for key, value in found.items()}))
+    states = {file.state for files in found.values() for file in files}
+    if states & {"by hand", "failed"}:
+        raise typer.Exit(2)
+    if not as_json:
+        for name in names:
+            talk(f"next: {prepare_command(name, root)}")
 
 
 @app.command()

@@ -1,59 +1,22 @@
-"""How `data prepare` and `data fetch` show what they do and what came of it."""
+"""How `data fetch` and `data prepare` show what came of it."""
 
 from __future__ import annotations
 
+import json
 import shlex
-import sys
-import time
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .talk import err_console, show, talk
+from .talk import say, show, talk
 
 if TYPE_CHECKING:
+    from cdfss_bench.datasets.card import DomainCard
+    from cdfss_bench.datasets.preparing.fetching import Fetched
     from cdfss_bench.datasets.preparing.work import Summary
 
 SHOWN = 20
 """Sentences of a kind that are shown; the rest is counted (`--json` has all)."""
-
-
-_QUIET = 10.0
-"""Seconds between two lines of progress where there is no terminal."""
-
-
-@contextmanager
-def progress(what: str) -> Generator[Callable[[int, int], None]]:
-    """A bar with the time left on a terminal, now and then a line elsewhere."""
-    if not sys.stderr.isatty():
-        last = time.monotonic()
-
-        def line(done: int, total: int) -> None:
-            nonlocal last
-            if time.monotonic() - last > _QUIET:
-                last = time.monotonic()
-                talk(f"{what}: {done:,} of {total:,}")
-
-        yield line
-        return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err_console(), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def show_summary(summary: Summary) -> None:
@@ -94,6 +57,43 @@ def look_at(summary: Summary) -> str:
     words = ["cdfss-bench", "data", "show", summary.domain]
     root = str(summary.folder.parent)
     return shlex.join([*words, "--data-root", root, "-o", f"{summary.domain}.png"])
+
+
+def prepare_command(name: str, root: Path) -> str:
+    """The command that prepares what was fetched."""
+    return shlex.join(["cdfss-bench", "data", "prepare", name, "--data-root", str(root)])
+
+
+def show_fetched(files: Sequence[Fetched]) -> None:
+    """One line for each file that is here, two for each that needs a person."""
+    for file in files:
+        if file.state in ("here", "downloaded"):
+            talk(f"  {file.file}: {file.state}")
+        elif file.state == "by hand":
+            talk(f"  {file.file} needs a login: {file.detail}")
+            talk(f"    {file.mend}")
+        else:
+            talk(f"  error: {file.detail}")
+            talk(f"    mend: {file.mend}")
+
+
+def show_downloads(cards: Sequence[DomainCard], *, as_json: bool) -> None:
+    """Addresses and sizes, from the cards alone."""
+    from rich.table import Table
+
+    if as_json:
+        pages = {c.name: [d.model_dump(mode="json") for d in c.downloads] for c in cards}
+        say(json.dumps(pages, indent=1))
+        return
+    table = Table(pad_edge=False)
+    for header in ("domain", "file", "about", "where"):
+        table.add_column(header, justify="right" if header == "about" else "left")
+    for card in cards:
+        for entry in card.downloads:
+            size = f"{entry.bytes / 1e9:,.2f} GB" if entry.bytes else ""
+            where = entry.url or f"{entry.page}: {entry.click}"
+            table.add_row(card.name, entry.file, size, where)
+    show(table)
 
 
 def refuse_absent(places: Iterable[Path]) -> None:

@@ -138,8 +138,8 @@ class Source:
             for place in self._places:
                 if place.is_dir():
                     found = list(self._walk(place))
-                    archives = [e for e in found if _is_archive(e.name)]
-                    loose += [e for e in found if not _is_archive(e.name)]
+                    archives = [e for e in found if is_archive(e.name)]
+                    loose += [e for e in found if not is_archive(e.name)]
                     for archive in archives:
                         assert archive.local is not None
                         packed += self._opened(archive.local)
@@ -286,7 +286,8 @@ def _on_disk(place: Path, path: str, status: os.stat_result) -> Entry:
     return Entry(path, status.st_size, str(status.st_mtime_ns), str(place), place, load)
 
 
-def _is_archive(name: str) -> bool:
+def is_archive(name: str) -> bool:
+    """Whether a file's name is that of an archive."""
     return name.lower().endswith((*_ZIP, *_TAR))
 
 
