@@ -74,13 +74,14 @@ class DomainCard(Card):
     Attributes:
         code: `module:Class` of the reader, beside the card.
         role: whether methods train on it or are tested on it.
+        suite: `cdfss` is what the field compares on, `mini` is drawn by code, `extra` is the rest.
         gap: one line on what is foreign about it for a model of everyday photographs.
         layout: the published folder layout, as a picture in text.
         image_size: side in pixels to which images and masks are brought.
         sampling: `cycle` draws a query of class i mod C; `listed` takes each (image, class) pair
             of a fixed list as query in turn.
         length: episodes of the published protocol; None: one per listed query.
-        classes: class names in the order of their ids.
+        classes: class names in the order of their ids; none where the files decide.
         first_class_id: id of the first class (the published FSS-1000 test ids begin at 760).
         other_splits: class lists of the published splits that are not tested on.
         source_overlap: for each source class, the classes of this domain that are kinds of it.
@@ -94,7 +95,7 @@ class DomainCard(Card):
     title: str
     code: str = Field(alias="class")
     role: Literal["source", "target"]
-    suite: Literal["cdfss", "mini"]
+    suite: Literal["cdfss", "mini", "extra"]
     summary: str
     gap: str = ""
     paper: str = ""
@@ -104,7 +105,7 @@ class DomainCard(Card):
     image_size: int = Field(default=400, ge=16)
     sampling: Literal["cycle", "listed"]
     length: int | None = None
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] = ()
     first_class_id: int = 0
     other_splits: dict[str, Split] = {}
     source_overlap: dict[str, tuple[str, ...]] = {}

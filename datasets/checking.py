@@ -19,7 +19,7 @@ from cdfss_bench.errors import DataError, UserError
 from .card import DomainCard
 from .domain import Domain, Item
 from .files import FileDomain
-from .opening import DOMAINS, open_domain
+from .opening import DOMAINS, open_domain, split_name
 
 _SHOWN = 5
 _SIDECARS = (".txt", ".csv", ".md", ".json", ".db", ".pdf")
@@ -162,7 +162,8 @@ def check_domain(
         listener: is told (done, total).
     """
     try:
-        domain = open_domain(name, root, lists=lists)
+        plain, options = split_name(name)
+        domain = open_domain(plain, root, options, lists=lists)
         report = DomainReport(
             domain.title,
             usable=True,
@@ -186,9 +187,12 @@ def check_domain(
 
 def _getting(name: str, error: UserError) -> str:
     """How to get a domain that is not there; other errors know best what mends them."""
+    name = name.partition("[")[0]
     absent = error.mend == f"cdfss-bench data check {name} --data-root DIR"
-    if not absent or DOMAINS.card(name).prepare is None:
-        return "" if absent else error.mend or ""
+    if not absent:
+        return error.mend or ""
+    if DOMAINS.card(name).prepare is None:
+        return "put the files there, or name their folder with --data-root DIR"
     return (
         f"cdfss-bench data fetch {name} --data-root DIR, then: "
         f"cdfss-bench data prepare {name} --data-root DIR"

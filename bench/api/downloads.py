@@ -355,8 +355,10 @@ class _Job:
 
     def _unreachable(self, error: Exception) -> Unreachable:
         kept = self.part.is_file()
+        http_says = isinstance(error, urllib.error.HTTPError)
+        reason = error if http_says else getattr(error, "reason", error)
         return Unreachable(
-            f"{self.url} could not be downloaded ({error})",
+            f"{self.url} could not be downloaded ({reason})",
             mend="type the same command again: what came is kept"
             if kept
             else f"download it elsewhere and put it into {self.part.parent}",

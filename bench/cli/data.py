@@ -15,6 +15,7 @@ from .preparation import (
     look_at,
     prepare_command,
     refuse_absent,
+    refuse_foreign,
     show_downloads,
     show_fetched,
     show_summary,
@@ -135,7 +136,7 @@ def prepare(
     name: Annotated[
         str,
         typer.Argument(
-            help="Domain, with options in brackets if you like: deepglobe[tiles=as-published].",
+            help="Domain.",
             show_default=False,
             autocompletion=complete_domains,
         ),
@@ -145,7 +146,7 @@ def prepare(
         typer.Option(
             "--from",
             help="Downloaded archive, or folder of archives or of unpacked files; repeatable. "
-            "[default: DATA_ROOT/downloads/DOMAIN, where `data fetch` puts them]",
+            "By default DATA_ROOT/downloads/DOMAIN, where `data fetch` puts them.",
         ),
     ] = None,
     data_root: DataRoot = None,
@@ -180,19 +181,21 @@ def prepare(
 
     Exit code 2 if a file of the download could not be used; the others are made all the same.
     """
+    from cdfss_bench.datasets.opening import split_name
     from cdfss_bench.datasets.preparing.running import prepare as carry_out
-
-    from ..selection import split_name
 
     add_plugins(plugins)
     domain, options = split_name(name)
     flags = {
-        "order": order,
-        "tiles": "as-published" if as_published else None,
-        "hospitals": hospitals,
-        "defects": defects,
+        "order": ("--order", order),
+        "tiles": ("--as-published", "as-published" if as_published else None),
+        "hospitals": ("--hospitals", hospitals),
+        "defects": ("--defects", defects),
     }
-    options.update({key: value for key, value in flags.items() if value is not None})
+    for key, (flag, value) in flags.items():
+        if value is not None:
+            refuse_foreign(domain, key, flag)
+            options[key] = value
     given = [*([classes] if classes else []), *([lists] if lists else [])]
     refuse_absent(given)
     with progress(domain) as listener:
@@ -231,10 +234,9 @@ def show(
 ) -> None:
     """Draw a contact sheet with the outline of the truth: a row per class, or per domain."""
     from cdfss_bench.datasets import open_domain
+    from cdfss_bench.datasets.opening import split_name
     from cdfss_bench.datasets.sheet import contact_sheet, encoded
     from cdfss_bench.files import write_atomically
-
-    from ..selection import split_name
 
     add_plugins(plugins)
     opened = [

@@ -70,7 +70,7 @@ def show_fetched(files: Sequence[Fetched]) -> None:
         if file.state in ("here", "downloaded"):
             talk(f"  {file.file}: {file.state}")
         elif file.state == "by hand":
-            talk(f"  {file.file} needs a login: {file.detail}")
+            talk(f"  {file.file} is for you to get: {file.detail}")
             talk(f"    {file.mend}")
         else:
             talk(f"  error: {file.detail}")
@@ -94,6 +94,20 @@ def show_downloads(cards: Sequence[DomainCard], *, as_json: bool) -> None:
             where = entry.url or f"{entry.page}: {entry.click}"
             table.add_row(card.name, entry.file, size, where)
     show(table)
+
+
+def refuse_foreign(name: str, option: str, flag: str) -> None:
+    """Refuses a flag that decides nothing of this domain.
+
+    Raises:
+        UserError: naming it.
+    """
+    from cdfss_bench.datasets import DOMAINS
+    from cdfss_bench.errors import UserError
+
+    recipe = DOMAINS.card(name).prepare
+    if recipe is not None and option not in recipe.options:
+        raise UserError(f"{flag} decides nothing of {name}", mend="leave it out")
 
 
 def refuse_absent(places: Iterable[Path]) -> None:

@@ -18,7 +18,7 @@ from cdfss_bench.files import write_atomically
 
 from ..card import Download
 from ..opening import DOMAINS
-from .running import downloads_folder
+from .running import command, downloads_folder
 from .sources import is_archive
 
 _READ = 2**22
@@ -30,7 +30,8 @@ class Fetched:
 
     Attributes:
         file: its name in the folder of downloads.
-        state: `here` (it was there), `downloaded`, `by hand` (a login is needed), or `failed`.
+        state: `here` (it was there), `downloaded`, `by hand` (somebody must click), or
+            `failed`.
         detail: what to click, or why it failed.
         mend: what helps.
     """
@@ -103,7 +104,7 @@ def _by_hand(entry: Download, folder: Path, name: str, root: Path) -> Fetched:
         entry.file,
         "by hand",
         f"open {entry.page} and {entry.click}",
-        f"put the file into {folder}, then: cdfss-bench data prepare {name} --data-root {root}",
+        f"put the file into {folder}, then: {command('prepare', name, root)}",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +20,11 @@ from .work import Summary, carry_out
 def downloads_folder(root: Path, domain: str) -> Path:
     """Where `data fetch` puts a domain's files and `data prepare` looks for them."""
     return root / "downloads" / domain
+
+
+def command(verb: str, name: str, root: Path) -> str:
+    """`cdfss-bench data VERB NAME --data-root ROOT`, as a shell takes it."""
+    return shlex.join(["cdfss-bench", "data", verb, name, "--data-root", str(root)])
 
 
 def named_root(root: Path | None) -> Path:
@@ -79,8 +85,7 @@ def prepare(
         if not usual.is_dir():
             raise DataError(
                 f"there is no download of {card.title} in {usual}",
-                mend=f"cdfss-bench data fetch {name} --data-root {home}, or name the archive or "
-                "folder with --from",
+                mend=f"{command('fetch', name, home)}, or name the archive or folder with --from",
             )
         places = [usual]
     with explained_os_errors(home, "creating the data root"):
