@@ -73,7 +73,7 @@ class FolderDomain(FileDomain):
 
         def count(image: Image.Image) -> NDArray[np.uint8]:
             nonlocal found
-            values = np.unique(np.asarray(image.convert("L")))
+            values = np.unique(np.asarray(image if _is_binary(image) else image.convert("L")))
             found = 0 if values[-1] <= 1 else int(((values > 0) & (values < 255)).sum())
             return np.zeros((1, 1), np.uint8)
 
@@ -123,9 +123,11 @@ def _children(folder: Path, *, folders: bool = False) -> list[str]:
     )
 
 
+def _is_binary(image: Image.Image) -> bool:
+    """Whether a mask of one channel holds nothing but 0 and 1 (indices, if it has a palette)."""
+    one_channel = image.mode in ("L", "P", "1", "I", "I;16")
+    return one_channel and int(np.asarray(image).max(initial=0)) <= 1
+
+
 def _mask(image: Image.Image) -> NDArray[np.uint8]:
-    if image.mode in ("L", "P", "1", "I", "I;16"):
-        values = np.asarray(image)
-        if values.max(initial=0) <= 1:
-            return values.astype(np.uint8)
-    return binary_mask(image)
+    return np.asarray(image).astype(np.uint8) if _is_binary(image) else binary_mask(image)
