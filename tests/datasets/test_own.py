@@ -100,7 +100,7 @@ def changed(root: Path, **changes: Any) -> None:
     (root / "annotations.json").write_text(json.dumps({**page, **changes}))
 
 
-def annotations(root: Path) -> list[dict[str, Any]]:
+def rows_of(root: Path) -> list[dict[str, Any]]:
     return json.loads((root / "annotations.json").read_text())["annotations"]
 
 
@@ -120,7 +120,7 @@ def test_categories_with_annotations_are_classes_in_the_order_of_their_ids(tmp_p
 
 def test_several_annotations_of_a_pair_are_one_mask(tmp_path: Path) -> None:
     trees.write_coco(tmp_path)
-    rows = annotations(tmp_path)
+    rows = rows_of(tmp_path)
     rows.append({**rows[0], "segmentation": [[25, 20, 34, 20, 34, 25, 25, 25]]})
     changed(tmp_path, annotations=rows)
     domain = open_domain("coco", tmp_path, cache=None)
@@ -159,7 +159,7 @@ def test_run_lengths_plain_and_packed_go_down_the_columns() -> None:
 
 def test_crowds_are_left_out_and_counted(tmp_path: Path) -> None:
     trees.write_coco(tmp_path)
-    rows = annotations(tmp_path)
+    rows = rows_of(tmp_path)
     rows[0]["iscrowd"] = 1
     changed(tmp_path, annotations=rows)
     domain = open_domain("coco", tmp_path)
@@ -171,7 +171,7 @@ def test_the_fingerprint_changes_with_an_annotation(tmp_path: Path) -> None:
     trees.write_coco(tmp_path)
     before = open_domain("coco", tmp_path).fingerprint
     assert open_domain("coco", tmp_path).fingerprint == before
-    rows = annotations(tmp_path)
+    rows = rows_of(tmp_path)
     rows[0]["segmentation"][0][0] += 1
     changed(tmp_path, annotations=rows)
     assert open_domain("coco", tmp_path).fingerprint != before
@@ -214,7 +214,7 @@ def test_a_segmentation_that_cannot_be_drawn_is_one_sentence(
     tmp_path: Path, segmentation: object
 ) -> None:
     trees.write_coco(tmp_path)
-    rows = annotations(tmp_path)
+    rows = rows_of(tmp_path)
     rows[0]["segmentation"] = segmentation
     changed(tmp_path, annotations=rows)
     report = check_domain("coco", tmp_path, full=True)

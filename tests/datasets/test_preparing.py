@@ -171,7 +171,7 @@ def test_the_real_tiles_of_three_scenes_are_those_of_the_published_rule(
                 tile = Image.open(home / "tiles" / f"{scene}_{kind}_{i}{j}.{suffix}")
                 part = np.asarray(tile.convert("RGB"))
                 whole[i * 408 : i * 408 + 408, j * 408 : j * 408 + 408] = part
-            trees.save(tmp_path / "train" / f"{scene}_{kind}.png", whole)
+            (tmp_path / "train" / f"{scene}_{kind}.png").write_bytes(lossless(whole))
     prepare("deepglobe", tmp_path / "to", [tmp_path / "train"])
     shares = [key for key in rows[0] if key.startswith("share_")]
     expected = {
