@@ -109,7 +109,7 @@ def unused(plan: Plan, source: Source, used: Iterable[Entry], known: Sequence[st
     taken = {id(entry) for entry in used}
     rest: dict[str, list[str]] = {}
     for entry in source.entries:
-        if id(entry) not in taken and entry.suffix not in known:
+        if id(entry) not in taken and entry.suffix not in (*known, ".sha256"):
             rest.setdefault(entry.path.rpartition("/")[0], []).append(entry.name)
     for folder, names in rest.items():
         shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -63,7 +63,9 @@ def test_what_is_fetched_can_be_prepared(
     root = tmp_path / "root [1]"
     assert [file.state for file in fetch("isic", root)] == ["downloaded"] * 3
     assert [file.state for file in fetch("isic", root)] == ["here"] * 3
-    assert prepare("isic", root).counts["1 nevus"] == 2
+    summary = prepare("isic", root)
+    assert summary.counts["1 nevus"] == 2
+    assert not [odd for odd in summary.odd if "no use here" in odd]
 
 
 def test_a_failure_does_not_stop_the_others(
