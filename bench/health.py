@@ -73,7 +73,7 @@ def _writable(what: str, folder: Path, flag: str) -> Finding:
 def _data(data_root: Path | None, lists: Path | None) -> Iterator[Finding]:
     root = data_root or os.environ.get("CDFSS_DATA_ROOT")
     for name in DOMAINS.names():
-        if DOMAINS.card(name).suite == "mini":
+        if DOMAINS.card(name).suite != "cdfss":
             continue
         if root is None:
             yield Finding(name, "absent", "no data root is named", "--data-root DIR")
@@ -82,8 +82,8 @@ def _data(data_root: Path | None, lists: Path | None) -> Iterator[Finding]:
         if report.usable:
             yield Finding(name, "fine", report.profile)
         else:
-            first = report.findings[0].splitlines()[0]
-            yield Finding(name, "absent", first, report.mend)
+            first = report.findings[0]
+            yield Finding(name, "absent", first.problem.splitlines()[0], first.mend)
 
 
 def _weights(folders: Sequence[Path]) -> Iterator[Finding]:

@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from cdfss_bench.cards import validated
 from cdfss_bench.datasets import DOMAINS, Domain, open_domain
+from cdfss_bench.datasets.opening import split_name
 from cdfss_bench.errors import UserError, unknown
 from cdfss_bench.methods.grammar import Composition, parse
 from cdfss_bench.methods.weights import Weights, default_folders, resolve_weights
-from cdfss_bench.options import Value
 from cdfss_bench.plain_yaml import read_yaml
 
 from .cells import Cell, Question
@@ -125,27 +125,6 @@ def open_domains(selection: Selection) -> list[Domain]:
         name, options = split_name(typed)
         opened.append(open_domain(name, selection.root, options, lists=selection.lists))
     return opened
-
-
-def split_name(typed: str) -> tuple[str, dict[str, Value]]:
-    """`pascal[fold=0,split=val]` as name and options.
-
-    Raises:
-        UserError: if it is not spelled so.
-    """
-    name, bracket, rest = typed.partition("[")
-    options: dict[str, Value] = {}
-    if bracket:
-        if not rest.endswith("]"):
-            raise UserError(f"'{typed}' is not NAME[key=value,...]")
-        for assignment in filter(None, rest[:-1].split(",")):
-            key, equals, value = assignment.partition("=")
-            if not equals:
-                raise UserError(f"'{typed}': '{assignment}' is not key=value")
-            options[key.strip()] = value.strip()
-    if name not in DOMAINS:
-        raise unknown("domain", name, DOMAINS.names())
-    return name, options
 
 
 class Planned:

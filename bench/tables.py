@@ -55,7 +55,7 @@ def text_table(board: Leaderboard) -> TextTable:
 
 def _title(board: Leaderboard) -> str:
     key = board.key
-    suite = "mini suite" if key.suite == "mini" else "CD-FSS"
+    suite = {"mini": "mini suite", "extra": "further domains"}.get(key.suite, "CD-FSS")
     seeds = seeds_of(list(board.rows.values()))
     parts = [f"{suite}, {key.shots}-shot mIoU (%)", f"protocol {key.protocol}"]
     if seeds:

@@ -9,9 +9,9 @@ from cdfss_bench.errors import DataError
 from .domain import DomainClass, Item
 from .files import FileDomain, listed
 
-_IMAGES = "LungSegmentation/CXR_png"
-_MASKS = "LungSegmentation/masks"
-_SECOND_HOSPITAL = "MCUCXR"
+IMAGES = "LungSegmentation/CXR_png"
+MASKS = "LungSegmentation/masks"
+SECOND_HOSPITAL = "MCUCXR"
 
 
 class ChestXRay(FileDomain):
@@ -29,17 +29,22 @@ class ChestXRay(FileDomain):
         Raises:
             DataError: if a mask has no film.
         """
-        films = set(listed(self.root / _IMAGES, "png"))
+        films = set(listed(self.root / IMAGES, "png"))
         both = self.options["hospitals"] == "both"
         items: list[Item] = []
-        for file in listed(self.root / _MASKS, "png"):
-            if file.startswith(_SECOND_HOSPITAL) and not both:
+        for file in listed(self.root / MASKS, "png"):
+            if file.startswith(SECOND_HOSPITAL) and not both:
                 continue
-            film = f"{file.removesuffix('.png').removesuffix('_mask')}.png"
+            film = film_of(file)
             if film not in films:
                 raise DataError(
-                    f"{self.root / _MASKS}/{file} has no film {film} in {self.root / _IMAGES}",
+                    f"{self.root / MASKS}/{file} has no film {film} in {self.root / IMAGES}",
                     mend="complete CXR_png, or remove the mask",
                 )
-            items.append(Item(f"{_MASKS}/{file}", f"{_IMAGES}/{film}", f"{_MASKS}/{file}"))
+            items.append(Item(f"{MASKS}/{file}", f"{IMAGES}/{film}", f"{MASKS}/{file}"))
         return [DomainClass(0, self.card.classes[0], tuple(items))]
+
+
+def film_of(mask: str) -> str:
+    """The film's file name: the mask's without `_mask`, which the second hospital's lack."""
+    return f"{mask.removesuffix('.png').removesuffix('_mask')}.png"

@@ -50,9 +50,9 @@ class FileDomain(Domain):
         side = self.card.image_size
 
         def decode() -> Pixels:
-            return self._opened(path, lambda image: resized_image(image, side))
+            return self.opened(path, lambda image: resized_image(image, side))
 
-        return self._cached(path, "image", decode)
+        return self.cached(path, "image", decode)
 
     def read_labels(self, item: Item) -> Pixels:
         """The mask of `item`, [S, S]: 0/1, or label values where `item.label` is set.
@@ -65,9 +65,26 @@ class FileDomain(Domain):
 
         def decode() -> Pixels:
             to_array = binary_mask if binary else _label_map
-            return self._opened(item.mask, lambda image: resized_labels(to_array(image), side))
+            return self.opened(item.mask, lambda image: resized_labels(to_array(image), side))
 
-        return self._cached(item.mask, "binary" if binary else "labels", decode)
+        return self.cached(item.mask, "binary" if binary else "labels", decode)
+
+    def grey_values(self, item: Item) -> int:
+        """How many values other than black and white a mask file holds.
+
+        Raises:
+            DataError: if the file is missing or is not a readable image.
+        """
+        found = 0
+
+        def count(image: Image.Image) -> NDArray[np.uint8]:
+            nonlocal found
+            histogram = image.convert("L").histogram()
+            found = sum(amount > 0 for amount in histogram[1:255])
+            return np.zeros((1, 1), np.uint8)
+
+        self.opened(item.mask, count)
+        return found
 
     def file_sizes(self, paths: Iterable[str]) -> dict[str, int]:
         """Bytes of each file.
@@ -83,14 +100,24 @@ class FileDomain(Domain):
                 raise self._missing(path, error) from error
         return sizes
 
-    def _cached(self, path: str, kind: str, decode: Callable[[], Pixels]) -> Pixels:
+    def cached(self, path: str, kind: str, decode: Callable[[], Pixels]) -> Pixels:
+        """What `decode` makes of the file at `path`, or what it made of it before.
+
+        Raises:
+            DataError: if the file is missing.
+        """
         try:
             key = file_key(self.root / path, kind=kind, side=self.card.image_size)
         except OSError as error:
             raise self._missing(path, error) from error
         return self.cache.get(key, decode)
 
-    def _opened(self, path: str, use: Callable[[Image.Image], NDArray[np.uint8]]) -> Pixels:
+    def opened(self, path: str, use: Callable[[Image.Image], NDArray[np.uint8]]) -> Pixels:
+        """What `use` makes of the picture at `path`.
+
+        Raises:
+            DataError: if the file is missing or is not a readable image.
+        """
         full = self.root / path
         try:
             with Image.open(full) as image:

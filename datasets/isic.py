@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +13,8 @@ from cdfss_bench.errors import DataError
 from .domain import DomainClass, Item
 from .files import FileDomain, listed
 
-_IMAGES = "ISIC/ISIC2018_Task1-2_Training_Input"
-_MASKS = "ISIC/ISIC2018_Task1_Training_GroundTruth"
+IMAGES = "ISIC/ISIC2018_Task1-2_Training_Input"
+MASKS = "ISIC/ISIC2018_Task1_Training_GroundTruth"
 
 
 class ISIC(FileDomain):
@@ -36,7 +37,7 @@ class ISIC(FileDomain):
         present = {index: names[index] for index, items in enumerate(folders) if items}
         if len(set(present.values())) != len(present):
             raise DataError(
-                f"{self.root / _IMAGES}: by the class table two folders hold the same class "
+                f"{self.root / IMAGES}: by the class table two folders hold the same class "
                 f"({', '.join(present.values())})",
                 mend="split the images into 1, 2, 3 by their class",
             )
@@ -64,43 +65,60 @@ class ISIC(FileDomain):
         found = {self._table[key] for item in items if (key := Path(item.name).stem) in self._table}
         if len(found) > 1:
             raise DataError(
-                f"{self.root / _IMAGES}/{index + 1} mixes {' and '.join(sorted(found))}",
+                f"{self.root / IMAGES}/{index + 1} mixes {' and '.join(sorted(found))}",
                 mend="split the images into 1, 2, 3 by their class",
             )
         return found.pop() if found else self.card.classes[index]
 
     def _items(self, folder: str) -> tuple[Item, ...]:
-        images = f"{_IMAGES}/{folder}"
-        with_mask = set(listed(self.root / _MASKS, "png"))
+        images = f"{IMAGES}/{folder}"
+        with_mask = set(listed(self.root / MASKS, "png"))
         items: list[Item] = []
         for file in listed(self.root / images, "jpg"):
             mask = f"{file.partition('.')[0]}_segmentation.png"
             if mask not in with_mask:
                 raise DataError(
-                    f"{self.root / images}/{file} has no mask {mask} in {self.root / _MASKS}",
+                    f"{self.root / images}/{file} has no mask {mask} in {self.root / MASKS}",
                     mend="complete the folder, or remove the image",
                 )
-            items.append(Item(f"{images}/{file}", f"{images}/{file}", f"{_MASKS}/{mask}"))
+            items.append(Item(f"{images}/{file}", f"{images}/{file}", f"{MASKS}/{mask}"))
         return tuple(items)
 
 
-def _read_table(path: Path, classes: Sequence[str]) -> dict[str, str]:
+def read_class_table(data: bytes, where: str, classes: Sequence[str]) -> dict[str, str]:
+    """Class of each image id in a table with the columns ID and Class.
+
+    Args:
+        data: of the CSV file.
+        where: its name, for messages.
+        classes: that are allowed.
+
+    Raises:
+        DataError: if it is no such table.
+    """
     table: dict[str, str] = {}
     try:
         # utf-8-sig: one of the circulating tables begins with a byte order mark.
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if not {"ID", "Class"} <= set(reader.fieldnames or ()):
+        reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+        if not {"ID", "Class"} <= set(reader.fieldnames or ()):
+            raise DataError(
+                f"{where} is not an ISIC class table: columns ID and Class are expected"
+            )
+        for row in reader:
+            if row["Class"] not in classes:
                 raise DataError(
-                    f"{path} is not an ISIC class table: columns ID and Class are expected"
+                    f"{where}, line {reader.line_num}: the class of '{row['ID']}' is "
+                    f"'{row['Class'] or ''}', not one of {', '.join(classes)}"
                 )
-            for row in reader:
-                if row["Class"] not in classes:
-                    raise DataError(
-                        f"{path}, line {reader.line_num}: the class of '{row['ID']}' is "
-                        f"'{row['Class'] or ''}', not one of {', '.join(classes)}"
-                    )
-                table[row["ID"]] = row["Class"]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"the class table {path} cannot be read ({error})") from error
+            table[row["ID"]] = row["Class"]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"the class table {where} cannot be read ({error})") from error
     return table
+
+
+def _read_table(path: Path, classes: Sequence[str]) -> dict[str, str]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"the class table {path} cannot be read ({error})") from error
+    return read_class_table(data, str(path), classes)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cdfss_bench.cards import Catalog
-from cdfss_bench.errors import DataError
+from cdfss_bench.errors import DataError, UserError, unknown
 from cdfss_bench.options import Value, resolve
 
 from .cache import DecodeCache, default_folder
@@ -71,3 +71,24 @@ def open_domain(
         )
     reader: type[Domain] = DOMAINS.code(name, card.code)
     return reader(card, where, resolved, DecodeCache(folder), Path(named) if named else None)
+
+
+def split_name(typed: str) -> tuple[str, dict[str, Value]]:
+    """`pascal[fold=0,split=val]` as name and options.
+
+    Raises:
+        UserError: if it is not spelled so.
+    """
+    name, bracket, rest = typed.partition("[")
+    options: dict[str, Value] = {}
+    if bracket:
+        if not rest.endswith("]"):
+            raise UserError(f"'{typed}' is not NAME[key=value,...]")
+        for assignment in filter(None, rest[:-1].split(",")):
+            key, equals, value = assignment.partition("=")
+            if not equals:
+                raise UserError(f"'{typed}': '{assignment}' is not key=value")
+            options[key.strip()] = value.strip()
+    if name not in DOMAINS:
+        raise unknown("domain", name, DOMAINS.names())
+    return name, options

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import CHECKOUT
-from .datasets import trees
+from .datasets import downloads, trees
 
 PAGES = sorted(
     path
@@ -47,6 +47,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, 
     trees.write_isic(data, {number: range(number, 30, 3) for number in (1, 2, 3)})
     trees.write_chest(data, pairs=8)
     trees.write_pascal(data, lists="../LISTS/pascal")
+    write_own(folder, data)
+    write_downloads(folder / "DOWNLOADS")
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -60,6 +62,30 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, 
         "http_proxy": "http://127.0.0.1:9",
     }
     return folder, environment
+
+
+def write_own(folder: Path, data: Path) -> None:
+    """What `own-dataset.md` speaks of: mugs in class folders, COCO-style lists, a card."""
+    trees.write_folder(data / "mugs", ("red mug", "blue mug"))
+    trees.write_coco(data)
+    trees.write_coco(data, annotations="labels/val.json", images="photos")
+    page = (CHECKOUT / "docs" / "own-dataset.md").read_text()
+    for name in ("mugs.yaml", "reading.py"):
+        body = page.partition(f"`plugin/{name}`:")[2].partition("```")[2].partition("```")[0]
+        (folder / "plugin").mkdir(exist_ok=True)
+        (folder / "plugin" / name).write_text(body.partition("\n")[2])
+
+
+def write_downloads(folder: Path) -> None:
+    """What `data.md` speaks of: trees like the official downloads."""
+    downloads.zipped(downloads.isic_images(), folder / "isic" / "images.zip")
+    downloads.zipped(downloads.isic_masks(), folder / "isic" / "masks.zip")
+    (folder / "isic_class_id.csv").write_bytes(downloads.class_table())
+    downloads.zipped(downloads.chest(twice=True), folder / "chest.zip")
+    downloads.zipped(downloads.fss(), folder / "fewshot_data.zip")
+    downloads.tarred(downloads.voc(), folder / "voc" / "VOCtrainval_11-May-2012.tar")
+    downloads.tarred(downloads.sbd(), folder / "voc" / "benchmark.tgz")
+    downloads.unpacked(downloads.fold_lists(folder / "scratch"), folder / "voc")
 
 
 @pytest.mark.parametrize(("page", "command"), list(commands()))

@@ -1,17 +1,32 @@
-"""`cdfss-bench data`: is the data what it should be, and what does it look like."""
+"""`cdfss-bench data`: get it, prepare it, check that it is what it should be, look at it."""
 
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import AsJson, DataRoot, Lists, Plugins, add_plugins, complete_domains
+from .preparation import (
+    look_at,
+    prepare_command,
+    refuse_absent,
+    refuse_foreign,
+    show_downloads,
+    show_fetched,
+    show_summary,
+)
+from .progress import progress
 from .talk import say, talk
 
-app = typer.Typer(no_args_is_help=True, help="Check and look at the data sets.")
+if TYPE_CHECKING:
+    from cdfss_bench.datasets.preparing.fetching import Fetched
+
+app = typer.Typer(no_args_is_help=True, help="Fetch, prepare, check and look at the data sets.")
 
 Names = Annotated[
     list[str] | None,
@@ -32,22 +47,180 @@ def check(
     full: Annotated[bool, typer.Option("--full", help="Also open every image and mask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Count files, recognise the population, and name what is odd.
+    """Count files, recognise the population, and name what is odd with what mends it.
+
+    With --full every image and mask is opened: damage, sizes, empty masks, mask values, files
+    that are never read, and the same picture twice, within a domain and between those checked
+    together (a source picture that is tested on).
 
     Exit code 2 if a domain is absent or damaged.
     """
     from cdfss_bench.datasets import DOMAINS
-    from cdfss_bench.datasets.checking import check_domain
+    from cdfss_bench.datasets.checking import check_domains
 
     add_plugins(plugins)
     chosen = names or [n for n in DOMAINS.names() if DOMAINS.card(n).suite == "cdfss"]
-    reports = [check_domain(name, data_root, lists, full=full) for name in chosen]
+    with progress("opening pictures") as listener:
+        reports = check_domains(
+            chosen, data_root, lists, full=full, listener=listener if full else None
+        )
     if as_json:
         say(json.dumps([report.to_json() for report in reports], indent=1))
     else:
         say("\n".join(report.to_text() for report in reports))
     if any(not report.usable for report in reports):
         raise typer.Exit(2)
+
+
+@app.command()
+def fetch(
+    names: Annotated[
+        list[str],
+        typer.Argument(help="Domains.", show_default=False, autocompletion=complete_domains),
+    ],
+    data_root: DataRoot = None,
+    connections: Annotated[
+        int, typer.Option(help="Parts of a file that come at once.", min=1, max=16)
+    ] = 4,
+    plugins: Plugins = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show addresses and sizes, download nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Download what has a public address, and say how to get what needs a login.
+
+    Files go to DATA_ROOT/downloads/DOMAIN, where `data prepare` finds them. A download that broke
+    off is resumed by the same command.
+
+    Exit code 2 if a file is still missing.
+    """
+    from cdfss_bench.datasets import DOMAINS
+    from cdfss_bench.datasets.preparing.fetching import fetch as fetch_domain
+    from cdfss_bench.datasets.preparing.running import named_root
+    from cdfss_bench.downloads import Settings
+
+    add_plugins(plugins)
+    root = named_root(data_root)
+    if dry_run:
+        show_downloads([DOMAINS.card(name) for name in names], as_json=as_json)
+        return
+    found: dict[str, list[Fetched]] = {}
+    for name in names:
+        card = DOMAINS.card(name)
+        talk(f"{card.title}: licence: {card.licence}")
+        with ExitStack() as bars:
+            try:
+                found[name] = fetch_domain(
+                    name,
+                    root,
+                    listener=lambda file: bars.enter_context(progress(file, bytewise=True)),
+                    settings=Settings(connections=connections),
+                )
+            except KeyboardInterrupt:
+                talk("interrupted: what came is kept, the same command resumes")
+                raise typer.Exit(130) from None
+        show_fetched(found[name])
+    if as_json:
+        say(json.dumps({key: [asdict(file) for file in value] for key, value in found.items()}))
+    states = {file.state for files in found.values() for file in files}
+    if states & {"by hand", "failed"}:
+        raise typer.Exit(2)
+    if not as_json:
+        for name in names:
+            talk(f"next: {prepare_command(name, root)}")
+
+
+@app.command()
+def prepare(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Domain.",
+            show_default=False,
+            autocompletion=complete_domains,
+        ),
+    ],
+    places: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            help="Downloaded archive, or folder of archives or of unpacked files; repeatable. "
+            "By default DATA_ROOT/downloads/DOMAIN, where `data fetch` puts them.",
+        ),
+    ] = None,
+    data_root: DataRoot = None,
+    lists: Lists = None,
+    classes: Annotated[
+        Path | None, typer.Option(help="ISIC: the class table, a CSV file with ID and Class.")
+    ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(help="ISIC: classes of folders 1, 2, 3, separated by commas."),
+    ] = None,
+    as_published: Annotated[
+        bool,
+        typer.Option("--as-published", help="DeepGlobe: JPEG tiles, encoded once more."),
+    ] = False,
+    hospitals: Annotated[
+        str | None, typer.Option(help="Chest X-ray: shenzhen (566 pairs) or both (704).")
+    ] = None,
+    defects: Annotated[
+        str | None, typer.Option(help="FSS-1000: keep (as published numbers had them) or mend.")
+    ] = None,
+    link: Annotated[
+        bool, typer.Option("--link", help="Hard links instead of copies, on the same disk.")
+    ] = False,
+    workers: Annotated[
+        int, typer.Option(help="Files worked on at once; 0 takes one per processor.", min=0)
+    ] = 0,
+    plugins: Plugins = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the published layout of an official download; the same command resumes.
+
+    Exit code 2 if a file of the download could not be used; the others are made all the same.
+    """
+    from cdfss_bench.datasets.opening import split_name
+    from cdfss_bench.datasets.preparing.running import prepare as carry_out
+
+    add_plugins(plugins)
+    domain, options = split_name(name)
+    flags = {
+        "order": ("--order", order),
+        "tiles": ("--as-published", "as-published" if as_published else None),
+        "hospitals": ("--hospitals", hospitals),
+        "defects": ("--defects", defects),
+    }
+    for key, (flag, value) in flags.items():
+        if value is not None:
+            refuse_foreign(domain, key, flag)
+            options[key] = value
+    given = [*([classes] if classes else []), *([lists] if lists else [])]
+    refuse_absent(given)
+    with progress(domain) as listener:
+        try:
+            summary = carry_out(
+                domain,
+                data_root,
+                places or (),
+                options,
+                lists=given,
+                workers=workers,
+                link=link,
+                listener=listener,
+            )
+        except KeyboardInterrupt:
+            talk("interrupted: what is finished is kept, the same command resumes")
+            raise typer.Exit(130) from None
+    if as_json:
+        say(json.dumps(summary.to_json(), indent=1))
+    else:
+        show_summary(summary)
+    if summary.problems:
+        raise typer.Exit(2)
+    if not as_json:
+        talk(f"look at it: {look_at(summary)}")
 
 
 @app.command()
@@ -61,10 +234,9 @@ def show(
 ) -> None:
     """Draw a contact sheet with the outline of the truth: a row per class, or per domain."""
     from cdfss_bench.datasets import open_domain
+    from cdfss_bench.datasets.opening import split_name
     from cdfss_bench.datasets.sheet import contact_sheet, encoded
     from cdfss_bench.files import write_atomically
-
-    from ..selection import split_name
 
     add_plugins(plugins)
     opened = [

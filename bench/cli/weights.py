@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from .options import AsJson, WeightsDirs, complete_methods
+from .progress import progress
 from .talk import say, talk
 
 app = typer.Typer(no_args_is_help=True, help="List, fetch and convert weights.")
@@ -73,7 +74,9 @@ def fetch(
 
     target = folder or default_folders()[0]
     for name in backbones:
-        talk(f"{name}: {fetch_pretrained(name, target)}")
+        with progress(name, bytewise=True) as listener:
+            path = fetch_pretrained(name, target, listener)
+        talk(f"{name}: {path}")
 
 
 @app.command()

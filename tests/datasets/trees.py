@@ -8,6 +8,7 @@ suffix, one tile in two class folders, palette label maps whose colours are not 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -175,6 +176,46 @@ def label_map(labels: Sequence[int], width: int = WIDTH, height: int = HEIGHT) -
         result[4:-4, place * band : (place + 1) * band - 2] = label
         result[4:-4, (place + 1) * band - 2 : (place + 1) * band] = 255
     return result
+
+
+def write_folder(root: Path, classes: Sequence[str] = ("cat", "dog"), count: int = 6) -> None:
+    """Own images in class folders; masks named in the three ways that are found."""
+    for place, name in enumerate(classes):
+        for number in range(count):
+            key = place * 20 + number
+            ending = ("", "_mask", "_segmentation")[number % 3]
+            save(root / "images" / name / f"{number:03d}.jpg", photo(key))
+            save(root / "masks" / name / f"{number:03d}{ending}.png", blob(key))
+
+
+def write_coco(
+    root: Path, count: int = 6, *, annotations: str = "annotations.json", images: str = "images"
+) -> None:
+    """COCO-style annotations: a rectangle of the one class, a triangle of the other."""
+    listed: list[dict[str, object]] = []
+    drawn: list[dict[str, object]] = []
+    for number in range(1, count + 1):
+        save(root / images / f"{number}.jpg", photo(60 + number))
+        listed.append(
+            {"id": number, "file_name": f"{number}.jpg", "width": WIDTH, "height": HEIGHT}
+        )
+        for category, polygon in (
+            (3, [number, 2, number + 9, 2, number + 9, 11, number, 11]),
+            (7, [20, 15, 35, 15, 28, 15 + number]),
+        ):
+            drawn.append(
+                {
+                    "id": len(drawn) + 1,
+                    "image_id": number,
+                    "category_id": category,
+                    "segmentation": [polygon],
+                    "iscrowd": 0,
+                }
+            )
+    categories = [{"id": 7, "name": "wedge"}, {"id": 3, "name": "box"}, {"id": 9, "name": "none"}]
+    page = {"images": listed, "annotations": drawn, "categories": categories}
+    (root / annotations).parent.mkdir(parents=True, exist_ok=True)
+    (root / annotations).write_text(json.dumps(page))
 
 
 WRITERS: Mapping[str, Callable[[Path], None]] = {

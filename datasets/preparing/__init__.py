@@ -1,0 +1,1 @@
+"""From an official download to the published layout: safe, resumable, nothing skipped silently."""

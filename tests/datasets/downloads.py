@@ -1,0 +1,240 @@
+"""Trees like the official downloads, with what is odd about them, packed or not."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from . import trees
+
+Pixels = NDArray[np.uint8]
+Files = dict[str, bytes]
+
+LAND = {
+    "agriculture": (255, 255, 0),
+    "urban": (0, 255, 255),
+    "rangeland": (255, 0, 255),
+    "forest": (0, 255, 0),
+    "water": (0, 0, 255),
+    "barren": (255, 255, 255),
+    "unknown": (0, 0, 0),
+}
+
+
+def png(pixels: Pixels) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG", compress_level=1)
+    return out.getvalue()
+
+
+def jpg(pixels: Pixels) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "JPEG", quality=90)
+    return out.getvalue()
+
+
+def palette_png(labels: Pixels) -> bytes:
+    out = io.BytesIO()
+    image = Image.fromarray(labels)
+    image.putpalette([(value * 91 + 40) % 256 for value in range(768)])
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+def scene(cover: Mapping[tuple[int, int], Sequence[tuple[str, int]]]) -> Pixels:
+    """A land-cover mask of 2448x2448: by tile (row, column), bands of (class, rows of 408).
+
+    Tiles that are not named are agriculture.
+    """
+    mask = np.zeros((2448, 2448, 3), np.uint8)
+    mask[:] = LAND["agriculture"]
+    for (row, column), bands in cover.items():
+        top = row * 408
+        for name, rows in bands:
+            mask[top : top + rows, column * 408 : (column + 1) * 408] = LAND[name]
+            top += rows
+    return mask
+
+
+ALL_SIX: Sequence[tuple[str, int]] = tuple((name, 68) for name in LAND if name != "unknown")
+COVER: Mapping[tuple[int, int], Sequence[tuple[str, int]]] = {
+    (0, 0): ALL_SIX,
+    (0, 1): (("forest", 20), ("water", 388)),  # 20 rows are 4.9 %: stays
+    (0, 2): (("forest", 19), ("water", 389)),  # 19 rows are 4.66 %: a sliver
+    (0, 3): (("unknown", 300), ("barren", 108)),  # much unknown stays
+    (0, 4): (("unknown", 5), ("urban", 200), ("rangeland", 203)),  # a sliver of unknown
+    (0, 5): (("unknown", 408),),
+}
+"""One tile of each kind; the other thirty are agriculture alone."""
+
+
+def photograph(seed: int) -> Pixels:
+    """A satellite picture of 2448x2448 whose every tile is another."""
+    small = np.random.RandomState(seed).randint(0, 256, (36, 36, 3)).astype(np.uint8)
+    return np.kron(small, np.ones((68, 68, 1), np.uint8))
+
+
+def deepglobe(scenes: Sequence[int] = (119,), top: str = "") -> Files:
+    files: Files = {f"{top}class_dict.csv": b"name,r,g,b\n", f"{top}metadata.csv": b"image_id\n"}
+    for number in scenes:
+        files[f"{top}train/{number}_sat.jpg"] = jpg(photograph(number))
+        files[f"{top}train/{number}_mask.png"] = png(scene(COVER))
+    files[f"{top}valid/204494_sat.jpg"] = jpg(np.zeros((8, 8, 3), np.uint8))
+    files[f"{top}test/100877_sat.jpg"] = jpg(np.zeros((8, 8, 3), np.uint8))
+    return files
+
+
+LESIONS = {
+    "ISIC_0000000": "nevus",
+    "ISIC_0000002": "melanoma",
+    "ISIC_0000011": "nevus",
+    "ISIC_0000012": "seborrheic_keratosis",
+}
+
+
+def isic_images() -> Files:
+    folder = "ISIC2018_Task1-2_Training_Input"
+    files = {f"{folder}/{n}.jpg": jpg(trees.photo(i)) for i, n in enumerate(LESIONS)}
+    return {**files, f"{folder}/LICENSE.txt": b"CC", f"{folder}/ATTRIBUTION.txt": b"by"}
+
+
+def isic_masks() -> Files:
+    folder = "ISIC2018_Task1_Training_GroundTruth"
+    files = {f"{folder}/{n}_segmentation.png": png(trees.blob(i)) for i, n in enumerate(LESIONS)}
+    return {**files, f"{folder}/LICENSE.txt": b"CC"}
+
+
+def class_table() -> bytes:
+    rows = "".join(f"{name},{kind}\r\n" for name, kind in LESIONS.items())
+    return f"ID,Class\r\n{rows}".encode()
+
+
+def chest(top: str = "Lung Segmentation", *, twice: bool = False) -> Files:
+    """Kaggle's folder, which holds a copy of itself under `data/`."""
+    files: Files = {f"{top}/NLM-MontgomeryCXRSet-ReadMe.pdf": b"%PDF"}
+    for number in range(1, 6):
+        name = f"CHNCXR_{number:04d}_{number % 2}"
+        files[f"{top}/CXR_png/{name}.png"] = png(trees.photo(number)[..., 0])
+        files[f"{top}/ClinicalReadings/{name}.txt"] = b"normal"
+        if number > 2:
+            files[f"{top}/masks/{name}_mask.png"] = png(trees.blob(number))
+    for number in range(1, 4):
+        name = f"MCUCXR_{number:04d}_{number % 2}"
+        files[f"{top}/CXR_png/{name}.png"] = png(trees.photo(number + 50)[..., 0])
+        files[f"{top}/masks/{name}.png"] = png(trees.blob(number))
+    files[f"{top}/masks/Thumbs.db"] = b"windows"
+    files[f"{top}/test/CHNCXR_0099_1.png"] = png(trees.photo(99)[..., 0])
+    if twice:
+        files |= {f"data/{path}": data for path, data in files.items()}
+    return files
+
+
+def fss(top: str = "fewshot_data/fewshot_data", classes: Sequence[str] = ("bus", "arrow")) -> Files:
+    files: Files = {}
+    for place, name in enumerate(classes):
+        for number in range(1, 11):
+            files[f"{top}/{name}/{number}.jpg"] = jpg(trees.photo(place * 16 + number))
+            files[f"{top}/{name}/{number}.png"] = png(trees.as_rgb(trees.blob(number)))
+    return files
+
+
+def voc() -> Files:
+    top = "VOCdevkit/VOC2012"
+    files: Files = {}
+    for place, (name, labels) in enumerate({**trees.TRAINING, **trees.VALIDATION}.items()):
+        files[f"{top}/JPEGImages/{name}.jpg"] = jpg(trees.photo(place))
+        files[f"{top}/Annotations/{name}.xml"] = b"<annotation/>"
+        if place % 2 == 0:
+            files[f"{top}/SegmentationClass/{name}.png"] = palette_png(trees.label_map(labels))
+    files[f"{top}/JPEGImages/2012_000001.jpg"] = jpg(trees.photo(77))
+    return files
+
+
+def sbd() -> Files:
+    every = {**trees.TRAINING, **trees.VALIDATION}
+    files: Files = {"benchmark_RELEASE/dataset/train.txt": b"x\n"}
+    for place, (name, labels) in enumerate(every.items()):
+        plain = trees.label_map(labels)
+        plain[plain == 255] = 0
+        files[f"benchmark_RELEASE/dataset/cls/{name}.mat"] = mat(plain, compressed=place % 3 > 0)
+        files[f"benchmark_RELEASE/dataset/inst/{name}.mat"] = b"MATLAB"
+    return files
+
+
+def fold_lists(tmp: Path) -> Files:
+    """The lists of `trees.write_pascal`, as `pascal/trn/fold0.txt` and so on."""
+    trees.write_pascal(tmp, lists="lists/pascal")
+    base = tmp / "lists"
+    return {
+        path.relative_to(base).as_posix(): path.read_bytes() for path in base.rglob("fold*.txt")
+    }
+
+
+def mat(labels: Pixels, *, compressed: bool) -> bytes:
+    """A level-5 MATLAB file with the struct GTcls {Boundaries, Segmentation, CategoriesPresent}."""
+
+    def element(kind: int, body: bytes) -> bytes:
+        if 0 < len(body) <= 4:
+            return struct.pack("<HH", kind, len(body)) + body.ljust(4, b"\0")
+        return struct.pack("<II", kind, len(body)) + body + b"\0" * (-len(body) % 8)
+
+    def matrix(number: int, shape: Sequence[int], name: bytes, *parts: bytes) -> bytes:
+        head = element(6, struct.pack("<II", number, 0))
+        head += element(5, struct.pack(f"<{len(shape)}i", *shape)) + element(1, name)
+        return element(14, head + b"".join(parts))
+
+    names = (b"Boundaries", b"Segmentation", b"CategoriesPresent")
+    present = np.unique(labels[labels > 0])
+    struct_body = (
+        element(5, struct.pack("<i", 32)),
+        element(1, b"".join(name.ljust(32, b"\0") for name in names)),
+        matrix(1, (1, 1), b"", matrix(9, (1, 2), b"", element(2, b"\1\2"))),
+        matrix(9, labels.shape, b"", element(2, labels.tobytes(order="F"))),
+        matrix(9, (len(present), 1), b"", element(2, present.tobytes())),
+    )
+    whole = matrix(2, (1, 1), b"GTcls", *struct_body)
+    if compressed:
+        packed = zlib.compress(whole)
+        whole = struct.pack("<II", 15, len(packed)) + packed
+    return b"MATLAB 5.0 MAT-file".ljust(124, b" ") + struct.pack("<H", 0x0100) + b"IM" + whole
+
+
+# -- packing ---------------------------------------------------------------------------------------
+
+
+def unpacked(files: Files, folder: Path) -> Path:
+    for path, data in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    return folder
+
+
+def zipped(files: Files, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def tarred(files: Files, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mode = "w:gz" if path.name.endswith("gz") else "w"
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+Packer = Callable[[Files, Path], Path]
