@@ -106,14 +106,21 @@ def load_into(
             f"{path} holds {_some(foreign)}, which {type(module).__name__} does not have",
             mend="these weights belong to another network; check --method and --backbone",
         )
+    elastic = _elastic(module)
     for name, tensor in tensors.items():
-        if name in expected and tensor.shape != expected[name].shape:
+        if name not in expected or (name.endswith(elastic) and tensor.ndim == expected[name].ndim):
+            continue
+        if tensor.shape != expected[name].shape:
             raise WeightsError(
                 f"{path}: '{name}' is {list(tensor.shape)}, "
                 f"{type(module).__name__} expects {list(expected[name].shape)}"
             )
     known = {name: tensor for name, tensor in tensors.items() if name in expected}
-    module.load_state_dict({**expected, **known})
+    try:
+        module.load_state_dict({**expected, **known})
+    except RuntimeError as error:  # an elastic entry has a shape that nothing can be made of
+        problem = " ".join(str(error).split())
+        raise WeightsError(f"{path} does not fit {type(module).__name__}: {problem}") from error
 
 
 def renamed(tensors: Mapping[str, Tensor], renames: Mapping[str, str]) -> dict[str, Tensor]:
@@ -126,6 +133,11 @@ def renamed(tensors: Mapping[str, Tensor], renames: Mapping[str, str]) -> dict[s
         return name
 
     return {changed(name): tensor for name, tensor in tensors.items()}
+
+
+def _elastic(module: nn.Module) -> tuple[str, ...]:
+    """Last names of the entries that may have another shape in a file."""
+    return tuple(name for part in module.modules() for name in getattr(part, "elastic", ()))
 
 
 def _some(names: Sequence[str]) -> str:
