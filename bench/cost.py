@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,20 @@ _FREE = (
 )  # fmt: skip
 
 
+def _attention(
+    query: Sequence[int], key: Sequence[int], value: Sequence[int], *_rest: Any, **_more: Any
+) -> int:
+    """FLOPs of scaled dot-product attention from the shapes [N, heads, tokens, width]."""
+    batch, heads, tokens, width = query
+    return 2 * batch * heads * tokens * key[2] * (width + value[3])
+
+
+# torch counts the attention kernels of accelerators, and not the one of CPUs.
+_OURS: dict[Any, Callable[..., int]] = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+}
+
+
 class _Uncounted(TorchDispatchMode):
     """Names the operations that cost something and that the counter has no formula for."""
 
@@ -45,7 +59,8 @@ class _Uncounted(TorchDispatchMode):
         """Lets the operation through."""
         name = str(func).removeprefix("aten.")
         packet = getattr(func, "_overloadpacket", None)
-        if packet not in flop_registry and not name.lstrip("_").startswith(_FREE):
+        is_counted = packet in flop_registry or packet in _OURS
+        if not is_counted and not name.lstrip("_").startswith(_FREE):
             self.names.add(name.partition(".")[0])
         return func(*args, **(kwargs or {}))
 
@@ -109,7 +124,7 @@ def cost_of(method: Method, *, shots: int, size: int, device: str) -> CostPart:
 
 
 def _flops(work: Callable[[], object]) -> tuple[int, set[str]]:
-    counter, uncounted = FlopCounterMode(display=False), _Uncounted()
+    counter, uncounted = FlopCounterMode(display=False, custom_mapping=_OURS), _Uncounted()
     with counter, uncounted:
         work()
     return int(counter.get_total_flops()), uncounted.names

@@ -16,6 +16,7 @@ from cdfss_bench.canonical import canonical_json, file_sha256
 from cdfss_bench.errors import WeightsError
 from cdfss_bench.files import write_atomically
 
+from .augreg import read_augreg
 from .weights_card import METADATA_KEY, WeightsCard, read_card
 
 
@@ -37,7 +38,7 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """A `.safetensors` file, or a published `.pt`/`.pth` read with `weights_only`.
+    """A `.safetensors` file, a published `.pt`/`.pth` read with `weights_only`, or Google's `.npz`.
 
     `module.` prefixes of DataParallel are removed; a dictionary that holds the state dict under
     `state_dict` or `model` is opened.
@@ -47,7 +48,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         raise WeightsError(f"the weights file {path} does not exist")
-    tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_published(path)
+    readers = {".safetensors": _read_safetensors, ".npz": read_augreg}
+    tensors = readers.get(path.suffix, _read_published)(path)
     floats = {
         name: tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in tensors.items()

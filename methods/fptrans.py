@@ -50,6 +50,11 @@ class Supports:
     objects: Tensor
     regions: Tensor
 
+    def per_episode(self, shots: int) -> Supports:
+        """Supports side by side, [B*S, ...], as B episodes of S."""
+        parts = (self.fore, self.back, self.objects, self.regions)
+        return Supports(*(part.unflatten(0, (-1, shots)) for part in parts))
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -165,13 +170,14 @@ class FPTrans(Method):
         """
         rows = Rows.cat(cast("Sequence[Rows]", states))
         together = shots if shots == self.shots else 1
-        tensors = {
-            name: tensor.unflatten(0, (-1, together)) for name, tensor in rows.tensors.items()
-        }
-        known = Supports(*(tensors[name] for name in ("fore", "back", "objects", "regions")))
-        groups = [self.groups(seeds) for seeds in tensors["seed"].tolist()]
+        known = Supports(
+            **{name: rows.tensors[name] for name in ("fore", "back", "objects", "regions")}
+        ).per_episode(together)
+        support = rows.tensors["image"].unflatten(0, (-1, together))
+        seeds = rows.tensors["seed"].unflatten(0, (-1, together)).tolist()
+        groups = torch.stack([self.groups(each) for each in seeds])
         images = query.tensors["image"].repeat_interleave(shots // together, 0)
-        seen = self.seen(images, tensors["image"], known, torch.stack(groups))
+        seen = self.seen(images, support, known, groups)
         logits = self.compared(self.purifier(seen.query), self.purified(seen.support), known)
         return logits.unflatten(0, (-1, shots // together)).mean(1)[:, None]
 
@@ -295,45 +301,33 @@ class FPTrans(Method):
             raise ValueError("FPTrans draws prompts: give the training batch a generator")
         episodes, shots = batch.support_masks.shape[:2]
         groups = self.drawn_groups(shots, rng, episodes=episodes).unflatten(0, (episodes, -1))
-        return self.terms(batch, groups, lambda _row, back: drawn_first(back, rng))
+        images, masks = batch.support_images.flatten(0, 1), batch.support_masks.flatten(0, 1)
+        known = self.described(images, masks, lambda _row, back: drawn_first(back, rng))
+        known = known.per_episode(shots)
+        seen = self.seen(batch.query_images, batch.support_images, known, groups, rng)
+        return self.objective(batch, known, seen)
 
-    def terms(
-        self, batch: EpisodeBatch, groups: Tensor, first: Callable[[int, Tensor], int]
-    ) -> Mapping[str, LossTerm]:
-        """As `loss_terms`, from draws made elsewhere.
-
-        Args:
-            batch: B episodes of S supports.
-            groups: as in `seen`.
-            first: as in `described`.
-        """
+    def objective(self, batch: EpisodeBatch, known: Supports, seen: Seen) -> Mapping[str, LossTerm]:
+        """As `loss_terms`, from what was seen of the batch's B episodes of S supports."""
         shots = batch.support_masks.shape[1]
         size = (batch.query_images.shape[-2], batch.query_images.shape[-1])
-        flat = self.described(
-            batch.support_images.flatten(0, 1), batch.support_masks.flatten(0, 1), first
-        )
-        parts = (flat.fore, flat.back, flat.objects, flat.regions)
-        known = Supports(*(part.unflatten(0, (-1, shots)) for part in parts))
-        seen = self.seen(batch.query_images, batch.support_images, known, groups, batch.rng)
         query = self.purifier(seen.query, batch.rng)
         support = self.purified(seen.support, batch.rng)
-        by_proxies = self.compared(query, support, known)
-        by_prompts = proxy_scores(query, *self._prompt_proxies(seen.prompts, batch.rng))
+        maps = {
+            "proxies": self.compared(query, support, known),
+            "prompts": proxy_scores(query, *self.prompt_proxies(seen.prompts, batch.rng)),
+        }
         truth = batch.query_masks
         weights = boundary_weights(truth) if self.boundary else torch.ones_like(truth).float()
+        terms = {
+            name: LossTerm(1.0, weighted_cross_entropy(upsampled(each, size), truth, weights))
+            for name, each in maps.items()
+        }
         masks = nearest_masks(batch.support_masks.flatten(0, 1), support)
         pairs = pairwise_loss(
             query, nearest_masks(truth, query), support, masks.unflatten(0, (-1, shots))
         )
-        return {
-            "proxies": LossTerm(
-                1.0, weighted_cross_entropy(upsampled(by_proxies, size), truth, weights)
-            ),
-            "prompts": LossTerm(
-                1.0, weighted_cross_entropy(upsampled(by_prompts, size), truth, weights)
-            ),
-            "pairs": LossTerm(PAIR_WEIGHT, pairs),
-        }
+        return {**terms, "pairs": LossTerm(PAIR_WEIGHT, pairs)}
 
     # -- details -------------------------------------------------------------------------------
 
@@ -348,8 +342,8 @@ class FPTrans(Method):
         groups = groups.to(self.prompt_tokens.device)
         return (self.prompt_tokens[groups] + aware[:, :, None]).flatten(1, 2)
 
-    def _prompt_proxies(
-        self, prompts: Tensor, rng: torch.Generator | None
+    def prompt_proxies(
+        self, prompts: Tensor, rng: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
         """Purified means of prompts: foreground [B, C], and of five runs of the rest [B, 5, C].
 

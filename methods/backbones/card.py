@@ -75,7 +75,7 @@ def refusal(host: MethodCard, backbone: str) -> CompositionError | None:
     if backbone not in BACKBONES.names():
         problem = unknown(f"backbone of {host.name}:", backbone, host.backbones)
         return CompositionError(problem.problem, mend=problem.mend)
-    reason = "nobody has said that it does"
+    reason = "its card does not name it"
     offered = BACKBONES.card(backbone)
     if host.reads == "pyramid" and not offered.pyramid:
         reason = f"it reads stages at strides 8, 16 and 32, and {backbone} has one stride"

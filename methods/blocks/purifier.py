@@ -44,17 +44,25 @@ class Purifier(nn.Module):
         """
         correction = maps
         for layer in self.layers:
-            is_place_of_dropout = isinstance(layer, nn.Identity)
-            correction = (
-                self._dropped(correction, rng) if is_place_of_dropout else layer(correction)
-            )
+            if isinstance(layer, nn.Identity):
+                correction = self._thinned(correction, rng)
+            else:
+                correction = layer(correction)
         smooth = F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=True)
         return smooth + correction
 
-    def _dropped(self, maps: Tensor, rng: torch.Generator | None) -> Tensor:
+    def _thinned(self, maps: Tensor, rng: torch.Generator | None) -> Tensor:
         if not self.training or self.dropout == 0:
             return maps
         if rng is None:
             raise ValueError("dropout draws: give the training batch a generator")
-        kept = torch.rand(maps.shape, generator=rng).to(maps.device) >= self.dropout
-        return maps * kept / (1 - self.dropout)
+        return dropped(maps, self.dropout, rng)
+
+
+def dropped(maps: Tensor, share: float, rng: torch.Generator) -> Tensor:
+    """`maps` with a `share` of their entries set to zero and the others enlarged to keep the mean.
+
+    Drawn from `rng`, which may be on another device.
+    """
+    kept = torch.rand(maps.shape, generator=rng).to(maps.device) >= share
+    return maps * kept / (1 - share)
