@@ -104,8 +104,8 @@ def cost_of(method: Method, *, shots: int, size: int, device: str) -> CostPart:
         def episode() -> object:
             return method.predict(query, supports, masks)
 
-        flops_encode, missed_encode = _flops(encode)
-        flops_match, missed_match = _flops(match)
+        flops_encode, missed_encode = flops_of(encode)
+        flops_match, missed_match = flops_of(match)
         latency = {
             name: _latency(work, device)
             for name, work in {"encode": encode, "match": match, "episode": episode}.items()
@@ -123,7 +123,8 @@ def cost_of(method: Method, *, shots: int, size: int, device: str) -> CostPart:
     )
 
 
-def _flops(work: Callable[[], object]) -> tuple[int, set[str]]:
+def flops_of(work: Callable[[], object]) -> tuple[int, set[str]]:
+    """FLOPs of `work`, attention included on every device, and the operations not counted."""
     counter, uncounted = FlopCounterMode(display=False, custom_mapping=_OURS), _Uncounted()
     with counter, uncounted:
         work()

@@ -72,15 +72,15 @@ def refusal(host: MethodCard, backbone: str) -> CompositionError | None:
     """Why `host` cannot ride on `backbone`; None where it can."""
     if backbone in host.backbones:
         return None
-    if backbone not in BACKBONES.names():
+    known = BACKBONES.names()
+    has_pyramid = backbone in known and BACKBONES.card(backbone).pyramid
+    if backbone in known and host.reads == "pyramid" and not has_pyramid:
+        reason = f"it reads stages at strides 8, 16 and 32, and {backbone} has one stride"
+    elif has_pyramid and not any(BACKBONES.card(name).pyramid for name in host.backbones):
+        reason = f"it works on a transformer's tokens, and {backbone} is a convolutional network"
+    else:
         problem = unknown(f"backbone of {host.name}:", backbone, host.backbones)
         return CompositionError(problem.problem, mend=problem.mend)
-    reason = "its card does not name it"
-    offered = BACKBONES.card(backbone)
-    if host.reads == "pyramid" and not offered.pyramid:
-        reason = f"it reads stages at strides 8, 16 and 32, and {backbone} has one stride"
-    elif offered.pyramid and not any(BACKBONES.card(name).pyramid for name in host.backbones):
-        reason = f"it works on a transformer's tokens, and {backbone} is a convolutional network"
     return CompositionError(
         f"{host.name} does not ride on {backbone}: {reason}",
         mend=f"choose one of {', '.join(host.backbones)}",

@@ -91,10 +91,10 @@ def pictures(fill: ModuleType, prefix: str, shots: int) -> Pictures:
     )
 
 
-def unfilled(name: str, **options: float | bool) -> Method:
+def unfilled(name: str) -> Method:
     """The method with memory for its parameters and no values: drawing 140 million takes long."""
     with torch.device("meta"):
-        net = build(name, **options)
+        net = build(name)
     return net.to_empty(device="cpu")
 
 
@@ -127,7 +127,7 @@ def test_blocks(stored: Open, fill: ModuleType) -> None:
 
 @pytest.fixture(scope="module")
 def ssp_vit(fill: ModuleType) -> SSPViT:
-    net = unfilled("ssp-vit", dropout=0)
+    net = unfilled("ssp-vit[dropout=0]")
     assert isinstance(net, SSPViT)
     assert isinstance(net.backbone, ViT)
     net.backbone.regrid(SIDE // 16)
@@ -180,7 +180,7 @@ def error(logits: NDArray[Any], truth: Tensor) -> Tensor:
 @pytest.fixture(scope="module")
 def fptrans(fill: ModuleType) -> FPTrans:
     """Filled as for one shot."""
-    net = unfilled("fptrans", classes=15, dropout=0, boundary=False)
+    net = unfilled("fptrans[classes=15,dropout=0,boundary=false]")
     assert isinstance(net, FPTrans)
     for encoder in (net.trunk, net.original_encoder):
         encoder.regrid(SIDE // 16)

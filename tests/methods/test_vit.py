@@ -25,6 +25,7 @@ from cdfss_bench.methods.blocks.regions import background, region_means, regions
 from cdfss_bench.methods.checkpoints import load_into, read_checkpoint
 from cdfss_bench.methods.fptrans import FPTrans
 from cdfss_bench.methods.lcm import LCM
+from cdfss_bench.methods.lem import LEM
 from cdfss_bench.methods.weights import load_weights, pretrained_for, resolve_weights
 
 from .contract import composition, episodes, fresh, network, seeded
@@ -215,7 +216,8 @@ def jax_arrays(net: ViT) -> dict[str, np.ndarray[Any, Any]]:
 
 def test_googles_file_is_read_as_it_is_published(tmp_path: Path) -> None:
     net = transformer()
-    np.savez(tmp_path / "vit.npz", **jax_arrays(net))
+    arrays: dict[str, Any] = jax_arrays(net)
+    np.savez(tmp_path / "vit.npz", **arrays)
     tensors = read_checkpoint(tmp_path / "vit.npz").tensors
     assert tensors.keys() == net.state_dict().keys()
     for key, value in net.state_dict().items():
@@ -319,8 +321,9 @@ def test_lem_sees_the_tokens_of_the_supports_only(
 ) -> None:
     net = fresh(f"{host}+lem").train()
     lem = net.stage_plugins[0]
+    assert isinstance(lem, LEM)
     shapes: list[tuple[int, ...]] = []
-    perturb = lem.perturb  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
+    perturb = lem.perturb
 
     def noted(features: Tensor, theta: Tensor) -> Tensor:
         shapes.append(tuple(features.shape))
