@@ -61,7 +61,7 @@ def recipe_for(backbone: str) -> Pretraining:
     return Pretraining()
 
 
-class _Probe(nn.Module):
+class Probe(nn.Module):
     """Linear classifiers on the stages of the pyramid, or of half and full depth without one."""
 
     def __init__(self, backbone: Backbone, classes: int):
@@ -106,13 +106,13 @@ def pretrain(
         torch.manual_seed(_number(recipe.seed, "initialisation"))
         backbone = build_backbone(name)
         _initialise(backbone)
-        probe = _Probe(backbone, len(domain.card.classes)).to(device).train()
+        probe = Probe(backbone, len(domain.card.classes)).to(device).train()
         probe = probe.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     pictures = list({i.image: i for c in domain.classes for i in c.items}.values())
     images = torch.from_numpy(np.stack([domain.image(item) for item in pictures]))
     labels = torch.from_numpy(np.stack([_labels(domain, item) for item in pictures]))
     steps = recipe.epochs * (len(pictures) // recipe.batch)
-    optimizer = _optimizer(probe, recipe)
+    optimizer = optimizer_of(probe, recipe)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.lr, total_steps=steps, pct_start=0.1, cycle_momentum=False
     )
@@ -189,7 +189,8 @@ def augmented(images: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[Ten
     return (pixels - mean) / std, truth
 
 
-def _optimizer(probe: _Probe, recipe: Pretraining) -> torch.optim.Optimizer:
+def optimizer_of(probe: Probe, recipe: Pretraining) -> torch.optim.Optimizer:
+    """The recipe's optimiser over backbone and heads."""
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(probe.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
     return torch.optim.SGD(
