@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,20 @@ _FREE = (
 )  # fmt: skip
 
 
+def _attention(
+    query: Sequence[int], key: Sequence[int], value: Sequence[int], *_rest: Any, **_more: Any
+) -> int:
+    """FLOPs of scaled dot-product attention from the shapes [N, heads, tokens, width]."""
+    batch, heads, tokens, width = query
+    return 2 * batch * heads * tokens * key[2] * (width + value[3])
+
+
+# torch counts the attention kernels of accelerators, and not the one of CPUs.
+_OURS: dict[Any, Callable[..., int]] = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+}
+
+
 class _Uncounted(TorchDispatchMode):
     """Names the operations that cost something and that the counter has no formula for."""
 
@@ -45,7 +59,8 @@ class _Uncounted(TorchDispatchMode):
         """Lets the operation through."""
         name = str(func).removeprefix("aten.")
         packet = getattr(func, "_overloadpacket", None)
-        if packet not in flop_registry and not name.lstrip("_").startswith(_FREE):
+        is_counted = packet in flop_registry or packet in _OURS
+        if not is_counted and not name.lstrip("_").startswith(_FREE):
             self.names.add(name.partition(".")[0])
         return func(*args, **(kwargs or {}))
 
@@ -89,8 +104,8 @@ def cost_of(method: Method, *, shots: int, size: int, device: str) -> CostPart:
         def episode() -> object:
             return method.predict(query, supports, masks)
 
-        flops_encode, missed_encode = _flops(encode)
-        flops_match, missed_match = _flops(match)
+        flops_encode, missed_encode = flops_of(encode)
+        flops_match, missed_match = flops_of(match)
         latency = {
             name: _latency(work, device)
             for name, work in {"encode": encode, "match": match, "episode": episode}.items()
@@ -108,8 +123,9 @@ def cost_of(method: Method, *, shots: int, size: int, device: str) -> CostPart:
     )
 
 
-def _flops(work: Callable[[], object]) -> tuple[int, set[str]]:
-    counter, uncounted = FlopCounterMode(display=False), _Uncounted()
+def flops_of(work: Callable[[], object]) -> tuple[int, set[str]]:
+    """FLOPs of `work`, attention included on every device, and the operations not counted."""
+    counter, uncounted = FlopCounterMode(display=False, custom_mapping=_OURS), _Uncounted()
     with counter, uncounted:
         work()
     return int(counter.get_total_flops()), uncounted.names

@@ -1,7 +1,7 @@
-"""Pretraining of the mini suite's backbone: what ImageNet is to ResNet-50, the source is to it.
+"""Pretraining of the mini suite's backbones: what ImageNet is to ResNet-50, the source is to them.
 
-Every pixel of the source is classified from the two deepest stages by linear heads, which are
-thrown away. Pictures are mirrored, shifted and zoomed, their colours are disturbed and sometimes
+Every pixel of the source is classified from the deepest stages by linear heads, which are thrown
+away. Pictures are mirrored, shifted and zoomed, their colours are disturbed and sometimes
 taken away, so that edges and textures count and no colour decides.
 """
 
@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -39,27 +40,37 @@ class Pretraining:
     Attributes:
         epochs: passes over all pictures.
         batch: pictures per step.
-        lr: peak learning rate of SGD with momentum 0.9, one cosine down to zero.
-        weight_decay: L2.
+        optimizer: `sgd` with momentum 0.9, or `adamw`, without which transformers hardly learn.
+        lr: peak learning rate, one cosine down to zero.
+        weight_decay: L2, decoupled with AdamW.
         seed: of everything drawn.
     """
 
     epochs: int = 100
     batch: int = 32
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: float = 0.05
     weight_decay: float = 5e-4
     seed: int = 0
 
 
-class _Probe(nn.Module):
-    """Linear classifiers on the deepest stages, one per tap."""
+def recipe_for(backbone: str) -> Pretraining:
+    """How the mini suite pretrains the backbone of that name."""
+    if backbone == "vit-mini":
+        return Pretraining(epochs=60, optimizer="adamw", lr=1e-3, weight_decay=0.05)
+    return Pretraining()
+
+
+class Probe(nn.Module):
+    """Linear classifiers on the stages of the pyramid, or of half and full depth without one."""
 
     def __init__(self, backbone: Backbone, classes: int):
         super().__init__()
         self.backbone = backbone
-        self.stages = backbone.pyramid
-        self.heads = nn.ModuleDict(
-            {name: nn.Conv2d(backbone.stage(name).channels, classes + 1, 1) for name in self.stages}
+        deep = [backbone.stages[len(backbone.stages) // 2].name, backbone.semantic]
+        self.stages = backbone.pyramid or tuple(deep)
+        self.heads = nn.ModuleList(
+            [nn.Conv2d(backbone.stage(name).channels, classes + 1, 1) for name in self.stages]
         )
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -71,7 +82,7 @@ class _Probe(nn.Module):
         truth = labels[:, 2::4, 2::4]
         for maps in self.backbone.walk(images):
             if maps.stage.name in self.stages:
-                logits = self.heads[maps.stage.name](maps.output)
+                logits = self.heads[self.stages.index(maps.stage.name)](maps.output)
                 full = F.interpolate(logits, truth.shape[-2:], mode="bilinear", align_corners=True)
                 total = total + F.cross_entropy(full, truth, ignore_index=VOID)
         return total / len(self.stages)
@@ -95,15 +106,13 @@ def pretrain(
         torch.manual_seed(_number(recipe.seed, "initialisation"))
         backbone = build_backbone(name)
         _initialise(backbone)
-        probe = _Probe(backbone, len(domain.card.classes)).to(device).train()
+        probe = Probe(backbone, len(domain.card.classes)).to(device).train()
         probe = probe.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     pictures = list({i.image: i for c in domain.classes for i in c.items}.values())
     images = torch.from_numpy(np.stack([domain.image(item) for item in pictures]))
     labels = torch.from_numpy(np.stack([_labels(domain, item) for item in pictures]))
     steps = recipe.epochs * (len(pictures) // recipe.batch)
-    optimizer = torch.optim.SGD(
-        probe.parameters(), lr=recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay
-    )
+    optimizer = optimizer_of(probe, recipe)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.lr, total_steps=steps, pct_start=0.1, cycle_momentum=False
     )
@@ -123,7 +132,12 @@ def pretrain(
         backbone=name,
         selection="last",
         source={"domain": domain.title, "fingerprint": domain.fingerprint},
-        recipe={"epochs": recipe.epochs, "batch": recipe.batch, "lr": recipe.lr},
+        recipe={
+            "epochs": recipe.epochs,
+            "batch": recipe.batch,
+            "optimizer": recipe.optimizer,
+            "lr": recipe.lr,
+        },
         seed=recipe.seed,
         code=code_hash("cdfss_bench.bench.pretrain"),
         command=f"cdfss-bench train --pretrain --source mini --backbone {name} "
@@ -173,6 +187,15 @@ def augmented(images: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[Ten
     mean = torch.tensor(IMAGE_MEAN).view(3, 1, 1)
     std = torch.tensor(IMAGE_STD).view(3, 1, 1)
     return (pixels - mean) / std, truth
+
+
+def optimizer_of(probe: Probe, recipe: Pretraining) -> torch.optim.Optimizer:
+    """The recipe's optimiser over backbone and heads."""
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(probe.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(
+        probe.parameters(), lr=recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay
+    )
 
 
 def _labels(domain: Domain, item: Item) -> np.ndarray:

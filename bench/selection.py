@@ -13,13 +13,12 @@ from cdfss_bench.cards import validated
 from cdfss_bench.datasets import DOMAINS, Domain, open_domain
 from cdfss_bench.datasets.opening import split_name
 from cdfss_bench.errors import UserError, unknown
+from cdfss_bench.methods.backbones.card import refusal
 from cdfss_bench.methods.grammar import Composition, parse
 from cdfss_bench.methods.weights import Weights, default_folders, resolve_weights
 from cdfss_bench.plain_yaml import read_yaml
 
 from .cells import Cell, Question
-
-MINI_BACKBONE = "resnet-mini"
 
 
 class Selection(BaseModel):
@@ -217,11 +216,11 @@ def _weights_of(composition: Composition, selection: Selection) -> Weights | Use
     host = composition.host.card
     backbone = selection.backbone
     if backbone is None and selection.chosen_suite == "mini":
-        backbone = MINI_BACKBONE
+        backbone = host.mini.backbone
     if not host.backbones:
         backbone = None
-    elif backbone is not None and backbone not in host.backbones:
-        return unknown(f"backbone of {host.name}:", backbone, host.backbones)
+    elif backbone is not None and (refused := refusal(host, backbone)) is not None:
+        return refused
     try:
         return resolve_weights(
             composition,

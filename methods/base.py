@@ -71,6 +71,9 @@ class Method(nn.Module, ABC):
         """Whether adaptation changes what `encode` gives, so that cached features are void."""
         return False
 
+    def on_pretrained(self) -> None:
+        """Told once that the backbone's pretrained values are in place, before a checkpoint's."""
+
     # -- inference ---------------------------------------------------------------------------
 
     @abstractmethod

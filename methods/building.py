@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from cdfss_bench.errors import CompositionError, unknown
 from cdfss_bench.options import Value
 
 from .grammar import METHODS, Composition, Part, parse
@@ -30,7 +29,7 @@ def build(name: str | Composition, *, backbone: str | None = None, **options: Va
     """
     import torch
 
-    from .backbones.card import build_backbone
+    from .backbones.card import build_backbone, refusal
     from .base import Method
     from .plugins import Plugin
 
@@ -39,9 +38,8 @@ def build(name: str | Composition, *, backbone: str | None = None, **options: Va
         composition = composition.with_host_options(options)
     host = composition.host.card
     chosen = (backbone or host.backbones[0]) if host.backbones else ""
-    if host.backbones and chosen not in host.backbones:
-        kind = f"backbone of {host.name}:"
-        raise unknown(kind, chosen, host.backbones, error=CompositionError)
+    if host.backbones and (refused := refusal(host, chosen)) is not None:
+        raise refused
     with torch.random.fork_rng(devices=[]):
         trunk = None
         if chosen:

@@ -56,6 +56,7 @@ class Recipe(Card):
 class Mini(Card):
     """What differs in the mini suite: a small backbone, small parts, a short training."""
 
+    backbone: str = "resnet-mini"
     options: dict[str, Value] = {}
     recipe: Recipe | None = None
 

@@ -16,6 +16,7 @@ from cdfss_bench.canonical import canonical_json, file_sha256
 from cdfss_bench.errors import WeightsError
 from cdfss_bench.files import write_atomically
 
+from .augreg import read_augreg
 from .weights_card import METADATA_KEY, WeightsCard, read_card
 
 
@@ -37,7 +38,7 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """A `.safetensors` file, or a published `.pt`/`.pth` read with `weights_only`.
+    """A `.safetensors` file, a published `.pt`/`.pth` read with `weights_only`, or Google's `.npz`.
 
     `module.` prefixes of DataParallel are removed; a dictionary that holds the state dict under
     `state_dict` or `model` is opened.
@@ -47,7 +48,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         raise WeightsError(f"the weights file {path} does not exist")
-    tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_published(path)
+    readers = {".safetensors": _read_safetensors, ".npz": read_augreg}
+    tensors = readers.get(path.suffix, _read_published)(path)
     floats = {
         name: tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in tensors.items()
@@ -106,14 +108,21 @@ def load_into(
             f"{path} holds {_some(foreign)}, which {type(module).__name__} does not have",
             mend="these weights belong to another network; check --method and --backbone",
         )
+    elastic = _elastic(module)
     for name, tensor in tensors.items():
-        if name in expected and tensor.shape != expected[name].shape:
+        if name not in expected or (name.endswith(elastic) and tensor.ndim == expected[name].ndim):
+            continue
+        if tensor.shape != expected[name].shape:
             raise WeightsError(
                 f"{path}: '{name}' is {list(tensor.shape)}, "
                 f"{type(module).__name__} expects {list(expected[name].shape)}"
             )
     known = {name: tensor for name, tensor in tensors.items() if name in expected}
-    module.load_state_dict({**expected, **known})
+    try:
+        module.load_state_dict({**expected, **known})
+    except RuntimeError as error:  # an elastic entry has a shape that nothing can be made of
+        problem = " ".join(str(error).split())
+        raise WeightsError(f"{path} does not fit {type(module).__name__}: {problem}") from error
 
 
 def renamed(tensors: Mapping[str, Tensor], renames: Mapping[str, str]) -> dict[str, Tensor]:
@@ -126,6 +135,11 @@ def renamed(tensors: Mapping[str, Tensor], renames: Mapping[str, str]) -> dict[s
         return name
 
     return {changed(name): tensor for name, tensor in tensors.items()}
+
+
+def _elastic(module: nn.Module) -> tuple[str, ...]:
+    """Last names of the entries that may have another shape in a file."""
+    return tuple(name for part in module.modules() for name in getattr(part, "elastic", ()))
 
 
 def _some(names: Sequence[str]) -> str:

@@ -31,12 +31,40 @@ def publish_with_prefix(network: nn.Module, published: str) -> None:
             state[prefix + published + key[len(ours) :] if own else key] = value
 
     def adopt(module: nn.Module, state: dict[str, Any], prefix: str, *_ignored: object) -> None:
-        children = {name for name, _ in module.get_submodule("backbone").named_children()}
+        backbone = module.get_submodule("backbone")
+        children = {name for name, _ in backbone.named_children()}
+        children |= {name for name, _ in backbone.named_parameters(recurse=False)}
         for key in list(state):
             if key.startswith(prefix + published):
                 rest = key[len(prefix + published) :]
                 if rest.split(".", 1)[0] in children:
                     state[f"{prefix}backbone.{rest}"] = state.pop(key)
+
+    network.register_state_dict_post_hook(publish)
+    network.register_load_state_dict_pre_hook(adopt)
+
+
+def publish_as(network: nn.Module, ours: str, published: str) -> None:
+    """Lets `network.state_dict()` give, and `load_state_dict` take, `published` for `ours`.
+
+    Args:
+        network: that has the entries.
+        ours: prefix of their keys.
+        published: what the published keys have in its place.
+    """
+
+    def rename(state: dict[str, Any], old: str, new: str) -> None:
+        for key in list(state):
+            value = state.pop(key)  # every entry is moved, so that their order stays
+            state[new + key[len(old) :] if key.startswith(old) else key] = value
+
+    def publish(
+        _module: nn.Module, state: dict[str, Any], prefix: str, _metadata: Mapping[str, Any]
+    ) -> None:
+        rename(state, prefix + ours, prefix + published)
+
+    def adopt(_module: nn.Module, state: dict[str, Any], prefix: str, *_ignored: object) -> None:
+        rename(state, prefix + published, prefix + ours)
 
     network.register_state_dict_post_hook(publish)
     network.register_load_state_dict_pre_hook(adopt)

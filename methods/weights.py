@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cdfss_bench.canonical import file_sha256
-from cdfss_bench.errors import WeightsError, unknown
+from cdfss_bench.errors import WeightsError
 
-from .backbones.card import BACKBONES, Pretrained
+from .backbones.card import BACKBONES, Pretrained, refusal
 from .grammar import METHODS, Composition, parse
 from .weights_card import WeightsCard, read_card
 
@@ -98,8 +98,8 @@ def resolve_weights(
         return Weights("", None, None, None, None)
     if checkpoint is not None and not checkpoint.is_file():
         raise WeightsError(f"the weights file {checkpoint} does not exist")
-    if backbone is not None and backbone not in host.backbones:
-        raise unknown(f"backbone of {host.name}:", backbone, host.backbones)
+    if backbone is not None and (refused := refusal(host, backbone)) is not None:
+        raise refused
     card = read_card(checkpoint) if checkpoint is not None else None
     if card is not None:
         _check_card(card, composition, checkpoint, backbone)
@@ -131,8 +131,8 @@ def pretrained_for(
         UserError: if the host does not ride on the backbone that was named.
     """
     host = composition.host.card
-    if backbone is not None and backbone not in host.backbones:
-        raise unknown(f"backbone of {host.name}:", backbone, host.backbones)
+    if backbone is not None and (refused := refusal(host, backbone)) is not None:
+        raise refused
     candidates = [backbone] if backbone else list(host.backbones)
     for name in candidates:
         found = find_pretrained(name, folders)
@@ -210,6 +210,7 @@ def load_weights(method: Method, weights: Weights) -> None:
         trunk = method.backbone
         tensors = renamed(base.tensors, weights.entry.renames)
         load_into(trunk, tensors, path=weights.pretrained, unused=trunk.unused_keys, complete=True)
+        method.on_pretrained()
     if weights.checkpoint is not None:
         trained = read_checkpoint(weights.checkpoint)
         _check_base(trained, base)
@@ -303,11 +304,11 @@ def _nothing_fits(
     trunks = [name for name in candidates if find_pretrained(name, folders) is not None]
     if not trunks:
         entry = next(iter(BACKBONES.card(candidates[0]).pretrained), None)
-        mend = (
-            f"cdfss-bench weights fetch {candidates[0]}"
-            if entry is not None and entry.url
-            else "put a file that `cdfss-bench weights list` names into the weights folder"
-        )
+        mend = "put a file that `cdfss-bench weights list` names into the weights folder"
+        if entry is not None and entry.url:
+            mend = f"cdfss-bench weights fetch {candidates[0]}"
+        elif entry is not None and entry.page:
+            mend = f"put {entry.files[0]} from {entry.page} into the weights folder"
         return WeightsError(
             f"no pretrained weights of {' or '.join(candidates)} for {composition} in {where}",
             mend=f"{mend}, or name their folder with --weights-dir DIR",

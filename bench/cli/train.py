@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -134,7 +134,8 @@ def _composed(method: str, *, is_mini: bool) -> tuple[Composition, Recipe]:
     if is_mini:
         overrides = {part.card.name: part.card.mini.options for part in composition.parts}
         composition = composition.with_defaults(overrides)
-    return composition, recipe
+    shots = composition.host.options.get("shots")  # a host that is built for so many supports
+    return composition, recipe if shots is None else recipe.model_copy(update={"shots": shots})
 
 
 def _changed(recipe: Recipe, changed: Mapping[str, object], method: str) -> Recipe:
@@ -157,12 +158,11 @@ def _train(
 ) -> None:
     from cdfss_bench.methods.weights import default_folders, pretrained_for, trained_name
 
-    from ..selection import MINI_BACKBONE
     from ..train import Job, Step
     from ..train import train as train_job
 
     folders = [*(weights_dirs or ()), *default_folders()]
-    chosen = backbone or (MINI_BACKBONE if is_mini else None)
+    chosen = backbone or (composition.host.card.mini.backbone if is_mini else None)
     weights = pretrained_for(composition, backbone=chosen, folders=folders)
     init = _initial(recipe.init, weights, folders, is_mini=is_mini)
     sharp = f"-sam{recipe.sam:g}" if recipe.sam else ""
@@ -212,11 +212,14 @@ def _pretrain(
     lr: float | None,
     device: str,
 ) -> None:
-    from ..pretrain import Pretraining
+    import dataclasses
+
     from ..pretrain import pretrain as pretrain_backbone
+    from ..pretrain import recipe_for
 
     given = {"epochs": epochs, "batch": batch, "lr": lr, "seed": seed}
-    recipe = Pretraining(**{key: value for key, value in given.items() if value is not None})  # pyright: ignore[reportArgumentType]
+    changed: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    recipe = dataclasses.replace(recipe_for(backbone), **changed)
     path = output / f"{backbone}.safetensors"
     talk(f"pretraining {backbone} on {domain.title}, {recipe.epochs} epochs")
     with _progress("steps") as tell:

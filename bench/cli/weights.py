@@ -36,7 +36,7 @@ def list_weights(weights_dirs: WeightsDirs = None, as_json: AsJson = False) -> N
                     "here": str(hit[0]) if hit is not None and here else "",
                     "trained on": entry.trained_on,
                     "file": " or ".join(entry.files),
-                    "url": entry.url,
+                    "url": entry.url or entry.page,
                     "licence": entry.licence,
                 }
             )

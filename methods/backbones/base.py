@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -52,15 +53,18 @@ class Backbone(nn.Module, ABC):
 
     Attributes:
         stages: shallow to deep, those that were built.
-        pyramid: names of the stages at strides 8, 16 and 32 that hypercorrelation hosts read.
+        pyramid: names of the stages at strides 8, 16 and 32 that hypercorrelation hosts read;
+            empty for a transformer, which has one stride.
         semantic: name of the stage whose last tap prototype hosts read.
         unused_keys: prefixes of entries in published files that were not built (`fc.`).
+        elastic: entries that a file may hold in another shape (a position embedding's grid).
     """
 
     stages: tuple[Stage, ...]
-    pyramid: tuple[str, str, str]
+    pyramid: tuple[str, ...]
     semantic: str
     unused_keys: tuple[str, ...] = ()
+    elastic: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def walk(self, images: Tensor, edit: EditStage | None = None) -> Iterator[StageMaps]:
@@ -73,13 +77,17 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def stage_modules(self, index: int) -> Sequence[nn.Module]:
-        """The modules of stage `index` (from 0), for freezing."""
+        """The modules of stage `index` (from 0)."""
+
+    def stage_parameters(self, index: int) -> Sequence[nn.Parameter]:
+        """The parameters of stage `index` (from 0), for freezing; each belongs to one stage."""
+        return [p for module in self.stage_modules(index) for p in module.parameters()]
 
     def freeze(self, count: int) -> None:
         """Takes the first `count` stages out of training."""
         for index in range(min(count, len(self.stages))):
-            for module in self.stage_modules(index):
-                module.requires_grad_(requires_grad=False)
+            for parameter in self.stage_parameters(index):
+                parameter.requires_grad = False
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """The outputs of all stages."""

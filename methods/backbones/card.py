@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from cdfss_bench.cards import Card, Catalog
-from cdfss_bench.errors import unknown
+from cdfss_bench.errors import CompositionError, unknown
 
 if TYPE_CHECKING:
+    from ..card import MethodCard
     from .base import Backbone
 
 
@@ -19,7 +20,8 @@ class Pretrained(Card):
 
     Attributes:
         files: names under which a local folder may hold it.
-        url: public address, if there is one.
+        url: public address, if there is one with a known hash.
+        page: where a person finds it, for a file that is not fetched.
         sha256: of the file, or its first digits as the publisher puts them into the name.
         renames: key prefixes of the file and ours.
         trained_on: what it was trained on.
@@ -29,6 +31,7 @@ class Pretrained(Card):
 
     files: tuple[str, ...]
     url: str = ""
+    page: str = ""
     sha256: str = ""
     renames: dict[str, str] = {}
     trained_on: str = "ImageNet-1k"
@@ -43,6 +46,7 @@ class BackboneCard(Card):
         code: `module:function` that builds it from its name.
         stages: names, shallow to deep (LoEC's stage 1 is the first).
         pretrained: the weights that fit, in order of preference.
+        pyramid: whether it has stages at strides 8, 16 and 32.
     """
 
     name: str
@@ -50,6 +54,7 @@ class BackboneCard(Card):
     code: str = Field(alias="class")
     stages: tuple[str, ...]
     pretrained: tuple[Pretrained, ...] = ()
+    pyramid: bool = True
     note: str = ""
 
 
@@ -61,6 +66,25 @@ BACKBONES: Catalog[BackboneCard] = Catalog(
     group="cdfss_bench.backbones",
 )
 """All backbone cards; `--plugin FOLDER` does not add here, the entry-point group does."""
+
+
+def refusal(host: MethodCard, backbone: str) -> CompositionError | None:
+    """Why `host` cannot ride on `backbone`; None where it can."""
+    if backbone in host.backbones:
+        return None
+    known = BACKBONES.names()
+    has_pyramid = backbone in known and BACKBONES.card(backbone).pyramid
+    if backbone in known and host.reads == "pyramid" and not has_pyramid:
+        reason = f"it reads stages at strides 8, 16 and 32, and {backbone} has one stride"
+    elif has_pyramid and not any(BACKBONES.card(name).pyramid for name in host.backbones):
+        reason = f"it works on a transformer's tokens, and {backbone} is a convolutional network"
+    else:
+        problem = unknown(f"backbone of {host.name}:", backbone, host.backbones)
+        return CompositionError(problem.problem, mend=problem.mend)
+    return CompositionError(
+        f"{host.name} does not ride on {backbone}: {reason}",
+        mend=f"choose one of {', '.join(host.backbones)}",
+    )
 
 
 def build_backbone(

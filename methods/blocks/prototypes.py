@@ -16,6 +16,16 @@ def resized_masks(masks: Tensor, maps: Tensor) -> Tensor:
     return F.interpolate(masks[:, None].float(), size, mode="bilinear", align_corners=True)
 
 
+def nearest_masks(masks: Tensor, maps: Tensor) -> Tensor:
+    """[N, H, W] -> [N, h, w] of the same values, the size of `maps` [..., h, w].
+
+    Nearest neighbour as torch spells it, rounding down (FPTrans, HSLNet). What is pooled with
+    such masks is pooled without a soft border.
+    """
+    size = (maps.shape[-2], maps.shape[-1])
+    return F.interpolate(masks[:, None].float(), size, mode="nearest")[:, 0]
+
+
 def masked_mean(features: Tensor, masks: Tensor, *, eps: float = 1e-5) -> Tensor:
     """Mean of `features` [N, C, h, w] where `masks` [N, H, W] is set: [N, C].
 

@@ -216,3 +216,24 @@ def test_weights_of_sam_are_named(typed: Type, tmp_path: Path) -> None:
     listed = json.loads(typed("weights list --weights-dir trained --json").stdout)
     (entry,) = [entry for entry in listed if entry["file"] == path.name]
     assert entry["trained on"] == "mini-source with SAM 0.05"
+
+
+@pytest.mark.parametrize(
+    ("method", "episodes", "file"),
+    [
+        ("loec-vit", 4, "ssp-vit_hidden=48_+lem-vit-mini.safetensors"),
+        ("fptrans[shots=2]", 2, "fptrans_shots=2_hidden=48-vit-mini.safetensors"),
+    ],
+)
+def test_hosts_on_a_transformer_train_and_run_on_the_small_one(
+    method: str, episodes: int, file: str, typed: Type, tmp_path: Path
+) -> None:
+    options = f"--source mini --episodes {episodes} --batch 2 -o trained"
+    trained = typed("train -m", method, *options.split())
+    assert trained.returncode == 0, trained.stderr
+    assert (tmp_path / "trained" / file).is_file()
+    options = "-d mini-chest -k 2 --episodes 2 --no-cost --weights-dir trained --json"
+    done = typed("run -m", method, *options.split())
+    assert done.returncode == 0, done.stderr
+    (line,) = json.loads(done.stdout)
+    assert (line["backbone"], line["weights"]) == ("vit-mini", "trained on mini-source")

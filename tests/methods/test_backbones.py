@@ -81,7 +81,12 @@ def test_the_card_lists_the_stages(name: str) -> None:
     assert built == listed
 
 
-@every
+def test_the_card_says_whether_there_is_a_pyramid() -> None:
+    for name in BACKBONES.names():
+        assert BACKBONES.card(name).pyramid == bool(shapeless(name).pyramid), name
+
+
+@pytest.mark.parametrize("name", [n for n in BACKBONES.names() if BACKBONES.card(n).pyramid])
 def test_the_pyramid_is_at_strides_8_16_and_32(name: str) -> None:
     backbone = shapeless(name)
     assert [backbone.stage(stage).stride for stage in backbone.pyramid] == [8, 16, 32]
@@ -96,7 +101,8 @@ def test_the_semantic_stage_keeps_the_output_stride_where_the_network_can_be_dil
         backbone = shapeless(name, until="semantic", output_stride=output_stride)
         assert backbone.stages[-1].name == backbone.semantic
         assert backbone.stages[-1].taps > 0
-        expected = 16 if name == "vgg16" else min(16, output_stride)
+        is_fixed = name == "vgg16" or not backbone.pyramid
+        expected = 16 if is_fixed else min(16, output_stride)
         assert backbone.stages[-1].stride == expected
 
 
@@ -115,6 +121,7 @@ def test_nothing_behind_the_last_stage_is_built(name: str) -> None:
         cut = shapeless(name, until=whole.stages[index].name)
         assert cut.stages == whole.stages[: index + 1]
         own = {key for part in cut.stage_modules(index) for key in _keys(cut, part)}
+        own |= {key for key, _ in cut.named_parameters(recurse=False)}
         assert set(shapes(cut)) == seen | own
         assert shapes(cut).items() <= complete.items()
         seen |= own
@@ -130,8 +137,7 @@ def _keys(backbone: Backbone, module: nn.Module) -> Iterator[str]:
 @every
 def test_each_parameter_belongs_to_one_stage(name: str) -> None:
     backbone = shapeless(name)
-    modules = [m for i in range(len(backbone.stages)) for m in backbone.stage_modules(i)]
-    owned = [id(p) for module in modules for p in module.parameters()]
+    owned = [id(p) for i in range(len(backbone.stages)) for p in backbone.stage_parameters(i)]
     assert len(owned) == len(set(owned))
     assert set(owned) == {id(p) for p in backbone.parameters()}
 
@@ -270,9 +276,8 @@ def test_freezing_takes_the_first_stages_out_of_training_and_no_others(name: str
         backbone.requires_grad_()
         backbone.freeze(frozen)
         for index in range(len(backbone.stages)):
-            for module in backbone.stage_modules(index):
-                asks = {p.requires_grad for p in module.parameters()}
-                assert asks <= {index >= frozen}, (frozen, index)
+            asks = {p.requires_grad for p in backbone.stage_parameters(index)}
+            assert asks <= {index >= frozen}, (frozen, index)
     assert not any(p.requires_grad for p in backbone.parameters())
 
 
@@ -390,6 +395,8 @@ def test_mobilenet_v2_has_torchvisions_keys_and_shapes() -> None:
         ("resnet101-deep", "semantic", 27_659_200, 576),
         ("vgg16", "pyramid", 14_714_688, 26),
         ("mobilenet_v2", "c320", 1_811_712, 306),
+        ("vit-b16", "semantic", 71_914_752, 126),
+        ("deit-b16", "semantic", 79_004_160, 139),
     ],
 )
 def test_a_backbone_has_as_many_parameters_as_published(
