@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -132,6 +132,7 @@ def load_into(
     *,
     path: Path,
     unused: Sequence[str] = (),
+    optional: Sequence[str] = (),
     complete: bool,
 ) -> None:
     """Loads `tensors` into `module`, whose state-dict keys they carry.
@@ -141,14 +142,19 @@ def load_into(
         tensors: by published key.
         path: for messages.
         unused: prefixes of entries that may be there and are not needed.
-        complete: whether every entry of the module must be there.
+        optional: prefixes of entries of the module that need not be there.
+        complete: whether every other entry of the module must be there.
 
     Raises:
         WeightsError: for missing, foreign or misshapen entries; the first ones are named.
     """
     expected = module.state_dict()
     counters = {name for name in expected if name.endswith("num_batches_tracked")}
-    missing = [name for name in expected if name not in tensors and name not in counters]
+    missing = [
+        name
+        for name in expected
+        if name not in tensors and name not in counters and not name.startswith(tuple(optional))
+    ]
     if complete and missing:
         raise WeightsError(
             f"{path} lacks {_some(missing)}, which {type(module).__name__} needs",
@@ -166,14 +172,26 @@ def load_into(
             f"{path} holds {_some(foreign)}, which {type(module).__name__} does not have",
             mend="these weights belong to another network; check --method and --backbone",
         )
+    free = set(_names_of_free_size(module))
     for name, tensor in tensors.items():
-        if name in expected and tensor.shape != expected[name].shape:
+        if name not in expected:
+            continue
+        given, wanted = tensor.shape, expected[name].shape
+        if given != wanted and not (
+            name in free and len(given) == len(wanted) and given[:2] == wanted[:2]
+        ):
             raise WeightsError(
-                f"{path}: '{name}' is {list(tensor.shape)}, "
-                f"{type(module).__name__} expects {list(expected[name].shape)}"
+                f"{path}: '{name}' is {list(given)}, {type(module).__name__} expects {list(wanted)}"
             )
     known = {name: tensor for name, tensor in tensors.items() if name in expected}
     module.load_state_dict({**expected, **known})
+
+
+def _names_of_free_size(module: nn.Module) -> Iterator[str]:
+    """Maps [N, C, h, w] whose module takes over the h and w that it is given (`free_size`)."""
+    for prefix, part in module.named_modules():
+        for name in getattr(part, "free_size", ()):
+            yield f"{prefix}.{name}" if prefix else name
 
 
 def renamed(tensors: Mapping[str, Tensor], renames: Mapping[str, str]) -> dict[str, Tensor]:
