@@ -31,8 +31,8 @@ def methods(pattern: Pattern = "*", plugins: Plugins = None, as_json: AsJson = F
         [
             card.name,
             card.kind,
-            card.composition or card.place or " ".join(card.offers),
-            "episode" if card.adaptation == "episode" else "",
+            card.composition or card.alone or card.place or " ".join(card.offers),
+            "" if card.adaptation == "none" else card.adaptation,
             " ".join(card.backbones[:1]),
             f"{card.venue} {card.year}" if card.year else "",
             card.summary or card.reason,
