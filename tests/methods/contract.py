@@ -130,6 +130,10 @@ def _drawn(key: str, like: Tensor, seed: int) -> Tensor:
     rng = torch.Generator().manual_seed(zlib.crc32(f"{seed}/{key}".encode()))
     noise = torch.randn(like.shape, generator=rng)
     role = key.rpartition(".")[2]
+    if role.startswith("mask_"):
+        # A filter's mask begins at one. At zero it would halve the phase of a negative sum, pi, and
+        # leave a channel's mean to rounding.
+        return 1 + 0.3 * noise
     if role == "running_var":
         return 1 + 0.2 * noise.abs()
     if role in ("running_mean", "bias"):
