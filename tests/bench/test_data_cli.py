@@ -127,7 +127,7 @@ def test_preparing_does_not_load_torch(tmp_path: Path, chest: Path) -> None:
 
 def test_a_killed_process_is_resumed_to_the_same_tree(tmp_path: Path) -> None:
     source = downloads.unpacked(
-        downloads.fss(classes=[f"class_{n}" for n in range(60)]), tmp_path / "from"
+        downloads.fss(classes=[f"class_{n}" for n in range(30)]), tmp_path / "from"
     )
     words = [PROGRAM, "data", "prepare", "fss1000", "--from", str(source), "--workers", "1"]
     with subprocess.Popen(
