@@ -70,7 +70,7 @@ class MethodCard(Card):
         composition: for an alias, what it stands for (`ssp+lem+lcm`).
         reason: for a published row, why it does not run.
         trains: for a plug-in, whether source training with it gives other weights.
-        place: for a plug-in, where it acts (`stage`, `feature`, `score`).
+        place: for a plug-in, where it acts: `stage`, `feature`, `score`, `head`, `anchors`.
         offers: for a host, the places where plug-ins may act.
         backbones: names in order of preference; the first is the published one.
         output_stride: the stride to which the host asks its backbone to be dilated.
@@ -99,8 +99,8 @@ class MethodCard(Card):
     composition: str = Field(default="", alias="is")
     reason: str = ""
     trains: bool = False
-    place: Literal["", "stage", "feature", "score"] = ""
-    offers: tuple[Literal["stage", "feature", "score"], ...] = ()
+    place: Literal["", "stage", "feature", "score", "head", "anchors"] = ""
+    offers: tuple[Literal["stage", "feature", "score", "head", "anchors"], ...] = ()
     backbones: tuple[str, ...] = ()
     output_stride: Literal[8, 16, 32] = 32
     reads: Literal["", "semantic", "pyramid"] = ""

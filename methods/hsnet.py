@@ -59,12 +59,13 @@ class HSNet(Method):
         rows = Rows(support.size, masked)
         return [rows[i : i + 1] for i in range(len(rows))]
 
+    def correlation(self, stage: str, query: Rows, support: Rows) -> Tensor:
+        """One stage's hypercorrelation [B, taps, hq, wq, hs, ws] of features with states."""
+        return hypercorrelation(query.group(stage), support.group(stage))
+
     def correlate(self, query: Rows, support: Rows) -> list[Tensor]:
         """Coarse, middle, fine hypercorrelation [B, taps, hq, wq, hs, ws]."""
-        return [
-            hypercorrelation(query.group(stage), support.group(stage))
-            for stage in reversed(self.stages)
-        ]
+        return [self.correlation(stage, query, support) for stage in reversed(self.stages)]
 
     def score(self, query: Rows, states: Sequence[SupportState], *, shots: int) -> Tensor:
         """One map per shot, [B, K, 2, h, w]."""
@@ -95,6 +96,6 @@ def _three_widths(text: str) -> tuple[int, int, int]:
         first = second = third = 0
     if min(first, second, third) < 1 or any(width % 4 for width in (first, second, third)):
         raise CompositionError(
-            f"option 'widths' of hsnet takes three multiples of 4 such as 16-64-128, not '{text}'"
+            f"option 'widths' takes three multiples of 4 such as 16-64-128, not '{text}'"
         )
     return first, second, third

@@ -19,6 +19,8 @@ class Place(StrEnum):
     STAGE = "stage"
     FEATURE = "feature"
     SCORE = "score"
+    HEAD = "head"
+    ANCHORS = "anchors"
 
 
 class Role(StrEnum):

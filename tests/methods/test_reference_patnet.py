@@ -1,0 +1,164 @@
+"""PATNet, its published fine-tuning loss and our repair against what was recorded."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor
+
+from cdfss_bench.methods import build
+from cdfss_bench.methods.blocks.anchors import coordinates, prototype_basis, transformed
+from cdfss_bench.methods.blocks.prototypes import resized_masks
+from cdfss_bench.methods.blocks.voting import foreground
+from cdfss_bench.methods.contract import EpisodeBatch
+from cdfss_bench.methods.patnet import PATNet, prototypes
+from cdfss_bench.methods.rows import Rows
+
+from .test_reference_hsnet import episode
+from .vectors import Vectors
+
+pytestmark = pytest.mark.shared
+
+Open = Callable[[str], Vectors]
+
+
+@cache
+def filled(fill: ModuleType, backbone: str) -> PATNet:
+    net = build("patnet", backbone=backbone)
+    fill.fill(net, 0, "").eval()
+    assert isinstance(net, PATNet)
+    return net
+
+
+@pytest.fixture(scope="module")
+def vectors(shared: Path, fill: ModuleType) -> Open:
+    return lambda name: Vectors(shared / "reference", name, fill)
+
+
+def whole(vectors: Vectors, fill: ModuleType, case: str, backbone: str = "resnet50") -> PATNet:
+    net = copy.deepcopy(filled(fill, backbone))
+    for key, literal in vectors.cases[case].get("overrides", {}).items():
+        net.load_state_dict({**net.state_dict(), key: torch.tensor(literal)})
+    return net
+
+
+def check_transformation(
+    vectors: Vectors,
+    case: str,
+    stem: str,
+    net: PATNet,
+    taps: list[tuple[Tensor, Tensor]],
+    masks: Tensor,
+) -> None:
+    """Prototypes and transformed features of (query, support) taps, as far as they are stored."""
+    stored = {spec["array"] for spec in vectors.cases[case]["outputs"]}
+    names = list(net._pairs)  # pyright: ignore[reportPrivateUsage]
+    for number, (query, support) in enumerate(taps):
+        back, fore = prototypes(support, masks)
+        basis = prototype_basis(back, fore)
+        anchors = net.anchors(names[number])
+        seen = coordinates(basis, support) * resized_masks(masks, support)
+        found = {
+            "proto_f": fore,
+            "proto_b": back,
+            "tq": transformed(coordinates(basis, query), anchors),
+            "ts": transformed(seen, anchors),
+        }
+        for name, value in found.items():
+            if f"{stem}.{name}.{number}" in stored:
+                vectors.check(case, f"{stem}.{name}.{number}", value)
+                stored.discard(f"{stem}.{name}.{number}")
+    assert not stored
+
+
+def test_transformation_with_a_mask_that_vanishes(vectors: Open, fill: ModuleType) -> None:
+    reference = vectors("patnet.npz")
+    inputs = reference.inputs("transformation")
+    net = whole(reference, fill, "transformation")
+    taps = [(inputs[f"pat.q.{i}"], inputs[f"pat.s.{i}"]) for i in range(13)]
+    with torch.no_grad():
+        check_transformation(reference, "transformation", "pat", net, taps, inputs["pat.mask"])
+
+
+def test_features(vectors: Open, fill: ModuleType) -> None:
+    case = "pat200_features"
+    reference = vectors("patnet.npz")
+    net = whole(reference, fill, case)
+    query_images, support_images, support_masks = episode(reference, case)
+    with torch.no_grad():
+        query, support = net.encode(query_images), net.encode(support_images[:, 0])
+        taps = [
+            pair
+            for stage in net.stages
+            for pair in zip(query.group(stage), support.group(stage), strict=True)
+        ]
+        check_transformation(reference, case, "pat200", net, taps, support_masks[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("case", "backbone"), [("pat200", "resnet50"), ("pat200v", "vgg16"), ("pat400", "resnet50")]
+)
+def test_whole_model(case: str, backbone: str, vectors: Open, fill: ModuleType) -> None:
+    reference = vectors("patnet.npz")
+    net = whole(reference, fill, case, backbone)
+    query_images, support_images, support_masks = episode(reference, case)
+    with torch.no_grad():
+        query = net.encode(query_images)
+        states = net.condense(net.encode(support_images[:, 0]), support_masks[:, 0])
+        rows = Rows.cat(list(states))  # pyright: ignore[reportArgumentType]
+        for layer, correlation in zip((4, 3, 2), net.correlate(query, rows), strict=True):
+            reference.check(case, f"{case}.corr.layer{layer}", correlation)
+        low = net.match_states(query, states, shots=1)
+        reference.check(case, f"{case}.logits_low", low[:, 0])
+        full = net.logits(query_images, support_images, support_masks)
+        reference.check(case, f"{case}.logits", full[:, 0])
+        mask = net.predict(query_images, support_images, support_masks)
+    reference.check(case, f"{case}.mask", mask)
+
+
+def test_five_shots_vote(vectors: Open, fill: ModuleType) -> None:
+    case = "pat200_5shot"
+    reference = vectors("patnet.npz")
+    net = whole(reference, fill, case)
+    inputs = episode(reference, case)
+    with torch.no_grad():
+        reference.check(case, f"{case}.per_shot", foreground(net.logits(*inputs)).to(torch.uint8))
+        reference.check(case, f"{case}.mask", net.predict(*inputs))
+
+
+def test_training_steps(vectors: Open, fill: ModuleType) -> None:
+    case = "pat_train"
+    reference = vectors("training.npz")
+    net = whole(reference, fill, case)
+    net.train()
+    query_images, support_images, support_masks = episode(reference, case)
+    query_masks = reference.inputs(case)["query_mask"].to(torch.uint8)
+    batch = EpisodeBatch(query_images, query_masks, support_images, support_masks)
+    optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=1e-3)
+    losses: list[Tensor] = []
+    for step in range(3):
+        optimizer.zero_grad()
+        loss = net.loss(batch)
+        loss.backward()
+        losses.append(loss.detach())
+        if step == 0:
+            for spec in reference.cases[case]["outputs"]:
+                head, _, key = spec["array"].partition(".grad.")
+                if key:
+                    gradient = net.get_parameter(key).grad
+                    assert gradient is not None
+                    reference.check(case, f"{head}.grad.{key}", gradient)
+            for key in reference.cases[case]["no_gradient"]:
+                still = [p for name, p in net.named_parameters() if name.startswith(key)]
+                assert still
+                assert all(p.grad is None for p in still)
+        optimizer.step()
+    reference.check(case, f"{case}.loss", torch.stack(losses))
+    # The first loss does not carry the optimiser's sign noise.
+    assert float(losses[0]) == pytest.approx(float(reference.arrays[f"{case}.loss"][0]), abs=1e-4)
