@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -11,11 +11,21 @@ from torch import Tensor, nn
 
 from cdfss_bench.errors import CompositionError
 
-from .backbones.base import Backbone
+from . import adapting
+from .backbones.base import Backbone, Stage
+from .blocks.prototypes import resized_masks
 from .blocks.voting import foreground, upsampled, vote
 from .contract import Adaptation, EpisodeBatch, LossTerm, SupportState, check_episode
 from .keys import publish_with_prefix
-from .plugins import FeaturePlugin, Place, Plugin, Role, ScorePlugin, StagePlugin
+from .plugins import (
+    FeaturePlugin,
+    LearningPlugin,
+    Place,
+    Plugin,
+    Role,
+    ScorePlugin,
+    StagePlugin,
+)
 from .rows import Rows
 
 
@@ -45,9 +55,11 @@ class Method(nn.Module, ABC):
         super().__init__()
         if backbone is not None:
             self.backbone = backbone
+        self._plugins = (*plugins,)
         self.stage_plugins = [p for p in plugins if isinstance(p, StagePlugin)]
         self.feature_plugins = [p for p in plugins if isinstance(p, FeaturePlugin)]
         self.score_plugins = [p for p in plugins if isinstance(p, ScorePlugin)]
+        self.learning_plugins = [p for p in plugins if isinstance(p, LearningPlugin) and p.steps]
         for plugin in plugins:
             if plugin.place not in self.offers:
                 raise CompositionError(
@@ -56,6 +68,10 @@ class Method(nn.Module, ABC):
                 )
             if backbone is not None:
                 plugin.fit(backbone)
+                if isinstance(plugin, FeaturePlugin):
+                    plugin.ride_on(self.adaptable(backbone))
+            if plugin.key in dict(self.named_children()):
+                raise CompositionError(f"only one plug-in can be the {plugin.key} of a method")
             if plugin.key:
                 self.add_module(plugin.key, plugin)
         if backbone is not None:
@@ -63,8 +79,11 @@ class Method(nn.Module, ABC):
 
     @property
     def adaptation(self) -> Adaptation:
-        """Whether and from what it learns at test; see `Adaptation`."""
-        return "none"
+        """Whether and from what it learns at test, the most that any plug-in does."""
+        found = {plugin.adaptation for plugin in self.learning_plugins}
+        if "transductive" in found:
+            return "transductive"
+        return "episode" if "episode" in found else "none"
 
     @property
     def adapts_encoder(self) -> bool:
@@ -73,6 +92,11 @@ class Method(nn.Module, ABC):
 
     def on_pretrained(self) -> None:
         """Told once that the backbone's pretrained values are in place, before a checkpoint's."""
+
+    @property
+    def keys_without_training(self) -> tuple[str, ...]:
+        """Prefixes of state-dict entries that source training does not make."""
+        return tuple(f"{p.key}." for p in self._plugins if p.key and isinstance(p, LearningPlugin))
 
     # -- inference ---------------------------------------------------------------------------
 
@@ -88,6 +112,42 @@ class Method(nn.Module, ABC):
     def score(self, query: Rows, states: Sequence[SupportState], *, shots: int) -> Tensor:
         """Logits [B, K or 1, 2, h, w] from B queries and B*K states (an episode's K together)."""
 
+    def adaptable(self, backbone: Backbone) -> Stage:
+        """The stage whose features, named `STAGE` or `STAGE.i`, feature plug-ins act on."""
+        return backbone.stage(backbone.semantic)
+
+    def acted(self, rows: Rows, masks: Tensor | None = None) -> Rows:
+        """`rows` with the feature plug-ins applied: a query's, or supports' with masks [N, H, W].
+
+        First every plug-in transforms the maps, then each gates them by what the masks leave.
+        """
+        return self.gated(self.transformed(rows), masks)
+
+    def transformed(self, rows: Rows) -> Rows:
+        """The first half of `acted`, the same for a query and a support."""
+        tensors = dict(rows.tensors)
+        for name in self._adaptable_in(rows):
+            for plugin in self.feature_plugins:
+                tensors[name] = plugin.transform(tensors[name])
+        return Rows(rows.size, tensors)
+
+    def gated(self, rows: Rows, masks: Tensor | None = None) -> Rows:
+        """The second half of `acted`."""
+        tensors = dict(rows.tensors)
+        for name in self._adaptable_in(rows):
+            maps = tensors[name]
+            for plugin in self.feature_plugins:
+                seen = maps if masks is None else maps * resized_masks(masks, maps)
+                maps = plugin.gate(maps, seen)
+            tensors[name] = maps
+        return Rows(rows.size, tensors)
+
+    def _adaptable_in(self, rows: Rows) -> list[str]:
+        if not self.feature_plugins:
+            return []
+        stage = self.adaptable(self.backbone).name
+        return [name for name in rows.tensors if name == stage or name.startswith(f"{stage}.")]
+
     def encode(self, images: Tensor) -> Rows:
         """[N, 3, H, W] -> N rows of features, without knowledge of role or episode.
 
@@ -102,8 +162,9 @@ class Method(nn.Module, ABC):
         """What each support image with its mask [N, H, W] (0/1) amounts to; N states."""
         if _one_by_one(masks):
             rows = range(len(support))
-            return [s for i in rows for s in self.summaries(support[i : i + 1], masks[i : i + 1])]
-        return self.summaries(support, masks)
+            pairs = [(support[i : i + 1], masks[i : i + 1]) for i in rows]
+            return [s for one, mask in pairs for s in self.summaries(self.acted(one, mask), mask)]
+        return self.summaries(self.acted(support, masks), masks)
 
     def match(self, query: Rows, support: Rows, masks: Tensor) -> Tensor:
         """Logits [B, K or 1, 2, h, w], score plug-ins applied.
@@ -126,7 +187,7 @@ class Method(nn.Module, ABC):
                 for i in range(len(query))
             ]
             return torch.cat(parts)
-        logits = self.score(query, states, shots=shots)
+        logits = self.score(self.acted(query), states, shots=shots)
         for plugin in self.score_plugins:
             logits = plugin.calibrate(logits, query.tensors[_kept(plugin)], query.size)
         return logits
@@ -245,14 +306,47 @@ class Method(nn.Module, ABC):
             masks: [K, H, W] of 0 and 1.
             rng: the episode's private generator.
             query: features of the query; given to transductive methods only.
+
+        Raises:
+            ValueError: if a transductive method is not given the query, or one that draws no `rng`.
         """
-        del support, masks, rng, query
-        return self
+        if self.adaptation == "none":
+            return self
+        return adapting.adapted(self, support, masks, rng=rng, query=query)
+
+    def rehearsal(self, support: Rows, masks: Tensor) -> Callable[[], Tensor]:
+        """What predicts one support from itself, to be called at each step of an adaptation.
+
+        Score plug-ins are left out: they correct predictions, nothing is learnt through them.
+
+        Args:
+            support: features of one support, N = 1.
+            masks: [1, H, W] of 0 and 1.
+
+        Returns:
+            A function that gives logits [1, 1, 2, h, w] at the parameters' present values. A host
+            may compute beforehand what learning leaves as it is.
+        """
+
+        def predict() -> Tensor:
+            shown = self.transformed(support)
+            states = self.summaries(self.gated(shown, masks), masks)
+            return self.score(self.gated(shown), states, shots=1)
+
+        return predict
+
+    def head(self) -> list[nn.Parameter]:
+        """The host's own parameters beside the backbone's and the plug-ins'."""
+        strangers = [p for plugin in self._plugins for p in plugin.parameters()]
+        if hasattr(self, "backbone"):
+            strangers += self.backbone.parameters()
+        known = {id(parameter) for parameter in strangers}
+        return [p for p in self.parameters() if id(p) not in known]
 
     def train(self, mode: bool = True) -> Method:  # noqa: FBT001, FBT002  (torch's signature)
         """As in torch, but normalisation statistics stay frozen where the recipe says so."""
         super().train(mode)
-        for plugin in (*self.stage_plugins, *self.feature_plugins, *self.score_plugins):
+        for plugin in self._plugins:
             plugin.train(mode)  # those without parameters are no submodules
         if self.norm_is_frozen:
             for module in self.modules():

@@ -70,6 +70,8 @@ class MethodCard(Card):
         composition: for an alias, what it stands for (`ssp+lem+lcm`).
         reason: for a published row, why it does not run.
         trains: for a plug-in, whether source training with it gives other weights.
+        alone: for a plug-in, the composition that its bare name stands for.
+        excludes: for a plug-in, others that cannot stand beside it.
         place: for a plug-in, where it acts: `stage`, `feature`, `score`, `head`, `anchors`.
         offers: for a host, the places where plug-ins may act.
         backbones: names in order of preference; the first is the published one.
@@ -79,7 +81,8 @@ class MethodCard(Card):
             must not run.
         input_size: side in pixels of the published evaluation.
         adaptation: `none`; `episode`: learns from each episode's support; `transductive`: from the
-            support and the unlabelled query.
+            support and the unlabelled query. An option called `steps` counts the steps of it: at 0
+            there is none.
         recipe: source training.
         options: what may be set in brackets.
         deviations: where we knowingly differ from the paper or its code.
@@ -99,6 +102,8 @@ class MethodCard(Card):
     composition: str = Field(default="", alias="is")
     reason: str = ""
     trains: bool = False
+    alone: str = ""
+    excludes: tuple[str, ...] = ()
     place: Literal["", "stage", "feature", "score", "head", "anchors"] = ""
     offers: tuple[Literal["stage", "feature", "score", "head", "anchors"], ...] = ()
     backbones: tuple[str, ...] = ()

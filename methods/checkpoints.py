@@ -74,6 +74,7 @@ def load_into(
     *,
     path: Path,
     unused: Sequence[str] = (),
+    optional: Sequence[str] = (),
     complete: bool,
 ) -> None:
     """Loads `tensors` into `module`, whose state-dict keys they carry.
@@ -83,14 +84,19 @@ def load_into(
         tensors: by published key.
         path: for messages.
         unused: prefixes of entries that may be there and are not needed.
-        complete: whether every entry of the module must be there.
+        optional: prefixes of entries of the module that need not be there.
+        complete: whether every other entry of the module must be there.
 
     Raises:
         WeightsError: for missing, foreign or misshapen entries; the first ones are named.
     """
     expected = module.state_dict()
     counters = {name for name in expected if name.endswith("num_batches_tracked")}
-    missing = [name for name in expected if name not in tensors and name not in counters]
+    missing = [
+        name
+        for name in expected
+        if name not in tensors and name not in counters and not name.startswith(tuple(optional))
+    ]
     if complete and missing:
         raise WeightsError(
             f"{path} lacks {_some(missing)}, which {type(module).__name__} needs",

@@ -41,6 +41,11 @@ class Part:
     given: Mapping[str, Value]
     options: Mapping[str, Value]
 
+    @property
+    def adaptation(self) -> str:
+        """What it learns from at test: what its card says, `none` if it takes no step."""
+        return "none" if self.options.get("steps") == 0 else self.card.adaptation
+
     def __str__(self) -> str:
         """As one would type it, with the options that differ from their defaults."""
         changed = [
@@ -90,7 +95,7 @@ class Composition:
     @property
     def adaptation(self) -> str:
         """The most that any part learns from: `transductive`, `episode` or `none`."""
-        found = {part.card.adaptation for part in self.parts}
+        found = {part.adaptation for part in self.parts}
         return next(
             kind for kind in ("transductive", "episode", "none") if kind in {*found, "none"}
         )
@@ -133,7 +138,7 @@ def parse(text: str) -> Composition:
         raise unknown("control", control, CONTROLS, error=CompositionError)
     parts: list[Part] = []
     for name, given in _split(body, text):
-        parts += _resolved(name, given, text)
+        parts += _resolved(name, given, text, leads=not parts)
     host, *plugins = parts
     if host.card.kind == "plugin":
         raise CompositionError(
@@ -166,20 +171,31 @@ def _split(body: str, text: str) -> list[tuple[str, dict[str, Value]]]:
     return result
 
 
-def _resolved(name: str, given: Mapping[str, Value], text: str) -> list[Part]:
+def _resolved(name: str, given: Mapping[str, Value], text: str, *, leads: bool) -> list[Part]:
     card = METHODS.card(name)
     if card.kind == "published":
         raise CompositionError(f"'{name}' stands in the tables as published only: {card.reason}")
-    if card.kind != "alias":
-        return [Part(card, given, resolve(card.options, given, name))]
-    parts = list(parse(card.composition).parts)
+    if card.kind == "alias":
+        return _expanded(card, card.composition, given, text)
+    if leads and card.alone:
+        return _expanded(card, card.alone, given, text)
+    return [Part(card, given, resolve(card.options, given, name))]
+
+
+def _expanded(
+    card: MethodCard, composition: str, given: Mapping[str, Value], text: str
+) -> list[Part]:
+    """What a name stands for, with `PART.OPTION`s given; a plug-in's own options need no dot."""
+    parts = list(parse(composition).parts)
+    names = [part.card.name for part in parts]
     for key, value in given.items():
-        owner, dot, option = key.partition(".")
-        names = [part.card.name for part in parts]
-        if not dot or owner not in names:
+        owner, dot, option = key.rpartition(".")
+        if not dot and card.name in names:
+            owner = card.name
+        if owner not in names:
             raise CompositionError(
-                f"'{text}': {name} is {card.composition}; say whose option '{key}' is",
-                mend=f"for example: {name}[{names[-1]}.{key.rpartition('.')[2]}={value}]",
+                f"'{text}': {card.name} is {composition}; say whose option '{key}' is",
+                mend=f"for example: {card.name}[{names[-1]}.{option}={value}]",
             )
         part = parts[names.index(owner)]
         merged = {**part.given, option: value}
@@ -198,7 +214,16 @@ def _check_places(host: Part, plugins: list[Part], text: str) -> None:
             )
         if card.name in seen:
             raise CompositionError(f"'{text}' carries {card.name} twice")
+        if rivals := seen & set(card.excludes):
+            raise CompositionError(
+                f"'{text}' is impossible: {card.name} takes the place of {min(rivals)}"
+            )
         seen.add(card.name)
+        if card.place == "stage" and host.card.recipe and host.card.recipe.freeze == "all":
+            raise CompositionError(
+                f"'{text}' is impossible: {card.name} changes what the backbone's later stages "
+                f"learn from, and {host.card.name} is trained with a frozen backbone"
+            )
         if card.place not in host.card.offers:
             offered = ", ".join(host.card.offers) or "no place"
             raise CompositionError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -11,10 +11,10 @@ from torch import Tensor
 
 from cdfss_bench.errors import CompositionError
 
-from .backbones.base import Backbone
+from .backbones.base import Backbone, Stage
 from .base import Method
 from .blocks.correlation import hypercorrelation
-from .blocks.hpn import HPNLearner
+from .blocks.hpn import HPNLearner, check_support_sizes
 from .blocks.prototypes import resized_masks
 from .contract import EpisodeBatch, LossTerm, SupportState
 from .plugins import Place, Plugin
@@ -34,7 +34,7 @@ class HSNet(Method):
     State-dict keys: `backbone.*`, `hpn_learner.*` (HSNet `model/hsnet.py`).
     """
 
-    offers = frozenset({Place.SCORE})
+    offers = frozenset({Place.FEATURE, Place.SCORE, Place.HEAD})
     unused_keys = ("backbone.fc.", "backbone.classifier.", "backbone.features.18.")
 
     def __init__(
@@ -75,6 +75,65 @@ class HSNet(Method):
             for shot in range(shots)
         ]
         return torch.stack(maps, dim=1)
+
+    def adaptable(self, backbone: Backbone) -> Stage:
+        """The coarsest stage, ResNet's layer4 (APM `example_for_hsnet.py`)."""
+        return backbone.stage(backbone.pyramid[-1])
+
+    def rehearsal(self, support: Rows, masks: Tensor) -> Callable[[], Tensor]:
+        """As promised by `Method`; what learning leaves as it is, is computed once."""
+        learn = any(p.requires_grad for plugin in self.feature_plugins for p in plugin.parameters())
+        stages = {self.adaptable(self.backbone).name} if learn else set[str]()
+        return self.replay(support, support, masks, stages)
+
+    def replay(
+        self, query: Rows, support: Rows, masks: Tensor, learn: Collection[str]
+    ) -> Callable[[], Tensor]:
+        """What matches one query with one support again and again while something learns.
+
+        The correlations of all other stages are computed once; if the pyramid asks for no gradient,
+        so are their squeezed blocks.
+
+        Args:
+            query: features of the query, N = 1; the support's own where it rehearses.
+            support: features of the support, N = 1.
+            masks: [1, H, W] of 0 and 1.
+            learn: names of the stages whose correlation changes.
+
+        Returns:
+            A function that gives logits [1, 1, 2, h, w].
+        """
+        blocks = dict(zip(reversed(self.stages), self.hpn_learner.blocks, strict=True))
+        head_learns = any(p.requires_grad for p in self.hpn_learner.parameters())
+        fixed: dict[str, Tensor] = {}
+        with torch.no_grad():
+            for stage in set(blocks) - set(learn):
+                found = self._correlated(stage, query, support, masks)
+                fixed[stage] = found if head_learns else blocks[stage](found)
+
+        def part(stage: str) -> Tensor:
+            if stage not in fixed:
+                return blocks[stage](self._correlated(stage, query, support, masks))
+            return blocks[stage](fixed[stage]) if head_learns else fixed[stage]
+
+        def predict() -> Tensor:
+            coarse, middle, fine = parts = [part(stage) for stage in blocks]
+            check_support_sizes(parts)
+            return self.hpn_learner.decode(self.hpn_learner.mix(coarse, middle, fine))[:, None]
+
+        return predict
+
+    def _correlated(self, stage: str, query: Rows, support: Rows, masks: Tensor) -> Tensor:
+        """One stage's correlation from unmasked features."""
+
+        def only(rows: Rows) -> Rows:
+            own = {n: t for n, t in rows.tensors.items() if n.startswith(f"{stage}.")}
+            return self.transformed(Rows(rows.size, own))
+
+        shown = only(support)
+        asked = shown if query is support else only(query)
+        states = cast("Sequence[Rows]", self.summaries(self.gated(shown, masks), masks))
+        return self.correlation(stage, self.gated(asked), Rows.cat(states))
 
     def loss_terms(self, batch: EpisodeBatch) -> Mapping[str, LossTerm]:
         """Mean pixel cross entropy over all shots (`compute_objective`); 255 is ignored."""

@@ -67,7 +67,7 @@ class PATNet(HSNet):
             for number, (index, stage, tap) in enumerate(numbered)
         }
 
-    def anchors(self, tap: str) -> nn.Parameter:
+    def anchors(self, tap: str) -> Tensor:
         """The pair that `tap` uses, [2, C]; row 0 is the background's."""
         layers = (self.reference_layer1, self.reference_layer2, self.reference_layer3)
         return layers[self._pairs[tap]].weight
@@ -114,5 +114,5 @@ def _anchor_pair(channels: int) -> nn.Linear:
     nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
-    layer.bias.requires_grad_(requires_grad=False)
+    layer.bias.requires_grad = False
     return layer

@@ -1,16 +1,25 @@
-"""Where a plug-in may act on a host: on a backbone stage, on image features, on the score map."""
+"""Where a plug-in may act on a host: a backbone stage, image features, the score map, the head.
+
+A stage plug-in acts in training, a score plug-in at test; feature, head and anchor plug-ins may
+learn from each episode's support.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from .contract import Adaptation
+
 if TYPE_CHECKING:
-    from .backbones.base import Backbone
+    from .backbones.base import Backbone, Stage
+    from .base import Method
+    from .rows import Rows
 
 
 class Place(StrEnum):
@@ -42,6 +51,11 @@ class Plugin(nn.Module):
     place: ClassVar[Place]
     key: ClassVar[str] = ""
 
+    @property
+    def adaptation(self) -> Adaptation:
+        """Whether and from what it learns at test; see `contract.Adaptation`."""
+        return "none"
+
     def fit(self, backbone: Backbone) -> None:
         """Told once which backbone it rides on, before any parameter is loaded.
 
@@ -70,21 +84,49 @@ class StagePlugin(Plugin, ABC):
         """
 
 
-class FeaturePlugin(Plugin, ABC):
-    """Acts on the features of one image, after the cacheable encoding: it may be adapted.
+class LearningPlugin(Plugin, ABC):
+    """Learns at test, anew for each episode; `adapting.py` runs the steps.
 
-    A host calls `transform` on the maps of an image, whatever its role, and `gate` once a
-    support's maps were masked (a query's maps gate themselves).
+    Args:
+        steps: of Adam; with 0 nothing is learnt and the method does not count as adapting.
+        lr: learning rate of what this plug-in learns.
+    """
+
+    def __init__(self, *, steps: int, lr: float):
+        super().__init__()
+        self.steps = steps
+        self.lr = lr
+
+    @property
+    def adaptation(self) -> Adaptation:
+        """From the support's labels, unless there are no steps."""
+        return "episode" if self.steps else "none"
+
+    @abstractmethod
+    def learned(self, host: Method) -> Sequence[Tensor]:
+        """What the steps change in `host`, this plug-in's own parameters or the host's."""
+
+
+class FeaturePlugin(LearningPlugin):
+    """Acts on the features of one image, after the cacheable encoding.
+
+    The base method calls `transform` on the maps of an image, whatever its role, and `gate` with
+    what a mask leaves of a support (a query's maps gate themselves). It learns to predict each
+    support from itself.
     """
 
     place = Place.FEATURE
+
+    @abstractmethod
+    def ride_on(self, stage: Stage) -> None:
+        """Told once whose maps it will see, before any parameter is loaded."""
 
     def transform(self, features: Tensor) -> Tensor:
         """What takes the place of `features` [N, C, h, w] before any mask is applied."""
         return features
 
     def gate(self, features: Tensor, seen: Tensor) -> Tensor:
-        """`features` [N, C, h, w] weighted by what `seen` shows.
+        """`features` [N, C, h, w] with each channel weighted by what `seen` shows.
 
         Args:
             features: to be weighted.
@@ -93,9 +135,47 @@ class FeaturePlugin(Plugin, ABC):
         del seen
         return features
 
+    def learned(self, host: Method) -> Sequence[Tensor]:
+        """Its own parameters."""
+        del host
+        return list(self.parameters())
+
     @abstractmethod
-    def reset(self, rng: torch.Generator) -> None:
-        """Back to the initial parameters, drawn from `rng` where they are random."""
+    def reset(self, features: Tensor, rng: torch.Generator | None) -> None:
+        """Back to the initial parameters.
+
+        Args:
+            features: maps [N, C, h, w] of the episode, whose size the parameters may take.
+            rng: the episode's generator.
+
+        Raises:
+            ValueError: if it draws and `rng` is None.
+        """
+
+
+class HeadPlugin(LearningPlugin):
+    """Has the host's own head learn to predict each support from itself."""
+
+    place = Place.HEAD
+
+
+class AnchorPlugin(LearningPlugin):
+    """Has a host's anchors learn by an objective of its own."""
+
+    place = Place.ANCHORS
+
+    @abstractmethod
+    def objective(
+        self, host: Method, support: Rows, masks: Tensor, query: Rows
+    ) -> Callable[[], Tensor] | None:
+        """What gives the loss at the anchors' present values; None where there is none to take.
+
+        Args:
+            host: the copy that learns.
+            support: features of the K supports.
+            masks: [K, H, W] of 0 and 1.
+            query: features of the query.
+        """
 
 
 class ScorePlugin(Plugin, ABC):

@@ -25,7 +25,7 @@ class Prototype(Method):
         plugins: what it carries.
     """
 
-    offers = frozenset({Place.SCORE})
+    offers = frozenset({Place.FEATURE, Place.SCORE})
 
     def __init__(self, backbone: Backbone, plugins: Sequence[Plugin] = ()):
         super().__init__(backbone, plugins)

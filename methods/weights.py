@@ -219,6 +219,7 @@ def load_weights(method: Method, weights: Weights) -> None:
             trained.tensors,
             path=weights.checkpoint,
             unused=method.unused_keys,
+            optional=method.keys_without_training,
             complete=trained.card is None or not trained.card.base,
         )
 

@@ -55,20 +55,14 @@ class HPNLearner(nn.Module):
 
     def squeeze(self, correlations: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Each stage's correlation squeezed to [B, 128, hq, wq, 1 or 2, 1 or 2]."""
-        coarse, middle, fine = correlations
-        squeezed = (
-            self.encoder_layer4(coarse),
-            self.encoder_layer3(middle),
-            self.encoder_layer2(fine),
-        )
-        sizes = {tuple(part.shape[-2:]) for part in squeezed}
-        if len(sizes) != 1:
-            raise CompositionError(
-                f"the hypercorrelation pyramid ends in different support sizes {sorted(sizes)} "
-                "at this image size",
-                mend="use 128, 200, 256, 400 or 473 pixels",
-            )
-        return squeezed
+        squeezed = [block(part) for block, part in zip(self.blocks, correlations, strict=True)]
+        check_support_sizes(squeezed)
+        return squeezed[0], squeezed[1], squeezed[2]
+
+    @property
+    def blocks(self) -> tuple[Squeeze, Squeeze, Squeeze]:
+        """What squeezes the coarse, middle and fine correlation."""
+        return self.encoder_layer4, self.encoder_layer3, self.encoder_layer2
 
     def mix(self, coarse: Tensor, middle: Tensor, fine: Tensor) -> Tensor:
         """Coarse to fine: [B, 128, h, w], the mean over what is left of the support."""
@@ -88,3 +82,18 @@ class HPNLearner(nn.Module):
             hidden, (height * 2, width * 2), mode="bilinear", align_corners=True
         )
         return self.decoder2(doubled)
+
+
+def check_support_sizes(squeezed: Sequence[Tensor]) -> None:
+    """Refuses parts [B, 128, hq, wq, hs, ws] that differ in what is left of the support.
+
+    Raises:
+        CompositionError: naming image sizes that fit.
+    """
+    sizes = {tuple(part.shape[-2:]) for part in squeezed}
+    if len(sizes) != 1:
+        raise CompositionError(
+            f"the hypercorrelation pyramid ends in different support sizes {sorted(sizes)} "
+            "at this image size",
+            mend="use 128, 200, 256, 400 or 473 pixels",
+        )
