@@ -110,12 +110,29 @@ def cost_of(method: Method, *, shots: int, size: int, device: str) -> CostPart:
             name: _latency(work, device)
             for name, work in {"encode": encode, "match": match, "episode": episode}.items()
         }
+    flops_adapt, missed_adapt = 0, set[str]()
+    if method.adaptation != "none":
+
+        def adapt() -> object:
+            return method.adapt_encoded(
+                support,
+                masks[0],
+                rng=torch.Generator().manual_seed(0),
+                query=encoded if method.adaptation == "transductive" else None,
+            )
+
+        # Tens of steps of forward and backward: the counted run warms up, one more is timed.
+        flops_adapt, missed_adapt = _flops(adapt)
+        spent = round(_once(adapt, device), 3)
+        latency["adapt"] = dict.fromkeys(("p50", "p90", "p99"), spent)
+        latency["episode"] = {q: round(ms + spent, 3) for q, ms in latency["episode"].items()}
     return CostPart(
         params=sum(parameter.numel() for parameter in method.parameters()),
         flops_encode=flops_encode,
         flops_match=flops_match,
-        flops_episode=flops_encode * (1 + shots) + flops_match,
-        uncounted=sorted(missed_encode | missed_match),
+        flops_adapt=flops_adapt,
+        flops_episode=flops_encode * (1 + shots) + flops_adapt + flops_match,
+        uncounted=sorted(missed_encode | missed_match | missed_adapt),
         probe=f"{PROBE}, {size}x{size}, {shots}-shot",
         latency_ms=latency,
         device=torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
@@ -133,20 +150,21 @@ def flops_of(work: Callable[[], object]) -> tuple[int, set[str]]:
 
 def _latency(work: Callable[[], object], device: str) -> dict[str, float]:
     """Percentiles of at least 3 runs after a warm-up, more where they are short."""
-
-    def once() -> float:
-        began = time.perf_counter()
-        work()
-        if device.startswith("cuda"):
-            torch.cuda.synchronize(device)
-        return 1000 * (time.perf_counter() - began)
-
-    once()
+    _once(work, device)
     times: list[float] = []
     while len(times) < _MIN_RUNS or (sum(times) < _LATENCY_MS and len(times) < _MAX_RUNS):
-        times.append(once())
+        times.append(_once(work, device))
     p50, p90, p99 = np.percentile(times, (50, 90, 99))
     return {"p50": round(float(p50), 3), "p90": round(float(p90), 3), "p99": round(float(p99), 3)}
+
+
+def _once(work: Callable[[], object], device: str) -> float:
+    """Milliseconds of one run."""
+    began = time.perf_counter()
+    work()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    return 1000 * (time.perf_counter() - began)
 
 
 def _peak_memory(device: str) -> float:

@@ -73,7 +73,7 @@ class MethodPart(_Part):
         composition: the canonical name, aliases resolved.
         given: options that were typed, by part.
         options: every option, by part.
-        adaptation: `none` or `episode`.
+        adaptation: `none`, `episode` or `transductive`.
         backbone: its name.
         code: hash of the method's code.
     """
@@ -127,10 +127,11 @@ class CostPart(_Part):
         params: parameters that a forward pass reads.
         flops_encode: per image.
         flops_match: per episode, features given.
+        flops_adapt: of learning from one episode, features given; 0 where nothing is learnt.
         flops_episode: of a whole episode, nothing cached.
         uncounted: operations that the counter has no formula for.
         probe: what the figures were taken on.
-        latency_ms: p50, p90 and p99 of encoding an image, matching, and a whole episode.
+        latency_ms: p50, p90 and p99 of encoding an image, adapting (one run), matching, and a whole episode.
         device: on which the latencies were taken.
         peak_memory_mb: of the process or the device.
     """
@@ -138,6 +139,7 @@ class CostPart(_Part):
     params: int
     flops_encode: int
     flops_match: int
+    flops_adapt: int = 0
     flops_episode: int
     uncounted: list[str]
     probe: str

@@ -15,10 +15,11 @@ from torch import Tensor
 from cdfss_bench.methods import build
 from cdfss_bench.methods.blocks.anchors import coordinates, prototype_basis, transformed
 from cdfss_bench.methods.blocks.prototypes import resized_masks
-from cdfss_bench.methods.blocks.voting import foreground
+from cdfss_bench.methods.blocks.voting import foreground, upsampled
 from cdfss_bench.methods.contract import EpisodeBatch
 from cdfss_bench.methods.patnet import PATNet, prototypes
 from cdfss_bench.methods.rows import Rows
+from cdfss_bench.methods.tfi import divergence, transformed_divergence
 
 from .test_reference_hsnet import episode
 from .vectors import Vectors
@@ -116,20 +117,21 @@ def test_whole_model(case: str, backbone: str, vectors: Open, fill: ModuleType) 
             reference.check(case, f"{case}.corr.layer{layer}", correlation)
         low = net.match_states(query, states, shots=1)
         reference.check(case, f"{case}.logits_low", low[:, 0])
-        full = net.logits(query_images, support_images, support_masks)
-        reference.check(case, f"{case}.logits", full[:, 0])
-        mask = net.predict(query_images, support_images, support_masks)
-    reference.check(case, f"{case}.mask", mask)
+        reference.check(case, f"{case}.logits", upsampled(low, query.size)[:, 0])
+        reference.check(case, f"{case}.mask", net.decide(low, query.size))
 
 
 def test_five_shots_vote(vectors: Open, fill: ModuleType) -> None:
     case = "pat200_5shot"
     reference = vectors("patnet.npz")
     net = whole(reference, fill, case)
-    inputs = episode(reference, case)
+    query_images, support_images, support_masks = episode(reference, case)
     with torch.no_grad():
-        reference.check(case, f"{case}.per_shot", foreground(net.logits(*inputs)).to(torch.uint8))
-        reference.check(case, f"{case}.mask", net.predict(*inputs))
+        query = net.encode(query_images)
+        low = net.match(query, net.encode(support_images.flatten(0, 1)), support_masks)
+        per_shot = foreground(upsampled(low, query.size)).to(torch.uint8)
+        reference.check(case, f"{case}.per_shot", per_shot)
+        reference.check(case, f"{case}.mask", net.decide(low, query.size))
 
 
 def test_training_steps(vectors: Open, fill: ModuleType) -> None:
@@ -162,3 +164,49 @@ def test_training_steps(vectors: Open, fill: ModuleType) -> None:
     reference.check(case, f"{case}.loss", torch.stack(losses))
     # The first loss does not carry the optimiser's sign noise.
     assert float(losses[0]) == pytest.approx(float(reference.arrays[f"{case}.loss"][0]), abs=1e-4)
+
+
+def predicted_prototypes(
+    vectors: Vectors, case: str, net: PATNet
+) -> tuple[Rows, Rows, Tensor, Tensor, int]:
+    """Query and support features, support masks and query mask of a fine-tuning case, and K."""
+    inputs = vectors.inputs(case)
+    query_images, support_images, support_masks = episode(vectors, case)
+    with torch.no_grad():
+        query, support = net.encode(query_images), net.encode(support_images.flatten(0, 1))
+    masks = support_masks.flatten(0, 1)
+    return query, support, masks, inputs["query_mask"], support_images.shape[1]
+
+
+@pytest.mark.parametrize("shots", [1, 5])
+def test_the_released_fine_tuning_loss_reaches_no_anchor(
+    shots: int, vectors: Open, fill: ModuleType
+) -> None:
+    case = f"finetune_reference_{shots}shot"
+    reference = vectors("patnet.npz")
+    net = whole(reference, fill, case)
+    query, support, masks, query_mask, _ = predicted_prototypes(reference, case, net)
+    total = torch.zeros(())
+    for tap in net.lowest_taps:
+        _, fore = prototypes(support.tensors[tap], masks)
+        _, asked = prototypes(query.tensors[tap], query_mask)
+        total = total + divergence(fore, asked.repeat_interleave(shots, 0))
+    reference.check(case, f"finetune_reference.{shots}", total[None] / shots)
+    assert set(reference.cases[case]["gradient"].values()) == {None}
+    assert not total.requires_grad
+
+
+def test_the_repaired_fine_tuning_loss_reaches_the_first_pair(
+    vectors: Open, fill: ModuleType
+) -> None:
+    case = "tfi_repaired"
+    reference = vectors("patnet.npz")
+    net = whole(reference, fill, case)
+    query, support, masks, query_mask, _ = predicted_prototypes(reference, case, net)
+    loss = transformed_divergence(net, support, masks, query, query_mask)()
+    loss.backward()
+    reference.check(case, "tfi.loss", loss[None])
+    gradient = net.reference_layer1.weight.grad
+    assert gradient is not None
+    reference.check(case, "tfi.grad.reference_layer1.weight", gradient)
+    assert net.reference_layer2.weight.grad is None
