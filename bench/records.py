@@ -131,7 +131,8 @@ class CostPart(_Part):
         flops_episode: of a whole episode, nothing cached.
         uncounted: operations that the counter has no formula for.
         probe: what the figures were taken on.
-        latency_ms: p50, p90 and p99 of encoding an image, adapting (one run), matching, and a whole episode.
+        latency_ms: p50, p90 and p99 of encoding an image, matching, and a whole episode; `adapt` is
+            one run, which the episode's include.
         device: on which the latencies were taken.
         peak_memory_mb: of the process or the device.
     """

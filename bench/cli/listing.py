@@ -43,7 +43,7 @@ def methods(
         [
             card.name,
             card.kind,
-            card.composition or card.place or " ".join(card.offers),
+            card.composition or card.alone or card.place or " ".join(card.offers),
             "" if card.adaptation == "none" else card.adaptation,
             " ".join(ready[card.name]),
             f"{card.venue} {card.year}" if card.year else "",

@@ -8,12 +8,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from functools import cache
-from itertools import combinations
 from typing import Literal
 
 from torch import Tensor
 
-from cdfss_bench.methods import METHODS, parse, probe
+from cdfss_bench.methods import METHODS, Composition, parse, probe
 from cdfss_bench.methods.base import Method
 from cdfss_bench.methods.card import MethodCard, Recipe
 from cdfss_bench.methods.probe import SIDES, Episodes, built, composition, seeded, tensors
@@ -24,27 +23,44 @@ episodes = cache(probe.episodes)
 
 
 def compositions() -> list[str]:
-    """Each host and control: bare, with each fitting plug-in, each pair, and all of them."""
+    """Each host and control: bare, with each fitting plug-in, with all that go together.
+
+    Besides, what the cards name: aliases, and what a plug-in's bare name stands for.
+    """
     cards = [METHODS.card(name) for name in METHODS.names()]
-    return [
+    found = [
         "+".join([host.name, *plugins])
         for host in cards
         if host.kind in ("host", "control")
         for plugins in _carried(host, cards)
     ]
+    found += [c.composition or c.alone for c in cards if c.composition or c.alone]
+    return list(dict.fromkeys(found))
 
 
 def _carried(host: MethodCard, cards: Sequence[MethodCard]) -> Iterator[tuple[str, ...]]:
-    fitting = tuple(c.name for c in cards if c.kind == "plugin" and c.place in host.offers)
-    for size in range(min(len(fitting), 2) + 1):
-        yield from combinations(fitting, size)
-    if len(fitting) > 2:
-        yield fitting
+    fitting = [c for c in cards if c.kind == "plugin" and c.place in host.offers]
+    yield ()
+    yield from ((card.name,) for card in fitting)
+    together: list[MethodCard] = []
+    for card in fitting:
+        if not any(card.name in other.excludes for other in together):
+            together.append(card)
+    if len(together) > 1:
+        yield tuple(card.name for card in together)
 
 
 def trained_compositions() -> list[str]:
-    """Those whose host has a recipe."""
-    return [name for name in compositions() if parse(name).host.card.recipe is not None]
+    """Those whose host has a recipe: bare, with each plug-in that trains, with all together.
+
+    Another single plug-in plays no part in training.
+    """
+
+    def differs(found: Composition) -> bool:
+        return len(found.plugins) != 1 or found.plugins[0].card.trains
+
+    parsed = {name: parse(name) for name in compositions()}
+    return [n for n, found in parsed.items() if found.host.card.recipe and differs(found)]
 
 
 def recipe(name: str) -> Recipe:

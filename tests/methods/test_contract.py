@@ -472,7 +472,7 @@ def test_the_same_generator_gives_the_same_loss(name: str) -> None:
     assert torch.equal(net.loss(given.batch(1)), net.loss(given.batch(1)))
 
 
-@pytest.mark.parametrize("name", sorted(set(compositions()) - set(trained_compositions())))
+@pytest.mark.parametrize("name", [n for n in compositions() if parse(n).host.card.recipe is None])
 def test_what_has_nothing_to_train_says_so(name: str) -> None:
     with pytest.raises(CompositionError, match="nothing to train"):
         fresh(name).train().loss(asked(name).batch())

@@ -13,6 +13,7 @@ from cdfss_bench.cards import Catalog
 from cdfss_bench.errors import CompositionError, UserError
 from cdfss_bench.methods import METHODS, Composition, build, building, grammar, parse
 from cdfss_bench.methods.card import MethodCard
+from cdfss_bench.methods.weights import trained_name
 from cdfss_bench.options import Option, Value, spelled
 
 
@@ -91,6 +92,14 @@ def test_an_alias_takes_options_of_its_parts() -> None:
     assert str(found) == "ssp[refine=false]+lem+lcm[k=5]"
 
 
+def test_a_plug_in_alone_means_what_its_card_says_and_keeps_its_label() -> None:
+    found = parse("apm-m[lr=0.1,acpa.lr=0.2]+lcm")
+    assert found.label == "apm-m[lr=0.1,acpa.lr=0.2]+lcm"
+    assert str(found) == "hsnet+apm-m[lr=0.1]+acpa[lr=0.2]+lcm"
+    assert str(parse("patnet+apm-m")) == "patnet+apm-m"
+    assert str(parse("tfi[lr=5e-5]")) == "patnet+tfi[lr=5e-05]"
+
+
 def test_a_control_turns_the_supports_into_those_of_a_wrong_class() -> None:
     found = parse("hsnet+lcm@shuffled-support")
     assert found.control == "shuffled-support"
@@ -163,6 +172,9 @@ def _compositions(draw: st.DrawFn) -> tuple[str, list[dict[str, Value]]]:
     host = draw(st.sampled_from([c for c in cards if c.kind in ("host", "control")]))
     fitting = [c for c in cards if c.kind == "plugin" and c.place in host.offers]
     carried = draw(st.permutations(fitting))[: draw(st.integers(0, len(fitting)))]
+    carried = [
+        c for i, c in enumerate(carried) if not {p.name for p in carried[:i]} & {*c.excludes}
+    ]
     parts = [draw(_part(card)) for card in (host, *carried)]
     plus = draw(st.sampled_from(["+", " + "]))
     control = draw(st.sampled_from(["", "@shuffled-support"]))
@@ -253,6 +265,19 @@ def test_adaptation_is_by_episode_if_a_part_adapts(
     assert parse("ssp").adaptation == "none"
 
 
+def test_a_method_that_takes_no_step_does_not_adapt() -> None:
+    assert parse("hsnet+apm-m").adaptation == "episode"
+    assert parse("hsnet+apm-m[steps=0]").adaptation == "none"
+    assert parse("hsnet+apm-m[steps=0]+acpa").adaptation == "episode"
+    assert parse("apm-init").adaptation == "none"
+    assert parse("patnet+tfi+apm-m").adaptation == "transductive"
+
+
+def test_what_adapts_at_test_asks_for_the_weights_of_its_host() -> None:
+    assert trained_name(parse("apm-m")) == "hsnet"
+    assert trained_name(parse("patnet+tfi[lr=5e-5]")) == "patnet"
+
+
 # -- what is refused -------------------------------------------------------------------------------
 
 
@@ -287,8 +312,34 @@ def test_what_is_no_name_is_refused_with_the_syntax(text: str) -> None:
         ("ssp+lcm+lcm", "'ssp+lcm+lcm' carries lcm twice", None),
         ("loec+lcm", "'loec+lcm' carries lcm twice", None),
         (
+            "ssp+apm-s+apm-m",
+            "'ssp+apm-s+apm-m' is impossible: apm-m takes the place of apm-s",
+            None,
+        ),
+        (
+            "apm-m[acp.lr=1]",
+            "'apm-m[acp.lr=1]': apm-m is hsnet+apm-m+acpa; say whose option 'acp.lr' is",
+            "for example: apm-m[acpa.lr=1]",
+        ),
+        (
+            "patnet+lem",
+            (
+                "'patnet+lem' is impossible: lem changes what the backbone's later stages learn "
+                "from, and patnet is trained with a frozen backbone"
+            ),
+            None,
+        ),
+        (
+            "ssp+finetune",
+            (
+                "'ssp+finetune' is impossible: "
+                "finetune acts on the head, ssp offers stage, feature, score"
+            ),
+            None,
+        ),
+        (
             "prototype+lem",
-            "'prototype+lem' is impossible: lem acts on the stage, prototype offers score",
+            "'prototype+lem' is impossible: lem acts on the stage, prototype offers feature, score",
             None,
         ),
         (
