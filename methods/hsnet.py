@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -82,23 +82,24 @@ class HSNet(Method):
 
     def rehearsal(self, support: Rows, masks: Tensor) -> Callable[[], Tensor]:
         """As promised by `Method`; what learning leaves as it is, is computed once."""
-        learn = any(p.requires_grad for plugin in self.feature_plugins for p in plugin.parameters())
-        stages = {self.adaptable(self.backbone).name} if learn else set[str]()
-        return self.replay(support, support, masks, stages)
+        return self.replay(support, support, masks)
 
-    def replay(
-        self, query: Rows, support: Rows, masks: Tensor, learn: Collection[str]
-    ) -> Callable[[], Tensor]:
+    def learning_stages(self) -> set[str]:
+        """Stages whose correlation depends on a parameter that asks for a gradient."""
+        own = [p for plugin in self.feature_plugins for p in plugin.parameters()]
+        learns = any(parameter.requires_grad for parameter in own)
+        return {self.adaptable(self.backbone).name} if learns else set()
+
+    def replay(self, query: Rows, support: Rows, masks: Tensor) -> Callable[[], Tensor]:
         """What matches one query with one support again and again while something learns.
 
-        The correlations of all other stages are computed once; if the pyramid asks for no gradient,
-        so are their squeezed blocks.
+        Correlations that do not learn are computed once; if the pyramid does not learn either, so
+        are their squeezed blocks.
 
         Args:
             query: features of the query, N = 1; the support's own where it rehearses.
             support: features of the support, N = 1.
             masks: [1, H, W] of 0 and 1.
-            learn: names of the stages whose correlation changes.
 
         Returns:
             A function that gives logits [1, 1, 2, h, w].
@@ -107,7 +108,7 @@ class HSNet(Method):
         head_learns = any(p.requires_grad for p in self.hpn_learner.parameters())
         fixed: dict[str, Tensor] = {}
         with torch.no_grad():
-            for stage in set(blocks) - set(learn):
+            for stage in set(blocks) - self.learning_stages():
                 found = self._correlated(stage, query, support, masks)
                 fixed[stage] = found if head_learns else blocks[stage](found)
 

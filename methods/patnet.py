@@ -72,6 +72,11 @@ class PATNet(HSNet):
         layers = (self.reference_layer1, self.reference_layer2, self.reference_layer3)
         return layers[self._pairs[tap]].weight
 
+    def learning_stages(self) -> set[str]:
+        """Those of `HSNet`, and those whose anchors ask for a gradient."""
+        taps = [tap for tap in self._pairs if self.anchors(tap).requires_grad]
+        return super().learning_stages() | {tap.rpartition(".")[0] for tap in taps}
+
     @property
     def lowest_taps(self) -> list[str]:
         """The taps that use the first pair of anchors."""

@@ -119,9 +119,8 @@ def soft_mask_divergence(
         A function that gives the sum over taps and channels, meant over shots.
     """
     taps = host.lowest_taps
-    stages = {tap.rpartition(".")[0] for tap in taps}
     count = range(len(support))
-    replays = [host.replay(query, support[i : i + 1], masks[i : i + 1], stages) for i in count]
+    replays = [host.replay(query, support[i : i + 1], masks[i : i + 1]) for i in count]
     with torch.no_grad():
         fores = [prototypes(support.tensors[tap], masks)[1] for tap in taps]
 
