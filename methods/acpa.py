@@ -66,8 +66,28 @@ class ACPA(FeaturePlugin):
 
 
 def mean_phase(maps: Tensor) -> Tensor:
-    """Mean over frequencies of the phase of each channel, [N, C] of [N, C, h, w]."""
-    return torch.fft.fft2(maps).angle().mean((-2, -1))
+    """Mean over frequencies of the phase of each channel, [N, C] of [N, C, h, w], in closed form.
+
+    The phases of conjugate frequencies cancel; only frequencies that are their own conjugate are
+    left, one to four of them, and they are real: their phase is pi where they are negative, else 0.
+    A discrete Fourier transform gives the same with a signed zero for their imaginary part, whose
+    sign, and so that of pi, is the library's whim. No gradient passes: the mean is piecewise
+    constant.
+    """
+    height, width = maps.shape[-2:]
+    real = _self_conjugate(_self_conjugate(maps.detach(), -1), -2)
+    return (real < 0).sum((-2, -1)).to(maps.dtype) * (math.pi / (height * width))
+
+
+def _self_conjugate(values: Tensor, dim: int) -> Tensor:
+    """Along `dim` the sum, and if it is even the alternating sum besides."""
+    size = values.shape[dim]
+    found = [values.sum(dim, keepdim=True)]
+    if size % 2 == 0:
+        even = torch.arange(0, size, 2, device=values.device)
+        pair = (values.index_select(dim, even), values.index_select(dim, even + 1))
+        found.append(pair[0].sum(dim, keepdim=True) - pair[1].sum(dim, keepdim=True))
+    return torch.cat(found, dim)
 
 
 def _attention(channels: int) -> nn.Sequential:
