@@ -20,7 +20,8 @@ from cdfss_bench.methods.base import Method
 from cdfss_bench.methods.building import build
 from cdfss_bench.methods.weights import load_weights
 
-METHODS = ["prototype", "ssp", "ssp+lcm", "hsnet", "hsnet+lcm", "centre-ellipse"]
+ADAPTING = "hsnet+apm-s[steps=1]+acpa[steps=1]"
+METHODS = ["prototype", "ssp", "ssp+lcm", "hsnet", "hsnet+lcm", ADAPTING, "centre-ellipse"]
 
 
 def prepared(name: str, weights: Path, domain: str = "mini-lesion", shots: int = 1) -> Any:
