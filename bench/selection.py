@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from cdfss_bench.cards import validated
 from cdfss_bench.datasets import DOMAINS, Domain, open_domain
 from cdfss_bench.datasets.opening import split_name
-from cdfss_bench.errors import UserError, unknown
+from cdfss_bench.errors import UserError
 from cdfss_bench.methods.backbones.card import refusal
 from cdfss_bench.methods.grammar import Composition, parse
 from cdfss_bench.methods.weights import Weights, default_folders, resolve_weights
