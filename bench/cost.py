@@ -110,6 +110,7 @@ def cost_of(method: Method, *, shots: int, size: int, device: str) -> CostPart:
             name: _latency(work, device)
             for name, work in {"encode": encode, "match": match, "episode": episode}.items()
         }
+    encodings = (1 + shots) * (2 if method.adapts_encoder else 1)
     flops_adapt, missed_adapt = 0, set[str]()
     if method.adaptation != "none":
 
@@ -131,7 +132,7 @@ def cost_of(method: Method, *, shots: int, size: int, device: str) -> CostPart:
         flops_encode=flops_encode,
         flops_match=flops_match,
         flops_adapt=flops_adapt,
-        flops_episode=flops_encode * (1 + shots) + flops_adapt + flops_match,
+        flops_episode=flops_encode * encodings + flops_adapt + flops_match,
         uncounted=sorted(missed_encode | missed_match | missed_adapt),
         probe=f"{PROBE}, {size}x{size}, {shots}-shot",
         latency_ms=latency,

@@ -18,7 +18,7 @@ from .blocks.augment import view
 from .blocks.prototypes import cosine_scores
 from .blocks.self_support import self_support
 from .contract import Adaptation, LossTerm
-from .plugins import Plugin
+from .plugins import Place, Plugin
 from .rows import Rows
 from .ssp import (
     SSP,
@@ -72,6 +72,8 @@ class IFA(SSP):
     State-dict keys: as SSP (IFA `model/IFA_matching.py`).
     """
 
+    offers = frozenset({Place.STAGE, Place.SCORE})
+
     def __init__(
         self,
         backbone: Backbone,
@@ -88,8 +90,8 @@ class IFA(SSP):
 
     @property
     def adaptation(self) -> Adaptation:
-        """From the episode's support; the card says so for any number of steps."""
-        return "episode"
+        """From the episode's support, unless there are no steps."""
+        return "episode" if self.steps else "none"
 
     @property
     def adapts_encoder(self) -> bool:

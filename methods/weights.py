@@ -144,12 +144,14 @@ def pretrained_for(
 def runs_on(name: str, folders: Sequence[Path]) -> dict[str, str]:
     """Backbones on which the method `name` can run with the weights at hand, and which those are.
 
-    Plug-ins have none of their own, published rows do not run, controls need none.
+    Plug-ins have those of what their bare name stands for, published rows do not run, controls
+    need none.
 
     Raises:
         UserError: if a card is wrong.
     """
-    if METHODS.card(name).kind in ("plugin", "published"):
+    card = METHODS.card(name)
+    if card.kind == "published" or (card.kind == "plugin" and not card.alone):
         return {}
     plain, found = parse(name), dict[str, str]()
     mini = plain.with_defaults({part.card.name: part.card.mini.options for part in plain.parts})

@@ -25,7 +25,8 @@ episodes = cache(probe.episodes)
 def compositions() -> list[str]:
     """Each host and control: bare, with each fitting plug-in, with all that go together.
 
-    Besides, what the cards name: aliases, and what a plug-in's bare name stands for.
+    Besides, what the cards name: aliases, and what a plug-in's bare name stands for. What learns at
+    test is asked there and among all, not once more with each host for itself.
     """
     cards = [METHODS.card(name) for name in METHODS.names()]
     found = [
@@ -41,7 +42,7 @@ def compositions() -> list[str]:
 def _carried(host: MethodCard, cards: Sequence[MethodCard]) -> Iterator[tuple[str, ...]]:
     fitting = [c for c in cards if c.kind == "plugin" and c.place in host.offers]
     yield ()
-    yield from ((card.name,) for card in fitting)
+    yield from ((card.name,) for card in fitting if card.adaptation == "none")
     together: list[MethodCard] = []
     for card in fitting:
         if not any(card.name in other.excludes for other in together):

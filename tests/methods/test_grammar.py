@@ -501,3 +501,9 @@ def test_lem_on_the_last_stage_is_refused_since_nothing_sees_what_it_makes() -> 
 def test_a_stage_that_the_backbone_lacks_is_refused_with_those_it_has(plugin: str) -> None:
     with pytest.raises(CompositionError, match="has stages 1 to 4 here, not 5"):
         build(f"ssp+{plugin}[stage=5]", backbone="resnet-mini")
+
+
+@pytest.mark.parametrize("name", [n for n in METHODS.names() if METHODS.card(n).kind == "host"])
+def test_the_card_and_the_class_of_a_host_offer_the_same_places(name: str) -> None:
+    card = METHODS.card(name)
+    assert {*METHODS.code(name, card.code).offers} == {*card.offers}
