@@ -121,10 +121,10 @@ def leaderboards(records: Iterable[RunRecord]) -> list[Leaderboard]:
             unfinished.append(record)
             continue
         board = boards.setdefault(key := _board_key(record), Leaderboard(key))
-        column = _column_key(record)
+        column = column_key(record)
         if column not in board.columns:
             board.columns.append(column)
-        row = board.rows.setdefault(row_key := _row_key(record), Row(row_key))
+        row = board.rows.setdefault(own := row_key(record), Row(own))
         score = row.scores.setdefault(
             column,
             Score(complete=record.domain.complete and not record.episodes.limited),
@@ -145,8 +145,8 @@ def _note_missing(boards: dict[BoardKey, Leaderboard], record: RunRecord) -> Non
     wanted = (record.method.label, record.method.composition)
     alike = [row for row in board.rows.values() if (row.key.label, row.key.composition) == wanted]
     if not alike:
-        row_key = _row_key(record)
-        alike = [board.rows.setdefault(row_key, Row(row_key))]
+        own = row_key(record)
+        alike = [board.rows.setdefault(own, Row(own))]
     for row in alike:
         answered = any(column.domain == record.domain.title for column in row.scores)
         if not answered:
@@ -174,7 +174,8 @@ def _board_key(record: RunRecord) -> BoardKey:
     )
 
 
-def _column_key(record: RunRecord) -> ColumnKey:
+def column_key(record: RunRecord) -> ColumnKey:
+    """The column in which a record stands."""
     return ColumnKey(
         record.domain.title,
         record.domain.profile,
@@ -184,7 +185,8 @@ def _column_key(record: RunRecord) -> ColumnKey:
     )
 
 
-def _row_key(record: RunRecord) -> RowKey:
+def row_key(record: RunRecord) -> RowKey:
+    """The row in which a record stands."""
     return RowKey(
         record.method.label,
         record.method.composition,

@@ -14,6 +14,8 @@ from .leaderboard import ColumnKey, Leaderboard, Row, missing_columns, seeds_of
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from .compare import Comparison
+
 BLANK = "–"
 
 
@@ -139,6 +141,47 @@ def _reasons(board: Leaderboard) -> list[str]:
         f"{BLANK} {domain}: {reason} ({', '.join(labels)})"
         for (domain, reason), labels in sorted(concerned.items())
     ]
+
+
+def comparison_table(comparison: Comparison) -> TextTable:
+    """Two methods side by side, a line per domain."""
+    where = comparison.field
+    headers = ["domain", "seeds", "A", "B", "A - B", "95 % interval", "p (Holm)"]
+    headers += ["wins", "ties", "losses", "can see", "verdict"]
+    rows = [
+        [
+            each.domain,
+            ", ".join(map(str, each.seeds)),
+            f"{each.a:.2f}",
+            f"{each.b:.2f}",
+            f"{each.a - each.b:+.2f}" + ("" if each.spread is None else f" ±{each.spread:.2f}"),
+            BLANK
+            if each.interval is None
+            else f"{each.interval.low:+.2f} to {each.interval.high:+.2f}",
+            f"{each.p_holm:.4f}",
+            *map(str, (each.wins, each.ties, each.losses)),
+            BLANK if each.detectable is None else f"{each.detectable:.2f}",
+            each.verdict,
+        ]
+        for each in comparison.differences
+    ]
+    notes = [
+        "mIoU in %, paired by query image; wins, ties and losses count episodes",
+        "can see: points of difference that this many episodes find in four cases of five",
+        f"a claim needs p <= 0.05 and {comparison.minimum:g} points",
+    ]
+    if any(each.interval is None for each in comparison.differences):
+        notes.append(f"{BLANK} no interval where a class has fewer than 5 query images")
+    return TextTable(
+        title=(
+            f"A = {comparison.a}, B = {comparison.b} · {where.shots}-shot · "
+            f"protocol {where.protocol} · evaluator {where.evaluator}"
+        ),
+        headers=headers,
+        rows=rows,
+        numeric=frozenset(range(2, 11)),
+        notes=notes,
+    )
 
 
 def as_markdown(tables: Sequence[TextTable]) -> str:
