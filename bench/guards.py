@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
+
+from cdfss_bench.datasets import DOMAINS
+
 from .leaderboard import Leaderboard
 
 TWIN = "@shuffled-support"
@@ -9,7 +13,12 @@ TWIN = "@shuffled-support"
 
 def guards(board: Leaderboard) -> list[str]:
     """Warnings about the rows of a board, a sentence each."""
-    return [*_selected_on_targets(board), *_checkpoint_per_target(board), *_twins(board)]
+    return [
+        *_selected_on_targets(board),
+        *_checkpoint_per_target(board),
+        *_twins(board),
+        *_overlaps(board),
+    ]
 
 
 def _selected_on_targets(board: Leaderboard) -> list[str]:
@@ -52,3 +61,29 @@ def _twins(board: Leaderboard) -> list[str]:
                 "there it segments what is salient, not what was asked"
             )
     return warnings
+
+
+def _overlaps(board: Leaderboard) -> list[str]:
+    """Scores without the classes that are kinds of a source class, beside the full ones."""
+    lines: list[str] = []
+    for column in board.columns:
+        name = column.domain.partition("[")[0]
+        known = DOMAINS.card(name).source_overlap if name in DOMAINS else {}
+        seen = {other for others in known.values() for other in others}
+        told: list[str] = []
+        left_out = 0
+        for key, row in board.rows.items():
+            score = row.scores.get(column)
+            if score is None:
+                continue
+            ids = [c for c in score.per_class if score.classes.get(c, "") not in seen]
+            left_out = len(score.per_class) - len(ids)
+            if ids and left_out:
+                new = statistics.fmean(x for c in ids for x in score.per_class[c])
+                told.append(f"{key.label} {new:.2f} ({new - score.mean:+.2f})")
+        if told:
+            lines.append(
+                f"{column.domain} without the {left_out} classes that are kinds of a source class: "
+                + ", ".join(told)
+            )
+    return lines

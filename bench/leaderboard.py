@@ -51,6 +51,8 @@ class Score:
         mious: by seed.
         cells: ids of the records, by seed.
         intervals: as the records state them, by seed.
+        per_class: IoU by class id, one per seed.
+        classes: their names.
         complete: whether the column is a named population, all episodes asked.
     """
 
@@ -59,6 +61,8 @@ class Score:
     intervals: dict[int, tuple[float, float]] = field(
         default_factory=dict[int, tuple[float, float]]
     )
+    per_class: dict[int, list[float]] = field(default_factory=dict[int, list[float]])
+    classes: dict[int, str] = field(default_factory=dict[int, str])
     complete: bool = True
 
     @property
@@ -178,6 +182,9 @@ def leaderboards(records: Iterable[RunRecord]) -> list[Leaderboard]:
         score.cells[seed] = record.cell
         if record.metrics.miou_interval is not None:
             score.intervals[seed] = record.metrics.miou_interval
+        for class_id, iou in record.metrics.per_class.items():
+            score.per_class.setdefault(class_id, []).append(iou)
+        score.classes |= record.domain.classes
         row.cost = row.cost or record.cost
         row.source = row.source or str(record.weights.source.get("domain", ""))
     for record in unfinished:

@@ -62,7 +62,7 @@ def text_table(board: Leaderboard, where: Standings | None = None) -> TextTable:
     headers = ["method", "backbone", "weights", "adapts", *names, *extra, "mean"]
     if where is not None:
         headers.append("rank")
-    headers += ["params", "GFLOP", "ms", "on"]
+    headers += ["params", "GFLOP", "ms", "on", "selected"]
     rows: list[list[str]] = []
     sections: dict[int, str] = {}
     marks: dict[tuple[int, int], str] = {}
@@ -83,7 +83,7 @@ def text_table(board: Leaderboard, where: Standings | None = None) -> TextTable:
         title=_title(board),
         headers=headers,
         rows=rows,
-        numeric=frozenset(range(_FIRST, len(headers) - 1)),
+        numeric=frozenset(range(_FIRST, len(headers) - 2)),
         notes=notes,
         sections=sections,
         marks=marks,
@@ -161,7 +161,7 @@ def _cells(
     if where is not None:
         cells.append(str(standing.rank) if standing else BLANK)
     if row.cost is None:
-        return [*cells, BLANK, BLANK, BLANK, BLANK]
+        return [*cells, BLANK, BLANK, BLANK, BLANK, key.selection]
     cost = row.cost
     return [
         *cells,
@@ -169,6 +169,7 @@ def _cells(
         f"{cost.flops_episode / 1e9:.2f}",
         f"{cost.latency_ms['episode']['p50']:.1f}",
         cost.device,
+        key.selection,
     ]
 
 

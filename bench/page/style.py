@@ -33,7 +33,8 @@ td.second button,td.second{text-decoration:underline}td.tied{font-style:italic}
 .grey,.outdated table{opacity:.5}small{color:var(--dim);font-weight:400;margin-left:.35em}
 input[type=search]{font:inherit;padding:.3rem .6rem;margin:.4rem 0;width:min(22rem,100%);
 border:1px solid var(--line);border-radius:6px;background:var(--bg);color:var(--fg)}
-.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,460px),1fr));gap:1rem}
+.charts{display:grid;align-items:start;
+grid-template-columns:repeat(auto-fill,minmax(min(100%,460px),1fr));gap:1rem}
 figure{margin:0;padding:.6rem;border:1px solid var(--line);border-radius:8px}
 figcaption{font-size:.9rem;margin-bottom:.3rem}
 svg{width:100%;height:auto;display:block}svg text{fill:var(--fg);font-size:12px}
@@ -50,8 +51,10 @@ height:.8em;border-radius:2px;margin-right:.35em}
 .i4{background:var(--c4)}.i5{background:var(--c5)}
 .i6{background:var(--c6)}.i7{background:var(--c7)}
 td.won{background:var(--good)}td.lost{background:var(--bad)}
-dialog{max-width:min(46rem,94vw);border:1px solid var(--line);border-radius:10px;background:var(--bg);
-color:var(--fg)}dialog dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem;
+dialog{max-width:min(46rem,94vw);
+border:1px solid var(--line);border-radius:10px;
+background:var(--bg);color:var(--fg)}dialog dl{display:grid;grid-template-columns:max-content 1fr;
+gap:.2rem 1rem;
 font-size:.88rem}dialog dt{color:var(--dim)}dialog dd{margin:0;overflow-wrap:anywhere}
 details summary{cursor:pointer}
 @media print{input,nav{display:none}body{max-width:none}.scroll{overflow:visible;border:0}

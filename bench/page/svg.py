@@ -64,10 +64,7 @@ def scatter(points: Sequence[Point], x_label: str, y_label: str) -> str:
             f'<circle class="c{p.color}" cx="{x:.1f}" cy="{y:.1f}" r="5">'
             f"<title>{escape(tip)}</title></circle>"
         )
-        at_right = x > WIDTH - 130
-        parts.append(
-            _text(x + (-9 if at_right else 9), y + 4, p.label, "end" if at_right else "start")
-        )
+    parts += _labels([(across(p.x), up(p.y), p.label) for p in positive])
     return _svg(height, parts, f"{y_label} against {x_label}")
 
 
@@ -129,6 +126,23 @@ def bars(groups: Sequence[tuple[str, Sequence[Bar]]], x_label: str) -> str:
     return _svg(height, parts, x_label)
 
 
+def _labels(places: Sequence[tuple[float, float, str]]) -> list[str]:
+    """Names beside points, moved down where they would lie on one another."""
+    parts: list[str] = []
+    taken: list[tuple[float, float, float]] = []
+    for x, y, label in sorted(places, key=lambda place: place[1]):
+        at_right = x + 9 + 7 * len(label) > WIDTH - _RIGHT
+        left = x - 9 - 7 * len(label) if at_right else x + 9
+        right, below = left + 7 * len(label), y + 4
+        while any(abs(below - b) < 13 and left < r and right > a for a, r, b in taken):
+            below += 2
+        taken.append((left, right, below))
+        parts.append(
+            _text(right if at_right else left, below, label, "end" if at_right else "start")
+        )
+    return parts
+
+
 def _front(points: Sequence[Point]) -> list[Point]:
     """The points that no cheaper one reaches, cheapest first."""
     best: list[Point] = []
@@ -150,7 +164,8 @@ def _ticks(low: float, high: float) -> list[float]:
 
 def _log_ticks(first: float, last: float) -> list[float]:
     whole = range(math.floor(first), math.ceil(last) + 1)
-    ticks = [m * 10.0**e for e in whole for m in (1, 3)]
+    marks = (1, 3) if last - first > 1 else (1, 2, 3, 5, 7)
+    ticks = [m * 10.0**e for e in whole for m in marks]
     return [t for t in ticks if first - 1e-9 <= math.log10(t) <= last + 1e-9]
 
 
