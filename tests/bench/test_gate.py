@@ -96,7 +96,7 @@ def slower_path(patch: Patch) -> None:
 
 def more_flops(patch: Patch) -> None:
     def wasteful(original: Callable[..., Any], self: Any, query: Any, *v: Any, **n: Any) -> Any:
-        torch.ones(8, 8) @ torch.ones(8, 8)
+        torch.ones(8, 8).matmul(torch.ones(8, 8))
         return original(self, query, *v, **n)
 
     wrapped(SSP, "score", patch, wasteful)
@@ -108,6 +108,7 @@ def fewer_flops(patch: Patch) -> None:
 
     def without(*values: Any, **named: Any) -> Method:
         network = original(*values, **named)
+        assert isinstance(network, SSP)
         network.refine = False
         return network
 
@@ -125,7 +126,8 @@ def more_parameters(patch: Patch) -> None:
     from cdfss_bench.bench import runner
 
     def load(network: Method, weights: Any) -> None:
-        spare = network._parameters.pop("spare")
+        spare = network.get_parameter("spare")
+        del network.spare
         kept(network, weights)
         network.register_parameter("spare", spare)
 
