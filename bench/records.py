@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -216,6 +216,18 @@ class RunRecord(_Part):
         self.seal = self.sealed()
         values = self.model_dump(mode="json", by_alias=True)
         write_atomically(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+
+
+def published_schema() -> dict[str, Any]:
+    """JSON Schema of `run.json`, without the prose of this module."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            pairs = cast("dict[str, Any]", value).items()
+            return {k: plain(v) for k, v in pairs if not (k == "description" and type(v) is str)}
+        return [plain(v) for v in cast("list[Any]", value)] if isinstance(value, list) else value
+
+    return plain(RunRecord.model_json_schema(by_alias=True))
 
 
 def read_record(path: Path) -> RunRecord:

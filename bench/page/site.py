@@ -11,7 +11,7 @@ from cdfss_bench.files import write_atomically
 from ..answers import Answer
 from ..leaderboard import leaderboards
 from ..published import Report
-from ..records import RunRecord
+from ..records import published_schema
 from ..standing import standings
 from ..tables import as_csv, as_json
 from .document import as_html
@@ -27,7 +27,7 @@ def write_site(
     """
     boards = leaderboards(answer.record for answer in found)
     where = [standings(board, found) for board in boards]
-    schema = json.dumps(RunRecord.model_json_schema(by_alias=True), indent=1) + "\n"
+    schema = json.dumps(published_schema(), indent=1) + "\n"
     files = {
         "index.html": as_html(found, published),
         "leaderboard.csv": as_csv(boards, where),
