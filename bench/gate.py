@@ -20,9 +20,9 @@ from cdfss_bench.files import write_atomically
 SCHEMA = 1
 
 TOLERANCE = 0.05
-"""Points of mIoU. With the kernels of other processors (SSE4.1 and AVX2 in place of AVX-512) none of
-the 48 cells of the committed baseline moved at all (docs/protocol.md, "The gate"); the rest is room
-for processors that could not be tried."""
+"""Points of mIoU. With the kernels of other processors (SSE4.1 and AVX2 in place of AVX-512) none
+of the 48 cells of the committed baseline moved at all (docs/protocol.md, "The gate"); the rest is
+room for processors that could not be tried."""
 
 SLOWER = 3.0
 """Factor of time, in units of the reference workload, at which the tripwire goes."""
