@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 EVALUATOR_VERSION = 1
 """Stands in every record. Bump when any count or metric changes; rows of different versions never
@@ -39,6 +39,9 @@ def count(predicted: Tensor, truth: Tensor, ignore: Tensor | None = None) -> lis
     Raises:
         ValueError: if the shapes differ or a mask holds anything but 0 and 1.
     """
+    # Here and not above: reading records must not cost the import of torch.
+    import torch
+
     if predicted.shape != truth.shape:
         raise ValueError(
             f"predicted {list(predicted.shape)} and true {list(truth.shape)} masks differ in shape"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from .counts import EVALUATOR_VERSION
 from .records import CostPart, RunRecord
 
 
@@ -48,10 +49,20 @@ class Score:
 
     Attributes:
         mious: by seed.
+        cells: ids of the records, by seed.
+        intervals: as the records state them, by seed.
+        per_class: IoU by class id, one per seed.
+        classes: their names.
         complete: whether the column is a named population, all episodes asked.
     """
 
     mious: dict[int, float] = field(default_factory=dict[int, float])
+    cells: dict[int, str] = field(default_factory=dict[int, str])
+    intervals: dict[int, tuple[float, float]] = field(
+        default_factory=dict[int, tuple[float, float]]
+    )
+    per_class: dict[int, list[float]] = field(default_factory=dict[int, list[float]])
+    classes: dict[int, str] = field(default_factory=dict[int, str])
     complete: bool = True
 
     @property
@@ -74,12 +85,29 @@ class Row:
         scores: by column.
         missing: reasons by domain title, where there is no score.
         cost: from any of its records.
+        source: what it was trained on, as its weights' card says.
     """
 
     key: RowKey
     scores: dict[ColumnKey, Score] = field(default_factory=dict[ColumnKey, Score])
     missing: dict[str, str] = field(default_factory=dict[str, str])
     cost: CostPart | None = None
+    source: str = ""
+
+
+class Section(NamedTuple):
+    """Rows of a board that are ranked among each other."""
+
+    title: str
+    rows: list[Row]
+
+
+_SECTIONS = {
+    "none": "no adaptation",
+    "episode": "adapts to the support of each episode",
+    "transductive": "adapts to the support and the unlabelled query",
+}
+ORACLE = "not comparable: selected on target data"
 
 
 @dataclass
@@ -95,6 +123,26 @@ class Leaderboard:
     key: BoardKey
     columns: list[ColumnKey] = field(default_factory=list[ColumnKey])
     rows: dict[RowKey, Row] = field(default_factory=dict[RowKey, Row])
+
+    def sections(self) -> list[Section]:
+        """Rows by adaptation class; what was selected on target data apart, ranked with nobody."""
+        titles = [*_SECTIONS.values(), ORACLE]
+        rows = {title: [r for r in self.rows.values() if _section(r) == title] for title in titles}
+        return [Section(title, rows[title]) for title in titles if rows[title]]
+
+    @property
+    def outdated(self) -> bool:
+        """Whether another evaluator than this version's measured it."""
+        return self.key.evaluator != EVALUATOR_VERSION
+
+    def main_column(self, domain: str) -> ColumnKey:
+        """Of several populations of a domain the one that is compared: whole, with most rows."""
+
+        def weight(column: ColumnKey) -> tuple[bool, int, int]:
+            scores = [r.scores[column] for r in self.rows.values() if column in r.scores]
+            return all(s.complete for s in scores), len(scores), column.episodes
+
+        return max((c for c in self.columns if c.domain == domain), key=weight)
 
     def mean(self, row: Row) -> float | None:
         """Mean over the domains, or None where it would not be the field's number.
@@ -121,16 +169,24 @@ def leaderboards(records: Iterable[RunRecord]) -> list[Leaderboard]:
             unfinished.append(record)
             continue
         board = boards.setdefault(key := _board_key(record), Leaderboard(key))
-        column = _column_key(record)
+        column = column_key(record)
         if column not in board.columns:
             board.columns.append(column)
-        row = board.rows.setdefault(row_key := _row_key(record), Row(row_key))
+        row = board.rows.setdefault(own := row_key(record), Row(own))
         score = row.scores.setdefault(
             column,
             Score(complete=record.domain.complete and not record.episodes.limited),
         )
-        score.mious[record.episodes.seed] = record.metrics.miou
+        seed = record.episodes.seed
+        score.mious[seed] = record.metrics.miou
+        score.cells[seed] = record.cell
+        if record.metrics.miou_interval is not None:
+            score.intervals[seed] = record.metrics.miou_interval
+        for class_id, iou in record.metrics.per_class.items():
+            score.per_class.setdefault(class_id, []).append(iou)
+        score.classes |= record.domain.classes
         row.cost = row.cost or record.cost
+        row.source = row.source or str(record.weights.source.get("domain", ""))
     for record in unfinished:
         _note_missing(boards, record)
     for board in boards.values():
@@ -145,12 +201,16 @@ def _note_missing(boards: dict[BoardKey, Leaderboard], record: RunRecord) -> Non
     wanted = (record.method.label, record.method.composition)
     alike = [row for row in board.rows.values() if (row.key.label, row.key.composition) == wanted]
     if not alike:
-        row_key = _row_key(record)
-        alike = [board.rows.setdefault(row_key, Row(row_key))]
+        own = row_key(record)
+        alike = [board.rows.setdefault(own, Row(own))]
     for row in alike:
         answered = any(column.domain == record.domain.title for column in row.scores)
         if not answered:
             row.missing[record.domain.title] = reason
+
+
+def _section(row: Row) -> str:
+    return ORACLE if "target" in row.key.selection else _SECTIONS[row.key.adaptation]
 
 
 def missing_columns(board: Leaderboard) -> list[str]:
@@ -174,7 +234,8 @@ def _board_key(record: RunRecord) -> BoardKey:
     )
 
 
-def _column_key(record: RunRecord) -> ColumnKey:
+def column_key(record: RunRecord) -> ColumnKey:
+    """The column in which a record stands."""
     return ColumnKey(
         record.domain.title,
         record.domain.profile,
@@ -184,7 +245,8 @@ def _column_key(record: RunRecord) -> ColumnKey:
     )
 
 
-def _row_key(record: RunRecord) -> RowKey:
+def row_key(record: RunRecord) -> RowKey:
+    """The row in which a record stands."""
     return RowKey(
         record.method.label,
         record.method.composition,

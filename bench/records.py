@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cdfss_bench.canonical import digest
 from cdfss_bench.errors import RecordError
 from cdfss_bench.files import write_atomically
 
@@ -150,9 +151,19 @@ class CostPart(_Part):
 
 
 class MetricsPart(_Part):
-    """In percent, derived from the integer rows; see `bench.metrics`."""
+    """In percent, derived from the integer rows; see `bench.metrics` and `bench.bootstrap`.
+
+    Attributes:
+        miou: pooled per class, mean over classes.
+        miou_interval: its 95 % interval over query images; None where a class has too few.
+        fb_iou: foreground and background.
+        macro_iou: mean of the episodes' own IoU.
+        per_class: IoU by class id.
+        episodes: how many were counted.
+    """
 
     miou: float
+    miou_interval: tuple[float, float] | None = None
     fb_iou: float
     macro_iou: float
     per_class: dict[int, float]
@@ -170,6 +181,8 @@ class RunRecord(_Part):
         reason: one sentence where the status is not `done`.
         notes: oddities met on the way.
         command: the command line.
+        seal: sha256 of all the rest, set when the record is saved: a slip of an editor or of a
+            merge is found. It is no signature: who edits may seal again, rows and all.
     """
 
     schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
@@ -188,15 +201,33 @@ class RunRecord(_Part):
     command: str = ""
     started: str = ""
     finished: str = ""
+    seal: str = ""
+
+    def sealed(self) -> str:
+        """The seal that belongs to the record as it is."""
+        return digest(self.model_dump(mode="json", by_alias=True, exclude={"seal"}))
 
     def save(self, path: Path) -> None:
-        """Writes the record, whole or not at all.
+        """Seals the record and writes it, whole or not at all.
 
         Raises:
             UserError: if the disk is full or the folder may not be written.
         """
+        self.seal = self.sealed()
         values = self.model_dump(mode="json", by_alias=True)
         write_atomically(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+
+
+def published_schema() -> dict[str, Any]:
+    """JSON Schema of `run.json`, without the prose of this module."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            pairs = cast("dict[str, Any]", value).items()
+            return {k: plain(v) for k, v in pairs if not (k == "description" and type(v) is str)}
+        return [plain(v) for v in cast("list[Any]", value)] if isinstance(value, list) else value
+
+    return plain(RunRecord.model_json_schema(by_alias=True))
 
 
 def read_record(path: Path) -> RunRecord:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,8 +18,8 @@ from .cells import Cell, now, refused_record
 from .cost import cost_of
 from .evaluate import FeatureStores, Settings, evaluate
 from .folder import Appender, CellFolder, EpisodeRow
-from .metrics import measure
-from .records import CostPart, MetricsPart, RunRecord, read_record
+from .measured import metrics_of
+from .records import CostPart, RunRecord, read_record
 from .selection import Planned
 
 How = Literal["computed", "resumed", "known", "refused", "failed", "busy"]
@@ -233,18 +233,6 @@ class Runner:
     def _tell(self, planned: Planned, done: int, total: int) -> None:
         if self.listener is not None:
             self.listener(Progress(planned, done, total))
-
-
-def metrics_of(rows: Sequence[EpisodeRow]) -> MetricsPart:
-    """The metrics of finished rows, as records hold them."""
-    found = measure([row.episode.class_id for row in rows], [row.counts for row in rows])
-    return MetricsPart(
-        miou=found.miou,
-        fb_iou=found.fb_iou,
-        macro_iou=found.macro_iou,
-        per_class=dict(found.per_class),
-        episodes=found.episodes,
-    )
 
 
 def _earlier_notes(folder: CellFolder) -> list[str]:

@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from . import check, data, doctor, listing, new, predict, report, run, train, weights
+from . import (
+    check,
+    compare,
+    data,
+    doctor,
+    listing,
+    new,
+    predict,
+    report,
+    run,
+    train,
+    verify,
+    weights,
+)
 from .talk import complain
 
 app = typer.Typer(
@@ -21,6 +34,8 @@ app = typer.Typer(
 )
 app.command(name="run")(run.run)
 app.command(name="report")(report.report)
+app.command(name="compare")(compare.compare)
+app.command(name="verify")(verify.verify)
 app.command(name="train")(train.train)
 app.command(name="predict")(predict.predict)
 app.command(name="doctor")(doctor.doctor)

@@ -1,4 +1,4 @@
-"""`cdfss-bench check`: does it keep its promises."""
+"""`cdfss-bench check`: the regression gate, and `check method`: does it keep its promises."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from typing import Annotated
 
 import typer
 
+from .gate import gate
 from .options import AsJson, Plugins, add_plugins, complete_methods
 from .talk import say, talk
 
-app = typer.Typer(no_args_is_help=True, help="Check a method against the contract.")
-
-
-@app.callback()
-def _group() -> None:
-    """Check a method against the contract."""
+app = typer.Typer(invoke_without_command=True)
+app.callback()(gate)
 
 
 @app.command()

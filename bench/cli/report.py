@@ -10,7 +10,7 @@ import typer
 from .options import Results
 from .talk import say, show, talk
 
-FORMATS = ("table", "md", "csv", "json")
+FORMATS = ("table", "md", "latex", "csv", "json", "html")
 
 
 def report(
@@ -21,30 +21,65 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to a file instead.")
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="published, or a file like results/published.csv: show what papers say."),
+    ] = None,
+    site: Annotated[
+        Path | None, typer.Option(help="Write a static site of all leaderboards to this folder.")
+    ] = None,
 ) -> None:
-    """Show the leaderboards of all records: methods by domains, with cost."""
+    """Show the leaderboards of all records: methods by domains, with intervals and cost.
+
+    Reads records and their rows only; no network, no data, no GPU.
+    """
     from cdfss_bench.errors import UserError, unknown
     from cdfss_bench.files import write_atomically
 
+    from ..answers import answers
+    from ..latex import as_latex
     from ..leaderboard import leaderboards
-    from ..records import read_runs
+    from ..page.document import as_html
+    from ..page.site import write_site
+    from ..published import against as published_table
+    from ..published import find_published, read_published
+    from ..standing import standings
     from ..tables import as_csv, as_json, as_markdown, as_rich, text_table
 
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
-    boards = leaderboards(record for _, record in read_runs(results))
+    found = answers(results)
+    boards = leaderboards(answer.record for answer in found)
     if not boards:
         raise UserError(
             f"there are no records under {results / 'runs'}", mend="cdfss-bench run -m loec -k 5"
         )
-    if form == "table" and output is None:
-        show(*(as_rich(text_table(board)) for board in boards))
+    published = None
+    if against is not None:
+        file = find_published(results) if against == "published" else Path(against)
+        published = read_published(file)
+    if site is not None:
+        for path in write_site(site, found, published):
+            talk(f"wrote {path}")
         return
-    texts = {
-        "csv": lambda: as_csv(boards),
-        "json": lambda: as_json(boards),
-    }
-    text = texts.get(form, lambda: as_markdown([text_table(board) for board in boards]))()
+    if form in ("csv", "json"):
+        # Keys of rows recur on other boards: each board is written with its own standings.
+        write = as_csv if form == "csv" else as_json
+        text = write(boards, [standings(board, found) for board in boards])
+    elif form == "html":
+        text = as_html(found, published)
+    else:
+        tables = []
+        for board in boards:
+            tables.append(text_table(board, standings(board, found)))
+            if published is not None and board.key.suite == "cdfss":
+                tables.append(published_table(board, published))
+        if published is not None and all(board.key.suite == "mini" for board in boards):
+            talk("published figures are of the real targets; these records are of the mini suite")
+        if form == "table" and output is None:
+            show(*map(as_rich, tables))
+            return
+        text = as_latex(tables) if form == "latex" else as_markdown(tables)
     if output is None:
         say(text)
     else:

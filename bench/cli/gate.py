@@ -1,0 +1,132 @@
+"""`cdfss-bench check` without a subcommand: the regression gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import (
+    DataRoot,
+    Device,
+    Domains,
+    Episodes,
+    Methods,
+    Plugins,
+    Seeds,
+    Shots,
+    Threads,
+    WeightsDirs,
+    add_plugins,
+    chosen_device,
+    selected,
+)
+from .talk import say, talk
+
+if TYPE_CHECKING:
+    from ..gate import Baseline, Finding
+    from ..runner import Outcome
+
+
+def gate(
+    context: typer.Context,
+    baseline: Annotated[
+        Path, typer.Option("--baseline", help="The baseline file.", envvar="CDFSS_BASELINE")
+    ] = Path("results/baseline.json"),
+    update: Annotated[
+        bool, typer.Option("--update", help="Measure anew, show what changed, write the baseline.")
+    ] = False,
+    methods: Methods = None,
+    domains: Domains = None,
+    shots: Shots = None,
+    seeds: Seeds = None,
+    episodes: Episodes = None,
+    data_root: DataRoot = None,
+    weights_dirs: WeightsDirs = None,
+    plugins: Plugins = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    summary: Annotated[
+        Path | None,
+        typer.Option(
+            help="Append the verdict as Markdown to a file.", envvar="GITHUB_STEP_SUMMARY"
+        ),
+    ] = None,
+) -> None:
+    """Run the baseline's selection again and compare: mIoU, parameters, FLOPs, time.
+
+    -m and -d narrow the check. With --update they, -k, --seed and --episodes say what the new
+    baseline holds; by default what the old one did.
+
+    Exit code 0: as before. 1: a regression. 2: not comparable, or there is no baseline.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    import torch
+
+    from ..gate import compared, exit_code, markdown, read_baseline
+    from ..gauge import measured, narrowed
+
+    add_plugins(plugins)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    old = read_baseline(baseline) if baseline.is_file() or not update else None
+    if old is not None and not update:
+        old = narrowed(old, methods or (), domains or ())
+        # What is checked is the baseline's; an environment set for `run` must not change it.
+        shots = seeds = episodes = None
+        methods = domains = None
+    selection = selected(
+        None,
+        **{
+            **_stored(old),
+            **{
+                key: value
+                for key, value in {
+                    "methods": methods, "domains": domains, "shots": shots, "seeds": seeds,
+                    "episodes": episodes, "data_root": data_root, "weights_dirs": weights_dirs,
+                }.items()
+                if value is not None
+            },
+        },
+    )  # fmt: skip
+    now = measured(selection, device=chosen_device(device), listener=_say)
+    findings = compared(old.cells, now.cells) if old is not None else []
+    if findings:
+        _show(findings)
+    if update:
+        now.save(baseline)
+        talk(f"wrote {baseline}: {len(now.cells)} cells")
+        return
+    text = markdown(findings)
+    if summary is not None:
+        with summary.open("a", encoding="utf-8") as file:
+            file.write(text)
+    code = exit_code(findings)
+    say({0: "no regression", 1: "REGRESSION", 2: "NOT COMPARABLE"}[code])
+    if code:
+        raise typer.Exit(code)
+
+
+def _stored(old: Baseline | None) -> dict[str, object]:
+    if old is None:
+        return {}
+    values = dict(old.selection)
+    if "seeds" in values:
+        values["seeds"] = [str(seed) for seed in values["seeds"]]
+    return values
+
+
+def _say(outcome: Outcome) -> None:
+    from .run import line_of
+
+    talk(line_of(outcome))
+
+
+def _show(findings: list[Finding]) -> None:
+    from .listing import show_table
+
+    wrong = [list(finding) for finding in findings if finding.verdict != "fine"]
+    if wrong:
+        show_table(["cell", "what", "baseline", "now", "verdict"], wrong)

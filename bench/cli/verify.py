@@ -1,0 +1,50 @@
+"""`cdfss-bench verify`: is every number what the rows say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import AsJson, Results
+from .talk import say, talk
+
+
+def verify(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folders of runs; by default all under the results folder."),
+    ] = None,
+    results: Results = Path("results"),
+    as_json: AsJson = False,
+) -> None:
+    """Compute every hash and metric of recorded runs again, from their rows.
+
+    Exit code 0: everything fits. 1: something was changed or is missing. 2: there is nothing to
+    check.
+    """
+    from cdfss_bench.errors import UserError
+
+    from ..records import record_paths
+    from ..verify import verify as verified
+
+    folders = list(runs) if runs else [path.parent for path in record_paths(results)]
+    if not folders:
+        raise UserError(f"there are no records under {results / 'runs'}")
+    for folder in folders:
+        if not (folder / "run.json").is_file():
+            raise UserError(f"{folder} holds no run.json", mend="name the folder of a run")
+    verdicts = [verified(folder) for folder in folders]
+    wrong = [verdict for verdict in verdicts if verdict.problems]
+    if as_json:
+        say(json.dumps([verdict.to_json() for verdict in verdicts], indent=1))
+    else:
+        for verdict in wrong:
+            for problem in verdict.problems:
+                say(f"{verdict.path}: {problem}")
+        done = sum(verdict.status == "done" for verdict in verdicts)
+        talk(f"{len(verdicts)} records, {done} finished, {len(wrong)} with problems")
+    if wrong:
+        raise typer.Exit(1)

@@ -1,0 +1,345 @@
+"""The report page: leaderboards, charts, paired differences, and where each number comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+
+from cdfss_bench import __version__
+from cdfss_bench.errors import RecordError
+
+from ..answers import Answer
+from ..compare import compare
+from ..leaderboard import Leaderboard, Row, RowKey, leaderboards
+from ..published import Report, against
+from ..standing import Standings, standings
+from ..tables import BLANK, TextTable, text_table
+from .style import CSS, SCRIPT
+from .svg import Bar, Point, bars, intervals, scatter
+
+COLORS = 8
+MOST_IN_MATRIX = 12
+MOST_CLASSES = 30
+"""Classes of a domain that are drawn as bars; of more (FSS-1000) the hardest are."""
+
+
+def as_html(found: Sequence[Answer], published: Sequence[Report] | None = None) -> str:
+    """The whole report, self-contained.
+
+    Args:
+        found: records with their rows.
+        published: what papers report, if it shall stand beside.
+
+    Raises:
+        RecordError: if a finished record has lost its rows.
+    """
+    boards = leaderboards(answer.record for answer in found)
+    parts = [_header(boards, found)]
+    for number, board in enumerate(boards):
+        parts.append(_board(number, board, found, published))
+    body = "\n".join(parts)
+    said = json.dumps(provenance(found), ensure_ascii=False).replace("<", "\\u003c")
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width,initial-scale=1">
+<title>cdfss-bench leaderboard</title><style>{CSS}</style></head><body>
+{body}
+<dialog id="box"><h3>Where this number comes from</h3><dl></dl>
+<form method="dialog"><button>Close</button></form></dialog>
+<script type="application/json" id="provenance">{said}</script>
+<script>{SCRIPT}</script></body></html>
+"""
+
+
+def provenance(found: Iterable[Answer]) -> dict[str, dict[str, str]]:
+    """What is shown of a record when its number is clicked, by the first half of its cell id."""
+    result: dict[str, dict[str, str]] = {}
+    for answer in found:
+        record = answer.record
+        if record.metrics is None:
+            continue
+        environment = record.environment
+        git = environment.get("git") or {}
+        values = {
+            "method": f"{record.method.label} = {record.method.composition}",
+            "domain": f"{record.domain.title}, {record.domain.profile}",
+            "data": record.domain.fingerprint,
+            "episodes": f"{record.episodes.count}, {record.episodes.shots}-shot, seed "
+            f"{record.episodes.seed}, protocol {record.episodes.protocol}",
+            "manifest": record.episodes.sha256,
+            "rows": record.episodes.rows_sha256,
+            "mIoU": f"{record.metrics.miou:.4f}",
+            "FB-IoU": f"{record.metrics.fb_iou:.4f}",
+            "mean of episodes": f"{record.metrics.macro_iou:.4f}",
+            "weights": record.weights.description,
+            "backbone file": f"{record.weights.pretrained} {record.weights.pretrained_sha256}",
+            "checkpoint": f"{record.weights.checkpoint} {record.weights.checkpoint_sha256}",
+            "selection": record.weights.selection,
+            "evaluator": f"version {record.evaluator.version}, {record.evaluator.precision}",
+            "code": f"{record.method.code[:16]}, commit {git.get('commit', 'unknown')}",
+            "machine": f"{environment.get('device', '')} {environment.get('cpu', '')}".strip(),
+            "command": record.command,
+            "finished": record.finished,
+            "cell": record.cell,
+        }
+        result[record.cell[:16]] = {key: value for key, value in values.items() if value.strip()}
+    return result
+
+
+def _header(boards: Sequence[Leaderboard], found: Sequence[Answer]) -> str:
+    links = "".join(
+        f'<a href="#board{i}">{escape(text_table(board).title)}</a>'
+        for i, board in enumerate(boards)
+    )
+    done = sum(answer.record.status == "done" for answer in found)
+    return (
+        "<h1>Cross-domain few-shot segmentation</h1>"
+        f'<p class="dim">{done} finished records, cdfss-bench {escape(__version__)}. Every number '
+        "has its origin behind it: click it.</p>"
+        f"<nav>{links}</nav>"
+    )
+
+
+def _board(
+    number: int,
+    board: Leaderboard,
+    found: Sequence[Answer],
+    published: Sequence[Report] | None,
+) -> str:
+    where = standings(board, found)
+    table = text_table(board, where)
+    colors = {key: index % COLORS for index, key in enumerate(board.rows)}
+    parts = [
+        f'<section id="board{number}"{" class=outdated" if table.outdated else ""}>',
+        f"<h2>{escape(table.title)}</h2>",
+        f'<input type="search" placeholder="Filter rows" data-table="t{number}">',
+        _table(f"t{number}", table, _cells_behind(board, table)),
+        "".join(f'<p class="note">{escape(note)}</p>' for note in table.notes),
+        _charts(board, where, colors, found),
+        _matrix(board, found),
+        _panels_note(),
+    ]
+    if published is not None and board.key.suite == "cdfss":
+        beside = against(board, published)
+        parts.append(f"<details><summary>{escape(beside.title)}</summary>")
+        parts.append(_table(f"p{number}", beside, {}))
+        parts.append("".join(f'<p class="note">{escape(n)}</p>' for n in beside.notes))
+        parts.append("</details>")
+    return "\n".join([*parts, "</section>"])
+
+
+def _cells_behind(board: Leaderboard, table: TextTable) -> Mapping[tuple[int, int], str]:
+    """Record ids behind each shown number, by row and column of the table."""
+    shown: dict[tuple[int, int], str] = {}
+    rows = {(k.label, k.backbone or BLANK, k.adaptation): r for k, r in board.rows.items()}
+    left = list(board.rows.values())
+    for index, cells in enumerate(table.rows):
+        key = (cells[0], cells[1], cells[3])
+        fits = [row for row in left if _identity(row.key) == key and _text_fits(row, board, cells)]
+        row = fits[0] if fits else rows.get(key)
+        if row is None:
+            continue
+        left = [other for other in left if other is not row]
+        for at, column in enumerate(board.columns, 4):
+            if column in row.scores:
+                ids = (cell[:16] for _, cell in sorted(row.scores[column].cells.items()))
+                shown[index, at] = " ".join(ids)
+    return shown
+
+
+def _identity(key: RowKey) -> tuple[str, str, str]:
+    return key.label, key.backbone or BLANK, key.adaptation
+
+
+def _text_fits(row: Row, board: Leaderboard, cells: Sequence[str]) -> bool:
+    return all(
+        (column in row.scores) == (cells[at] != BLANK)
+        and (column not in row.scores or f"{row.scores[column].mean:.2f}" in cells[at])
+        for at, column in enumerate(board.columns, 4)
+    )
+
+
+def _table(name: str, table: TextTable, behind: Mapping[tuple[int, int], str]) -> str:
+    head = "".join(
+        f'<th scope="col"{_num(i, table)}><button>{escape(text)}</button></th>'
+        for i, text in enumerate(table.headers)
+    )
+    lines: list[str] = []
+    for index, cells in enumerate(table.rows):
+        if index in table.sections:
+            title = escape(table.sections[index])
+            lines.append(
+                f'<tr class="section"><td colspan="{len(table.headers)}">{title}</td></tr>'
+            )
+        drawn = "".join(_cell(table, behind, index, at, text) for at, text in enumerate(cells))
+        lines.append(f"<tr>{drawn}</tr>")
+    return (
+        f'<div class="scroll"><table id="{name}"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _cell(
+    table: TextTable, behind: Mapping[tuple[int, int], str], index: int, at: int, text: str
+) -> str:
+    names = [table.marks.get((index, at), ""), "grey" if at in table.grey else ""]
+    names.append("num" if at in table.numeric else "")
+    shown, bracket, rest = text.partition(" [")
+    content = escape(shown) + (f"<small>[{escape(rest)}</small>" if bracket else "")
+    cells = behind.get((index, at))
+    if cells:
+        content = f'<button data-cells="{cells}">{content}</button>'
+    value = shown.lstrip("≈").partition(" ")[0]
+    classes = " ".join(filter(None, names))
+    return f'<td class="{classes}" data-value="{escape(value)}">{content}</td>'
+
+
+def _num(index: int, table: TextTable) -> str:
+    return ' class="num"' if index in table.numeric else ""
+
+
+def _charts(
+    board: Leaderboard,
+    where: Standings,
+    colors: Mapping[RowKey, int],
+    found: Sequence[Answer],
+) -> str:
+    figures = [
+        *_pareto(board, where, colors),
+        *_interval_plots(board, where, colors),
+        *_class_bars(board, colors, found),
+    ]
+    legend = "".join(
+        f'<span><i class="i{colors[key]}"></i>{escape(key.label)}</span>' for key in board.rows
+    )
+    drawn = "".join(
+        f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>"
+        for title, svg in figures
+        if svg
+    )
+    return f'<p class="legend note">{legend}</p><div class="charts">{drawn}</div>'
+
+
+def _pareto(
+    board: Leaderboard, where: Standings, colors: Mapping[RowKey, int]
+) -> list[tuple[str, str]]:
+    flops: list[Point] = []
+    times: list[Point] = []
+    for key, row in board.rows.items():
+        mean, standing = board.mean(row), where.get((key, None))
+        if mean is None or row.cost is None:
+            continue
+        interval = standing.interval if standing else None
+        low, high = (interval.low, interval.high) if interval else (mean, mean)
+        color = colors[key]
+        flops.append(Point(key.label, row.cost.flops_episode / 1e9, mean, low, high, color))
+        latency = row.cost.latency_ms["episode"]["p50"]
+        times.append(Point(key.label, latency, mean, low, high, color))
+    return [
+        ("Mean mIoU against operations; the dashed line joins what nothing cheaper reaches",
+         scatter(flops, "GFLOP per episode", "mean mIoU (%)")),
+        ("Mean mIoU against time", scatter(times, "ms per episode, batch 1", "mean mIoU (%)")),
+    ]  # fmt: skip
+
+
+def _interval_plots(
+    board: Leaderboard, where: Standings, colors: Mapping[RowKey, int]
+) -> list[tuple[str, str]]:
+    plots: list[tuple[str, str]] = []
+    for column in board.columns:
+        points: list[Point] = []
+        for key, row in board.rows.items():
+            standing = where.get((key, column))
+            if standing is not None:
+                mean, ends = row.scores[column].mean, standing.interval
+                low, high = (ends.low, ends.high) if ends else (mean, mean)
+                points.append(Point(key.label, 0, mean, low, high, colors[key]))
+        if points:
+            title = f"{column.domain}: mIoU with its 95 % interval"
+            plots.append((title, intervals(points, "mIoU (%)")))
+    return plots
+
+
+def _class_bars(
+    board: Leaderboard, colors: Mapping[RowKey, int], found: Sequence[Answer]
+) -> list[tuple[str, str]]:
+    records = {answer.record.cell: answer.record for answer in found}
+    charts: list[tuple[str, str]] = []
+    for column in board.columns:
+        values: dict[int, list[Bar]] = {}
+        names: dict[int, str] = {}
+        for key, row in board.rows.items():
+            if column not in row.scores:
+                continue
+            of_row = [records[cell] for cell in row.scores[column].cells.values()]
+            names |= of_row[0].domain.classes
+            per_class = [record.metrics.per_class for record in of_row if record.metrics]
+            for class_id in per_class[0]:
+                seeds = [one[class_id] for one in per_class if class_id in one]
+                bar = Bar(key.label, sum(seeds) / len(seeds), colors[key])
+                values.setdefault(class_id, []).append(bar)
+        hardest = sorted(values, key=lambda c: max(bar.value for bar in values[c]))[:MOST_CLASSES]
+        if not hardest:
+            continue
+        part = f", the {MOST_CLASSES} hardest classes" if len(values) > MOST_CLASSES else ""
+        groups = [(names.get(c, str(c)), values[c]) for c in hardest]
+        charts.append((f"{column.domain}: IoU by class{part}", bars(groups, "IoU (%)")))
+    return charts
+
+
+def _matrix(board: Leaderboard, found: Sequence[Answer]) -> str:
+    """Mean paired differences, row minus column; coloured where they are significant."""
+    by_cell = {answer.record.cell: answer for answer in found}
+    rows = sorted(board.rows.values(), key=lambda row: -(board.mean(row) or 0))[:MOST_IN_MATRIX]
+    rows = [row for row in rows if row.scores]
+    if len(rows) < 2:
+        return ""
+    sides = [
+        [by_cell[cell] for score in row.scores.values() for cell in score.cells.values()]
+        for row in rows
+    ]
+    head = "".join(f'<th class="num">{escape(row.key.label)}</th>' for row in rows)
+    lines: list[str] = []
+    known: dict[tuple[int, int], tuple[str, str, str]] = {}
+    for i in range(len(rows)):
+        for j in range(i):
+            text, p, verdict = _paired(sides[i], sides[j])
+            known[i, j] = (text, p, verdict)
+            turned = {"A is better": "B is better", "B is better": "A is better"}
+            swap = text.replace("+", "~").replace("-", "+").replace("~", "-")
+            known[j, i] = (swap, p, turned.get(verdict, verdict))
+    for i, row in enumerate(rows):
+        cells = "".join(
+            '<td class="num dim">·</td>' if i == j else _difference(*known[i, j])
+            for j in range(len(rows))
+        )
+        lines.append(f"<tr><th>{escape(row.key.label)}</th>{cells}</tr>")
+    return (
+        "<h3>Paired differences</h3>"
+        '<p class="note">Row minus column in points of mIoU, over the domains that both answered; '
+        "coloured where the sign-flip test and the declared minimum allow a claim.</p>"
+        f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _paired(a: Sequence[Answer], b: Sequence[Answer]) -> tuple[str, str, str]:
+    try:
+        (comparison,) = compare(a, b, resamples=2_000)
+    except RecordError as error:
+        return BLANK, error.problem, ""
+    last = comparison.differences[-1]
+    return f"{last.a - last.b:+.2f}", f"p = {last.p_holm:.4f}, {last.domain}", last.verdict
+
+
+def _difference(text: str, tip: str, verdict: str) -> str:
+    name = {"A is better": "won", "B is better": "lost"}.get(verdict, "")
+    return f'<td class="num {name}" title="{escape(tip)}">{escape(text)}</td>'
+
+
+def _panels_note() -> str:
+    return (
+        '<p class="note">Pictures of single episodes need data and weights, which a page of '
+        "records does not have: <code>cdfss-bench predict</code> draws them.</p>"
+    )

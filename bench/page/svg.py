@@ -1,0 +1,204 @@
+"""Charts as inline SVG: text is real text, colours are the page's variables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import NamedTuple
+
+WIDTH = 640
+_LEFT, _RIGHT, _BOTTOM, _TOP = 56, 16, 40, 12
+
+
+class Point(NamedTuple):
+    """A labelled point; `low` and `high` are the ends of its interval on the y axis."""
+
+    label: str
+    x: float
+    y: float
+    low: float
+    high: float
+    color: int
+
+
+class Bar(NamedTuple):
+    """One method's value in a group of bars."""
+
+    label: str
+    value: float
+    color: int
+
+
+def scatter(points: Sequence[Point], x_label: str, y_label: str) -> str:
+    """Points over a logarithmic x axis, those that nothing dominates joined by a line."""
+    height = 320
+    positive = [p for p in points if p.x > 0]
+    if not positive:
+        return ""
+    first = math.floor(math.log10(min(p.x for p in positive)) * 2) / 2
+    last = math.ceil(math.log10(max(p.x for p in positive)) * 2) / 2
+    last = max(last, first + 0.5)
+    bottom, top = _span([p.low for p in positive], [p.high for p in positive])
+
+    def across(x: float) -> float:
+        return _LEFT + (math.log10(x) - first) / (last - first) * (WIDTH - _LEFT - _RIGHT)
+
+    def up(y: float) -> float:
+        return height - _BOTTOM - (y - bottom) / (top - bottom) * (height - _BOTTOM - _TOP)
+
+    parts = [_y_axis(bottom, top, up, y_label, height)]
+    for tick in _log_ticks(first, last):
+        x = across(tick)
+        parts.append(_line(x, _TOP, x, height - _BOTTOM, "grid"))
+        parts.append(_text(x, height - _BOTTOM + 16, f"{tick:g}", "middle"))
+    parts.append(_text((WIDTH + _LEFT) / 2, height - 6, x_label, "middle"))
+    front = _front(positive)
+    path = " ".join(f"{across(p.x):.1f},{up(p.y):.1f}" for p in front)
+    parts.append(f'<polyline class="front" points="{path}"/>')
+    for p in positive:
+        x, y = across(p.x), up(p.y)
+        parts.append(_line(x, up(p.low), x, up(p.high), f"whisker c{p.color}"))
+        tip = f"{p.label}: {p.y:.2f} at {p.x:.3g}"
+        parts.append(
+            f'<circle class="c{p.color}" cx="{x:.1f}" cy="{y:.1f}" r="5">'
+            f"<title>{escape(tip)}</title></circle>"
+        )
+    parts += _labels([(across(p.x), up(p.y), p.label) for p in positive])
+    return _svg(height, parts, f"{y_label} against {x_label}")
+
+
+def intervals(points: Sequence[Point], x_label: str) -> str:
+    """A line per method: the estimate and its interval, best first."""
+    ordered = sorted(points, key=lambda p: -p.y)
+    left, row = 176, 24
+    height = _TOP + row * len(ordered) + _BOTTOM
+    low, high = _span([p.low for p in ordered], [p.high for p in ordered])
+
+    def across(value: float) -> float:
+        return left + (value - low) / (high - low) * (WIDTH - left - _RIGHT)
+
+    parts: list[str] = []
+    for tick in _ticks(low, high):
+        x = across(tick)
+        parts.append(_line(x, _TOP, x, height - _BOTTOM, "grid"))
+        parts.append(_text(x, height - _BOTTOM + 16, f"{tick:g}", "middle"))
+    parts.append(_text((WIDTH + left) / 2, height - 6, x_label, "middle"))
+    for index, p in enumerate(ordered):
+        y = _TOP + row * (index + 0.5)
+        parts.append(_text(left - 8, y + 4, _short(p.label, 24), "end"))
+        parts.append(_line(across(p.low), y, across(p.high), y, f"whisker c{p.color}"))
+        tip = f"{p.label}: {p.y:.2f} [{p.low:.2f}, {p.high:.2f}]"
+        parts.append(
+            f'<circle class="c{p.color}" cx="{across(p.y):.1f}" cy="{y:.1f}" r="5">'
+            f"<title>{escape(tip)}</title></circle>"
+        )
+    return _svg(height, parts, x_label)
+
+
+def bars(groups: Sequence[tuple[str, Sequence[Bar]]], x_label: str) -> str:
+    """Horizontal bars, grouped by class."""
+    left, thick, gap = 176, 9, 10
+    lines = sum(len(group) for _, group in groups)
+    height = _TOP + lines * thick + len(groups) * gap + _BOTTOM
+
+    def across(value: float) -> float:
+        return left + value / 100 * (WIDTH - left - _RIGHT)
+
+    parts: list[str] = []
+    for tick in (0, 25, 50, 75, 100):
+        parts.append(_line(across(tick), _TOP, across(tick), height - _BOTTOM, "grid"))
+        parts.append(_text(across(tick), height - _BOTTOM + 16, f"{tick}", "middle"))
+    parts.append(_text((WIDTH + left) / 2, height - 6, x_label, "middle"))
+    y = float(_TOP)
+    for name, group in groups:
+        middle = y + len(group) * thick / 2 + 4
+        parts.append(_text(left - 8, middle, _short(name, 24), "end"))
+        for bar in group:
+            tip = f"{name}, {bar.label}: {bar.value:.2f}"
+            parts.append(
+                f'<rect class="c{bar.color}" x="{left}" y="{y:.1f}" '
+                f'width="{max(across(bar.value) - left, 0):.1f}" height="{thick - 1.5}">'
+                f"<title>{escape(tip)}</title></rect>"
+            )
+            y += thick
+        y += gap
+    return _svg(height, parts, x_label)
+
+
+def _labels(places: Sequence[tuple[float, float, str]]) -> list[str]:
+    """Names beside points, moved down where they would lie on one another."""
+    parts: list[str] = []
+    taken: list[tuple[float, float, float]] = []
+    for x, y, label in sorted(places, key=lambda place: place[1]):
+        at_right = x + 9 + 7 * len(label) > WIDTH - _RIGHT
+        left = x - 9 - 7 * len(label) if at_right else x + 9
+        right, below = left + 7 * len(label), y + 4
+        while any(abs(below - b) < 13 and left < r and right > a for a, r, b in taken):
+            below += 2
+        taken.append((left, right, below))
+        parts.append(
+            _text(right if at_right else left, below, label, "end" if at_right else "start")
+        )
+    return parts
+
+
+def _front(points: Sequence[Point]) -> list[Point]:
+    """The points that no cheaper one reaches, cheapest first."""
+    best: list[Point] = []
+    for point in sorted(points, key=lambda p: (p.x, -p.y)):
+        if not best or point.y > best[-1].y:
+            best.append(point)
+    return best
+
+
+def _span(low: Sequence[float], high: Sequence[float]) -> tuple[float, float]:
+    bottom, top = math.floor(min(low) / 5) * 5.0, math.ceil(max(high) / 5) * 5.0
+    return bottom, max(top, bottom + 5)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    step = next(s for s in (1, 2, 5, 10, 20, 50) if (high - low) / s <= 8)
+    return [tick * step for tick in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def _log_ticks(first: float, last: float) -> list[float]:
+    whole = range(math.floor(first), math.ceil(last) + 1)
+    marks = (1, 3) if last - first > 1 else (1, 2, 3, 5, 7)
+    ticks = [m * 10.0**e for e in whole for m in marks]
+    return [t for t in ticks if first - 1e-9 <= math.log10(t) <= last + 1e-9]
+
+
+def _y_axis(
+    bottom: float, top: float, up: Callable[[float], float], label: str, height: int
+) -> str:
+    parts: list[str] = []
+    for tick in _ticks(bottom, top):
+        y = up(tick)
+        parts.append(_line(_LEFT, y, WIDTH - _RIGHT, y, "grid"))
+        parts.append(_text(_LEFT - 8, y + 4, f"{tick:g}", "end"))
+    middle = (height - _BOTTOM + _TOP) / 2
+    parts.append(
+        f'<text x="14" y="{middle:.1f}" text-anchor="middle" '
+        f'transform="rotate(-90 14 {middle:.1f})">{escape(label)}</text>'
+    )
+    return "".join(parts)
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, name: str) -> str:
+    return f'<line class="{name}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def _text(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _short(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _svg(height: float, parts: Sequence[str], label: str) -> str:
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(label)}">'
+        f"{''.join(parts)}</svg>"
+    )
