@@ -198,7 +198,7 @@ def test_the_recorded_command_is_the_same_training(tmp_path: Path) -> None:
 
 
 def test_a_training_in_bfloat16_is_recorded_as_one(tmp_path: Path) -> None:
-    for method in ("ssp+lem", "hsnet"):
+    for method in ("ssp+lem", "ifa"):
         job, path = job_of(tmp_path, method, precision="bf16", episodes=2)
         assert train(job, path).precision == "bf16"
         tensors, _ = written(path)
