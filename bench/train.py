@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
-import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
-from torch import nn
+from filelock import FileLock, Timeout
+from torch import Tensor
 
-from cdfss_bench.canonical import file_sha256
-from cdfss_bench.datasets import Domain
-from cdfss_bench.errors import UserError
+from cdfss_bench.datasets import Episode
+from cdfss_bench.errors import RecordError, UserError
+from cdfss_bench.files import explained_os_errors
 from cdfss_bench.methods.base import Method
-from cdfss_bench.methods.building import build
-from cdfss_bench.methods.card import Recipe
 from cdfss_bench.methods.checkpoints import write_checkpoint
-from cdfss_bench.methods.grammar import Composition
-from cdfss_bench.methods.weights import Weights, load_initial, load_weights, trained_name
-from cdfss_bench.methods.weights_card import WeightsCard
+from cdfss_bench.methods.weights_card import WeightsCard, read_card
 
-from .cells import method_code
-from .environment import packages
+from .curve import JsonLines, Targets, miou, watched_steps
+from .ddp import Objective, mean_over_processes, wrapped
+from .job import Job, described
+from .loading import Loaded, Loading, number_of
 from .sam import sharpen
-from .source import TrainingEpisodes, draw_training, training_batch
+from .source import TrainingEpisodes, check_source, validation_episodes
+from .trainee import begun, freeze, is_finite, learned, optimizer_of
+from .training_state import Best, load_state, refuse_changed, save_state
+
+_LOGGED = 1000
+"""Steps of which the log tells, spread over the training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class Step:
         total: steps in all.
         loss: the objective; None where the method only looked at the batch.
         terms: each unweighted term of it.
-        seconds: since the training began.
+        seconds: since this process began.
+        validation: the latest mIoU on held-out source episodes; None before the first.
     """
 
     number: int
@@ -47,195 +51,337 @@ class Step:
     loss: float | None
     terms: dict[str, float]
     seconds: float
+    validation: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One training.
+class Conduct:
+    """How to go about it; nothing here changes the weights, an oracle's targets apart.
 
     Attributes:
-        composition: what is trained; plug-ins that act at test only are left out of its name.
-        weights: the pretrained backbone (see `pretrained_for`).
-        domain: the source.
-        recipe: resolved.
-        seed: of episodes, initialisation and everything drawn.
-        device: where to train.
-        init: a checkpoint to start from, on top of the backbone's weights.
+        workers: threads that decode ahead.
+        save_every: steps between two states on disk.
+        targets: where the diagnostic curve is measured, if it is.
+        listener: told of every step.
+        fresh: whether what an earlier training left is discarded.
     """
 
-    composition: Composition
-    weights: Weights
-    domain: Domain
-    recipe: Recipe
-    seed: int = 0
-    device: str = "cpu"
-    init: Path | None = None
+    workers: int = 2
+    save_every: int = 500
+    targets: Targets | None = None
+    listener: Callable[[Step], None] | None = None
+    fresh: bool = False
 
 
-def train(job: Job, output: Path, *, listener: Callable[[Step], None] | None = None) -> WeightsCard:
-    """Trains and writes the last weights.
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where a training writes, all beside its weights.
 
-    What the backbone file holds already is not written again; the card names that file.
+    Attributes:
+        weights: what `run` loads.
+        state: of an unfinished training.
+        log: JSON lines with loss, rate and source-validation mIoU.
+        curve: JSON lines with mIoU on the targets.
+    """
+
+    weights: Path
+
+    @property
+    def state(self) -> Path:
+        """The state of an unfinished training."""
+        return self.weights.with_suffix(".training")
+
+    @property
+    def log(self) -> JsonLines:
+        """What happened."""
+        return JsonLines(self.weights.with_suffix(".log.jsonl"))
+
+    @property
+    def curve(self) -> JsonLines:
+        """The diagnosis on the targets."""
+        return JsonLines(self.weights.with_suffix(".curve.jsonl"))
+
+    def lock(self) -> AbstractContextManager[object]:
+        """The right to write here.
+
+        Raises:
+            RecordError: if another process trains into the same file.
+        """
+        with explained_os_errors(self.weights, "creating the folder of the weights"):
+            self.weights.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.weights.parent / f".{self.weights.stem}.lock", timeout=0)
+            try:
+                return lock.acquire()
+            except Timeout as error:
+                raise RecordError(f"another process is training {self.weights}") from error
+
+
+def train(job: Job, output: Path, conduct: Conduct | None = None) -> WeightsCard:
+    """Trains, or takes up an interrupted training, and writes the weights that were selected.
+
+    The result is the same to the bit (on a CPU) however often it was interrupted. A training that
+    is complete already is not repeated. What the backbone file holds is not written again; the
+    weights' card names that file.
 
     Args:
         job: what to train.
         output: the safetensors file.
-        listener: told of every step.
+        conduct: how to go about it.
 
     Raises:
-        UserError: if the loss is no longer a number, or the file cannot be written.
+        DataError: if the source has no usable masks.
+        UserError: if what lies at `output` was begun with another recipe, if the loss is no longer
+            a number, or if a file cannot be written.
     """
-    network = initialised(job)
-    recipe = job.recipe
-    drawn = draw_training(job.domain, episodes=recipe.episodes, shots=recipe.shots, seed=job.seed)
-    for step in _steps(job, network, drawn):
-        if listener is not None:
-            listener(step)
-    card = WeightsCard(
-        trained_as=trained_name(job.composition),
-        backbone=job.weights.backbone,
-        selection="last",
-        base=file_sha256(job.weights.pretrained) if job.weights.pretrained else "",
-        source={
-            "domain": job.domain.title,
-            "profile": job.domain.profile,
-            "fingerprint": job.domain.fingerprint,
-            "episodes_sha256": drawn.sha256,
-        },
-        recipe=recipe.model_dump(exclude={"source"}),
-        init=file_sha256(job.init) if job.init else "",
-        seed=job.seed,
-        episodes=recipe.episodes,
-        code=method_code(job.composition),
-        command=reproduction(job),
-        versions=packages(),
-    )
-    write_checkpoint(output, _learned(job, network), card)
-    return card
-
-
-def reproduction(job: Job) -> str:
-    """The command that does this training again, defaults and all."""
-    recipe, source = job.recipe, "mini" if job.domain.card.suite == "mini" else "pascal"
-    words = ["cdfss-bench", "train", "-m", str(job.composition), "--source", source]
-    words += ["--backbone", job.weights.backbone, "--seed", str(job.seed)]
-    words += ["--episodes", str(recipe.episodes), "--batch", str(recipe.batch)]
-    words += ["--lr", f"{recipe.lr:g}", "--freeze", recipe.freeze]
-    host = job.composition.host.card
-    if any(r is not None and r.init for r in (recipe, host.recipe, host.mini.recipe)):
-        words += ["--init", recipe.init or "none"]
-    if recipe.sam:
-        words += ["--sam", f"{recipe.sam:g}"]
-    return shlex.join(words)
+    files, conduct = Files(output), conduct or Conduct()
+    with files.lock() if job.processes.leads else nullcontext():
+        if conduct.fresh and job.processes.leads:
+            for path in (output, files.state, files.log.path, files.curve.path):
+                path.unlink(missing_ok=True)
+        finished = read_card(output) if output.is_file() and not conduct.fresh else None
+        if finished is not None:
+            refuse_changed(finished, described(job), output, "was trained")
+            return finished
+        return _Training(job, files, conduct).run()
 
 
 def initialised(job: Job) -> Method:
     """The network with pretrained backbone and seeded head, ready to be trained."""
-    network = _built(job)
-    if job.init is not None:
-        load_initial(network, job.init, job.weights)
+    network = begun(job.composition, job.weights, job.init, job.seed)
     return freeze(network, job.recipe).to(job.device).train()
 
 
-def freeze(network: Method, recipe: Recipe) -> Method:
-    """Takes out of training what the recipe says."""
-    network.backbone.freeze(recipe.frozen_stages)
-    if not recipe.norm:
-        for module in network.backbone.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.requires_grad_(requires_grad=False)
-    return network
+class _Training:
+    """The loop and what it carries from step to step."""
 
-
-def optimizer_of(network: Method, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser over what is trained.
-
-    Raises:
-        UserError: if nothing is left to train.
-    """
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    if not parameters:
-        raise UserError("nothing is left to train: every parameter is frozen")
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
-    return torch.optim.SGD(
-        parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-    )
-
-
-def _steps(job: Job, network: Method, drawn: TrainingEpisodes) -> Iterator[Step]:
-    recipe = job.recipe
-    optimizer = optimizer_of(network, recipe)
-    total = -(-len(drawn.episodes) // recipe.batch)
-    drops = [round(fraction * total) for fraction in recipe.schedule]
-    began = time.perf_counter()
-    for number in range(total):
-        _announce_round(job, network, number, total)
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.lr * 0.1 ** sum(number >= drop for drop in drops)
-        episodes = drawn.episodes[number * recipe.batch : (number + 1) * recipe.batch]
-        rng = torch.Generator().manual_seed(_number(job.seed, "step", number))
-        batch = training_batch(
-            job.domain, episodes, device=job.device, rng=rng, mirror=recipe.augment == "flip"
+    def __init__(self, job: Job, files: Files, conduct: Conduct):
+        self.job, self.files, self.conduct = job, files, conduct
+        self.card = described(job)
+        check_source(job.domain)
+        recipe = job.recipe
+        self.drawn = TrainingEpisodes(
+            job.domain,
+            episodes=recipe.episodes,
+            shots=recipe.shots,
+            seed=job.seed,
+            hold_out=job.hold_out,
+            bugs=job.bugs,
         )
-        draws = rng.get_state()
-        terms = network.loss_terms(batch)
-        loss = None
-        if terms:
-            loss = torch.stack([term.weight * term.value for term in terms.values()]).sum()
-            if not bool(torch.isfinite(loss)):
-                asked = ", ".join(episode.query for episode in episodes)
-                raise UserError(
-                    f"the loss is {float(loss.detach())} at step {number + 1} (queries {asked})",
-                    mend="lower the learning rate with --lr",
-                )
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if recipe.sam:
-                rng.set_state(draws)
-                sharpen(network, partial(network.loss, batch), radius=recipe.sam)
-            optimizer.step()
-        network.end_step()
-        yield Step(
-            number + 1,
-            total,
-            None if loss is None else float(loss.detach()),
-            {name: float(term.value.detach()) for name, term in terms.items()},
-            time.perf_counter() - began,
+        self.held_out: Sequence[Episode] = ()
+        if job.hold_out:
+            self.held_out = validation_episodes(
+                job.domain,
+                hold_out=job.hold_out,
+                shots=recipe.shots,
+                count=job.validation_episodes,
+            )
+        self.network = initialised(job)
+        self.optimizer = optimizer_of(self.network, recipe)
+        self.objective = Objective(self.network, job.processes, job.precision)
+        whole = wrapped(self.objective, job.processes)
+        self.compute = cast("torch.nn.Module", torch.compile(whole)) if job.compiled else whole
+        self.loading = Loading(
+            self.drawn,
+            recipe.batch,
+            job.seed,
+            mirror=recipe.augment == "flip",
+            boundary="boundary-is-background" in job.bugs,
+            device=job.device,
+            workers=conduct.workers,
+            processes=job.processes,
+        )
+        self.total = len(self.loading)
+        self.best = Best()
+        self.saved = 0
+        self.validation: float | None = None
+
+    def run(self) -> WeightsCard:
+        """From where the state on disk stands to the weights."""
+        first = self._resumed()
+        validated = watched_steps(self.total, self.job.validate_every * self.total)
+        targets = self.conduct.targets
+        curve: set[int] = set()
+        if targets is not None and targets.every is not None:
+            per_epoch = self.drawn.per_epoch / self.job.recipe.batch
+            curve = watched_steps(self.total, targets.every * per_epoch)
+            if first == 0:
+                self._diagnose(0)
+        began, logged = time.perf_counter(), max(1, self.total // _LOGGED)
+        for loaded in self.loading.steps(first):
+            number = loaded.number
+            if number == first or self._round(number) != self._round(number - 1):
+                self._announce_round(number)
+            loss, terms = self._step(loaded)
+            done = number + 1
+            if self.job.processes.leads:
+                if done % logged == 0 or done == self.total:
+                    self._log(done, loss, terms)
+                if done in validated:
+                    self._validate(done)
+                if done in curve:
+                    self._diagnose(done)
+                if self._is_saved_after(done):
+                    self._save(done)
+                if self.conduct.listener is not None:
+                    seconds = time.perf_counter() - began
+                    self.conduct.listener(
+                        Step(done, self.total, loss, terms, seconds, self.validation)
+                    )
+        return self._finished()
+
+    def _resumed(self) -> int:
+        """Steps that are done."""
+        path, first = self.files.state, 0
+        if path.is_file():
+            first, self.best = load_state(
+                path, self.card, network=self.network, optimizer=self.optimizer
+            )
+        self.saved = first
+        if self.job.processes.leads:
+            for file in (self.files.log, self.files.curve):
+                file.rewind(first if first else -1)
+        return first
+
+    def _step(self, loaded: Loaded) -> tuple[float | None, dict[str, float]]:
+        recipe, rows = self.job.recipe, len(loaded.episodes)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate(loaded.number)
+        loss, values = cast(
+            "tuple[Tensor | None, dict[str, Tensor]]", self.compute(loaded.batch, rows)
+        )
+        if loss is None:
+            self.network.end_step()
+            return None, {}
+        shown = {**values, "": loss.detach()}
+        terms = mean_over_processes(shown, self.job.processes)
+        mean = terms.pop("")
+        if not bool(torch.isfinite(loss)) or mean != mean:
+            raise self._not_a_number(f"the loss is {float(loss.detach())}", loaded)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if recipe.sam:
+            loaded.rng.set_state(loaded.draws)
+            sharpen(self.network, lambda: self._again(loaded), radius=recipe.sam)
+        self.optimizer.step()
+        self.network.end_step()
+        if self._is_saved_after(loaded.number + 1) and not is_finite(self.network):
+            raise self._not_a_number("a parameter is no longer a number", loaded)
+        return mean, terms
+
+    def _again(self, loaded: Loaded) -> Tensor:
+        loss, _ = self.objective(loaded.batch, len(loaded.episodes))
+        assert loss is not None  # the first pass had one
+        return loss
+
+    def _rate(self, step: int) -> float:
+        drops = [round(fraction * self.total) for fraction in self.job.recipe.schedule]
+        return self.job.recipe.lr * 0.1 ** sum(step >= drop for drop in drops)
+
+    def _is_saved_after(self, step: int) -> bool:
+        return step % self.conduct.save_every == 0 or step == self.total
+
+    def _round(self, step: int) -> int:
+        return step * self.job.recipe.rounds // self.total
+
+    def _announce_round(self, step: int) -> None:
+        recipe = self.job.recipe
+        if recipe.rounds == 1:
+            return
+        current = self._round(step)
+        rng = torch.Generator().manual_seed(number_of(self.job.seed, "round", current))
+        self.network.begin_round(current, batch=recipe.batch, rng=rng)
+
+    def _not_a_number(self, what: str, loaded: Loaded) -> UserError:
+        domain = self.job.domain
+        asked = ", ".join(
+            f"{e.query} (class {e.class_id}, supports {' '.join(e.supports)})"
+            for e in loaded.episodes
+        )
+        kept = (
+            f"the state after step {self.saved} is kept in {self.files.state}"
+            if self.files.state.is_file()
+            else "nothing was saved before"
+        )
+        return UserError(
+            f"{what} at step {loaded.number + 1} of {self.total} on {domain.title}: "
+            f"{asked}; {kept}",
+            mend="lower the learning rate with --lr and begin anew with --fresh",
         )
 
+    def _log(self, step: int, loss: float | None, terms: dict[str, float]) -> None:
+        row: dict[str, object] = {
+            "step": step,
+            "episodes": self._episodes(step),
+            "loss": loss,
+            "lr": self._rate(step - 1),
+        }
+        self.files.log.add({**row, **({"terms": terms} if len(terms) > 1 else {})})
 
-def _announce_round(job: Job, network: Method, step: int, total: int) -> None:
-    recipe = job.recipe
-    current = step * recipe.rounds // total
-    if recipe.rounds > 1 and (step == 0 or current != (step - 1) * recipe.rounds // total):
-        rng = torch.Generator().manual_seed(_number(job.seed, "round", current))
-        network.begin_round(current, batch=recipe.batch, rng=rng)
+    def _validate(self, step: int) -> None:
+        """Asks held-out source episodes (or an oracle's targets) and keeps the better weights."""
+        device, rule = self.job.device, self.job.selection
+        row: dict[str, object] = {"step": step, "episodes": self._episodes(step)}
+        if self.held_out:
+            self.validation = miou(self.network, self.job.domain, self.held_out, device)
+            self.files.log.add({**row, "source_val_miou": round(self.validation, 4)})
+        score = self.validation if rule == "source-val" else None
+        if rule == "target-oracle":
+            assert self.conduct.targets is not None  # the command line sees to it
+            scores = self.conduct.targets.scores(self.network, device)
+            score = sum(scores.values()) / len(scores)
+            self.files.log.add({**row, "target_oracle_miou": round(score, 4)})
+        if score is not None and score > self.best.score:
+            self.best = Best(score, step, self._learned())
 
+    def _diagnose(self, step: int) -> None:
+        assert self.conduct.targets is not None
+        episodes = self._episodes(step)
+        scores = self.conduct.targets.scores(self.network, self.job.device)
+        self.files.curve.add(
+            *(
+                {
+                    "step": step,
+                    "epochs": round(episodes / self.drawn.per_epoch, 6),
+                    "episodes": episodes,
+                    "domain": name,
+                    "miou": round(score, 4),
+                    "asked": self.conduct.targets.episodes,
+                }
+                for name, score in scores.items()
+            )
+        )
 
-def _built(job: Job) -> Method:
-    # Modules draw their initial values from torch's global generator, which is put back after.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_number(job.seed, "initialisation"))
-        network = build(job.composition, backbone=job.weights.backbone)
-    load_weights(network, job.weights)
-    return network
+    def _episodes(self, step: int) -> int:
+        return min(step * self.job.recipe.batch, len(self.drawn))
 
+    def _save(self, step: int) -> None:
+        save_state(
+            self.files.state,
+            self.card,
+            step=step,
+            network=self.network,
+            optimizer=self.optimizer,
+            best=self.best,
+        )
+        self.saved = step
 
-def _learned(job: Job, network: Method) -> dict[str, torch.Tensor]:
-    """The host's own entries, and all others that differ from what the backbone file gave."""
-    given = _built(job).state_dict()
-    plugins = (*network.stage_plugins, *network.feature_plugins, *network.score_plugins)
-    foreign = tuple(f"{plugin.key}." for plugin in plugins if plugin.key)
-    own = {key for key in given if not key.startswith(foreign)}
-    own -= {network.backbone_prefix + key for key in network.backbone.state_dict()}
-    return {
-        name: tensor.cpu()
-        for name, tensor in network.state_dict().items()
-        if name in own or not torch.equal(tensor.cpu(), given[name])
-    }
+    def _learned(self) -> dict[str, Tensor]:
+        job = self.job
+        return learned(self.network, job.composition, job.weights, job.seed)
 
-
-def _number(seed: int, *axes: object) -> int:
-    text = "/".join(map(str, ("train", seed, *axes))).encode()
-    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+    def _finished(self) -> WeightsCard:
+        if not self.drawn.sha256:  # the state on disk was that of the last step
+            for _ in self.drawn:
+                pass
+        changed: dict[str, object] = {
+            "source": {**self.card.source, "episodes_sha256": self.drawn.sha256}
+        }
+        tensors = self.best.tensors
+        if tensors:
+            episodes = self._episodes(self.best.step)
+            changed |= {"score": round(self.best.score, 4), "episodes": episodes}
+        card = self.card.model_copy(update=changed)
+        if self.job.processes.leads:
+            write_checkpoint(self.files.weights, tensors or self._learned(), card)
+            self.files.state.unlink(missing_ok=True)
+        return card

@@ -9,6 +9,17 @@ from pydantic import Field, model_validator
 from cdfss_bench.cards import Card
 from cdfss_bench.options import Option, Value
 
+Bug = Literal[
+    "epochs-repeat", "epochs-repeat-from-second", "boundary-is-background", "wall-clock-seed"
+]
+"""Oversights of published training code:
+
+* every epoch, or every epoch from the second on, shows the same episodes in the same order (DRA
+  seeds with 0 each epoch; PATNet's validation leaves a seed of which the next is always 84442);
+* PASCAL's undecided border is trained as background (HSNet, PATNet, DRA, IFA);
+* the seed is the time of day (SSP, IFA; HSNet's is never set).
+"""
+
 
 class Recipe(Card):
     """Source training as published; every deviation typed on the command line is recorded.
@@ -28,6 +39,8 @@ class Recipe(Card):
         init: a method whose trained weights it starts from, instead of the backbone's alone.
         rounds: equal parts of the training that the method is told of (`Method.begin_round`).
         sam: radius of sharpness-aware minimisation; 0 is plain descent.
+        bugs: what the published code does besides, by oversight, and a training repeats only where
+            it is asked to (`--as-published`).
         source: where the recipe stands (paper section or published file).
     """
 
@@ -45,6 +58,7 @@ class Recipe(Card):
     init: str = ""
     rounds: int = Field(default=1, ge=1)
     sam: float = Field(default=0.0, ge=0.0)
+    bugs: tuple[Bug, ...] = ()
     source: str = ""
 
     @property

@@ -42,10 +42,15 @@ class EpisodeBatch:
 
 
 class LossTerm(NamedTuple):
-    """One summand of a training objective: its weight and its unweighted value, a scalar."""
+    """One summand of a training objective: its weight and its unweighted value, a scalar.
+
+    `over` says what the value is a mean over, so that parts of a batch can be weighed together:
+    the decided pixels of the queries, those of the supports, or the episodes.
+    """
 
     weight: float
     value: Tensor
+    over: Literal["queries", "supports", "episodes"] = "queries"
 
 
 def check_episode(

@@ -164,7 +164,7 @@ class DRA(SSP):
             return {}
         masks = (batch.query_masks, batch.support_masks)
         terms = self.matching_terms(walked.query, walked.support, *masks)
-        return {**terms, "style": LossTerm(STYLE_WEIGHT, alignment(walked.traces))}
+        return {**terms, "style": LossTerm(STYLE_WEIGHT, alignment(walked.traces), "episodes")}
 
     def draw(self, batch: int, rng: torch.Generator | None) -> Perturbation:
         """Which perturbations act, and their noise for `batch` episodes.
@@ -228,6 +228,22 @@ class DRA(SSP):
         new = [style.average() for style in self._seen]
         self.bank = new if self.bank is None else _folded(self.bank, new)
         self._seen = None
+
+    def training_state(self) -> dict[str, Tensor]:
+        """The bank: what an interrupted training needs besides parameters and buffers."""
+        styles = enumerate(self.bank or ())
+        return {
+            f"bank.{i}.{name}": tensor
+            for i, style in styles
+            for name, tensor in (("mean", style.mean), ("var", style.var))
+        }
+
+    def load_training_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes back what `training_state` gave."""
+        count = len(tensors) // 2
+        self.bank = [
+            Style(tensors[f"bank.{i}.mean"], tensors[f"bank.{i}.var"]) for i in range(count)
+        ] or None
 
     def _drawn(self, batch: int, sigma: float, rng: torch.Generator) -> list[StyleNoise]:
         return [StyleNoise.drawn(batch, width, sigma, rng) for width in self.channels]

@@ -177,13 +177,12 @@ class IFA(SSP):
         first, *later = self.passes(query, support, support_masks, count=count)
         masks = support_masks.flatten(0, 1)
         terms = map_terms(first.query, query, support, query_masks, support_masks)
-        terms["support_1"] = LossTerm(SUPPORT_WEIGHT, pixel_error(first.support, masks))
+        terms["support_1"] = LossTerm(SUPPORT_WEIGHT, pixel_error(first.support, masks), "supports")
         for number, one in enumerate(later, start=2):
-            for name, maps, truth in (
-                (f"query_{number}", one.query.first, query_masks),
-                (f"support_{number}", one.support, masks),
-            ):
-                terms[name] = LossTerm(ITERATION_WEIGHT, pixel_error(maps, truth))
+            error = pixel_error(one.query.first, query_masks)
+            terms[f"query_{number}"] = LossTerm(ITERATION_WEIGHT, error)
+            error = pixel_error(one.support, masks)
+            terms[f"support_{number}"] = LossTerm(ITERATION_WEIGHT, error, "supports")
         return terms
 
     # -- adaptation ----------------------------------------------------------------------------

@@ -119,7 +119,7 @@ def map_terms(
     own = with_own_prototypes(query, query_masks)
     terms["query_self"] = LossTerm(1.0, pixel_error(own, query_masks))
     own = with_own_prototypes(support, masks)
-    terms["support_self"] = LossTerm(AUXILIARY_WEIGHT, pixel_error(own, masks))
+    terms["support_self"] = LossTerm(AUXILIARY_WEIGHT, pixel_error(own, masks), "supports")
     return terms
 
 

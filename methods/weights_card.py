@@ -32,7 +32,13 @@ class WeightsCard(Card):
         recipe: the training recipe, resolved.
         init: sha256 of the checkpoint from which the training started, if there was one.
         seed: of the training.
-        episodes: seen in training.
+        episodes: seen in training, up to the weights that were kept.
+        deviations: of the recipe from the card's: key to the card's value and the one used.
+        as_published: oversights of the published code that were repeated.
+        score: source-validation (or, for an oracle, target) mIoU by which it was chosen.
+        precision: of the training's arithmetic.
+        processes: that shared every batch.
+        compiled: whether the objective was compiled.
         code: hash of the method's code.
         command: that trained it.
         origin: for a converted file, where it came from.
@@ -47,6 +53,12 @@ class WeightsCard(Card):
     init: str = ""
     seed: int | None = None
     episodes: int | None = None
+    deviations: dict[str, tuple[Any, Any]] = {}
+    as_published: tuple[str, ...] = ()
+    score: float | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
+    processes: int = 1
+    compiled: bool = False
     code: str = ""
     command: str = ""
     origin: str = ""
@@ -56,8 +68,11 @@ class WeightsCard(Card):
     def trained_on(self) -> str:
         """The source domain, and what makes the training a baseline of its own."""
         radius = self.recipe.get("sam")
-        source = str(self.source.get("domain", "unknown"))
-        return f"{source} with SAM {radius:g}" if radius else source
+        text = str(self.source.get("domain", "unknown"))
+        if radius:
+            text += f" with SAM {radius:g}"
+        changed = [f"{key} {now}" for key, (_, now) in self.deviations.items() if key != "sam"]
+        return f"{text} ({', '.join(changed)})" if changed else text
 
 
 def read_card(path: Path) -> WeightsCard | None:

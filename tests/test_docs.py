@@ -55,6 +55,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, 
         "CDFSS_CACHE": str(folder / "cache"),
         "CDFSS_WEIGHTS": str(folder / "weights"),
         "CDFSS_EPISODES": "1",
+        "CDFSS_TRAIN_EPISODES": "4",
         "CDFSS_BACKBONE": "resnet-mini",
         "CDFSS_DEVICE": "cpu",
         # Downloads must fail at once instead of fetching a hundred megabytes.

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,192 +11,336 @@ from .options import (
     Backbone,
     DataRoot,
     Device,
+    Domains,
     Lists,
     Plugins,
+    Results,
     Threads,
     WeightsDirs,
     add_plugins,
     chosen_device,
     complete_methods,
+    parsed_seeds,
 )
-from .talk import err_console, talk
+from .steps import progress
+from .talk import talk
 
 if TYPE_CHECKING:
     from cdfss_bench.datasets import Domain
-    from cdfss_bench.methods.card import Recipe
-    from cdfss_bench.methods.grammar import Composition
-    from cdfss_bench.methods.weights import Weights
+
+    from ..ddp import Processes
+    from ..training_plan import Planned, TrainingPlan
+
+_RECIPE, _KEPT, _WATCH = "Recipe", "Which weights are kept", "Watching"
 
 
 def train(
-    method: Annotated[
-        str | None,
-        typer.Option("--method", "-m", help="Method to train.", autocompletion=complete_methods),
+    methods: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method",
+            "-m",
+            help="Method to train; repeatable.",
+            autocompletion=complete_methods,
+        ),
+    ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            help="Several trainings from a FILE with the same words, or an ablation by its name: "
+            "lem-lcm, freeze, apm-acpa."
+        ),
     ] = None,
     pretrain: Annotated[
         bool,
         typer.Option("--pretrain", help="Train the backbone itself by dense classification."),
     ] = False,
     source: Annotated[
-        str, typer.Option(help="pascal or mini; auto is pascal where a data root is known.")
-    ] = "auto",
+        str | None,
+        typer.Option(help="pascal or mini; by default pascal where a data root is known."),
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the weights.")] = Path(
         "weights"
     ),
     backbone: Backbone = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything drawn.")] = 0,
+    seeds: Annotated[
+        list[str] | None,
+        typer.Option("--seed", help="Of everything drawn, or a range 0..4; repeatable."),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Discard what an earlier training left there.")
+    ] = False,
     episodes: Annotated[
-        int | None, typer.Option(min=1, help="Episodes in all, instead of the recipe's.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Episodes in all, instead of the recipe's.",
+            envvar="CDFSS_TRAIN_EPISODES",
+            rich_help_panel=_RECIPE,
+        ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="With --pretrain: passes over all pictures.")
+        int | None,
+        typer.Option(
+            min=1, help="Passes over the source, instead of --episodes.", rich_help_panel=_RECIPE
+        ),
     ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Episodes per step.")] = None,
-    lr: Annotated[float | None, typer.Option(min=0.0, help="Learning rate.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Episodes per step.", rich_help_panel=_RECIPE)
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(min=0.0, help="Learning rate.", rich_help_panel=_RECIPE)
+    ] = None,
     freeze: Annotated[
-        str | None, typer.Option(help="Stages not trained: none, 1, 1-2, 1-3 or all.")
+        list[str] | None,
+        typer.Option(
+            help="Stages not trained: none, 1, 1-2, 1-3 or all; repeatable.",
+            rich_help_panel=_RECIPE,
+        ),
     ] = None,
     init: Annotated[
         str | None,
         typer.Option(
-            help="Start from this trained method or FILE instead of the recipe's; or from none."
+            help="Start from this trained method or FILE instead of the recipe's; or from none.",
+            rich_help_panel=_RECIPE,
         ),
     ] = None,
     sam: Annotated[
         float | None,
-        typer.Option(min=0.0, help="Radius of sharpness-aware minimisation; 0 is plain descent."),
+        typer.Option(
+            min=0.0,
+            help="Radius of sharpness-aware minimisation; 0 is plain descent.",
+            rich_help_panel=_RECIPE,
+        ),
     ] = None,
+    as_published: Annotated[
+        bool,
+        typer.Option(
+            "--as-published",
+            help="Repeat the known oversights of the published code too.",
+            rich_help_panel=_RECIPE,
+        ),
+    ] = False,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="fp32 or bf16 (mixed). [default: fp32]", rich_help_panel=_RECIPE),
+    ] = None,
+    compiled: Annotated[
+        bool,
+        typer.Option("--compile", help="Let torch compile the objective.", rich_help_panel=_RECIPE),
+    ] = False,
+    select: Annotated[
+        str | None,
+        typer.Option(
+            help="last, source-val (best on held-out source episodes), or target-oracle. "
+            "[default: last]",
+            rich_help_panel=_KEPT,
+        ),
+    ] = None,
+    hold_out: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=0.9,
+            rich_help_panel=_KEPT,
+            help="Share of the source's images not trained on but validated with. [default: 0.1 "
+            "with source-val, else 0]",
+        ),
+    ] = None,
+    validate_every: Annotated[
+        float | None,
+        typer.Option(
+            help="Part of the training between two validations. [default: 0.1]",
+            rich_help_panel=_KEPT,
+        ),
+    ] = None,
+    val_episodes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of a validation. [default: 200]", rich_help_panel=_KEPT),
+    ] = None,
+    oracle: Annotated[
+        bool,
+        typer.Option(
+            "--oracle",
+            rich_help_panel=_KEPT,
+            help="Yes, --select target-oracle looks at target labels, and is marked so for ever.",
+        ),
+    ] = False,
+    eval_targets_every: Annotated[
+        float | None,
+        typer.Option(
+            help="Fraction of an epoch (one pass over the source) between two looks at the "
+            "targets: a curve beside the weights, never a selection.",
+            rich_help_panel=_WATCH,
+        ),
+    ] = None,
+    domains: Domains = None,
+    eval_episodes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of each target. [default: 100]", rich_help_panel=_WATCH),
+    ] = None,
+    run_episodes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Only the first so many of each cell that a plan evaluates.",
+            envvar="CDFSS_EPISODES",
+            rich_help_panel=_WATCH,
+        ),
+    ] = None,
+    save_every: Annotated[
+        int,
+        typer.Option(min=1, help="Steps between two saved states.", rich_help_panel=_WATCH),
+    ] = 500,
     data_root: DataRoot = None,
     lists: Lists = None,
     weights_dirs: WeightsDirs = None,
     plugins: Plugins = None,
+    results: Results = Path("results"),
     device: Device = "auto",
     threads: Threads = None,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Threads that decode ahead.", rich_help_panel="Computing")
+    ] = 2,
 ) -> None:
-    """Train by the method's published recipe; every deviation stands in the weights' card."""
+    """Train by the method's published recipe; every deviation stands in the weights' card.
+
+    The same command resumes what was interrupted, to the bit on a CPU. Several GPUs:
+    torchrun --nproc-per-node 4 --no-python cdfss-bench train -m hsnet
+    """
     import torch
 
-    from cdfss_bench.errors import UserError
+    from ..ddp import joined
+    from ..training_plan import read_training_plan, refuse_unknown_plan
 
     add_plugins(plugins)
     if threads is not None:
         torch.set_num_threads(threads)
-    domain, is_mini = _source(source, data_root, lists)
     where = chosen_device(device)
     if pretrain:
+        domain = _pretraining_source(source, data_root, lists)
+        seed = parsed_seeds(seeds)[0]
         _pretrain(domain, backbone or "resnet-mini", output, seed, epochs, batch, lr, where)
         return
-    if method is None:
-        raise UserError("no method is named", mend="name one with -m, or use --pretrain")
-    composition, recipe = _composed(method, is_mini=is_mini)
-    changed = {
-        key: value
-        for key, value in (
-            ("episodes", episodes), ("batch", batch), ("lr", lr), ("freeze", freeze),
-            ("init", "" if init == "none" else init), ("sam", sam),
-        )
-        if value is not None
+    typed: dict[str, Any] = {
+        "methods": methods, "source": source, "backbone": backbone,
+        "seeds": parsed_seeds(seeds) if seeds else None,
+        "episodes": None if epochs is not None else episodes, "epochs": epochs,
+        "batch": batch, "lr": lr, "freeze": freeze, "init": init, "sam": sam,
+        "as_published": as_published or None, "precision": precision, "compile": compiled or None,
+        "select": select, "oracle": oracle or None, "hold_out": hold_out,
+        "validate_every": validate_every, "val_episodes": val_episodes,
+        "eval_targets_every": eval_targets_every, "eval_episodes": eval_episodes,
+        "domains": domains, "data_root": data_root, "lists": lists, "weights_dirs": weights_dirs,
     }  # fmt: skip
-    recipe = _changed(recipe, changed, method)
-    _train(
-        composition, recipe, domain, output, backbone, weights_dirs, seed, where, is_mini=is_mini
+    if plan is not None:
+        refuse_unknown_plan(plan)
+    asked = read_training_plan(plan, {k: v for k, v in typed.items() if v not in (None, [])})
+    with joined(where) as (processes, own_device):
+        done = _train_all(asked, output, own_device, processes, save_every, workers, fresh)
+    if processes.leads:
+        _evaluate(asked, done, results, where, run_episodes)
+
+
+def _train_all(
+    plan: TrainingPlan,
+    output: Path,
+    device: str,
+    processes: Processes,
+    save_every: int,
+    workers: int,
+    fresh: bool,
+) -> list[Planned]:
+    from ..train import Conduct, Step
+    from ..train import train as train_job
+    from ..training_plan import planned
+
+    done: list[Planned] = []
+    for one in planned(plan, output, device=device, processes=processes):
+        done.append(one)
+        if processes.leads:
+            _announce(one)
+        with progress("steps") as tell:
+
+            def listen(step: Step, tell: Any = tell) -> None:
+                tell(step.number, step.total, step.loss, validation=step.validation)
+
+            conduct = Conduct(
+                workers=workers,
+                save_every=save_every,
+                targets=one.targets,
+                listener=listen if processes.leads else None,
+                fresh=fresh,
+            )
+            try:
+                was_there = one.output.is_file() and not fresh
+                train_job(one.job, one.output, conduct)
+            except KeyboardInterrupt:
+                talk("interrupted: the same command resumes from the last saved state")
+                raise typer.Exit(130) from None
+        if processes.leads:
+            talk(f"{one.output} is complete already" if was_there else f"wrote {one.output}")
+    return done
+
+
+def _announce(one: Planned) -> None:
+    from cdfss_bench.methods.weights import trained_name
+
+    job = one.job
+    talk(
+        f"training {trained_name(job.composition)} on {job.domain.title} ({job.domain.profile}), "
+        f"{job.weights.backbone} from {job.init.name if job.init else job.weights.description}, "
+        f"{job.recipe.episodes} episodes, seed {job.seed}"
     )
+    if job.bugs:
+        talk(f"repeating oversights of the published code: {', '.join(job.bugs)}")
+    if job.selection == "target-oracle":
+        talk("choosing weights by target labels: the result is an oracle and is marked as one")
 
 
-def _source(source: str, data_root: Path | None, lists: Path | None) -> tuple[Domain, bool]:
+def _evaluate(
+    plan: TrainingPlan, done: list[Planned], results: Path, device: str, episodes: int | None
+) -> None:
+    """Runs what the plan asks of its weights."""
+    from ..evaluate import Settings
+    from ..leaderboard import leaderboards
+    from ..runner import Runner
+    from ..selection import plan as cells_of
+    from ..tables import as_rich, text_table
+    from ..training_plan import evaluations
+    from .run import line_of
+    from .talk import show
+
+    selections = [s for one in done for s in evaluations(plan, one, episodes=episodes)]
+    if not selections:
+        return
+    cells = [cell for selection in selections for cell in cells_of(selection)]
+    outcomes = []
+    for outcome in Runner(results, Settings(device=device), with_cost=False).run(cells):
+        outcomes.append(outcome)
+        talk(line_of(outcome))
+    boards = leaderboards(o.record for o in outcomes if o.record is not None)
+    show(*(as_rich(text_table(board)) for board in boards))
+    how = {outcome.how for outcome in outcomes}
+    if "failed" in how:
+        raise typer.Exit(1)
+    if how & {"refused", "busy"}:
+        raise typer.Exit(2)
+
+
+def _pretraining_source(source: str | None, data_root: Path | None, lists: Path | None) -> Domain:
     import os
 
     from cdfss_bench.datasets import open_domain
     from cdfss_bench.errors import unknown
 
-    if source not in ("auto", "pascal", "mini"):
+    if source not in (None, "auto", "pascal", "mini"):
         raise unknown("source", source, ("pascal", "mini"))
-    if source == "auto":
-        known = data_root is not None or "CDFSS_DATA_ROOT" in os.environ
-        source = "pascal" if known else "mini"
+    if source is None or source == "auto":
+        source = "pascal" if data_root or "CDFSS_DATA_ROOT" in os.environ else "mini"
     if source == "mini":
-        return open_domain("mini-source"), True
-    return open_domain("pascal", data_root, lists=lists), False
-
-
-def _composed(method: str, *, is_mini: bool) -> tuple[Composition, Recipe]:
-    from cdfss_bench.errors import UserError
-    from cdfss_bench.methods.grammar import parse
-
-    composition = parse(method)
-    host = composition.host.card
-    recipe = host.mini.recipe if is_mini else host.recipe
-    if recipe is None:
-        raise UserError(f"{composition} has nothing to train: its card holds no recipe")
-    if is_mini:
-        overrides = {part.card.name: part.card.mini.options for part in composition.parts}
-        composition = composition.with_defaults(overrides)
-    shots = composition.host.options.get("shots")  # a host that is built for so many supports
-    return composition, recipe if shots is None else recipe.model_copy(update={"shots": shots})
-
-
-def _changed(recipe: Recipe, changed: Mapping[str, object], method: str) -> Recipe:
-    from cdfss_bench.cards import validated
-
-    return validated(type(recipe), {**recipe.model_dump(), **changed}, f"the recipe of {method}")
-
-
-def _train(
-    composition: Composition,
-    recipe: Recipe,
-    domain: Domain,
-    output: Path,
-    backbone: str | None,
-    weights_dirs: list[Path] | None,
-    seed: int,
-    device: str,
-    *,
-    is_mini: bool,
-) -> None:
-    from cdfss_bench.methods.weights import default_folders, pretrained_for, trained_name
-
-    from ..train import Job, Step
-    from ..train import train as train_job
-
-    folders = [*(weights_dirs or ()), *default_folders()]
-    chosen = backbone or (composition.host.card.mini.backbone if is_mini else None)
-    weights = pretrained_for(composition, backbone=chosen, folders=folders)
-    init = _initial(recipe.init, weights, folders, is_mini=is_mini)
-    sharp = f"-sam{recipe.sam:g}" if recipe.sam else ""
-    name = f"{_file_name(trained_name(composition))}{sharp}-{weights.backbone}.safetensors"
-    talk(
-        f"training {trained_name(composition)} on {domain.title} ({domain.profile}), "
-        f"{weights.backbone} from {init.name if init else weights.description}, "
-        f"{recipe.episodes} episodes"
-    )
-    with _progress("steps") as tell:
-
-        def listen(step: Step) -> None:
-            tell(step.number, step.total, step.loss)
-
-        job = Job(composition, weights, domain, recipe, seed, device, init)
-        train_job(job, output / name, listener=listen)
-    talk(f"wrote {output / name}")
-
-
-def _initial(init: str, weights: Weights, folders: list[Path], *, is_mini: bool) -> Path | None:
-    """The checkpoint that `init` names: a file, or what was trained as a method of that name."""
-    from cdfss_bench.errors import WeightsError
-    from cdfss_bench.methods.grammar import parse
-    from cdfss_bench.methods.weights import initial_for
-
-    if not init:
-        return None
-    if Path(init).suffix in (".safetensors", ".pt", ".pth"):
-        if not Path(init).is_file():
-            raise WeightsError(f"the weights file {init} does not exist")
-        return Path(init)
-    composition = parse(init)
-    if is_mini:
-        composition = composition.with_defaults(
-            {part.card.name: part.card.mini.options for part in composition.parts}
-        )
-    return initial_for(composition, weights, folders=folders)
+        return open_domain("mini-source")
+    return open_domain("pascal", data_root, lists=lists)
 
 
 def _pretrain(
@@ -222,51 +363,6 @@ def _pretrain(
     recipe = dataclasses.replace(recipe_for(backbone), **changed)
     path = output / f"{backbone}.safetensors"
     talk(f"pretraining {backbone} on {domain.title}, {recipe.epochs} epochs")
-    with _progress("steps") as tell:
+    with progress("steps") as tell:
         pretrain_backbone(backbone, domain, path, recipe, device=device, listener=tell)
     talk(f"wrote {path}")
-
-
-def _file_name(composition: str) -> str:
-    import re
-
-    return re.sub(r"[^A-Za-z0-9.+=-]", "_", composition).strip("_")
-
-
-@contextmanager
-def _progress(unit: str) -> Generator[Callable[[int, int, float | None], None]]:
-    """A bar with loss and time left on a terminal, a line now and then elsewhere."""
-    if not sys.stderr.isatty():
-        spoken = 0
-
-        def tell(done: int, total: int, loss: float | None) -> None:
-            nonlocal spoken
-            if done == total or done * 20 // total > spoken:
-                spoken = done * 20 // total
-                talk(f"{done} of {total} {unit}, {_shown(loss)}")
-
-        yield tell
-        return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err_console(), transient=True) as bar:
-        task = bar.add_task(unit, total=None)
-        yield lambda done, total, loss: bar.update(
-            task, completed=done, total=total, description=_shown(loss)
-        )
-
-
-def _shown(loss: float | None) -> str:
-    return "looking only" if loss is None else f"loss {loss:.3f}"

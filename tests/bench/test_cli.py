@@ -118,6 +118,11 @@ def test_a_plan_file_is_the_same_as_flags(typed: Type, tmp_path: Path) -> None:
         ("train -m dra --source mini --init nowhere.pth", "nowhere.pth does not exist"),
         ("train -m dra --source mini --init sps", "did you mean ssp"),
         ("train -m dra --source mini --init prototype", "starts from weights of prototype"),
+        ("train -m ssp --source mni", "'source'"),
+        ("train -m ssp --source pascal", "needs a data root"),
+        ("train -m ssp --source mini --freeze 4", "'freeze'"),
+        ("train -m ssp --source mini --select target-oracle", "say --oracle"),
+        ("train --plan freez", "did you mean freeze"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(
@@ -190,7 +195,8 @@ def test_training_writes_weights_that_run_finds(typed: Type, tmp_path: Path) -> 
     assert (tmp_path / "trained" / "ssp+lem-resnet-mini.safetensors").is_file()
     done = typed("run -m loec -d mini-chest --episodes 2 --no-cost --weights-dir trained --json")
     (line,) = json.loads(done.stdout)
-    assert (line["weights"], line["selection"]) == ("trained on mini-source", "last")
+    assert line["weights"] == "trained on mini-source (batch 2, episodes 4)"
+    assert line["selection"] == "last"
 
 
 def test_dra_is_trained_from_ssp_and_found(typed: Type) -> None:
@@ -204,18 +210,19 @@ def test_dra_is_trained_from_ssp_and_found(typed: Type) -> None:
     assert "resnet-mini from ssp-resnet-mini.safetensors" in trained.stderr
     run = "run -m dra -d mini-lesion -k 2 --episodes 2 --no-cost --weights-dir trained --json"
     (line,) = json.loads(typed(run).stdout)
-    assert (line["weights"], line["selection"]) == ("trained on mini-source", "last")
+    assert line["weights"] == "trained on mini-source (batch 2, episodes 4)"
+    assert line["selection"] == "last"
 
 
 def test_weights_of_sam_are_named(typed: Type, tmp_path: Path) -> None:
     command = "train -m ssp --source mini --episodes 4 --batch 2 --sam 0.05 -o trained"
     trained = typed(command)
     assert trained.returncode == 0, trained.stderr
-    (path,) = (tmp_path / "trained").iterdir()
+    (path,) = (tmp_path / "trained").glob("*.safetensors")
     assert path.name == "ssp-sam0.05-resnet-mini.safetensors"
     listed = json.loads(typed("weights list --weights-dir trained --json").stdout)
     (entry,) = [entry for entry in listed if entry["file"] == path.name]
-    assert entry["trained on"] == "mini-source with SAM 0.05"
+    assert entry["trained on"] == "mini-source with SAM 0.05 (batch 2, episodes 4)"
 
 
 @pytest.mark.parametrize(
@@ -236,4 +243,5 @@ def test_hosts_on_a_transformer_train_and_run_on_the_small_one(
     done = typed("run -m", method, *options.split())
     assert done.returncode == 0, done.stderr
     (line,) = json.loads(done.stdout)
-    assert (line["backbone"], line["weights"]) == ("vit-mini", "trained on mini-source")
+    assert line["backbone"] == "vit-mini"
+    assert line["weights"] == f"trained on mini-source (batch 2, episodes {episodes})"

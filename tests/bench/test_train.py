@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from cdfss_bench.bench import train as training
-from cdfss_bench.bench.train import Job, Step, initialised, reproduction, train
+from cdfss_bench.bench.job import Job, reproduction
+from cdfss_bench.bench.train import Conduct, Step, initialised, train
 from cdfss_bench.canonical import file_sha256
 from cdfss_bench.cards import validated
 from cdfss_bench.datasets import open_domain
@@ -21,6 +21,7 @@ from cdfss_bench.methods.card import Recipe
 from cdfss_bench.methods.checkpoints import read_checkpoint
 from cdfss_bench.methods.dra import DRA
 from cdfss_bench.methods.grammar import METHODS
+from cdfss_bench.methods.lem import LEM
 from cdfss_bench.methods.weights import (
     PACKAGED,
     initial_for,
@@ -57,7 +58,7 @@ def dra(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Path, list[Step]
     path = tmp_path_factory.mktemp("dra") / "dra.safetensors"
     given = job("dra", init=SSP, rounds=2)
     steps: list[Step] = []
-    train(given, path, listener=steps.append)
+    train(given, path, Conduct(listener=steps.append))
     return given, path, steps
 
 
@@ -150,30 +151,29 @@ def test_sam_learns_something_else_and_is_not_taken_for_the_plain_weights(tmp_pa
     found = resolve_weights(parse("ssp+lem"), backbone=MINI, folders=[tmp_path])
     assert found.checkpoint == plain
     named = resolve_weights(parse("ssp+lem"), checkpoint=sharp, folders=())
-    assert named.description == "trained on mini-source with SAM 0.05"
+    assert named.description == "trained on mini-source with SAM 0.05 (batch 2, episodes 4)"
 
 
-def test_both_passes_of_sam_see_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_passes_of_sam_see_the_same_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given = job("ssp+lem", episodes=2, sam=0.05)
     seen: list[torch.Tensor] = []
-    network = initialised(given)
-    lem = network.stage_plugins[0]
-    draw = type(lem).draw  # pyright: ignore[reportAttributeAccessIssue]
+    draw = LEM.draw
 
-    def watched(self: Any, channels: int, rng: torch.Generator) -> torch.Tensor:
+    def watched(self: LEM, channels: int, rng: torch.Generator) -> torch.Tensor:
         seen.append(draw(self, channels, rng))
         return seen[-1]
 
-    monkeypatch.setattr(type(lem), "draw", watched)
-    drawn = training.draw_training(given.domain, episodes=2, shots=1, seed=0)
-    assert len(list(training._steps(given, network, drawn))) == 1  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(LEM, "draw", watched)
+    train(given, tmp_path / "sharp.safetensors")
     first, second = seen
     assert torch.equal(first, second)
 
 
 def test_ifa_is_trained_and_found_whatever_it_does_at_test(tmp_path: Path) -> None:
     steps: list[Step] = []
-    train(job("ifa", episodes=2), tmp_path / "ifa.safetensors", listener=steps.append)
+    train(job("ifa", episodes=2), tmp_path / "ifa.safetensors", Conduct(listener=steps.append))
     terms = ["refined", "first", "query_self", "support_self", "support_1"]
     assert [list(step.terms) for step in steps] == [terms]
     for name in ("ifa", "ifa[steps=3,lr=0.01]"):
