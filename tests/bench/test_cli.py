@@ -94,7 +94,7 @@ def test_a_plan_file_is_the_same_as_flags(typed: Type, tmp_path: Path) -> None:
         ("run -m ssp[refin=1]", "did you mean refine"),
         ("run -m ssp[refine=maybe]", "takes true or false, not 'maybe'"),
         ("run -m lcm", "is a plug-in and needs a host"),
-        ("run -m hsnet+lem", "hsnet offers score"),
+        ("run -m hsnet+lem", "hsnet is trained with a frozen backbone"),
         ("run -m ssp -d mini-lesoin", "did you mean mini-lesion"),
         ("run -m ssp -d isic", "ISIC 2018 needs a data root"),
         ("run -m ssp --data-root nowhere", "the data root nowhere does not exist"),
