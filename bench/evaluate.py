@@ -126,7 +126,7 @@ def evaluate(
         method: in eval mode, weights loaded.
         domain: where the pictures are.
         episodes: of a manifest, in its order.
-        seed: with an episode's index it seeds what an adapting method draws.
+        seed: with an episode's names it seeds what an adapting method draws.
         skip: indices that are already known.
         settings: how to compute.
         stores: kept between calls by a caller who evaluates the same network on the same domain
@@ -151,7 +151,7 @@ def evaluate(
             timing = BatchTiming(indices)
             batch = [episodes[i] for i in indices]
             if adapts:
-                masks = run.adapted(batch[0], _generator(seed, indices[0]), timing)
+                masks = run.adapted(batch[0], _generator(seed, batch[0]), timing)
             else:
                 masks = run.matched(batch, timing)
             truth, ignore = run.truths(batch)
@@ -303,9 +303,10 @@ def _checked(masks: Tensor, truth: Tensor, method: Method) -> Tensor:
     return masks
 
 
-def _generator(seed: int, index: int) -> torch.Generator:
-    """The private stream of one episode: whatever ran before it, it draws the same."""
-    text = f"adapt/{seed}/{index}".encode()
+def _generator(seed: int, episode: Episode) -> torch.Generator:
+    """The private stream of one episode: whatever ran before it, wherever it stands in a list."""
+    asked = (episode.class_id, episode.query, episode.support_class_id, *episode.supports)
+    text = "\n".join(map(str, ("adapt", seed, *asked))).encode()
     number = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
     return torch.Generator().manual_seed(number)
 

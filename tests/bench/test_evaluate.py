@@ -20,7 +20,7 @@ from cdfss_bench.methods.base import Method
 from cdfss_bench.methods.building import build
 from cdfss_bench.methods.weights import load_weights
 
-ADAPTING = "hsnet+apm-s[steps=1]"  # nothing in it is drawn: a draw depends on the index
+ADAPTING = "hsnet+apm-s[steps=1]+acpa[steps=1]"
 METHODS = ["prototype", "ssp", "ssp+lcm", "hsnet", "hsnet+lcm", ADAPTING, "centre-ellipse"]
 
 

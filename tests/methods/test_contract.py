@@ -1,10 +1,9 @@
-"""What every registered method promises, asked of each host with every plug-in that fits it."""
+"""What every registered method promises beyond `methods/conformance.py` (see test_conformance)."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
-import inspect
 import pickle
 import random
 import re
@@ -35,7 +34,6 @@ from .contract import (
     fresh,
     network,
     recipe,
-    seeded,
     side,
     tensors,
     trained_compositions,
@@ -81,37 +79,6 @@ def test_every_host_and_every_control_is_asked() -> None:
 
 
 @every
-@pytest.mark.parametrize("shots", [1, 5])
-def test_predict_gives_one_mask_of_zeros_and_ones_per_query(name: str, shots: int) -> None:
-    given = asked(name, 2, shots)
-    found = masks(network(name), given)
-    assert found.dtype == torch.uint8
-    assert found.shape == (2, *given.size)
-    assert set(found.unique().tolist()) <= {0, 1}
-
-
-@every
-@pytest.mark.parametrize("shots", [1, 5])
-def test_logits_are_two_channels_at_image_size_for_the_episode_or_each_shot(
-    name: str, shots: int
-) -> None:
-    given = asked(name, 2, shots)
-    found = scores(network(name), given)
-    assert found.dtype == torch.float32
-    assert found.shape in {(2, maps, 2, *given.size) for maps in (1, shots)}
-    assert bool(found.isfinite().all())
-
-
-@every
-@pytest.mark.parametrize("shots", [1, 5])
-def test_deciding_on_the_logits_is_predicting(name: str, shots: int) -> None:
-    given = asked(name, 2, shots)
-    net = network(name)
-    decided = net.decide(scores(net, given), given.size)
-    assert torch.equal(decided, masks(net, given))
-
-
-@every
 def test_one_map_decides_by_the_larger_score(name: str) -> None:
     given = asked(name, 2, 1)
     found = scores(network(name), given)
@@ -151,50 +118,6 @@ def test_each_support_has_its_own_state_of_known_size(name: str) -> None:
 
 
 @every
-def test_asking_twice_gives_the_same_result_whatever_was_asked_between(name: str) -> None:
-    net = network(name)
-    before = scores(net, asked(name))
-    masks(net, asked(name, 3, 1, seed=1))
-    assert torch.equal(scores(net, asked(name)), before)
-
-
-@every
-def test_equal_parameters_give_equal_results(name: str) -> None:
-    assert torch.equal(scores(seeded(built(name)), asked(name)), scores(network(name), asked(name)))
-
-
-@every
-@pytest.mark.parametrize("shots", [1, 5])
-def test_an_episode_does_not_depend_on_the_batch_it_came_in(name: str, shots: int) -> None:
-    net = network(name)
-    given = asked(name, 3, shots)
-    together, decided = scores(net, given), masks(net, given)
-    for i in range(3):
-        assert torch.equal(masks(net, given.only([i]))[0], decided[i])
-        assert torch.equal(scores(net, given.only([i]))[0], together[i])
-    assert torch.equal(scores(net, given.only([2, 1])), together[[2, 1]])
-
-
-@every
-def test_an_episode_does_not_depend_on_the_order_of_the_others(name: str) -> None:
-    net = network(name)
-    given = asked(name, 3, 2)
-    assert torch.equal(scores(net, given.only([2, 0, 1])), scores(net, given)[[2, 0, 1]])
-
-
-@every
-def test_a_row_of_features_depends_on_its_own_image_only(name: str) -> None:
-    net = network(name)
-    here, elsewhere = asked(name, 3).query_images, asked(name, 3, seed=1).query_images
-    mixed = torch.stack((elsewhere[0], here[1], elsewhere[2]))
-    with torch.no_grad():
-        alone, among, others = net.encode(here[1:2]), net.encode(here), net.encode(mixed)
-    for key in alone.tensors:
-        assert torch.equal(among.tensors[key][1], alone.tensors[key][0]), key
-        assert torch.equal(others.tensors[key][1], alone.tensors[key][0]), key
-
-
-@every
 def test_features_do_not_know_the_role_of_an_image(name: str) -> None:
     net = network(name)
     given = asked(name, 1, 1)
@@ -208,19 +131,6 @@ def test_features_do_not_know_the_role_of_an_image(name: str) -> None:
         first, second = net.encode(given.query_images), net.encode(given.support_images[:, 0])
         matched = net.match(second, first, given.query_masks[:, None])
     assert torch.equal(upsampled(matched, given.size).float(), scores(net, swapped))
-
-
-@every
-def test_matching_is_condensing_and_then_matching_the_states(name: str) -> None:
-    net = network(name)
-    given = asked(name, 2, 3)
-    with torch.no_grad():
-        query = net.encode(given.query_images)
-        support = net.encode(given.support_images.flatten(0, 1))
-        whole = net.match(query, support, given.support_masks)
-        states = net.condense(support, given.support_masks.flatten(0, 1))
-        assert torch.equal(net.match_states(query, states, shots=3), whole)
-    assert torch.equal(net.decide(whole, given.size), masks(net, given))
 
 
 @every
@@ -255,21 +165,6 @@ def test_a_batch_computed_at_once_as_on_a_device_agrees_with_its_episodes_one_by
 
 
 @every
-def test_the_order_of_the_supports_does_not_matter(name: str) -> None:
-    net = network(name)
-    given = asked(name, 2, 5)
-    straight, reordered = scores(net, given), scores(net, given.reordered(ORDER))
-    if straight.shape[1] == 5:
-        straight = straight[:, ORDER]
-    # Sums over shots may round differently in another order.
-    torch.testing.assert_close(reordered, straight, rtol=0, atol=2e-5)
-    clear = ((straight[:, :, 1] - straight[:, :, 0]).abs() > 1e-4).all(1)
-    assert clear.float().mean() > 0.99
-    found = masks(net, given.reordered(ORDER))
-    assert torch.equal(found[clear], masks(net, given)[clear])
-
-
-@every
 def test_the_type_of_the_support_masks_does_not_matter(name: str) -> None:
     net = network(name)
     query, images, truth = asked(name).inputs
@@ -280,17 +175,6 @@ def test_the_type_of_the_support_masks_does_not_matter(name: str) -> None:
 
 
 @every
-@pytest.mark.parametrize("value", [0, 1])
-def test_a_support_without_foreground_or_background_still_gives_a_mask(
-    name: str, value: int
-) -> None:
-    query, images, truth = asked(name).inputs
-    with torch.no_grad():
-        found = network(name).logits(query, images, torch.full_like(truth, value))
-    assert bool(found.isfinite().all())
-
-
-@every
 def test_inference_mode_changes_nothing(name: str) -> None:
     with torch.inference_mode():
         found = network(name).logits(*asked(name).inputs)
@@ -298,46 +182,6 @@ def test_inference_mode_changes_nothing(name: str) -> None:
 
 
 # -- what a method may touch -----------------------------------------------------------------------
-
-
-@every
-def test_predicting_changes_no_parameter_no_buffer_and_no_input(name: str) -> None:
-    net = fresh(name)
-    given = asked(name, 2, 2)
-    inputs = [tensor.clone() for tensor in given.inputs]
-    before = tensors(net)
-    asks_gradient = {key: p.requires_grad for key, p in net.named_parameters()}
-    net.predict(*inputs)
-    after = tensors(net)
-    assert before.keys() == after.keys()
-    assert all(torch.equal(before[key], after[key]) for key in before)
-    assert asks_gradient == {key: p.requires_grad for key, p in net.named_parameters()}
-    assert all(p.grad is None for p in net.parameters())
-    assert not any(module.training for module in net.modules())
-    assert all(torch.equal(a, b) for a, b in zip(inputs, given.inputs, strict=True))
-
-
-@every
-def test_no_step_of_inference_or_adaptation_is_handed_the_querys_mask(name: str) -> None:
-    steps = [
-        "features",
-        "encode",
-        "summaries",
-        "condense",
-        "score",
-        "match",
-        "match_states",
-        "decide",
-        "predict",
-        "logits",
-        "adapt",
-        "adapt_encoded",
-    ]
-    for step in steps:
-        promised = list(inspect.signature(getattr(Method, step)).parameters)
-        assert list(inspect.signature(getattr(type(network(name)), step)).parameters) == promised
-        masks = {argument for argument in promised if re.search("mask|truth|label", argument)}
-        assert masks <= {"masks", "support_masks"}, step
 
 
 def global_states() -> tuple[str, str, str]:
@@ -355,38 +199,6 @@ def test_building_and_asking_leave_the_global_generators_alone(name: str) -> Non
     assert global_states() == before
     masks(net, given)
     assert global_states() == before
-
-
-@every_trained
-def test_a_loss_leaves_the_global_generators_alone(name: str) -> None:
-    net = fresh(name).train()
-    batch = asked(name).batch()
-    before = global_states()
-    net.loss(batch).backward()
-    assert global_states() == before
-
-
-@every
-def test_adapting_leaves_the_global_generators_and_the_method_alone(name: str) -> None:
-    net = fresh(name)
-    given = asked(name, 1, 2)
-    kept, before = tensors(net), global_states()
-
-    def adapted() -> Tensor:
-        ready = net.adapt(
-            given.support_images[0],
-            given.support_masks[0],
-            rng=torch.Generator().manual_seed(0),
-            query_image=given.query_images[0] if net.adaptation == "transductive" else None,
-        )
-        return masks(ready, given)
-
-    found = adapted()
-    assert torch.equal(adapted(), found)
-    assert found.dtype == torch.uint8
-    assert found.shape == given.query_masks.shape
-    assert global_states() == before
-    assert all(torch.equal(kept[key], value) for key, value in tensors(net).items())
 
 
 @every
@@ -643,16 +455,6 @@ def test_undecided_pixels_are_neither_object_nor_background_in_ssps_loss() -> No
 
 
 # -- state dict ------------------------------------------------------------------------------------
-
-
-@every
-def test_the_state_dict_goes_round(name: str) -> None:
-    state = network(name).state_dict()
-    other = seeded(built(name), seed=1)
-    other.load_state_dict(state)
-    assert list(other.state_dict()) == list(state)
-    assert all(torch.equal(value, state[key]) for key, value in other.state_dict().items())
-    assert torch.equal(scores(other, asked(name)), scores(network(name), asked(name)))
 
 
 @every
