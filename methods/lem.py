@@ -82,9 +82,10 @@ class LEM(StagePlugin):
         """`features` [N, C, h, w] with the amplitude of their convolution with `theta`."""
         groups = features.shape[1] if self.depthwise else 1
         mixed = F.conv2d(features, theta, padding=self.kernel // 2, groups=groups)
-        # There is no Fourier transform in bfloat16.
-        amplitude = torch.fft.rfft2(mixed.float()).abs()
-        swapped = swap_amplitude(features.float(), amplitude).to(features.dtype)
+        # There is no Fourier transform in bfloat16; float64 stays what it is.
+        exact = torch.promote_types(features.dtype, torch.float32)
+        amplitude = torch.fft.rfft2(mixed.to(exact)).abs()
+        swapped = swap_amplitude(features.to(exact), amplitude).to(features.dtype)
         if self.rescale:
             growth = swapped.std((1, 2, 3), keepdim=True) / features.std((1, 2, 3), keepdim=True)
             swapped = swapped / growth.clamp_min(1e-12)
