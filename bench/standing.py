@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .answers import Answer
 from .bootstrap import Interval, Resampled, resampled, together
 from .clusters import clustered
-from .leaderboard import ColumnKey, Leaderboard, Row, RowKey
+from .leaderboard import ColumnKey, Leaderboard, Row, RowKey, Score
 from .permutation import difference, holm, p_value, swapped
 
 RESAMPLES = 2_000
@@ -58,7 +58,8 @@ def standings(board: Leaderboard, found: Iterable[Answer]) -> Standings:
                     clustered([answer.rows for answer in answers[row.key]]), resamples=RESAMPLES
                 )
                 replicates[row.key, column] = again
-                result[row.key, column] = Standing(again.mean if again else None, rank, ties)
+                interval = _stated(row.scores[column], again.mean if again else None)
+                result[row.key, column] = Standing(interval, rank, ties)
     for section in board.sections():
         ranked = [(mean, row) for row in section.rows if (mean := board.mean(row)) is not None]
         ranked.sort(key=lambda pair: -pair[0])
@@ -66,6 +67,14 @@ def standings(board: Leaderboard, found: Iterable[Answer]) -> Standings:
             interval = _of_mean(row, board, replicates)
             result[row.key, None] = Standing(interval, rank, tied=False)
     return result
+
+
+def _stated(score: Score, resampled_here: Interval | None) -> Interval | None:
+    """One seed's interval as its record has it, drawn from more resamples; else the one found."""
+    if resampled_here is None or not len(score.mious) == len(score.intervals) == 1:
+        return resampled_here
+    low, high = next(iter(score.intervals.values()))
+    return replace(resampled_here, low=low, high=high)
 
 
 def _of_mean(

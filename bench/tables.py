@@ -75,10 +75,11 @@ def text_table(board: Leaderboard, where: Standings | None = None) -> TextTable:
             rows.append(_cells(row, board, extra, where))
     main = {board.main_column(column.domain) for column in board.columns}
     notes = _notes(board)
-    if where is not None:
+    bracketed = any("[" in cell for row in rows for cell in row[_FIRST:-1])
+    if where is not None or bracketed:
         notes.append("[ ] 95 % interval over query images; ± standard deviation over seeds")
-        if "tied" in marks.values():
-            notes.append("≈ not distinguishable from the best of its section (paired, Holm, 5 %)")
+    if where is not None and "tied" in marks.values():
+        notes.append("≈ not distinguishable from the best of its section (paired, Holm, 5 %)")
     return TextTable(
         title=_title(board),
         headers=headers,
@@ -180,6 +181,9 @@ def _score(score: Score, row: Row, column: ColumnKey, where: Standings | None) -
     standing = (where or {}).get((row.key, column))
     if standing is not None and standing.interval is not None:
         text += f" {_ends(standing.interval)}"
+    elif where is None and len(score.mious) == len(score.intervals) == 1:
+        low, high = next(iter(score.intervals.values()))
+        text += f" [{low:.1f}, {high:.1f}]"
     return f"≈{text}" if standing is not None and standing.tied else text
 
 
