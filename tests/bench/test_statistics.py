@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -82,15 +81,6 @@ def test_coverage_is_93_to_97_percent(structure: str) -> None:
 )
 def test_false_positives_are_at_most_6_percent(structure: str, *, swapped: bool) -> None:
     assert rejections(World(structure, swapped=swapped), runs=3000, permutations=499) <= 6
-
-
-def test_ten_thousand_resamples_of_2400_episodes_take_seconds() -> None:
-    clusters = World("fss1000").draw(np.random.RandomState(0), methods=2)
-    began = time.perf_counter()
-    assert resampled(clusters, (1, -1)) is not None
-    swapped(clusters)
-    # 1.2 s on one core; a loop over resamples takes minutes.
-    assert time.perf_counter() - began < 15
 
 
 def test_the_estimate_is_the_metric_of_the_rows() -> None:
