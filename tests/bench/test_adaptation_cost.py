@@ -7,12 +7,14 @@ import pytest
 from cdfss_bench.bench.cost import cost_of
 from cdfss_bench.bench.records import CostPart
 from cdfss_bench.methods import build, parse
+from cdfss_bench.methods.probe import seeded
 
 
 def cost(name: str) -> CostPart:
     parsed = parse(name)
     small = parsed.with_defaults({part.card.name: part.card.mini.options for part in parsed.parts})
-    return cost_of(build(small, backbone="resnet-mini"), shots=2, size=128, device="cpu")
+    network = seeded(build(small, backbone="resnet-mini"))
+    return cost_of(network, shots=2, size=128, device="cpu")
 
 
 def test_a_method_that_does_not_learn_at_test_pays_nothing_for_it() -> None:
