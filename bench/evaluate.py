@@ -7,7 +7,6 @@ masks; the query's mask stays here, where the counting is done.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cdfss_bench.canonical import seed_of
 from cdfss_bench.datasets import Domain, Episode
 from cdfss_bench.datasets.domain import Item
 from cdfss_bench.datasets.transforms import normalised
@@ -307,8 +307,7 @@ def _generator(seed: int, episode: Episode) -> torch.Generator:
     """The private stream of one episode: whatever ran before it, wherever it stands in a list."""
     asked = (episode.class_id, episode.query, episode.support_class_id, *episode.supports)
     text = "\n".join(map(str, ("adapt", seed, *asked))).encode()
-    number = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
-    return torch.Generator().manual_seed(number)
+    return torch.Generator().manual_seed(seed_of(text))
 
 
 @contextmanager

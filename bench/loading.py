@@ -7,7 +7,6 @@ neither the number of threads nor their order changes anything.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from cdfss_bench.canonical import seed_of
 from cdfss_bench.datasets import Episode
 from cdfss_bench.methods.contract import EpisodeBatch
 
@@ -132,8 +132,7 @@ class Loading:
 
 def number_of(seed: int, *axes: object) -> int:
     """A generator's seed from a training's seed and the names of what it is for."""
-    text = "/".join(map(str, ("train", seed, *axes))).encode()
-    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+    return seed_of("/".join(map(str, ("train", seed, *axes))).encode())
 
 
 def _chunks(drawn: TrainingEpisodes, size: int) -> Iterator[Sequence[Episode]]:

@@ -7,7 +7,6 @@ taken away, so that edges and textures count and no colour decides.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cdfss_bench.canonical import file_sha256
+from cdfss_bench.canonical import file_sha256, seed_of
 from cdfss_bench.datasets import Domain
 from cdfss_bench.datasets.domain import Item
 from cdfss_bench.datasets.transforms import IMAGE_MEAN, IMAGE_STD
@@ -223,5 +222,4 @@ def _half(tensor: Tensor) -> Tensor:
 
 
 def _number(seed: int, *axes: object) -> int:
-    text = "/".join(map(str, ("pretrain", seed, *axes))).encode()
-    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+    return seed_of("/".join(map(str, ("pretrain", seed, *axes))).encode())

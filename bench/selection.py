@@ -162,7 +162,7 @@ def compositions(selection: Selection) -> list[Composition]:
     parsed = [parse(name) for name in selection.methods]
     if selection.chosen_suite != "mini":
         return parsed
-    return [c.with_defaults({p.card.name: p.card.mini.options for p in c.parts}) for c in parsed]
+    return [composition.in_miniature() for composition in parsed]
 
 
 def plan(selection: Selection) -> Iterator[Planned]:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .bootstrap import Interval
 from .guards import guards
 from .leaderboard import ColumnKey, Leaderboard, Row, Score, missing_columns, seeds_of
 from .standing import Standings
@@ -157,7 +156,8 @@ def _cells(
         cells.append(BLANK if score is None else _score(score, row, column, where))
     cells += [BLANK] * len(extra)
     mean, standing = board.mean(row), (where or {}).get((row.key, None))
-    ends = f" {_ends(standing.interval)}" if standing and standing.interval else ""
+    interval = standing.interval if standing else None
+    ends = f" {_ends(interval.low, interval.high)}" if interval else ""
     cells.append(BLANK if mean is None else f"{mean:.2f}{ends}")
     if where is not None:
         cells.append(str(standing.rank) if standing else BLANK)
@@ -180,15 +180,15 @@ def _score(score: Score, row: Row, column: ColumnKey, where: Standings | None) -
         text += f" ±{score.spread:.2f}"
     standing = (where or {}).get((row.key, column))
     if standing is not None and standing.interval is not None:
-        text += f" {_ends(standing.interval)}"
+        text += f" {_ends(standing.interval.low, standing.interval.high)}"
     elif where is None and len(score.mious) == len(score.intervals) == 1:
         low, high = next(iter(score.intervals.values()))
-        text += f" [{low:.1f}, {high:.1f}]"
+        text += f" {_ends(low, high)}"
     return f"≈{text}" if standing is not None and standing.tied else text
 
 
-def _ends(interval: Interval) -> str:
-    return f"[{interval.low:.1f}, {interval.high:.1f}]"
+def _ends(low: float, high: float) -> str:
+    return f"[{low:.1f}, {high:.1f}]"
 
 
 def _weights(row: Row) -> str:

@@ -302,8 +302,7 @@ def _composed(method: str, *, is_mini: bool) -> tuple[Composition, Recipe]:
     if recipe is None:
         raise UserError(f"{composition} has nothing to train: its card holds no recipe")
     if is_mini:
-        overrides = {part.card.name: part.card.mini.options for part in composition.parts}
-        composition = composition.with_defaults(overrides)
+        composition = composition.in_miniature()
     shots = composition.host.options.get("shots")  # a host that is built for so many supports
     return composition, recipe if shots is None else recipe.model_copy(update={"shots": shots})
 
@@ -331,9 +330,7 @@ def _initial(init: str, weights: Weights, folders: Sequence[Path], *, is_mini: b
         return Path(init)
     composition = parse(init)
     if is_mini:
-        composition = composition.with_defaults(
-            {part.card.name: part.card.mini.options for part in composition.parts}
-        )
+        composition = composition.in_miniature()
     return initial_for(composition, weights, folders=folders)
 
 

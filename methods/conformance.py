@@ -228,7 +228,7 @@ def predicting_changes_nothing(subject: Subject) -> None:
     """No parameter, no buffer, no input, no global generator."""
     net, given = subject.fresh(), subject.asked()
     inputs = [tensor.clone() for tensor in given.inputs]
-    before, state = tensors(net), _global_states()
+    before, state = tensors(net), generator_states()
     net.predict(*inputs)
     after = tensors(net)
     changed = [key for key in before if not torch.equal(before[key], after[key])]
@@ -236,7 +236,7 @@ def predicting_changes_nothing(subject: Subject) -> None:
         raise Broken(f"predict changes {', '.join(changed) or 'the set of parameters'}")
     if any(not torch.equal(a, b) for a, b in zip(inputs, given.inputs, strict=True)):
         raise Broken("predict writes into its inputs")
-    if _global_states() != state:
+    if generator_states() != state:
         raise Broken("predict draws from a global random generator; pass a generator")
 
 
@@ -258,7 +258,7 @@ def adapting_is_declared_private_and_repeatable(subject: Subject) -> None:
     declared = parse(subject.name).adaptation
     if net.adaptation != declared:
         raise Broken(f"the card says adaptation: {declared}, the network {net.adaptation}")
-    kept, state = tensors(net), _global_states()
+    kept, state = tensors(net), generator_states()
 
     def adapted() -> Tensor:
         ready = net.adapt(
@@ -271,7 +271,7 @@ def adapting_is_declared_private_and_repeatable(subject: Subject) -> None:
 
     if not torch.equal(adapted(), adapted()):
         raise Broken("adapting twice with the same generator gives two different results")
-    if _global_states() != state:
+    if generator_states() != state:
         raise Broken("adapt draws from a global random generator; draw from `rng`")
     changed = [key for key, value in tensors(net).items() if not torch.equal(kept[key], value)]
     if changed:
@@ -294,14 +294,14 @@ def the_loss_is_finite_and_reaches_what_is_trained(subject: Subject) -> None:
         return
     net = subject.fresh().train()
     net.backbone.freeze(recipe.frozen_stages)
-    batch, state = subject.asked().batch(), _global_states()
+    batch, state = subject.asked().batch(), generator_states()
     loss = net.loss(batch)
     if loss.shape != () or not bool(loss.isfinite()):
         raise Broken(f"loss gives {loss.detach()}, not a finite scalar")
     if not loss.requires_grad:
         raise Broken("the loss depends on no parameter that the recipe trains")
     loss.backward()
-    if _global_states() != state:
+    if generator_states() != state:
         raise Broken("loss draws from a global random generator; draw from batch.rng")
     if not any(p.grad is not None and bool(p.grad.any()) for p in net.parameters()):
         raise Broken("the gradient of the loss reaches no parameter")
@@ -325,7 +325,7 @@ PROMISES: tuple[Callable[[Subject], None], ...] = (
 """In the order in which they are asked."""
 
 
-def _global_states() -> tuple[str, ...]:
+def generator_states() -> tuple[str, ...]:
     """Digests of the states of torch's, numpy's and Python's global generators."""
     states = (torch.get_rng_state().tolist(), np.random.get_state(), random.getstate())  # noqa: NPY002
     return tuple(hashlib.sha256(pickle.dumps(state)).hexdigest() for state in states)

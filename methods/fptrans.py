@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -12,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cdfss_bench.canonical import seed_of
 from cdfss_bench.errors import CompositionError, UserError
 
 from .backbones.base import Backbone
@@ -409,12 +409,8 @@ def _seed(image: Tensor, mask: Tensor) -> int:
     """A number of 63 bits that belongs to an annotated image [3, H, W], [H, W]."""
     pixels = image.detach().float().cpu().contiguous().numpy().tobytes()
     labels = mask.to(torch.uint8).cpu().contiguous().numpy().tobytes()
-    return _number(pixels + labels)
+    return seed_of(pixels + labels)
 
 
 def _generator(text: bytes) -> torch.Generator:
-    return torch.Generator().manual_seed(_number(text))
-
-
-def _number(content: bytes) -> int:
-    return int.from_bytes(hashlib.sha256(content).digest()[:8], "big") >> 1
+    return torch.Generator().manual_seed(seed_of(text))

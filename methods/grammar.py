@@ -114,8 +114,12 @@ class Composition:
         card, given = self.host.card, {**self.host.given, **options}
         return replace(self, host=Part(card, given, resolve(card.options, given, card.name)))
 
+    def in_miniature(self) -> Composition:
+        """With the mini suite's sizes for what was not typed, as the parts' cards give them."""
+        return self.with_defaults({part.card.name: part.card.mini.options for part in self.parts})
+
     def with_defaults(self, overrides: Mapping[str, Mapping[str, Value]]) -> Composition:
-        """With other defaults per part name, for what was not typed (the mini suite's sizes)."""
+        """With other defaults per part name, for what was not typed."""
 
         def changed(part: Part) -> Part:
             values = {**overrides.get(part.card.name, {}), **part.given}

@@ -154,9 +154,8 @@ def runs_on(name: str, folders: Sequence[Path]) -> dict[str, str]:
     if card.kind == "published" or (card.kind == "plugin" and not card.alone):
         return {}
     plain, found = parse(name), dict[str, str]()
-    mini = plain.with_defaults({part.card.name: part.card.mini.options for part in plain.parts})
     for backbone in plain.host.card.backbones:
-        for composition in (mini, plain):
+        for composition in (plain.in_miniature(), plain):
             with suppress(WeightsError):
                 weights = resolve_weights(composition, backbone=backbone, folders=folders)
                 found[backbone] = weights.description

@@ -26,6 +26,11 @@ def digest(value: Any) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
+def seed_of(content: bytes) -> int:
+    """63 bits of sha256: the seed of the private generator that belongs to `content`."""
+    return int.from_bytes(hashlib.sha256(content).digest()[:8], "big") >> 1
+
+
 def file_sha256(path: Path) -> str:
     """sha256 (hex) of a file's bytes."""
     with path.open("rb") as file:

@@ -6,11 +6,32 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from .talk import err_console, talk
 
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
 _QUIET = 10.0
 """Seconds between two lines of progress where there is no terminal."""
+
+
+def bar(*, bytewise: bool = False) -> Progress:
+    """A bar on standard error, gone when it is done: what, how much of it, the time left."""
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    counts = (DownloadColumn(), TransferSpeedColumn()) if bytewise else (MofNCompleteColumn(),)
+    columns = (TextColumn("{task.description}"), BarColumn(), *counts, TimeRemainingColumn())
+    return Progress(*columns, console=err_console(), transient=True)
 
 
 @contextmanager
@@ -35,18 +56,6 @@ def progress(what: str, *, bytewise: bool = False) -> Generator[Callable[[int, i
 
         yield line
         return
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    counts = (DownloadColumn(), TransferSpeedColumn()) if bytewise else (MofNCompleteColumn(),)
-    columns = (TextColumn("{task.description}"), BarColumn(), *counts, TimeRemainingColumn())
-    with Progress(*columns, console=err_console(), transient=True) as bar:
-        task = bar.add_task(what.replace("[", r"\["), total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total or None)
+    with bar(bytewise=bytewise) as shown:
+        task = shown.add_task(what.replace("[", r"\["), total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total or None)

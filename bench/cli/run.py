@@ -33,7 +33,8 @@ from .options import (
     chosen_device,
     selected,
 )
-from .talk import err_console, say, show, talk
+from .progress import bar
+from .talk import say, show, talk
 
 if TYPE_CHECKING:
     from ..runner import Listener, Outcome
@@ -162,29 +163,15 @@ def _progress(
     if not sys.stderr.isatty():
         yield None, _print_line
         return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err_console(), transient=True) as bar:
-        cells = bar.add_task("cells", total=total)
-        current = bar.add_task("episodes", total=None)
+    with bar() as shown:
+        cells = shown.add_task("cells", total=total)
+        current = shown.add_task("episodes", total=None)
 
         def listen(progress: object) -> None:
             from ..runner import Progress as Step
 
             assert isinstance(progress, Step)
-            bar.update(
+            shown.update(
                 current,
                 description=cell_name(progress.planned),
                 completed=progress.done,
@@ -192,8 +179,8 @@ def _progress(
             )
 
         def finished(outcome: Outcome) -> None:
-            bar.advance(cells)
-            bar.console.print(line_of(outcome), highlight=False, markup=False)
+            shown.advance(cells)
+            shown.console.print(line_of(outcome), highlight=False, markup=False)
 
         yield listen, finished
 

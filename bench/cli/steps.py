@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from .talk import err_console, talk
+from .progress import bar
+from .talk import talk
 
 Tell = Callable[..., None]
 """Told of `done, total, loss` and, by name, of the latest `validation` mIoU."""
@@ -32,27 +33,13 @@ def progress(unit: str) -> Generator[Tell]:
 
         yield tell
         return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err_console(), transient=True) as bar:
-        task = bar.add_task(unit, total=None)
+    with bar() as shown:
+        task = shown.add_task(unit, total=None)
 
         def update(
             done: int, total: int, loss: float | None, *, validation: float | None = None
         ) -> None:
-            bar.update(task, completed=done, total=total, description=_shown(loss, validation))
+            shown.update(task, completed=done, total=total, description=_shown(loss, validation))
 
         yield update
 

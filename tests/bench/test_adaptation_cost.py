@@ -11,9 +11,7 @@ from cdfss_bench.methods.probe import seeded
 
 
 def cost(name: str) -> CostPart:
-    parsed = parse(name)
-    small = parsed.with_defaults({part.card.name: part.card.mini.options for part in parsed.parts})
-    network = seeded(build(small, backbone="resnet-mini"))
+    network = seeded(build(parse(name).in_miniature(), backbone="resnet-mini"))
     return cost_of(network, shots=2, size=128, device="cpu")
 
 

@@ -35,7 +35,7 @@ MINI = "resnet-mini"
 
 def mini(name: str) -> Composition:
     composition = parse(name)
-    return composition.with_defaults({p.card.name: p.card.mini.options for p in composition.parts})
+    return composition.in_miniature()
 
 
 def job(name: str, *, init: Path | None = None, **changed: Any) -> Job:

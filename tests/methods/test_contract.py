@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import pickle
-import random
 import re
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -21,6 +17,7 @@ from cdfss_bench.methods.backbones.card import BACKBONES
 from cdfss_bench.methods.base import EpisodeBatch, Method
 from cdfss_bench.methods.blocks.prototypes import fore_and_background
 from cdfss_bench.methods.blocks.voting import foreground, upsampled
+from cdfss_bench.methods.conformance import generator_states
 from cdfss_bench.methods.plugins import Plugin
 from cdfss_bench.methods.rows import Rows
 from cdfss_bench.methods.ssp import SSP
@@ -184,21 +181,14 @@ def test_inference_mode_changes_nothing(name: str) -> None:
 # -- what a method may touch -----------------------------------------------------------------------
 
 
-def global_states() -> tuple[str, str, str]:
-    """Digests of the states of torch's, numpy's and Python's global generators."""
-    states = (torch.get_rng_state().tolist(), np.random.get_state(), random.getstate())  # noqa: NPY002
-    first, second, third = (hashlib.sha256(pickle.dumps(state)).hexdigest() for state in states)
-    return first, second, third
-
-
 @every
 def test_building_and_asking_leave_the_global_generators_alone(name: str) -> None:
     given = asked(name)
-    before = global_states()
+    before = generator_states()
     net = built(name)
-    assert global_states() == before
+    assert generator_states() == before
     masks(net, given)
-    assert global_states() == before
+    assert generator_states() == before
 
 
 @every
