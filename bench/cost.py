@@ -84,47 +84,32 @@ def cost_of(method: Method, *, shots: int, size: int, device: str) -> CostPart:
     """Parameters, FLOPs (2 per multiply-add) and latencies of `method`, batch 1.
 
     Args:
-        method: in eval mode.
+        method: in eval mode. Its operations are counted in the plain form, whose number does not
+            depend on the masks; time is taken of the form that runs (`Method.swift`).
         shots: supports per episode.
         size: side of the images in pixels.
         device: where the latencies are taken.
     """
-    query, supports, masks = probe(shots, size, device)
-    images = supports[0]
     # Not inference mode: there operations are seen before they are taken apart and counted.
     with torch.no_grad():
-        encoded, support = method.encode(query), method.encode(images)
-
-        def encode() -> object:
-            return method.encode(query)
-
-        def match() -> object:
-            return method.decide(method.match(encoded, support, masks), encoded.size)
-
-        def episode() -> object:
-            return method.predict(query, supports, masks)
-
-        flops_encode, missed_encode = flops_of(encode)
-        flops_match, missed_match = flops_of(match)
+        plain = _Work(method, probe(shots, size, device))
+        flops_encode, missed_encode = flops_of(plain.encode)
+        flops_match, missed_match = flops_of(plain.match)
+        swift = _Work(method.swift(device), probe(shots, size, device))
         latency = {
             name: _latency(work, device)
-            for name, work in {"encode": encode, "match": match, "episode": episode}.items()
+            for name, work in {
+                "encode": swift.encode,
+                "match": swift.match,
+                "episode": swift.episode,
+            }.items()
         }
     encodings = (1 + shots) * (2 if method.adapts_encoder else 1)
     flops_adapt, missed_adapt = 0, set[str]()
     if method.adaptation != "none":
-
-        def adapt() -> object:
-            return method.adapt_encoded(
-                support,
-                masks[0],
-                rng=torch.Generator().manual_seed(0),
-                query=encoded if method.adaptation == "transductive" else None,
-            )
-
         # Tens of steps of forward and backward: the counted run warms up, one more is timed.
-        flops_adapt, missed_adapt = flops_of(adapt)
-        spent = round(_once(adapt, device), 3)
+        flops_adapt, missed_adapt = flops_of(plain.adapt)
+        spent = round(_once(swift.adapt, device), 3)
         latency["adapt"] = dict.fromkeys(("p50", "p90", "p99"), spent)
         latency["episode"] = {q: round(ms + spent, 3) for q, ms in latency["episode"].items()}
     return CostPart(
@@ -139,6 +124,30 @@ def cost_of(method: Method, *, shots: int, size: int, device: str) -> CostPart:
         device=torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
         peak_memory_mb=_peak_memory(device),
     )
+
+
+class _Work:
+    """An episode in parts, each from features that are already there."""
+
+    def __init__(self, method: Method, asked: tuple[Tensor, Tensor, Tensor]):
+        self._method, self._asked = method, asked
+        query, supports, _ = asked
+        self._query, self._support = method.encode(query), method.encode(supports[0])
+
+    def encode(self) -> object:
+        return self._method.encode(self._asked[0])
+
+    def match(self) -> object:
+        logits = self._method.match(self._query, self._support, self._asked[2])
+        return self._method.decide(logits, self._query.size)
+
+    def episode(self) -> object:
+        return self._method.predict(*self._asked)
+
+    def adapt(self) -> object:
+        shown = self._query if self._method.adaptation == "transductive" else None
+        rng = torch.Generator().manual_seed(0)
+        return self._method.adapt_encoded(self._support, self._asked[2][0], rng=rng, query=shown)
 
 
 def flops_of(work: Callable[[], object]) -> tuple[int, set[str]]:

@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from . import allocator
+
 PACKAGES = ("cdfss-bench", "torch", "numpy", "pandas", "pillow", "safetensors", "pydantic")
 
 
@@ -73,6 +75,7 @@ def describe(device: str) -> dict[str, Any]:
         "git": git_state(),
         "cpu": cpu_model(),
         "threads": torch.get_num_threads(),
+        "allocator": allocator.state(),
         "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
         "cuda": torch.version.cuda if on_gpu else None,
         "driver": _driver() if on_gpu else None,

@@ -29,6 +29,7 @@ from cdfss_bench.methods.rows import Rows
 
 from .counts import count
 from .folder import EpisodeRow
+from .schedule import reuse_order
 from .store import ByteBudgetStore
 
 DEFAULT_BUDGET = 2 << 30
@@ -120,7 +121,7 @@ def evaluate(
     settings: Settings | None = None,
     stores: FeatureStores | None = None,
 ) -> Iterator[tuple[list[EpisodeRow], BatchTiming]]:
-    """Rows of finished episodes, batch by batch.
+    """Rows of finished episodes, batch by batch, in the order of `schedule.reuse_order`.
 
     Args:
         method: in eval mode, weights loaded.
@@ -138,10 +139,11 @@ def evaluate(
     """
     settings = settings or Settings()
     stores = stores or FeatureStores(settings.budget)
-    method = method.to(settings.device).eval()
+    method = method.to(settings.device).eval().swift(settings.device)
     adapts = method.adaptation != "none"
     run = _Run(method, domain, settings, stores)
-    waiting = [index for index in range(len(episodes)) if index not in skip]
+    order = reuse_order([run.images_of(episode) for episode in episodes])
+    waiting = [index for index in order if index not in skip]
     size = 1 if adapts else settings.episodes_per_batch(domain.card.image_size)
     batches = [waiting[i : i + size] for i in range(0, len(waiting), size)]
     with ThreadPoolExecutor(settings.workers) as pool:
@@ -173,6 +175,10 @@ class _Run:
         self.stores = stores
         self._pending: dict[str, Future[NDArray[np.uint8]]] = {}
         self._looked_at: set[tuple[int, str]] = set()
+
+    def images_of(self, episode: Episode) -> tuple[str, list[str]]:
+        """Names of the query's image and of the supports' images."""
+        return self._query(episode).image, [item.image for item in self._supports(episode)]
 
     def prefetch(self, episodes: Sequence[Episode], pool: ThreadPoolExecutor) -> None:
         """Lets worker threads decode what these episodes need and nobody has encoded yet."""

@@ -78,7 +78,7 @@ def relative_time(planned: Planned, device: str) -> float:
     weights = planned.cell.weights
     network = build(planned.composition, backbone=weights.backbone or None)
     load_weights(network, weights)
-    network = network.to(device).eval()
+    network = network.to(device).eval().swift(device)
     size = planned.question.domain.card.image_size
     query, supports, masks = probe(planned.question.shots, size, device)
     reference = _reference(device)

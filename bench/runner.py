@@ -14,6 +14,7 @@ from cdfss_bench.methods.base import Method
 from cdfss_bench.methods.building import build
 from cdfss_bench.methods.weights import load_weights
 
+from .allocator import keep_memory
 from .cells import Cell, now, refused_record
 from .cost import cost_of
 from .evaluate import FeatureStores, Settings, evaluate
@@ -79,6 +80,7 @@ class Runner:
         listener: Listener | None = None,
         with_cost: bool = True,
     ):
+        keep_memory()
         self.results = results
         self.settings = settings or Settings()
         self.listener = listener

@@ -13,6 +13,7 @@ from cdfss_bench.errors import CompositionError
 
 from . import adapting
 from .backbones.base import Backbone, Stage
+from .backbones.folded import folded
 from .blocks.prototypes import resized_masks
 from .blocks.voting import foreground, upsampled, vote
 from .contract import Adaptation, EpisodeBatch, LossTerm, SupportState, check_episode
@@ -111,6 +112,24 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def score(self, query: Rows, states: Sequence[SupportState], *, shots: int) -> Tensor:
         """Logits [B, K or 1, 2, h, w] from B queries and B*K states (an episode's K together)."""
+
+    def swift(self, device: str) -> Method:
+        """An equivalent of this method for inference on `device`: the same numbers up to rounding.
+
+        The backbone is folded (`backbones/folded.py`); a host may do more. It reads the parameters
+        now: change them, and ask again. What learns the encoder at test is returned as it is.
+
+        Args:
+            device: `cpu`, `cuda`, `cuda:1`.
+        """
+        if not hasattr(self, "backbone") or self.adapts_encoder:
+            return self
+        twin = adapting.twin_of(self)
+        twin.backbone = folded(self.backbone)
+        if self.adaptation == "none":
+            for parameter in twin.head():
+                parameter.requires_grad = False
+        return twin
 
     def adaptable(self, backbone: Backbone) -> Stage:
         """The stage whose features, named `STAGE` or `STAGE.i`, feature plug-ins act on."""

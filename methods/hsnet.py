@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -15,7 +15,10 @@ from .backbones.base import Backbone, Stage
 from .base import Method
 from .blocks.correlation import hypercorrelation
 from .blocks.hpn import HPNLearner, check_support_sizes
+from .blocks.products import product
 from .blocks.prototypes import resized_masks
+from .blocks.sparse_pyramid import SparsePyramid, Volume
+from .blocks.spots import SpottedSupport, position_rows, spotted, unit_rows
 from .contract import EpisodeBatch, LossTerm, SupportState
 from .plugins import Place, Plugin
 from .rows import Rows
@@ -44,20 +47,35 @@ class HSNet(Method):
         self.stages = backbone.pyramid
         taps = [backbone.stage(name).taps for name in reversed(self.stages)]
         self.hpn_learner = HPNLearner(taps, _three_widths(widths))
+        self.sparse: SparsePyramid | None = None
 
     def features(self, images: Tensor) -> Rows:
         """Every tap of the three stages."""
         return self.walked(images, taps=self.stages)
 
+    def swift(self, device: str) -> HSNet:
+        """On a CPU without the zeros that the masks leave; what learns needs the dense form."""
+        twin = super().swift(device)
+        assert isinstance(twin, HSNet)
+        if device == "cpu" and self.adaptation == "none":
+            twin.sparse = SparsePyramid(twin.hpn_learner)
+        return twin
+
     def summaries(self, support: Rows, masks: Tensor) -> Sequence[SupportState]:
+        """What of the taps lies within the mask: `spots` in the sparse form, or `masked`."""
+        if self.sparse is not None:
+            return [self.spots(support[i : i + 1], masks[i : i + 1]) for i in range(len(support))]
+        rows = self.masked(support, masks)
+        return [rows[i : i + 1] for i in range(len(rows))]
+
+    def masked(self, support: Rows, masks: Tensor) -> Rows:
         """The taps with everything outside the mask set to zero (`model/hsnet.py` mask_feature)."""
         masked = {
             f"{stage}.{i}": tap * resized_masks(masks, tap)
             for stage in self.stages
             for i, tap in enumerate(support.group(stage))
         }
-        rows = Rows(support.size, masked)
-        return [rows[i : i + 1] for i in range(len(rows))]
+        return Rows(support.size, masked)
 
     def correlation(self, stage: str, query: Rows, support: Rows) -> Tensor:
         """One stage's hypercorrelation [B, taps, hq, wq, hs, ws] of features with states."""
@@ -67,8 +85,38 @@ class HSNet(Method):
         """Coarse, middle, fine hypercorrelation [B, taps, hq, wq, hs, ws]."""
         return [self.correlation(stage, query, support) for stage in reversed(self.stages)]
 
+    def spots(self, support: Rows, mask: Tensor) -> SpottedSupport:
+        """What one support amounts to in the sparse form; its mask is [1, H, W]."""
+        return SpottedSupport({s: spotted(support.group(s), mask) for s in self.stages})
+
+    def directions(
+        self, stage: str, query: Rows, supports: Sequence[SpottedSupport]
+    ) -> Iterator[list[Tensor]]:
+        """Tap by tap the query's unit rows [h*w, C] as each support sees them; N = 1."""
+        for tap in query.group(stage):
+            yield [unit_rows(position_rows(tap))] * len(supports)
+
+    def volumes(self, stage: str, query: Rows, supports: Sequence[SpottedSupport]) -> list[Volume]:
+        """One stage's hypercorrelation per support of one episode, without its zeros."""
+        spots = [support.stages[stage] for support in supports]
+        height, width = query.group(stage)[0].shape[-2:]
+        counts = [len(s.taps[0]) for s in spots]
+        values = query.group(stage)[0].new_empty((sum(counts), len(spots[0].taps), height * width))
+        for number, seen in enumerate(self.directions(stage, query, supports)):
+            parts = values[:, number].split(counts)
+            for part, own, rows in zip(parts, spots, seen, strict=True):
+                torch.clamp(product(own.taps[number], rows), min=0, out=part)
+        maps = values.unflatten(2, (height, width)).split(counts)
+        return [Volume(part, s.row, s.side) for part, s in zip(maps, spots, strict=True)]
+
     def score(self, query: Rows, states: Sequence[SupportState], *, shots: int) -> Tensor:
         """One map per shot, [B, K, 2, h, w]."""
+        if self.sparse is not None:
+            spotted_supports = cast("Sequence[SpottedSupport]", states)
+            stages = [
+                self.volumes(stage, query, spotted_supports) for stage in reversed(self.stages)
+            ]
+            return torch.cat([self.sparse(parts) for parts in zip(*stages, strict=True)])[None]
         supports = cast("Sequence[Rows]", states)
         maps = [
             self.hpn_learner(self.correlate(query, Rows.cat(supports[shot::shots])))

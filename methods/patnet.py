@@ -6,15 +6,16 @@ task-adaptive fine-tuning; that is the plug-in `tfi`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from .backbones.base import Backbone
 from .blocks.anchors import EPS, coordinates, in_plane, prototype_basis
 from .blocks.correlation import hypercorrelation
 from .blocks.prototypes import masked_mean, resized_masks
-from .contract import SupportState
+from .blocks.spots import Spots, SpottedSupport, position_rows, spotted, unit_rows
 from .hsnet import HSNet
 from .plugins import Place, Plugin
 from .rows import Rows
@@ -82,7 +83,7 @@ class PATNet(HSNet):
         """The taps that use the first pair of anchors."""
         return [tap for tap, pair in self._pairs.items() if pair == 0]
 
-    def summaries(self, support: Rows, masks: Tensor) -> Sequence[SupportState]:
+    def masked(self, support: Rows, masks: Tensor) -> Rows:
         """Per tap the basis [N, 2, C] and the masked coordinates [N, 2, h, w]."""
         tensors: dict[str, Tensor] = {}
         for stage in self.stages:
@@ -90,8 +91,31 @@ class PATNet(HSNet):
                 basis = prototype_basis(*prototypes(tap, masks))
                 tensors[f"basis:{stage}.{i}"] = basis
                 tensors[f"{stage}.{i}"] = coordinates(basis, tap) * resized_masks(masks, tap)
-        rows = Rows(support.size, tensors)
-        return [rows[i : i + 1] for i in range(len(rows))]
+        return Rows(support.size, tensors)
+
+    def spots(self, support: Rows, mask: Tensor) -> SpottedSupport:
+        """The coordinates of what the mask leaves, and per tap the basis [2, C]."""
+        stages: dict[str, Spots] = {}
+        bases: dict[str, Tensor] = {}
+        for stage in self.stages:
+            planes: list[Tensor] = []
+            for number, tap in enumerate(support.group(stage)):
+                name = f"{stage}.{number}"
+                basis = prototype_basis(*prototypes(tap, mask))
+                bases[name] = basis[0]
+                planes.append(in_plane(coordinates(basis, tap), self.anchors(name)))
+            stages[stage] = spotted(planes, mask)
+        return SpottedSupport(stages, bases)
+
+    def directions(
+        self, stage: str, query: Rows, supports: Sequence[SpottedSupport]
+    ) -> Iterator[list[Tensor]]:
+        """Tap by tap two coordinates [h*w, 2] per support: its basis maps the query too."""
+        for number, tap in enumerate(query.group(stage)):
+            name = f"{stage}.{number}"
+            bases = torch.stack([support.bases[name] for support in supports])
+            seen = in_plane(coordinates(bases, tap), self.anchors(name))
+            yield [unit_rows(position_rows(plane[None])) for plane in seen]
 
     def correlation(self, stage: str, query: Rows, support: Rows) -> Tensor:
         """Hypercorrelation [B, taps, hq, wq, hs, ws] of the transformed features."""

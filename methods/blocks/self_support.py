@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .products import product
+
 FORE_THRESHOLD = 0.7
 BACK_THRESHOLD = 0.6
 FALLBACK = 12
@@ -70,6 +72,8 @@ def local_prototypes(rows: Tensor, chosen: Tensor) -> Tensor:
         rows: [B, C, N].
         chosen: bool [B, N], at least one per row.
     """
+    if len(rows) == 1:
+        return _local_to_one(rows[0].t(), chosen[0]).t()[None]
     # Every episode selects another number of columns: gather the longest selection, mute the rest.
     width = int(chosen.sum(1).max())
     order = chosen.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :width]
@@ -80,6 +84,14 @@ def local_prototypes(rows: Tensor, chosen: Tensor) -> Tensor:
     weights = (2 * keys.transpose(1, 2) @ directions).exp()
     weights = weights * taken[:, :, None]
     return (values @ weights) / weights.sum(1, keepdim=True)
+
+
+def _local_to_one(rows: Tensor, chosen: Tensor) -> Tensor:
+    """As `local_prototypes` for one episode, [N, C] of rows [N, C] and bool [N]."""
+    unit = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    there = chosen.nonzero()[:, 0]
+    weights = (2 * product(unit, unit[there])).exp()
+    return product(weights, rows[there].t()) / weights.sum(1, keepdim=True)
 
 
 def _mean_of(rows: Tensor, chosen: Tensor) -> Tensor:

@@ -1,0 +1,167 @@
+"""How much faster the evaluator is than the published way, on this machine, episode by episode.
+
+    python tests/benchmarks/against_plain.py --data-root DATA --episodes 100 --plain 10
+
+Both evaluators take turns in one process under the same allocator: the fast one computes every
+episode, in its own order, and after some of them the plain one (tests/plain.py) computes the same
+episode. Every mask that both made is compared; a pixel may differ only where the plain scores are
+nearer than 1e-5. FLOPs over the measured peak and bytes over the measured bandwidth tell how far
+the machine's limit is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from plain import Difference, Masks, difference, plain_logits, plain_mask
+
+from cdfss_bench.bench.allocator import keep_memory
+from cdfss_bench.bench.cost import flops_of
+from cdfss_bench.bench.evaluate import FeatureStores, Settings, evaluate
+from cdfss_bench.datasets import Domain, open_domain
+from cdfss_bench.methods import build, parse
+from cdfss_bench.methods.base import Method
+from cdfss_bench.methods.probe import seeded
+from cdfss_bench.methods.weights import load_weights, resolve_weights
+
+Example = tuple[Tensor, Tensor, Tensor]
+"""A query [3, H, W], supports [K, 3, H, W], masks [K, H, W]."""
+
+
+def network(name: str, backbone: str, weights: Path | None, example: Example) -> Method:
+    """The method with its weights, or with drawn ones whose score is moved to decide both ways."""
+    built = build(name, backbone=backbone)
+    if weights is not None:
+        load_weights(built, resolve_weights(parse(name), backbone=backbone, folders=[weights]))
+        return built.eval()
+    seeded(built).eval()
+    last = getattr(getattr(built, "hpn_learner", None), "decoder2", [None])[-1]
+    if isinstance(last, nn.Conv2d):
+        assert last.bias is not None
+        with torch.no_grad():
+            scores = plain_logits(built, *example)
+            last.bias[0] += (scores[:, :, 1] - scores[:, :, 0]).median()
+    return built
+
+
+def peaks() -> tuple[float, float]:
+    """FLOP/s of a 3x3 convolution 128 -> 128 at 50 x 50, bytes/s of a copy of 64 MB."""
+    maps = torch.randn(4, 128, 50, 50).contiguous(memory_format=torch.channels_last)
+    kernel = torch.randn(128, 128, 3, 3).contiguous(memory_format=torch.channels_last)
+    source = torch.randn(16 << 20)
+    target = torch.empty_like(source)
+    work = {
+        2 * maps.numel() * 128 * 9: lambda: F.conv2d(maps, kernel, padding=1),
+        2 * source.nbytes: lambda: target.copy_(source),
+    }
+    found: list[float] = []
+    for amount, run in work.items():
+        times: list[float] = []
+        for _ in range(20):
+            began = time.perf_counter()
+            run()
+            times.append(time.perf_counter() - began)
+        found.append(amount / min(times))
+    return found[0], found[1]
+
+
+@dataclass
+class Compared:
+    """Seconds of one episode, images encoded for it, and where the plain one did it too: that."""
+
+    fast: float
+    encoded: int
+    plain: float | None = None
+    difference: Difference | None = None
+
+
+def compared(
+    method: Method, domain: Domain, count: int, shots: int, plain: int, budget: int
+) -> Iterator[Compared]:
+    """Episode by episode, in the evaluator's order."""
+    episodes = domain.episodes(shots, 0, "patnet", count).episodes
+    masks = Masks(method)
+    stores = FeatureStores(budget)
+    fast = evaluate(method, domain, episodes, settings=Settings(budget=budget), stores=stores)
+    every = max(1, len(episodes) // max(1, plain))
+    for number in range(len(episodes)):
+        began = time.perf_counter()
+        (row,), timing = next(fast)
+        found = Compared(time.perf_counter() - began, timing.encoded)
+        if number % every == every - 1:
+            loaded = domain.load(row.episode)
+            asked = (loaded.query_image, loaded.support_images, loaded.support_masks)
+            began = time.perf_counter()
+            logits = plain_logits(method, *asked)
+            plain_mask(logits)
+            found.plain = time.perf_counter() - began
+            found.difference = difference(masks.taken(), logits)
+        yield found
+
+
+def main() -> None:
+    """Prints a line per method."""
+    parser = argparse.ArgumentParser(description="the evaluator against the plain one")
+    parser.add_argument("--data-root", type=Path)
+    parser.add_argument("--domain", default="chestxray")
+    parser.add_argument("--methods", nargs="+", default=["ssp", "loec", "patnet", "hsnet"])
+    parser.add_argument("--backbone", default="resnet50")
+    parser.add_argument("--weights", type=Path, help="folder; without it parameters are drawn")
+    parser.add_argument("--shots", type=int, default=5)
+    parser.add_argument("--episodes", type=int, default=100)
+    parser.add_argument(
+        "--plain", type=int, default=10, help="episodes that the plain one does too"
+    )
+    parser.add_argument("--budget", type=float, default=4, help="GiB of features kept")
+    given = parser.parse_args()
+    print(
+        f"allocator {keep_memory()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    )
+    compute, copy = peaks()
+    print(f"peak {compute / 1e9:.0f} GFLOP/s, copy {copy / 1e9:.0f} GB/s")
+    domain = open_domain(given.domain, given.data_root)
+    first = domain.load(domain.episodes(given.shots, 0, "patnet", 1).episodes[0])
+    example = (first.query_image, first.support_images, first.support_masks)
+    for name in given.methods:
+        method = network(name, given.backbone, given.weights, example)
+        budget = int(given.budget * 2**30)
+        rows = list(compared(method, domain, given.episodes, given.shots, given.plain, budget))
+        fast = float(np.mean([row.fast for row in rows]))
+        slow = float(np.mean([row.plain for row in rows if row.plain is not None]))
+        encoded = float(np.mean([row.encoded for row in rows]))
+        limit = operations(method, example, encoded) / compute
+        apart = np.array([row.difference for row in rows if row.difference]).sum(0)
+        print(
+            f"{name:8} plain {slow:.3f} s, fast {fast:.3f} s an episode "
+            f"({encoded:.2f} images encoded): {slow / fast:.1f}x; "
+            f"limit {limit:.3f} s ({fast / limit:.2f}x of it); "
+            f"{apart[0]} pixels compared, {apart[1]} differ, {apart[2]} not by rounding",
+            flush=True,
+        )
+
+
+def operations(method: Method, example: Example, encoded: float) -> float:
+    """FLOPs of an episode in the form that runs, with so many images encoded."""
+    swift = method.swift("cpu")
+    query, supports, masks = example
+    with torch.no_grad():
+        rows = swift.encode(query[None])
+        states = swift.condense(swift.encode(supports), masks)
+        encode, _ = flops_of(lambda: swift.encode(query[None]))
+        match, _ = flops_of(lambda: swift.match_states(rows, states, shots=len(supports)))
+    return encode * encoded + match
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""The forms that inference runs against the plain ones: the same scores up to rounding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cdfss_bench.methods.backbones.card import BACKBONES, build_backbone
+from cdfss_bench.methods.backbones.folded import folded
+from cdfss_bench.methods.blocks.conv4d import Squeeze
+from cdfss_bench.methods.blocks.correlation import hypercorrelation
+from cdfss_bench.methods.blocks.groups import group_affine
+from cdfss_bench.methods.blocks.hpn import HPNLearner
+from cdfss_bench.methods.blocks.mixing import Mixing
+from cdfss_bench.methods.blocks.products import product
+from cdfss_bench.methods.blocks.sparse_pyramid import SparsePyramid, Volume
+from cdfss_bench.methods.blocks.spots import position_rows, spotted, unit_rows
+
+from .contract import compositions, episodes, fresh, network, side, tensors
+
+every = pytest.mark.parametrize("name", compositions())
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+# -- whole methods ---------------------------------------------------------------------------------
+
+
+@every
+def test_scores_are_those_of_the_plain_form(name: str) -> None:
+    plain = network(name)
+    given = episodes(2, 2, side(name))
+    with torch.no_grad():
+        expected = plain.logits(*given.inputs)
+        found = plain.swift("cpu").logits(*given.inputs)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("name", ["ssp", "loec", "hsnet", "patnet"])
+@pytest.mark.parametrize("which", ["empty", "full", "corner"])
+def test_odd_masks_are_no_special_case(name: str, which: str) -> None:
+    plain = network(name)
+    given = episodes(1, 1, side(name))
+    masks = torch.zeros_like(given.support_masks)
+    if which == "full":
+        masks[:] = 1
+    elif which == "corner":
+        masks[..., :3, :3] = 1
+    asked = (given.query_images, given.support_images, masks)
+    with torch.no_grad():
+        expected, found = plain.logits(*asked), plain.swift("cpu").logits(*asked)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("name", ["ssp", "hsnet", "patnet"])
+def test_the_plain_form_stays_as_it_is(name: str) -> None:
+    plain = fresh(name)
+    before = tensors(plain)
+    twin = plain.swift("cpu")
+    given = episodes(1, 1, side(name))
+    twin.predict(*given.inputs)
+    after = tensors(plain)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    # It reads the parameters when it is made, and not again.
+    with torch.no_grad():
+        kept = twin.logits(*given.inputs)
+        for parameter in plain.parameters():
+            parameter.mul_(1.5)
+        assert torch.equal(twin.logits(*given.inputs), kept)
+        assert not torch.allclose(plain.swift("cpu").logits(*given.inputs), kept)
+
+
+# -- the backbone ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [n for n in BACKBONES.names() if "101" not in n])
+def test_a_folded_backbone_has_the_same_features(name: str) -> None:
+    card = BACKBONES.card(name)
+    torch.manual_seed(0)
+    plain = build_backbone(name, until="semantic", output_stride=32).eval()
+    for module in plain.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.7, 1.3)
+    images = drawn(1, 3, 64, 64)
+    with torch.no_grad():
+        pairs = list(zip(plain.walk(images), folded(plain).walk(images), strict=True))
+    assert pairs, card.name
+    for expected, found in pairs:
+        for left, right in zip(
+            (*expected.taps, expected.output), (*found.taps, found.output), strict=True
+        ):
+            torch.testing.assert_close(right, left, rtol=1e-4, atol=1e-5 * float(left.abs().max()))
+
+
+# -- the pyramid -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sides", [(7, 13, 25), (4, 8, 16), (13, 25, 50)])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.4, 1.0])
+def test_the_sparse_pyramid_is_the_dense_one(sides: tuple[int, ...], share: float) -> None:
+    torch.manual_seed(3)
+    taps = (2, 3, 2)
+    learner = HPNLearner(taps, (4, 8, 16)).eval()
+    size = 8 * sides[-1]
+    mask = torch.zeros((1, size, size), dtype=torch.uint8)
+    edge = round(size * share**0.5)
+    mask[:, size - edge :, :edge] = 1
+    dense: list[Tensor] = []
+    sparse: list[Volume] = []
+    for count, one in zip(taps, sides, strict=True):
+        query = [drawn(1, 8, one, one, seed=i) for i in range(count)]
+        support = [drawn(1, 8, one, one, seed=50 + i) for i in range(count)]
+        soft = F.interpolate(mask[:, None].float(), (one, one), mode="bilinear", align_corners=True)
+        dense.append(hypercorrelation(query, [s * soft for s in support]))
+        spots = spotted(support, mask)
+        maps = [
+            product(rows, unit_rows(position_rows(q))).clamp(min=0)
+            for rows, q in zip(spots.taps, query, strict=True)
+        ]
+        values = torch.stack(maps, dim=1).unflatten(2, (one, one))
+        assert len(values) == int((soft > 0).sum())
+        sparse.append(Volume(values, spots.row, spots.side))
+    with torch.no_grad():
+        expected, found = learner(dense), SparsePyramid(learner)(sparse)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("left", [(1, 1), (2, 2), (2, 3)])
+def test_mixing_is_the_squeeze_of_stride_one(left: tuple[int, int]) -> None:
+    torch.manual_seed(1)
+    block = Squeeze((8, 8, 8, 8), (3, 3, 3), (1, 1, 1)).eval()
+    x = drawn(1, 8, 6, 5, *left)
+    side_by_side = x.permute(0, 4, 5, 1, 2, 3).flatten(1, 3)
+    with torch.no_grad():
+        expected = block(x).permute(0, 4, 5, 1, 2, 3).flatten(1, 3)
+        maps = side_by_side.contiguous(memory_format=torch.channels_last)
+        found = Mixing(block)(maps, left)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_group_statistics_cover_what_is_not_stored() -> None:
+    norm = torch.nn.GroupNorm(2, 6)
+    with torch.no_grad():
+        norm.weight.copy_(drawn(6, seed=1))
+        norm.bias.copy_(drawn(6, seed=2))
+        values, bias = drawn(3, 6, 10, seed=3), drawn(6, seed=4)
+        scale, shift = group_affine(values, bias, norm, 5)
+        whole = torch.cat((values, values.new_zeros(2, 6, 10))) + bias[:, None]
+        expected = norm(whole.permute(1, 0, 2)[None]).squeeze(0).permute(1, 0, 2)
+    torch.testing.assert_close(values * scale[:, None] + shift[:, None], expected[:3])
+    torch.testing.assert_close(shift[:, None].expand(6, 10), expected[4])
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7, 300])
+def test_products_are_products(rows: int) -> None:
+    a, b = drawn(rows, 20, seed=1), drawn(9, 20, seed=2)
+    for left in (a, drawn(20, rows, seed=1).t()):
+        found = product(left, b)
+        assert found.shape == (rows, 9)
+        np.testing.assert_allclose(found.numpy(), (left.double() @ b.double().t()), atol=1e-5)
+    learnt = b.clone().requires_grad_()
+    product(drawn(4, 20), learnt).sum().backward()
+    assert learnt.grad is not None
