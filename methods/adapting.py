@@ -47,7 +47,7 @@ def adapted(
         twin = twin_of(method)
         for plugin in twin.feature_plugins:
             if plugin.steps:
-                plugin.reset(_maps_of(twin, support), rng)
+                plugin.reset(maps_of(twin, support), rng)
         learners = [p for p in twin.learning_plugins if not isinstance(p, AnchorPlugin)]
         if learners:
             with learning(twin, learners):
@@ -135,7 +135,7 @@ def descend(
     return losses
 
 
-def _maps_of(host: Method, rows: Rows) -> Tensor:
+def maps_of(host: Method, rows: Rows) -> Tensor:
     """Maps [N, C, h, w] such as the host's feature plug-ins see."""
     stage = host.adaptable(host.backbone).name
     return rows.tensors[stage] if stage in rows.tensors else rows.group(stage)[0]

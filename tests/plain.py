@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cdfss_bench.methods.adapting import learning, maps_of, twin_of
 from cdfss_bench.methods.base import Method
 from cdfss_bench.methods.blocks.correlation import hypercorrelation
 from cdfss_bench.methods.blocks.prototypes import cosine_scores, fore_and_background, resized_masks
@@ -212,3 +213,38 @@ def difference(mask: Tensor, logits: Tensor) -> Difference:
     apart = mask != plain_mask(logits)
     margin = (logits[:, :, 1] - logits[:, :, 0]).abs().amin(1)
     return Difference(apart.numel(), int(apart.sum()), int((apart & (margin >= NEAR)).sum()))
+
+
+# -- learning at test ------------------------------------------------------------------------------
+
+
+def plain_steps(method: Method, support: Tensor, mask: Tensor, steps: int) -> None:
+    """So many steps of an adaptation as the published APM takes them.
+
+    The support is encoded and matched with itself from the start in every step, though only the
+    plug-ins' parameters change.
+
+    Args:
+        method: with feature or head plug-ins.
+        support: [1, 3, H, W].
+        mask: [1, H, W] of 0 and 1.
+        steps: of Adam.
+    """
+    twin = twin_of(method)
+    learners = twin.learning_plugins
+    with torch.no_grad():
+        maps = maps_of(twin, twin.features(support))
+    for plugin in twin.feature_plugins:
+        plugin.reset(maps, torch.Generator().manual_seed(0))
+    with learning(twin, learners):
+        optimizers = [torch.optim.Adam(p.learned(twin), lr=p.lr) for p in learners]
+        for _ in range(steps):
+            with torch.no_grad():
+                rows = twin.features(support)
+            scores = Method.rehearsal(twin, rows, mask)()[:, 0]
+            full = F.interpolate(scores, support.shape[-2:], mode="bilinear", align_corners=True)
+            for optimizer in optimizers:
+                optimizer.zero_grad(set_to_none=True)
+            F.cross_entropy(full, mask.long()).backward()
+            for optimizer in optimizers:
+                optimizer.step()

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from plain import Difference, Masks, difference, plain_logits, plain_mask
+from plain import Difference, Masks, difference, plain_logits, plain_mask, plain_steps
 
 from cdfss_bench.bench.allocator import keep_memory
 from cdfss_bench.bench.cost import flops_of
@@ -134,6 +134,9 @@ def main() -> None:
     first = domain.load(domain.episodes(given.shots, 0, "patnet", 1).episodes[0])
     example = (first.query_image, first.support_images, first.support_masks)
     for name in given.methods:
+        if parse(name).adaptation != "none":
+            learned(name, given.backbone, example, max(1, given.plain // 2))
+            continue
         method = network(name, given.backbone, given.weights, example)
         budget = int(given.budget * 2**30)
         rows = list(compared(method, domain, given.episodes, given.shots, given.plain, budget))
@@ -149,6 +152,31 @@ def main() -> None:
             f"{apart[0]} pixels compared, {apart[1]} differ, {apart[2]} not by rounding",
             flush=True,
         )
+
+
+def learned(name: str, backbone: str, example: Example, steps: int) -> None:
+    """A line on one 1-shot adaptation: all its steps, against a slice of the plain one's."""
+    method = seeded(build(name, backbone=backbone)).eval()
+    total = max(plugin.steps for plugin in method.learning_plugins)
+    _, supports, masks = example
+    one, mask = supports[:1], masks[:1]
+    swift = method.swift("cpu")
+    fast: list[float] = []
+    slow: list[float] = []
+    for turn in range(3):
+        began = time.perf_counter()
+        swift.adapt(one, mask, rng=torch.Generator().manual_seed(0))
+        between = time.perf_counter()
+        plain_steps(method, one, mask, steps)
+        ended = time.perf_counter()
+        if turn:
+            fast.append(between - began)
+            slow.append((ended - between) * total / steps)
+    print(
+        f"{name:8} {total} steps: plain {np.mean(slow):.2f} s (timed on {steps} of them), "
+        f"fast {np.mean(fast):.2f} s: {np.mean(slow) / np.mean(fast):.1f}x",
+        flush=True,
+    )
 
 
 def operations(method: Method, example: Example, encoded: float) -> float:
