@@ -143,10 +143,11 @@ def _execute(
 def _say_weights(cells: Iterable[Planned]) -> None:
     seen: dict[str, None] = {}
     for planned in cells:
-        if planned.cell is not None and planned.cell.weights.pretrained is not None:
-            weights = planned.cell.weights
-            file = weights.checkpoint or weights.pretrained
-            assert file is not None
+        if planned.cell is None:
+            continue
+        weights = planned.cell.weights
+        # A published or converted checkpoint holds its backbone: there is no file under it.
+        if (file := weights.checkpoint or weights.pretrained) is not None:
             seen[
                 f"{planned.composition.label}: {weights.backbone}, {weights.description} "
                 f"({file.name})"
