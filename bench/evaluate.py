@@ -228,6 +228,7 @@ class _Run:
             self._look_at(episode.class_id, self._query(episode), "query")
             for item in self._supports(episode):
                 self._look_at(episode.support_class_id, item, "support")
+            self.domain.note_copies(self._query(episode), self._supports(episode))
         truth = torch.from_numpy(np.stack([self.domain.truth(item) for item in items]))
         void = [v for item in items if (v := self.domain.undecided(item)) is not None]
         return truth, torch.from_numpy(np.stack(void)) if void else None

@@ -39,12 +39,14 @@ def report(
     from ..answers import answers
     from ..latex import as_latex
     from ..leaderboard import leaderboards
+    from ..lines import as_csv, as_json
     from ..page.document import as_html
     from ..page.site import write_site
     from ..published import against as published_table
     from ..published import find_published, read_published
     from ..standing import standings
-    from ..tables import as_csv, as_json, as_markdown, as_rich, text_table
+    from ..tables import text_table
+    from ..texttable import as_markdown, as_rich
 
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)

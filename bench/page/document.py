@@ -14,7 +14,8 @@ from ..compare import compare
 from ..leaderboard import Leaderboard, Row, RowKey, leaderboards
 from ..published import Report, against
 from ..standing import Standings, standings
-from ..tables import BLANK, TextTable, text_table
+from ..tables import text_table
+from ..texttable import BLANK, TextTable
 from .style import CSS, SCRIPT
 from .svg import Bar, Point, bars, intervals, scatter
 

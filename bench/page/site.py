@@ -10,10 +10,10 @@ from cdfss_bench.files import write_atomically
 
 from ..answers import Answer
 from ..leaderboard import leaderboards
+from ..lines import as_csv, as_json
 from ..published import Report
 from ..records import published_schema
 from ..standing import standings
-from ..tables import as_csv, as_json
 from .document import as_html
 
 

@@ -21,7 +21,8 @@ from cdfss_bench.bench.page.document import as_html
 from cdfss_bench.bench.published import against, read_published
 from cdfss_bench.bench.records import CostPart
 from cdfss_bench.bench.standing import standings
-from cdfss_bench.bench.tables import TextTable, as_markdown, text_table
+from cdfss_bench.bench.tables import text_table
+from cdfss_bench.bench.texttable import TextTable, as_markdown
 from cdfss_bench.errors import RecordError
 
 from ..conftest import CHECKOUT
