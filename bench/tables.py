@@ -35,12 +35,14 @@ def text_table(board: Leaderboard, where: Standings | None = None) -> TextTable:
     rows: list[list[str]] = []
     sections: dict[int, str] = {}
     marks: dict[tuple[int, int], str] = {}
+    behind: dict[tuple[int, int], Sequence[str]] = {}
     found = board.sections()
     for section in found:
         if len(found) > 1:
             sections[len(rows)] = section.title
         for row in sorted(section.rows, key=lambda row: _by_mean(row, board, where)):
             marks |= {(len(rows), at): mark for at, mark in _marks(row, board, where).items()}
+            behind |= {(len(rows), at): ids for at, ids in _behind(row, board, numeric).items()}
             cells = _cells(row, board, extra, where)
             rows.append([*cells, _twin(row, board, where)] if headers[-1] == "twin" else cells)
     main = {board.main_column(column.domain) for column in board.columns}
@@ -63,11 +65,22 @@ def text_table(board: Leaderboard, where: Standings | None = None) -> TextTable:
         marks=marks,
         grey=frozenset(_FIRST + i for i, c in enumerate(board.columns) if c not in main),
         outdated=board.outdated,
+        behind=behind,
     )
 
 
 _FIRST = 4
 """Index of the first column of a domain."""
+
+
+def _behind(row: Row, board: Leaderboard, numeric: frozenset[int]) -> dict[int, Sequence[str]]:
+    """A column's records behind its number; all of the row behind its mean, rank and cost."""
+    every = [cell for score in row.scores.values() for _, cell in sorted(score.cells.items())]
+    found: dict[int, Sequence[str]] = dict.fromkeys(numeric, every)
+    for at, column in enumerate(board.columns, _FIRST):
+        score = row.scores.get(column)
+        found[at] = [cell for _, cell in sorted(score.cells.items())] if score else ()
+    return found
 
 
 def _by_mean(row: Row, board: Leaderboard, where: Standings | None) -> tuple[float, str]:

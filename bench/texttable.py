@@ -26,6 +26,7 @@ class TextTable:
         marks: `best`, `second` or `tied` (not distinguishable from the best), by row and column.
         grey: columns that are shown and compared with nothing.
         outdated: whether all of it is: another evaluator's.
+        behind: ids of the records behind a number, by row and column.
     """
 
     title: str
@@ -37,6 +38,9 @@ class TextTable:
     marks: Mapping[tuple[int, int], str] = field(default_factory=dict[tuple[int, int], str])
     grey: frozenset[int] = frozenset()
     outdated: bool = False
+    behind: Mapping[tuple[int, int], Sequence[str]] = field(
+        default_factory=dict[tuple[int, int], Sequence[str]]
+    )
 
 
 def as_markdown(tables: Sequence[TextTable]) -> str:

@@ -63,18 +63,17 @@ def against_twins(
 
 def twins_of(board: Leaderboard) -> list[tuple[Row, Row]]:
     """(row, its twin) for every row whose twin, on the same weights, is on the board."""
-    rows = {_network(key): row for key, row in board.rows.items()}
+    rows = {
+        (key.composition, key.backbone, key.weights_sha256, key.selection): row
+        for key, row in board.rows.items()
+    }
     pairs: list[tuple[Row, Row]] = []
     for key, row in board.rows.items():
-        composition, *others = _network(key)
-        twin = rows.get((f"{composition}{TWIN}", *others))
+        composition = f"{key.composition}{TWIN}"
+        twin = rows.get((composition, key.backbone, key.weights_sha256, key.selection))
         if twin is not None:
             pairs.append((row, twin))
     return pairs
-
-
-def _network(key: RowKey) -> tuple[str, str, str, str]:
-    return key.composition, key.backbone, key.weights_sha256, key.selection
 
 
 def _pairs(

@@ -13,24 +13,37 @@ from ..answers import Answer
 from ..compare import compare
 from ..leaderboard import Leaderboard, Row, RowKey, leaderboards
 from ..published import Report, against
+from ..records import RunRecord
 from ..standing import Standings, standings
 from ..tables import text_table
 from ..texttable import BLANK, TextTable
-from .style import CSS, SCRIPT
+from .panels import Source, section
+from .style import COLORS, CSS, SCRIPT
 from .svg import Bar, Point, bars, intervals, scatter
 
-COLORS = 8
+PAGE_LIMIT = 2_000_000
+"""Bytes; pictures that would exceed them are left out."""
 MOST_IN_MATRIX = 12
 MOST_CLASSES = 30
 """Classes of a domain that are drawn as bars; of more (FSS-1000) the hardest are."""
 
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+"""Whatever is inside, the browser fetches nothing."""
+_PLACE = "<!-- panels {} -->"
 
-def as_html(found: Sequence[Answer], published: Sequence[Report] | None = None) -> str:
+
+def as_html(
+    found: Sequence[Answer],
+    published: Sequence[Report] | None = None,
+    source: Source | None = None,
+) -> str:
     """The whole report, self-contained.
 
     Args:
         found: records with their rows.
         published: what papers report, if it shall stand beside.
+        source: draws single episodes, if they shall be shown: as many as fit into 2 MB, each
+            board having an equal share of what is left.
 
     Raises:
         RecordError: if a finished record has lost its rows.
@@ -38,15 +51,33 @@ def as_html(found: Sequence[Answer], published: Sequence[Report] | None = None) 
     boards = leaderboards(answer.record for answer in found)
     parts = [_header(boards, found)]
     for number, board in enumerate(boards):
-        parts.append(_board(number, board, found, published))
-    body = "\n".join(parts)
+        parts.append(_board(number, board, found, published, placeholder=source is not None))
+    page = _page("\n".join(parts), found)
+    if source is not None:
+        by_cell = {answer.record.cell: answer for answer in found}
+        for number, board in enumerate(boards):
+            left = PAGE_LIMIT - len(page.encode())
+            panels = section(
+                board,
+                _best_first(board),
+                by_cell,
+                source,
+                budget=left // (len(boards) - number),
+                prefix=f"b{number}-",
+            )
+            page = page.replace(_PLACE.format(number), panels, 1)
+    return page
+
+
+def _page(body: str, found: Sequence[Answer]) -> str:
     said = json.dumps(provenance(found), ensure_ascii=False).replace("<", "\\u003c")
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <meta name="viewport" content="width=device-width,initial-scale=1">
 <title>cdfss-bench leaderboard</title><style>{CSS}</style></head><body>
 {body}
-<dialog id="box"><h3>Where this number comes from</h3><dl></dl>
+<dialog id="box"><h3>Where this number comes from</h3><div id="origins"></div>
 <form method="dialog"><button>Close</button></form></dialog>
 <script type="application/json" id="provenance">{said}</script>
 <script>{SCRIPT}</script></body></html>
@@ -65,7 +96,7 @@ def provenance(found: Iterable[Answer]) -> dict[str, dict[str, str]]:
         values = {
             "method": f"{record.method.label} = {record.method.composition}",
             "domain": f"{record.domain.title}, {record.domain.profile}",
-            "data": record.domain.fingerprint,
+            "fingerprint of the data": record.domain.fingerprint,
             "episodes": f"{record.episodes.count}, {record.episodes.shots}-shot, seed "
             f"{record.episodes.seed}, protocol {record.episodes.protocol}",
             "manifest": record.episodes.sha256,
@@ -73,6 +104,7 @@ def provenance(found: Iterable[Answer]) -> dict[str, dict[str, str]]:
             "mIoU": f"{record.metrics.miou:.4f}",
             "FB-IoU": f"{record.metrics.fb_iou:.4f}",
             "mean of episodes": f"{record.metrics.macro_iou:.4f}",
+            "cost": _cost(record),
             "weights": record.weights.description,
             "backbone file": f"{record.weights.pretrained} {record.weights.pretrained_sha256}",
             "checkpoint": f"{record.weights.checkpoint} {record.weights.checkpoint_sha256}",
@@ -86,6 +118,16 @@ def provenance(found: Iterable[Answer]) -> dict[str, dict[str, str]]:
         }
         result[record.cell[:16]] = {key: value for key, value in values.items() if value.strip()}
     return result
+
+
+def _cost(record: RunRecord) -> str:
+    cost = record.cost
+    if cost is None:
+        return ""
+    return (
+        f"{cost.params:,} parameters, {cost.flops_episode:,} operations and "
+        f"{cost.latency_ms['episode']['p50']:.1f} ms per episode on {cost.device}; {cost.probe}"
+    )
 
 
 def _header(boards: Sequence[Leaderboard], found: Sequence[Answer]) -> str:
@@ -107,6 +149,8 @@ def _board(
     board: Leaderboard,
     found: Sequence[Answer],
     published: Sequence[Report] | None,
+    *,
+    placeholder: bool,
 ) -> str:
     where = standings(board, found)
     table = text_table(board, where)
@@ -115,53 +159,22 @@ def _board(
         f'<section id="board{number}"{" class=outdated" if table.outdated else ""}>',
         f"<h2>{escape(table.title)}</h2>",
         f'<input type="search" placeholder="Filter rows" data-table="t{number}">',
-        _table(f"t{number}", table, _cells_behind(board, table)),
+        _table(f"t{number}", table),
         "".join(f'<p class="note">{escape(note)}</p>' for note in table.notes),
         _charts(board, where, colors, found),
         _matrix(board, found),
-        _panels_note(),
+        _PLACE.format(number) if placeholder else "",
     ]
     if published is not None and board.key.suite == "cdfss":
         beside = against(board, published)
         parts.append(f"<details><summary>{escape(beside.title)}</summary>")
-        parts.append(_table(f"p{number}", beside, {}))
+        parts.append(_table(f"p{number}", beside))
         parts.append("".join(f'<p class="note">{escape(n)}</p>' for n in beside.notes))
         parts.append("</details>")
     return "\n".join([*parts, "</section>"])
 
 
-def _cells_behind(board: Leaderboard, table: TextTable) -> Mapping[tuple[int, int], str]:
-    """Record ids behind each shown number, by row and column of the table."""
-    shown: dict[tuple[int, int], str] = {}
-    rows = {(k.label, k.backbone or BLANK, k.adaptation): r for k, r in board.rows.items()}
-    left = list(board.rows.values())
-    for index, cells in enumerate(table.rows):
-        key = (cells[0], cells[1], cells[3])
-        fits = [row for row in left if _identity(row.key) == key and _text_fits(row, board, cells)]
-        row = fits[0] if fits else rows.get(key)
-        if row is None:
-            continue
-        left = [other for other in left if other is not row]
-        for at, column in enumerate(board.columns, 4):
-            if column in row.scores:
-                ids = (cell[:16] for _, cell in sorted(row.scores[column].cells.items()))
-                shown[index, at] = " ".join(ids)
-    return shown
-
-
-def _identity(key: RowKey) -> tuple[str, str, str]:
-    return key.label, key.backbone or BLANK, key.adaptation
-
-
-def _text_fits(row: Row, board: Leaderboard, cells: Sequence[str]) -> bool:
-    return all(
-        (column in row.scores) == (cells[at] != BLANK)
-        and (column not in row.scores or f"{row.scores[column].mean:.2f}" in cells[at])
-        for at, column in enumerate(board.columns, 4)
-    )
-
-
-def _table(name: str, table: TextTable, behind: Mapping[tuple[int, int], str]) -> str:
+def _table(name: str, table: TextTable) -> str:
     head = "".join(
         f'<th scope="col"{_num(i, table)}><button>{escape(text)}</button></th>'
         for i, text in enumerate(table.headers)
@@ -173,27 +186,34 @@ def _table(name: str, table: TextTable, behind: Mapping[tuple[int, int], str]) -
             lines.append(
                 f'<tr class="section"><td colspan="{len(table.headers)}">{title}</td></tr>'
             )
-        drawn = "".join(_cell(table, behind, index, at, text) for at, text in enumerate(cells))
+        drawn = "".join(_cell(table, index, at, text) for at, text in enumerate(cells))
         lines.append(f"<tr>{drawn}</tr>")
     return (
-        f'<div class="scroll"><table id="{name}"><thead><tr>{head}</tr></thead>'
+        f'<div class="scroll"><table id="{name}" class="board"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
 
 
-def _cell(
-    table: TextTable, behind: Mapping[tuple[int, int], str], index: int, at: int, text: str
-) -> str:
+def _cell(table: TextTable, index: int, at: int, text: str) -> str:
     names = [table.marks.get((index, at), ""), "grey" if at in table.grey else ""]
     names.append("num" if at in table.numeric else "")
     shown, bracket, rest = text.partition(" [")
     content = escape(shown) + (f"<small>[{escape(rest)}</small>" if bracket else "")
-    cells = behind.get((index, at))
-    if cells:
+    content = content.replace("@", "<wbr>@")
+    cells = " ".join(cell[:16] for cell in table.behind.get((index, at), ()))
+    if cells and shown != BLANK:
         content = f'<button data-cells="{cells}">{content}</button>'
-    value = shown.lstrip("≈").partition(" ")[0]
+    value = _sorted_as(shown)
     classes = " ".join(filter(None, names))
     return f'<td class="{classes}" data-value="{escape(value)}">{content}</td>'
+
+
+def _sorted_as(text: str) -> str:
+    """By what a cell is sorted: 1.15 M lies above 412 k, `≈` and `±` count nothing."""
+    number, _, unit = text.lstrip("≈").partition(" ")
+    if unit not in ("k", "M"):
+        return number
+    return f"{float(number) * {'k': 1e3, 'M': 1e6}[unit]:.0f}"
 
 
 def _num(index: int, table: TextTable) -> str:
@@ -206,20 +226,22 @@ def _charts(
     colors: Mapping[RowKey, int],
     found: Sequence[Answer],
 ) -> str:
-    figures = [
-        *_pareto(board, where, colors),
-        *_interval_plots(board, where, colors),
-        *_class_bars(board, colors, found),
-    ]
     legend = "".join(
         f'<span><i class="i{colors[key]}"></i>{escape(key.label)}</span>' for key in board.rows
     )
-    drawn = "".join(
+    plots = [*_pareto(board, where, colors), *_interval_plots(board, where, colors)]
+    return (
+        f'<p class="legend note">{legend}</p><div class="charts">{_figures(plots)}</div>'
+        f'<div class="flow">{_figures(_class_bars(board, colors, found))}</div>'
+    )
+
+
+def _figures(charts: Sequence[tuple[str, str]]) -> str:
+    return "".join(
         f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>"
-        for title, svg in figures
+        for title, svg in charts
         if svg
     )
-    return f'<p class="legend note">{legend}</p><div class="charts">{drawn}</div>'
 
 
 def _pareto(
@@ -339,8 +361,7 @@ def _difference(text: str, tip: str, verdict: str) -> str:
     return f'<td class="num {name}" title="{escape(tip)}">{escape(text)}</td>'
 
 
-def _panels_note() -> str:
-    return (
-        '<p class="note">Pictures of single episodes need data and weights, which a page of '
-        "records does not have: <code>cdfss-bench predict</code> draws them.</p>"
-    )
+def _best_first(board: Leaderboard) -> list[Row]:
+    """Rows by their mean, those without one last."""
+    rows = [row for section in board.sections() for row in section.rows if row.scores]
+    return sorted(rows, key=lambda row: -(board.mean(row) or 0))

@@ -96,19 +96,11 @@ def test_controls_and_twins_are_added_where_they_mean_something(seeded_weights: 
 def test_a_twin_runs_with_the_weights_of_its_method(seeded_weights: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine.safetensors"
     shutil.copy(seeded_weights / "hsnet-resnet-mini.safetensors", mine)
-    cells = plan(
-        Selection.model_validate(
-            {
-                "methods": ["hsnet"],
-                "suite": "mini",
-                "domains": ["mini-lesion"],
-                "episodes": 1,
-                "weights_dirs": (seeded_weights,),
-                "weights": {"hsnet": mine},
-                "controls": True,
-            }  # fmt: skip
-        )
-    )
+    values = {
+        "methods": ["hsnet"], "suite": "mini", "domains": ["mini-lesion"], "episodes": 1,
+        "weights_dirs": (seeded_weights,), "weights": {"hsnet": mine}, "controls": True,
+    }  # fmt: skip
+    cells = plan(Selection.model_validate(values))
     used = {p.composition.label: p.cell.weights.checkpoint for p in cells if p.cell}
     assert used["hsnet"] == used[f"hsnet{TWIN}"] == mine
 

@@ -192,7 +192,7 @@ class Tags(HTMLParser):
         if tag not in ("meta", "input"):
             self.open.append(tag)
         self.outside += [
-            v for k, v in attrs if k in ("src", "href") and v and not v.startswith("#")
+            v for k, v in attrs if k in ("src", "href") and v and not v.startswith(("#", "data:"))
         ]
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
