@@ -11,11 +11,11 @@ CSS = """
 :root{color-scheme:light dark;--bg:#fff;--fg:#1b1f24;--dim:#667080;--line:#d9dee5;--soft:#f4f6f8;
 --accent:#0b62c4;--good:#d7f0dd;--bad:#f9dcd9;--truth:#0a6ec2;--found:#c9300c;
 --c0:#0072b2;--c1:#d55e00;--c2:#009e73;--c3:#a8418a;--c4:#8a6d00;--c5:#3b8ea5;
---c6:#7f5539;--c7:#5b5f97;--c8:#c2255c;--c9:#5c940d;--c10:#495057;--c11:#b197fc}
+--c6:#7f5539;--c7:#5b5f97;--c8:#c2255c;--c9:#5c940d;--c10:#495057;--c11:#7950f2}
 @media (prefers-color-scheme:dark){:root{--bg:#14171b;--fg:#e6e9ed;--dim:#98a2b0;--line:#323944;
 --soft:#1d2127;--accent:#6cb2ff;--good:#1f4430;--bad:#552b29;--truth:#4db2ff;--found:#ff7a55;
 --c0:#56b4e9;--c1:#ff9d57;--c2:#3fcf9f;--c3:#e08bc6;--c4:#e6c94c;--c5:#7fd0e3;
---c6:#cfa27f;--c7:#a3a7e8;--c8:#ff8fab;--c9:#b5e655;--c10:#adb5bd;--c11:#7950f2}}
+--c6:#cfa27f;--c7:#a3a7e8;--c8:#ff8fab;--c9:#b5e655;--c10:#adb5bd;--c11:#b197fc}}
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:1400px;padding:1.5rem 1rem 4rem;background:var(--bg);color:var(--fg);
 font:15px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif}
@@ -80,7 +80,12 @@ font-size:.72rem;line-height:1.5;color:var(--dim)}
 .truth,.prediction{font-weight:600}.truth{color:var(--truth)}.prediction{color:var(--found)}
 @media print{input,nav{display:none}body{max-width:none}.scroll{overflow:visible;border:0}
 figure,tr{break-inside:avoid}details::details-content{content-visibility:visible;
-block-size:auto}dialog{display:none}thead th{position:static}}
+block-size:auto}dialog{display:none}.triple{grid-template-columns:repeat(3,1fr);gap:.4rem}
+h2,h3,h4,h3+p,summary{break-after:avoid}.charts{grid-template-columns:1fr 1fr}.flow{columns:1}
+.flow svg{max-height:155mm;max-width:170mm}.board{font-size:.62rem}.board small{font-size:.55rem}
+.board th,.board td{padding:.2rem .25rem}
+body{padding:0}.board :is(td,th):first-child,thead th{position:static!important}
+@page{size:A4 landscape;margin:10mm}}
 """.replace("@COLORS@", _CLASSES)
 
 SCRIPT = """

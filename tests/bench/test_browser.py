@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Mapping
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from cdfss_bench.bench.answers import answers
+from cdfss_bench.bench.answers import Answer, answers
+from cdfss_bench.bench.examples import Layer, Panel, examples
 from cdfss_bench.bench.page.document import as_html
 from cdfss_bench.bench.published import read_published
+from cdfss_bench.bench.redrawn import overlay
 
 from ..conftest import CHECKOUT
 from .test_leaderboard import DOMAINS
 from .test_page import COST
-from .test_panels import heavy
 from .worked import write_cell
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -45,6 +49,11 @@ addEventListener('load',()=>{
   const told=document.createElement('pre');told.id='told';
   told.textContent=JSON.stringify(seen);document.body.append(told)});
 """
+COPY = """<script>
+addEventListener('load',()=>{const told=document.createElement('pre');told.id='told';
+  told.textContent=document.querySelector('iframe').contentDocument.getElementById('told')
+    .textContent;document.body.append(told)});
+</script>"""
 LOOK = """
 const style=getComputedStyle(document.body),root=document.documentElement;
 const color=name=>{const i=document.createElement('i');i.style.color=`var(--${name})`;
@@ -53,8 +62,8 @@ seen.background=style.backgroundColor;
 seen.colors=Object.fromEntries(['fg','dim','accent','truth','found',
   ...Array.from({length:12},(_,i)=>'c'+i)].map(n=>[n,color(n)]));
 seen.inner=innerWidth;seen.wide=root.scrollWidth;
-seen.charts=[...document.querySelectorAll('figure svg')].filter(s=>s.getBoundingClientRect().width
-  >100).length;
+seen.charts=[...document.querySelectorAll('.charts svg,.flow svg')]
+  .filter(s=>s.getBoundingClientRect().width>100).length;
 seen.marks=[...document.querySelectorAll('.charts circle')].map(c=>getComputedStyle(c).fill);
 seen.tiles=[...document.querySelectorAll('details[open] .tile use')].map(u=>u.getBBox().width);
 seen.cut=[...document.querySelectorAll('.scroll')].map(s=>s.scrollWidth-s.clientWidth);
@@ -102,22 +111,39 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def painted(answer: Answer) -> list[Panel]:
+    """Panels of real pictures, three supports each."""
+    file = io.BytesIO()
+    shade = len(answer.record.method.label) * 9
+    Image.new("RGB", (72, 72), (shade, 90, 200 - shade)).save(file, "JPEG")
+    mask = np.zeros((72, 72), np.uint8)
+    mask[20:50, 10:40] = 1
+    layer = Layer("<picture>", file.getvalue(), overlay(mask, (32, 160, 255), 72))
+    found = overlay(mask.T.copy(), (255, 64, 32), 72)
+    return [
+        Panel(example, "class", (layer,) * 3, layer, found, 50.0)
+        for example in examples(answer.rows)
+    ]
+
+
 @pytest.fixture(scope="module")
 def page(place: Path) -> str:
     reports = read_published(CHECKOUT / "results" / "published.csv")
-    return as_html(answers(place), reports, heavy)
+    return as_html(answers(place), reports, painted)
 
 
-def shown(page: str, script: str, folder: Path, *flags: str) -> Mapping[str, Any]:
+def shown(page: str, script: str, folder: Path, width: int, *flags: str) -> Mapping[str, Any]:
     """What a script saw on the page; fails if the browser complained of anything."""
     told = page.replace("<head>", f"<head>{WATCH}", 1)
     told = told.replace("</body>", f"<script>{{{script}}}{TELL}</script></body>")
     file = folder / "page.html"
-    file.write_text(told, encoding="utf-8")
+    # A window has a least width, a frame has none.
+    frame = f'<iframe srcdoc="{escape(told)}" style="border:0;width:{width}px;height:900px">'
+    file.write_text(f'<!doctype html><meta charset="utf-8">{frame}</iframe>{COPY}', "utf-8")
     done = chromium(folder, file, "--dump-dom", "--enable-logging=stderr", *flags)
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     assert console == []
-    seen = json.loads(unescape(done.stdout.partition('<pre id="told">')[2].partition("</pre>")[0]))
+    seen = json.loads(unescape(done.stdout.rpartition('<pre id="told">')[2].partition("</pre>")[0]))
     assert seen["problems"] == []
     assert [name for name in seen["fetched"] if not name.startswith("data:")] == []
     return seen
@@ -129,7 +155,8 @@ def chromium(folder: Path, file: Path, *flags: str) -> subprocess.CompletedProce
     return subprocess.run(
         [
             CHROMIUM, "--headless", "--no-sandbox", "--no-first-run", "--hide-scrollbars",
-            f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=2000",
+            "--window-size=1500,1000", "--virtual-time-budget=2000",
+            f"--user-data-dir={folder / 'profile'}",
             *(f"--disable-{what}" for what in quiet), *flags, file.as_uri(),
         ],
         capture_output=True, text=True, check=True, timeout=120,
@@ -137,7 +164,7 @@ def chromium(folder: Path, file: Path, *flags: str) -> subprocess.CompletedProce
 
 
 def test_sorting_filtering_and_provenance(page: str, place: Path, tmp_path: Path) -> None:
-    seen = shown(page, USE, tmp_path, "--window-size=1400,1000")
+    seen = shown(page, USE, tmp_path, 1400)
     first = seen["plain"]
     assert first[0] == "#"
     assert first[-2:] == ["#", "apm-m"]
@@ -175,7 +202,7 @@ def test_it_can_be_read_light_and_dark_wide_and_narrow(
     theme: str, width: int, page: str, tmp_path: Path
 ) -> None:
     scheme = f"--blink-settings=preferredColorScheme={int(theme == 'light')}"
-    seen = shown(page, LOOK, tmp_path, f"--window-size={width},900", scheme)
+    seen = shown(page, LOOK, tmp_path, width, scheme)
     assert (luminance(seen["background"]) > 0.5) == (theme == "light")
     contrast = {n: against(seen["background"], c) for n, c in seen["colors"].items()}
     texts = ("fg", "dim", "accent", "truth", "found")
@@ -184,9 +211,9 @@ def test_it_can_be_read_light_and_dark_wide_and_narrow(
     assert seen["inner"] == width
     assert seen["wide"] <= width
     assert seen["charts"] == 10
-    assert len(set(seen["marks"])) == 5
+    assert len(set(seen["marks"])) == 6
     assert all(tile == 1 for tile in seen["tiles"])
-    assert len(seen["tiles"]) == 4 * 5
+    assert len(seen["tiles"]) == 4 * 3 * 6  # rows that saw a chest, their episodes, six pictures
     if width == 1400:
         assert seen["cut"][0] <= 0  # of the leaderboard nothing is hidden
 
@@ -197,7 +224,8 @@ def test_it_prints(page: str, tmp_path: Path) -> None:
     chromium(tmp_path, file, f"--print-to-pdf={tmp_path / 'page.pdf'}", "--no-pdf-header-footer")
     paper = (tmp_path / "page.pdf").read_bytes()
     assert paper.startswith(b"%PDF")
-    assert 2 <= len(re.findall(rb"/Type\s*/Page\b", paper)) <= 20
+    # Closed blocks are printed too, three panels side by side: one below the other it is 65.
+    assert 15 <= len(re.findall(rb"/Type\s*/Page\b", paper)) <= 25
 
 
 def luminance(color: str) -> float:
