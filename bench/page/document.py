@@ -95,6 +95,8 @@ def provenance(found: Iterable[Answer]) -> dict[str, dict[str, str]]:
         git = environment.get("git") or {}
         values = {
             "method": f"{record.method.label} = {record.method.composition}",
+            "backbone": record.method.backbone,
+            "adapts": record.method.adaptation,
             "domain": f"{record.domain.title}, {record.domain.profile}",
             "fingerprint of the data": record.domain.fingerprint,
             "episodes": f"{record.episodes.count}, {record.episodes.shots}-shot, seed "

@@ -70,8 +70,8 @@ details{margin:.5rem 0}summary{cursor:pointer;font-weight:600;padding:.3rem 0}
 h4{font-size:.9rem;margin:.8rem 0 .3rem}.store{position:absolute}
 .triple{display:grid;gap:.8rem;grid-template-columns:repeat(3,1fr)}
 @media (max-width:860px){.triple{grid-template-columns:1fr}}
-@media (max-width:600px){.charts figure,.flow figure{overflow-x:auto}
-.charts svg,.flow svg{min-width:520px}dialog dl{grid-template-columns:1fr}}
+@media (max-width:600px){svg text{font-size:15px}dialog dl{grid-template-columns:1fr}
+.board[id^=t] tr:not(.section)>:is(:nth-child(2),:nth-child(3),:nth-child(4)){display:none}}
 .panel{padding:.5rem}.panel figcaption{margin:.3rem 0 0;font-size:.82rem}
 .strip{display:grid;grid-auto-flow:column;grid-auto-columns:1fr;gap:4px}
 .strip.many{margin-bottom:4px}.tile span{display:block;
