@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import Any
 
 from cdfss_bench import __version__
 from cdfss_bench.errors import RecordError
@@ -70,7 +71,8 @@ def as_html(
 
 
 def _page(body: str, found: Sequence[Answer]) -> str:
-    said = json.dumps(provenance(found), ensure_ascii=False).replace("<", "\\u003c")
+    said = json.dumps(_interned(provenance(found)), ensure_ascii=False, separators=(",", ":"))
+    said = said.replace("<", "\\u003c")
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
@@ -120,6 +122,17 @@ def provenance(found: Iterable[Answer]) -> dict[str, dict[str, str]]:
         }
         result[record.cell[:16]] = {key: value for key, value in values.items() if value.strip()}
     return result
+
+
+def _interned(said: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """The same with every text once: most hashes and commands stand in many records."""
+    keys = list(dict.fromkeys(key for values in said.values() for key in values))
+    texts = {text: i for i, text in enumerate({v: 0 for vs in said.values() for v in vs.values()})}
+    cells = {
+        cell: [texts[values[key]] if key in values else -1 for key in keys]
+        for cell, values in said.items()
+    }
+    return {"keys": keys, "texts": list(texts), "cells": cells}
 
 
 def _cost(record: RunRecord) -> str:

@@ -95,9 +95,9 @@ document.addEventListener('click',event=>{
   const cell=event.target.closest('[data-cells]');
   if(cell){origins.replaceChildren();
     for(const id of cell.dataset.cells.split(' ')){const list=document.createElement('dl');
-     for(const [key,value] of Object.entries(said[id])){
+     said.cells[id].forEach((text,key)=>{if(text<0)return;
       const dt=document.createElement('dt'),dd=document.createElement('dd');
-      dt.textContent=key;dd.textContent=value;list.append(dt,dd)}
+      dt.textContent=said.keys[key];dd.textContent=said.texts[text];list.append(dt,dd)});
      origins.append(list)}
     box.showModal();return}
   const head=event.target.closest('th button');
