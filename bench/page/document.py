@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 from cdfss_bench import __version__
 from cdfss_bench.errors import RecordError
 
 from ..answers import Answer
 from ..compare import compare
-from ..leaderboard import Leaderboard, Row, RowKey, leaderboards
+from ..leaderboard import Leaderboard, Row, leaderboards
 from ..published import Report, against
-from ..records import RunRecord
-from ..standing import Standings, standings
+from ..standing import standings
 from ..tables import text_table
 from ..texttable import BLANK, TextTable
+from .charts import charts
 from .panels import Source, section
-from .style import COLORS, CSS, SCRIPT
-from .svg import Bar, Point, bars, intervals, scatter
+from .provenance import origins
+from .style import CSS, SCRIPT
 
 PAGE_LIMIT = 2_000_000
 """Bytes; pictures that would exceed them are left out."""
 MOST_IN_MATRIX = 12
-MOST_CLASSES = 30
-"""Classes of a domain that are drawn as bars; of more (FSS-1000) the hardest are."""
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 """Whatever is inside, the browser fetches nothing."""
@@ -71,8 +67,7 @@ def as_html(
 
 
 def _page(body: str, found: Sequence[Answer]) -> str:
-    said = json.dumps(_interned(provenance(found)), ensure_ascii=False, separators=(",", ":"))
-    said = said.replace("<", "\\u003c")
+    said = origins(found)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
@@ -84,65 +79,6 @@ def _page(body: str, found: Sequence[Answer]) -> str:
 <script type="application/json" id="provenance">{said}</script>
 <script>{SCRIPT}</script></body></html>
 """
-
-
-def provenance(found: Iterable[Answer]) -> dict[str, dict[str, str]]:
-    """What is shown of a record when its number is clicked, by the first half of its cell id."""
-    result: dict[str, dict[str, str]] = {}
-    for answer in found:
-        record = answer.record
-        if record.metrics is None:
-            continue
-        environment = record.environment
-        git = environment.get("git") or {}
-        values = {
-            "method": f"{record.method.label} = {record.method.composition}",
-            "backbone": record.method.backbone,
-            "adapts": record.method.adaptation,
-            "domain": f"{record.domain.title}, {record.domain.profile}",
-            "fingerprint of the data": record.domain.fingerprint,
-            "episodes": f"{record.episodes.count}, {record.episodes.shots}-shot, seed "
-            f"{record.episodes.seed}, protocol {record.episodes.protocol}",
-            "manifest": record.episodes.sha256,
-            "rows": record.episodes.rows_sha256,
-            "mIoU": f"{record.metrics.miou:.4f}",
-            "FB-IoU": f"{record.metrics.fb_iou:.4f}",
-            "mean of episodes": f"{record.metrics.macro_iou:.4f}",
-            "cost": _cost(record),
-            "weights": record.weights.description,
-            "backbone file": f"{record.weights.pretrained} {record.weights.pretrained_sha256}",
-            "checkpoint": f"{record.weights.checkpoint} {record.weights.checkpoint_sha256}",
-            "selection": record.weights.selection,
-            "evaluator": f"version {record.evaluator.version}, {record.evaluator.precision}",
-            "code": f"{record.method.code[:16]}, commit {git.get('commit', 'unknown')}",
-            "machine": f"{environment.get('device', '')} {environment.get('cpu', '')}".strip(),
-            "command": record.command,
-            "finished": record.finished,
-            "cell": record.cell,
-        }
-        result[record.cell[:16]] = {key: value for key, value in values.items() if value.strip()}
-    return result
-
-
-def _interned(said: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    """The same with every text once: most hashes and commands stand in many records."""
-    keys = list(dict.fromkeys(key for values in said.values() for key in values))
-    texts = {text: i for i, text in enumerate({v: 0 for vs in said.values() for v in vs.values()})}
-    cells = {
-        cell: [texts[values[key]] if key in values else -1 for key in keys]
-        for cell, values in said.items()
-    }
-    return {"keys": keys, "texts": list(texts), "cells": cells}
-
-
-def _cost(record: RunRecord) -> str:
-    cost = record.cost
-    if cost is None:
-        return ""
-    return (
-        f"{cost.params:,} parameters, {cost.flops_episode:,} operations and "
-        f"{cost.latency_ms['episode']['p50']:.1f} ms per episode on {cost.device}; {cost.probe}"
-    )
 
 
 def _header(boards: Sequence[Leaderboard], found: Sequence[Answer]) -> str:
@@ -169,14 +105,13 @@ def _board(
 ) -> str:
     where = standings(board, found)
     table = text_table(board, where)
-    colors = {key: index % COLORS for index, key in enumerate(board.rows)}
     parts = [
         f'<section id="board{number}"{" class=outdated" if table.outdated else ""}>',
         f"<h2>{escape(table.title)}</h2>",
         f'<input type="search" placeholder="Filter rows" data-table="t{number}">',
         _table(f"t{number}", table),
         "".join(f'<p class="note">{escape(note)}</p>' for note in table.notes),
-        _charts(board, where, colors, found),
+        charts(board, where, found),
         _matrix(board, found),
         _PLACE.format(number) if placeholder else "",
     ]
@@ -233,97 +168,6 @@ def _sorted_as(text: str) -> str:
 
 def _num(index: int, table: TextTable) -> str:
     return ' class="num"' if index in table.numeric else ""
-
-
-def _charts(
-    board: Leaderboard,
-    where: Standings,
-    colors: Mapping[RowKey, int],
-    found: Sequence[Answer],
-) -> str:
-    legend = "".join(
-        f'<span><i class="i{colors[key]}"></i>{escape(key.label)}</span>' for key in board.rows
-    )
-    plots = [*_pareto(board, where, colors), *_interval_plots(board, where, colors)]
-    return (
-        f'<p class="legend note">{legend}</p><div class="charts">{_figures(plots)}</div>'
-        f'<div class="flow">{_figures(_class_bars(board, colors, found))}</div>'
-    )
-
-
-def _figures(charts: Sequence[tuple[str, str]]) -> str:
-    return "".join(
-        f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>"
-        for title, svg in charts
-        if svg
-    )
-
-
-def _pareto(
-    board: Leaderboard, where: Standings, colors: Mapping[RowKey, int]
-) -> list[tuple[str, str]]:
-    flops: list[Point] = []
-    times: list[Point] = []
-    for key, row in board.rows.items():
-        mean, standing = board.mean(row), where.get((key, None))
-        if mean is None or row.cost is None:
-            continue
-        interval = standing.interval if standing else None
-        low, high = (interval.low, interval.high) if interval else (mean, mean)
-        color = colors[key]
-        flops.append(Point(key.label, row.cost.flops_episode / 1e9, mean, low, high, color))
-        latency = row.cost.latency_ms["episode"]["p50"]
-        times.append(Point(key.label, latency, mean, low, high, color))
-    return [
-        ("Mean mIoU against operations; the dashed line joins what nothing cheaper reaches",
-         scatter(flops, "GFLOP per episode", "mean mIoU (%)")),
-        ("Mean mIoU against time", scatter(times, "ms per episode, batch 1", "mean mIoU (%)")),
-    ]  # fmt: skip
-
-
-def _interval_plots(
-    board: Leaderboard, where: Standings, colors: Mapping[RowKey, int]
-) -> list[tuple[str, str]]:
-    plots: list[tuple[str, str]] = []
-    for column in board.columns:
-        points: list[Point] = []
-        for key, row in board.rows.items():
-            standing = where.get((key, column))
-            if standing is not None:
-                mean, ends = row.scores[column].mean, standing.interval
-                low, high = (ends.low, ends.high) if ends else (mean, mean)
-                points.append(Point(key.label, 0, mean, low, high, colors[key]))
-        if points:
-            title = f"{column.domain}: mIoU with its 95 % interval"
-            plots.append((title, intervals(points, "mIoU (%)")))
-    return plots
-
-
-def _class_bars(
-    board: Leaderboard, colors: Mapping[RowKey, int], found: Sequence[Answer]
-) -> list[tuple[str, str]]:
-    records = {answer.record.cell: answer.record for answer in found}
-    charts: list[tuple[str, str]] = []
-    for column in board.columns:
-        values: dict[int, list[Bar]] = {}
-        names: dict[int, str] = {}
-        for key, row in board.rows.items():
-            if column not in row.scores:
-                continue
-            of_row = [records[cell] for cell in row.scores[column].cells.values()]
-            names |= of_row[0].domain.classes
-            per_class = [record.metrics.per_class for record in of_row if record.metrics]
-            for class_id in per_class[0]:
-                seeds = [one[class_id] for one in per_class if class_id in one]
-                bar = Bar(key.label, sum(seeds) / len(seeds), colors[key])
-                values.setdefault(class_id, []).append(bar)
-        hardest = sorted(values, key=lambda c: max(bar.value for bar in values[c]))[:MOST_CLASSES]
-        if not hardest:
-            continue
-        part = f", the {MOST_CLASSES} hardest classes" if len(values) > MOST_CLASSES else ""
-        groups = [(names.get(c, str(c)), values[c]) for c in hardest]
-        charts.append((f"{column.domain}: IoU by class{part}", bars(groups, "IoU (%)")))
-    return charts
 
 
 def _matrix(board: Leaderboard, found: Sequence[Answer]) -> str:
