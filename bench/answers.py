@@ -49,6 +49,11 @@ class Answer:
             )
         return tuple(sorted(known, key=lambda row: row.index))
 
+    @property
+    def asked(self) -> list[tuple[str, int]]:
+        """Query and class of every episode: what a twin with other supports has in common."""
+        return [(row.episode.query, row.episode.class_id) for row in self.rows]
+
 
 def answers(results: Path) -> list[Answer]:
     """Every record under a results folder, finished or not.

@@ -102,7 +102,7 @@ class Cell:
                 "options": self.options(),
                 "code": method_code(self.composition),
                 "backbone": self.weights.backbone,
-                "weights": list(self._weights_sha256),
+                "weights": list(weights_sha256(self.weights)),
                 "reader": reader_code(self.question.domain),
                 "image_size": self.question.domain.card.image_size,
                 "episodes": self.question.manifest.sha256,
@@ -126,7 +126,7 @@ class Cell:
     def record(self, device: str) -> RunRecord:
         """The record as it begins."""
         question, weights = self.question, self.weights
-        pretrained, checkpoint = self._weights_sha256
+        pretrained, checkpoint = weights_sha256(weights)
         return RunRecord(
             cell=self.id,
             status="started",
@@ -160,12 +160,6 @@ class Cell:
             command=command_line(),
             started=now(),
         )
-
-    @cached_property
-    def _weights_sha256(self) -> tuple[str, str]:
-        files = (self.weights.pretrained, self.weights.checkpoint)
-        pretrained, checkpoint = (_sha256(path) if path else "" for path in files)
-        return pretrained, checkpoint
 
 
 def refused_record(
@@ -275,6 +269,14 @@ def _sha256_of(path: Path, _size: int, _time: int) -> str:
 def _sha256(path: Path) -> str:
     stat = path.stat()
     return _sha256_of(path, stat.st_size, stat.st_mtime_ns)
+
+
+def weights_sha256(weights: Weights) -> tuple[str, str]:
+    """Of the backbone's file and of the checkpoint; empty where there is none."""
+    pretrained, checkpoint = (
+        _sha256(path) if path else "" for path in (weights.pretrained, weights.checkpoint)
+    )
+    return pretrained, checkpoint
 
 
 def now() -> str:

@@ -19,6 +19,7 @@ from .clusters import clustered
 from .leaderboard import ColumnKey, RowKey, column_key, row_key
 from .permutation import difference, holm, p_value, swapped
 from .records import RunRecord
+from .twins import TWIN
 
 MINIMUM = 0.5
 """Points below which a difference is no claim, however certain it is."""
@@ -192,18 +193,14 @@ def _same_questions(a: Answer, b: Answer) -> None:
     if a.record.episodes.sha256 == b.record.episodes.sha256:
         return
     labels = {a.record.method.label, b.record.method.label}
-    twins = any(f"{label}@shuffled-support" in labels for label in labels)
-    if twins and _asked(a) == _asked(b):
+    twins = any(f"{label}{TWIN}" in labels for label in labels)
+    if twins and a.asked == b.asked:
         return  # a twin is shown other supports on purpose; its queries are the same
     raise RecordError(
         f"{a.record.domain.title}, seed {a.record.episodes.seed}: the two were asked different "
         f"episodes ({a.record.episodes.sha256[:8]} and {b.record.episodes.sha256[:8]})",
         mend="run both with this version; episodes of another sampler are never paired",
     )
-
-
-def _asked(answer: Answer) -> list[tuple[str, int]]:
-    return [(row.episode.query, row.episode.class_id) for row in answer.rows]
 
 
 def _compared(pairs: Pairs, minimum: float, resamples: int) -> tuple[Difference, ...]:

@@ -153,7 +153,7 @@ def evaluate(
             timing = BatchTiming(indices)
             batch = [episodes[i] for i in indices]
             if adapts:
-                masks = run.adapted(batch[0], _generator(seed, batch[0]), timing)
+                masks = run.adapted(batch[0], adaptation_stream(seed, batch[0]), timing)
             else:
                 masks = run.matched(batch, timing)
             truth, ignore = run.truths(batch)
@@ -228,6 +228,7 @@ class _Run:
             self._look_at(episode.class_id, self._query(episode), "query")
             for item in self._supports(episode):
                 self._look_at(episode.support_class_id, item, "support")
+            self.domain.note_copies(self._query(episode), self._supports(episode))
         truth = torch.from_numpy(np.stack([self.domain.truth(item) for item in items]))
         void = [v for item in items if (v := self.domain.undecided(item)) is not None]
         return truth, torch.from_numpy(np.stack(void)) if void else None
@@ -309,7 +310,7 @@ def _checked(masks: Tensor, truth: Tensor, method: Method) -> Tensor:
     return masks
 
 
-def _generator(seed: int, episode: Episode) -> torch.Generator:
+def adaptation_stream(seed: int, episode: Episode) -> torch.Generator:
     """The private stream of one episode: whatever ran before it, wherever it stands in a list."""
     asked = (episode.class_id, episode.query, episode.support_class_id, *episode.supports)
     text = "\n".join(map(str, ("adapt", seed, *asked))).encode()

@@ -5,19 +5,26 @@ from __future__ import annotations
 import statistics
 
 from cdfss_bench.datasets import DOMAINS
+from cdfss_bench.datasets.domain import COPY
 
-from .leaderboard import Leaderboard
+from .leaderboard import Leaderboard, Row
+from .standing import Standings
+from .twins import twins_of
 
-TWIN = "@shuffled-support"
 
+def guards(board: Leaderboard, where: Standings) -> list[str]:
+    """Warnings about the rows of a board, a sentence each.
 
-def guards(board: Leaderboard) -> list[str]:
-    """Warnings about the rows of a board, a sentence each."""
+    Args:
+        board: what is shown.
+        where: with the tests against the twins; may be empty.
+    """
     return [
         *_selected_on_targets(board),
         *_checkpoint_per_target(board),
-        *_twins(board),
+        *_twins(board, where),
         *_overlaps(board),
+        *_copies(board),
     ]
 
 
@@ -42,25 +49,36 @@ def _checkpoint_per_target(board: Leaderboard) -> list[str]:
     ]
 
 
-def _twins(board: Leaderboard) -> list[str]:
-    """Methods that do no better with the right support than with a wrong one."""
-    warnings: list[str] = []
-    rows = {(key.label, key.backbone, key.weights_sha256): row for key, row in board.rows.items()}
-    for (label, backbone, weights), row in sorted(rows.items()):
-        twin = rows.get((f"{label}{TWIN}", backbone, weights))
-        if twin is None:
-            continue
-        beaten = [
-            column.domain
-            for column, score in row.scores.items()
-            if column in twin.scores and score.mean <= twin.scores[column].mean
-        ]
-        if beaten:
-            warnings.append(
-                f"{label} does not beat its shuffled-support twin on {', '.join(sorted(beaten))}: "
-                "there it segments what is salient, not what was asked"
-            )
-    return warnings
+def _twins(board: Leaderboard, where: Standings) -> list[str]:
+    """Methods that are not shown to do better with the right support than with a wrong one."""
+    return [
+        f"{row.key.label} does not beat its shuffled-support twin on {', '.join(domains)}: "
+        "there it segments what is salient, not what was asked"
+        for row, _ in twins_of(board)
+        if (domains := unbeaten(board, row, where))
+    ]
+
+
+def unbeaten(board: Leaderboard, row: Row, where: Standings) -> list[str] | None:
+    """Where a row does not beat its twin, or None if there is no twin to beat.
+
+    The sign-flip test decides, or the plain means where rows were not read.
+    """
+    twin = next((twin for own, twin in twins_of(board) if own is row), None)
+    shared = (
+        [] if twin is None else [c for c in board.columns if c in row.scores.keys() & twin.scores]
+    )
+    if twin is None or not shared:
+        return None
+    lost: list[str] = []
+    for column in shared:
+        standing = where.get((row.key, column))
+        tested = standing.twin if standing else None
+        if tested is not None and not tested.is_beaten:
+            lost.append(f"{column.domain} ({tested.points:+.2f}, p = {tested.p:.2g})")
+        elif tested is None and row.scores[column].mean <= twin.scores[column].mean:
+            lost.append(column.domain)
+    return lost
 
 
 def _overlaps(board: Leaderboard) -> list[str]:
@@ -85,5 +103,20 @@ def _overlaps(board: Leaderboard) -> list[str]:
             lines.append(
                 f"{column.domain} without the {left_out} classes that are kinds of a source class: "
                 + ", ".join(told)
+            )
+    return lines
+
+
+def _copies(board: Leaderboard) -> list[str]:
+    """Queries that were shown their own picture as a support, under another name."""
+    lines: list[str] = []
+    for column in board.columns:
+        pairs = sorted(note.removeprefix(COPY) for note in board.copies.get(column, ()))
+        if pairs:
+            queries = len({pair.partition(" = ")[0] for pair in pairs})
+            more = f" and {len(pairs) - 2} more" if len(pairs) > 2 else ""
+            lines.append(
+                f"{column.domain}: {queries} {'query is' if queries == 1 else 'queries are'} shown "
+                f"their own picture as a support under another name: {'; '.join(pairs[:2])}{more}"
             )
     return lines

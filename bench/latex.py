@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .tables import TextTable
+from .texttable import TextTable
 
 _AROUND = {"best": r"\textbf{%s}", "second": r"\underline{%s}"}
 _SPECIAL = {

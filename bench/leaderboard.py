@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from cdfss_bench.datasets.domain import COPY
+
 from .counts import EVALUATOR_VERSION
 from .records import CostPart, RunRecord
 
@@ -118,11 +120,14 @@ class Leaderboard:
         key: what they share.
         columns: in order.
         rows: by method name.
+        copies: what the records note of supports that are their query's own picture, by column;
+            a control's wrong supports are left out.
     """
 
     key: BoardKey
     columns: list[ColumnKey] = field(default_factory=list[ColumnKey])
     rows: dict[RowKey, Row] = field(default_factory=dict[RowKey, Row])
+    copies: dict[ColumnKey, set[str]] = field(default_factory=dict[ColumnKey, set[str]])
 
     def sections(self) -> list[Section]:
         """Rows by adaptation class; what was selected on target data apart, ranked with nobody."""
@@ -177,6 +182,9 @@ def leaderboards(records: Iterable[RunRecord]) -> list[Leaderboard]:
             column,
             Score(complete=record.domain.complete and not record.episodes.limited),
         )
+        if "@" not in record.method.composition:
+            found = {note for note in record.notes if note.startswith(COPY)}
+            board.copies.setdefault(column, set()).update(found)
         seed = record.episodes.seed
         score.mious[seed] = record.metrics.miou
         score.cells[seed] = record.cell

@@ -11,7 +11,7 @@ from pathlib import Path
 from cdfss_bench.errors import RecordError
 
 from .leaderboard import Leaderboard, Row
-from .tables import BLANK, TextTable
+from .texttable import BLANK, TextTable
 
 DOMAINS = ("fss1000", "deepglobe", "isic", "chestxray")
 _FIELDS = (*DOMAINS, "mean")

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from cdfss_bench.cards import validated
 from cdfss_bench.datasets import DOMAINS, Domain, open_domain
 from cdfss_bench.datasets.opening import split_name
-from cdfss_bench.errors import UserError
+from cdfss_bench.errors import DataError, UserError
 from cdfss_bench.methods.backbones.card import refusal
-from cdfss_bench.methods.grammar import Composition, parse
+from cdfss_bench.methods.grammar import METHODS, Composition, parse
 from cdfss_bench.methods.weights import Weights, default_folders, resolve_weights
 from cdfss_bench.plain_yaml import read_yaml
 
@@ -38,6 +38,8 @@ class Selection(BaseModel):
         weights: a checkpoint file, by method or for the only one.
         weights_dirs: folders with weights.
         episodes: the first so many only.
+        controls: whether the control rows are added, and to each method its twin with shuffled
+            supports.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,6 +56,7 @@ class Selection(BaseModel):
     weights: dict[str, Path] = {}
     weights_dirs: tuple[Path, ...] = ()
     episodes: int | None = Field(default=None, ge=1)
+    controls: bool = False
 
     @field_validator("methods", "domains", "shots", "seeds", mode="before")
     @classmethod
@@ -159,10 +162,20 @@ def compositions(selection: Selection) -> list[Composition]:
     Raises:
         CompositionError: for a name that cannot be built.
     """
-    parsed = [parse(name) for name in selection.methods]
+    names = [*selection.methods, *(_added(selection.methods) if selection.controls else ())]
+    parsed = [parse(name) for name in dict.fromkeys(names)]
     if selection.chosen_suite != "mini":
         return parsed
     return [composition.in_miniature() for composition in parsed]
+
+
+def _added(methods: Sequence[str]) -> Iterator[str]:
+    """The twin of every method that looks at its support, then the control cards."""
+    for name in methods:
+        composition = parse(name)
+        if not composition.control and composition.host.card.backbones:
+            yield f"{name}@shuffled-support"
+    yield from (name for name in METHODS.names() if METHODS.card(name).kind == "control")
 
 
 def plan(selection: Selection) -> Iterator[Planned]:
@@ -177,6 +190,8 @@ def plan(selection: Selection) -> Iterator[Planned]:
     resolved = {str(c): _weights_of(c, selection) for c in methods}
     for domain in open_domains(selection):
         for composition in methods:
+            if _has_no_twin(composition, domain, selection):
+                continue
             for shots in selection.shots:
                 for seed in selection.seeds:
                     question = Question(
@@ -188,6 +203,16 @@ def plan(selection: Selection) -> Iterator[Planned]:
                         composition.control,
                     )
                     yield _planned(composition, question, resolved[str(composition)], selection)
+
+
+def _has_no_twin(composition: Composition, domain: Domain, selection: Selection) -> bool:
+    """Whether nobody typed this twin and the domain has no wrong class to shuffle supports with."""
+    if not composition.control or composition.label in selection.methods:
+        return False
+    try:
+        return len(domain.classes) < 2
+    except DataError:
+        return False  # absent data is refused with its own reason, cell by cell
 
 
 def _planned(
@@ -233,7 +258,8 @@ def _weights_of(composition: Composition, selection: Selection) -> Weights | Use
 
 
 def _named_checkpoint(composition: Composition, named: Mapping[str, Path]) -> Path | None:
-    return named.get(composition.label)
+    # A twin that was not given weights of its own runs with those of its method.
+    return named.get(composition.label) or named.get(composition.label.partition("@")[0])
 
 
 def parse_weights(typed: Sequence[str], methods: Sequence[str]) -> dict[str, Path]:

@@ -10,6 +10,7 @@ from .bootstrap import Interval, Resampled, resampled, together
 from .clusters import clustered
 from .leaderboard import ColumnKey, Leaderboard, Row, RowKey, Score
 from .permutation import difference, holm, p_value, swapped
+from .twins import AgainstTwin, against_twins
 
 RESAMPLES = 2_000
 """For tables, which show one decimal of an interval; `compare` takes 10,000."""
@@ -24,11 +25,13 @@ class Standing:
         rank: among the rows of the same section, 1 is the best.
         tied: whether it cannot be told from the best of its section: the paired test, adjusted by
             Holm's rule for all rows of the column, does not reach 5 %.
+        twin: how it does against its twin with shuffled supports; None where that is not there.
     """
 
     interval: Interval | None
     rank: int
     tied: bool
+    twin: AgainstTwin | None = None
 
 
 Standings = Mapping[tuple[RowKey, ColumnKey | None], Standing]
@@ -42,6 +45,7 @@ def standings(board: Leaderboard, found: Iterable[Answer]) -> Standings:
         RecordError: if a finished record has lost its rows.
     """
     by_cell = {answer.record.cell: answer for answer in found}
+    twins = against_twins(board, by_cell.values())
     result: dict[tuple[RowKey, ColumnKey | None], Standing] = {}
     replicates: dict[tuple[RowKey, ColumnKey], Resampled | None] = {}
     for column in board.columns:
@@ -59,7 +63,9 @@ def standings(board: Leaderboard, found: Iterable[Answer]) -> Standings:
                 )
                 replicates[row.key, column] = again
                 interval = _stated(row.scores[column], again.mean if again else None)
-                result[row.key, column] = Standing(interval, rank, ties)
+                result[row.key, column] = Standing(
+                    interval, rank, ties, twins.get((row.key, column))
+                )
     for section in board.sections():
         ranked = [(mean, row) for row in section.rows if (mean := board.mean(row)) is not None]
         ranked.sort(key=lambda pair: -pair[0])

@@ -1,51 +1,18 @@
-"""A leaderboard as cells of text, and the four shapes in which it leaves the program."""
+"""A leaderboard and a comparison as tables of text."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from .guards import guards
+from .guards import guards, unbeaten
 from .leaderboard import ColumnKey, Leaderboard, Row, Score, missing_columns, seeds_of
 from .standing import Standings
+from .texttable import BLANK, TextTable
+from .twins import twins_of
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from .compare import Comparison
-
-BLANK = "–"
-
-
-@dataclass(frozen=True, slots=True)
-class TextTable:
-    """A table of finished text.
-
-    Attributes:
-        title: what it shows.
-        headers: of the columns.
-        rows: of cells.
-        numeric: indices of right-aligned columns.
-        notes: below the table.
-        sections: title by the index of the row before which it stands.
-        marks: `best`, `second` or `tied` (not distinguishable from the best), by row and column.
-        grey: columns that are shown and compared with nothing.
-        outdated: whether all of it is: another evaluator's.
-    """
-
-    title: str
-    headers: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    numeric: frozenset[int]
-    notes: Sequence[str] = field(default_factory=tuple)
-    sections: Mapping[int, str] = field(default_factory=dict[int, str])
-    marks: Mapping[tuple[int, int], str] = field(default_factory=dict[tuple[int, int], str])
-    grey: frozenset[int] = frozenset()
-    outdated: bool = False
 
 
 def text_table(board: Leaderboard, where: Standings | None = None) -> TextTable:
@@ -62,38 +29,58 @@ def text_table(board: Leaderboard, where: Standings | None = None) -> TextTable:
     if where is not None:
         headers.append("rank")
     headers += ["params", "GFLOP", "ms", "on", "selected"]
+    numeric = frozenset(range(_FIRST, len(headers) - 2))
+    if twins_of(board):
+        headers.append("twin")
     rows: list[list[str]] = []
     sections: dict[int, str] = {}
     marks: dict[tuple[int, int], str] = {}
+    behind: dict[tuple[int, int], Sequence[str]] = {}
     found = board.sections()
     for section in found:
         if len(found) > 1:
             sections[len(rows)] = section.title
         for row in sorted(section.rows, key=lambda row: _by_mean(row, board, where)):
             marks |= {(len(rows), at): mark for at, mark in _marks(row, board, where).items()}
-            rows.append(_cells(row, board, extra, where))
+            behind |= {(len(rows), at): ids for at, ids in _behind(row, board, numeric).items()}
+            cells = _cells(row, board, extra, where)
+            rows.append([*cells, _twin(row, board, where)] if headers[-1] == "twin" else cells)
     main = {board.main_column(column.domain) for column in board.columns}
-    notes = _notes(board)
-    bracketed = any("[" in cell for row in rows for cell in row[_FIRST:-1])
+    notes = _notes(board, where or {})
+    bracketed = any("[" in cell for row in rows for cell in row[_FIRST:])
     if where is not None or bracketed:
         notes.append("[ ] 95 % interval over query images; ± standard deviation over seeds")
     if where is not None and "tied" in marks.values():
         notes.append("≈ not distinguishable from the best of its section (paired, Holm, 5 %)")
+    if headers[-1] == "twin":
+        test = "sign-flip test, Holm, 5 %" if where is not None else "by the plain means"
+        notes.append(f"twin: the same method shown supports of a wrong class ({test})")
     return TextTable(
         title=_title(board),
         headers=headers,
         rows=rows,
-        numeric=frozenset(range(_FIRST, len(headers) - 2)),
+        numeric=numeric,
         notes=notes,
         sections=sections,
         marks=marks,
         grey=frozenset(_FIRST + i for i, c in enumerate(board.columns) if c not in main),
         outdated=board.outdated,
+        behind=behind,
     )
 
 
 _FIRST = 4
 """Index of the first column of a domain."""
+
+
+def _behind(row: Row, board: Leaderboard, numeric: frozenset[int]) -> dict[int, Sequence[str]]:
+    """A column's records behind its number; all of the row behind its mean, rank and cost."""
+    every = [cell for score in row.scores.values() for _, cell in sorted(score.cells.items())]
+    found: dict[int, Sequence[str]] = dict.fromkeys(numeric, every)
+    for at, column in enumerate(board.columns, _FIRST):
+        score = row.scores.get(column)
+        found[at] = [cell for _, cell in sorted(score.cells.items())] if score else ()
+    return found
 
 
 def _by_mean(row: Row, board: Leaderboard, where: Standings | None) -> tuple[float, str]:
@@ -174,6 +161,14 @@ def _cells(
     ]
 
 
+def _twin(row: Row, board: Leaderboard, where: Standings | None) -> str:
+    """Whether the right support is shown to help: `beaten`, or where it is not."""
+    lost = unbeaten(board, row, where or {})
+    if lost is None:
+        return BLANK
+    return f"not on {', '.join(text.partition(' ')[0] for text in lost)}" if lost else "beaten"
+
+
 def _score(score: Score, row: Row, column: ColumnKey, where: Standings | None) -> str:
     text = f"{score.mean:.2f}"
     if score.spread is not None:
@@ -202,7 +197,7 @@ def _count(number: int) -> str:
     return f"{number / 1e3:.0f} k" if number else "0"
 
 
-def _notes(board: Leaderboard) -> list[str]:
+def _notes(board: Leaderboard, where: Standings) -> list[str]:
     notes = [
         f"* {column.domain}: {column.profile}"
         + (f", first {column.episodes} episodes" if column.limited else "")
@@ -210,7 +205,7 @@ def _notes(board: Leaderboard) -> list[str]:
         if not _is_plain(column)
     ]
     notes += _reasons(board)
-    notes += guards(board)
+    notes += guards(board, where)
     if any(board.mean(row) is None and row.scores for row in board.rows.values()):
         notes.append(f"{BLANK} no mean where a domain is missing, partial or cut short")
     notes.append("GFLOP and ms per episode, nothing cached, batch 1; a multiply-add counts 2")
@@ -268,140 +263,3 @@ def comparison_table(comparison: Comparison) -> TextTable:
         numeric=frozenset(range(2, 11)),
         notes=notes,
     )
-
-
-def as_markdown(tables: Sequence[TextTable]) -> str:
-    """GitHub tables: the best in bold, the second in italics."""
-    parts: list[str] = []
-    for table in tables:
-        rule = ["---:" if i in table.numeric else "---" for i in range(len(table.headers))]
-        lines = [f"**{table.title}**", ""]
-        lines += [_markdown_line(table.headers), _markdown_line(rule)]
-        for index, cells in enumerate(table.rows):
-            if index in table.sections:
-                blanks = [""] * (len(table.headers) - 1)
-                lines.append(_markdown_line([f"*{table.sections[index]}*", *blanks]))
-            marked = [
-                _AROUND.get(table.marks.get((index, at), ""), "{}").format(_escaped(cell))
-                for at, cell in enumerate(cells)
-            ]
-            lines.append(_markdown_line(marked, escape=False))
-        lines += ["", *(f"{note}  " for note in table.notes)]
-        parts.append("\n".join(lines).rstrip())
-    return "\n\n".join(parts) + "\n"
-
-
-_AROUND = {"best": "**{}**", "second": "*{}*"}
-
-
-def _markdown_line(cells: Sequence[str], *, escape: bool = True) -> str:
-    return "| " + " | ".join(_escaped(cell) if escape else cell for cell in cells) + " |"
-
-
-def _escaped(cell: str) -> str:
-    return cell.replace("|", "\\|")
-
-
-def as_csv(boards: Sequence[Leaderboard], where: Sequence[Standings] = ()) -> str:
-    """One line per row and column, numbers in full precision."""
-    out = io.StringIO()
-    rows = _lines(boards, where)
-    if rows:
-        writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return out.getvalue()
-
-
-def as_json(boards: Sequence[Leaderboard], where: Sequence[Standings] = ()) -> str:
-    """The same lines as JSON objects."""
-    return json.dumps(_lines(boards, where), indent=1) + "\n"
-
-
-def _lines(boards: Sequence[Leaderboard], where: Sequence[Standings]) -> list[dict[str, Any]]:
-    each = where or [{}] * len(boards)
-    return [line for b, w in zip(boards, each, strict=True) for line in _flat(b, w)]
-
-
-def _flat(board: Leaderboard, where: Standings) -> list[dict[str, Any]]:
-    lines: list[dict[str, Any]] = []
-    for row in board.rows.values():
-        shared = {**board.key._asdict(), **row.key._asdict(), "source": row.source}
-        cost = row.cost
-        costs = {
-            "params": cost.params if cost else None,
-            "flops_episode": cost.flops_episode if cost else None,
-            "latency_ms": cost.latency_ms["episode"]["p50"] if cost else None,
-            "device": cost.device if cost else None,
-        }
-        for column in board.columns:
-            score = row.scores.get(column)
-            standing = where.get((row.key, column))
-            ends = standing.interval if standing else None
-            lines.append(
-                {
-                    **shared,
-                    **column._asdict(),
-                    "miou": None if score is None else score.mean,
-                    "miou_low": None if ends is None else ends.low,
-                    "miou_high": None if ends is None else ends.high,
-                    "miou_sd_over_seeds": None if score is None else score.spread,
-                    "rank": None if standing is None else standing.rank,
-                    "tied_with_best": None if standing is None else standing.tied,
-                    "seeds": "" if score is None else " ".join(map(str, sorted(score.mious))),
-                    "reason": row.missing.get(column.domain, ""),
-                    **costs,
-                }
-            )
-        for domain in missing_columns(board):
-            if domain in row.missing:
-                empty = ColumnKey(domain, "absent", "", limited=False, episodes=0)
-                lines.append(
-                    {
-                        **shared,
-                        **empty._asdict(),
-                        "miou": None,
-                        "miou_low": None,
-                        "miou_high": None,
-                        "miou_sd_over_seeds": None,
-                        "rank": None,
-                        "tied_with_best": None,
-                        "seeds": "",
-                        "reason": row.missing[domain],
-                        **costs,
-                    }
-                )
-    return lines
-
-
-def as_rich(table: TextTable) -> RenderableType:
-    """For a terminal."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    drawn = Table(
-        title=table.title,
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    for index, header in enumerate(table.headers):
-        is_number = index in table.numeric
-        drawn.add_column(header, justify="right" if is_number else "left", no_wrap=index == 0)
-    styles = {"best": "bold", "second": "underline"}
-    for at, row in enumerate(table.rows):
-        if at in table.sections:
-            drawn.add_section()
-            drawn.add_row(Text(table.sections[at], style="italic"))
-        cells = [
-            Text(
-                cell,
-                style="dim" if i in table.grey else styles.get(table.marks.get((at, i), ""), ""),
-            )
-            for i, cell in enumerate(row)
-        ]
-        drawn.add_row(*cells, style="dim" if table.outdated else None)
-    return Group(drawn, *(Text(note, style="dim") for note in table.notes))

@@ -20,19 +20,23 @@ def outlined(
     image: NDArray[np.uint8], mask: NDArray[np.uint8], colour: tuple[int, int, int] = OUTLINE
 ) -> NDArray[np.uint8]:
     """`image` [S, S, 3] with the border of `mask` [S, S] drawn inside it, about 1 % of S wide."""
+    result = np.array(image)
+    result[border(mask)] = colour
+    return result
+
+
+def border(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """The pixels of `mask` [S, S] that lie at its edge, about 1 % of S deep."""
     fore = mask.astype(bool)
-    width = max(1, mask.shape[0] // 100)
     inner = fore.copy()
-    for _ in range(width):
+    for _ in range(max(1, mask.shape[0] // 100)):
         eroded = inner.copy()
         eroded[1:] &= inner[:-1]
         eroded[:-1] &= inner[1:]
         eroded[:, 1:] &= inner[:, :-1]
         eroded[:, :-1] &= inner[:, 1:]
         inner = eroded
-    result = np.array(image)
-    result[fore & ~inner] = colour
-    return result
+    return fore & ~inner
 
 
 def contact_sheet(domains: Sequence[Domain], *, columns: int = 8, side: int = 128) -> Image.Image:

@@ -71,7 +71,12 @@ class WeightsCard(Card):
         text = str(self.source.get("domain", "unknown"))
         if radius:
             text += f" with SAM {radius:g}"
-        changed = [f"{key} {now}" for key, (_, now) in self.deviations.items() if key != "sam"]
+        # `--init none` is an empty value: it must not read as a key with nothing behind it.
+        changed = [
+            f"{key} {'none' if now == '' else now}"
+            for key, (_, now) in self.deviations.items()
+            if key != "sam"
+        ]
         return f"{text} ({', '.join(changed)})" if changed else text
 
 

@@ -38,7 +38,8 @@ def compare(
     from ..answers import answers
     from ..compare import chosen
     from ..compare import compare as compared
-    from ..tables import as_rich, comparison_table
+    from ..tables import comparison_table
+    from ..texttable import as_rich
 
     wanted_seeds = set(parsed_seeds(seeds)) if seeds else None
 

@@ -45,13 +45,12 @@ def predict(
     """Draw support, query, truth and prediction of the first episodes of each cell."""
     import io
 
-    import torch
-
     from cdfss_bench.errors import UserError
     from cdfss_bench.files import write_atomically
     from cdfss_bench.methods.building import build
     from cdfss_bench.methods.weights import load_weights
 
+    from ..evaluate import adaptation_stream
     from ..panels import panel, predicted, stacked
     from ..selection import plan
 
@@ -84,7 +83,9 @@ def predict(
             panel(
                 question.domain,
                 episode,
-                predicted(network, question.domain, episode, torch.Generator().manual_seed(0)),
+                predicted(
+                    network, question.domain, episode, adaptation_stream(question.seed, episode)
+                ),
                 title=f"{planned.composition.label}, {episode.query}",
             )
             for episode in question.manifest

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Results
+if TYPE_CHECKING:
+    from ..page.panels import Source
+
+from .options import DataRoot, Lists, Plugins, Results, WeightsDirs, add_plugins
 from .talk import say, show, talk
 
 FORMATS = ("table", "md", "latex", "csv", "json", "html")
@@ -28,10 +31,22 @@ def report(
     site: Annotated[
         Path | None, typer.Option(help="Write a static site of all leaderboards to this folder.")
     ] = None,
+    panels: Annotated[
+        bool,
+        typer.Option(
+            "--panels",
+            help="Pictures of single episodes on the HTML page; needs the data and the weights.",
+        ),
+    ] = False,
+    data_root: DataRoot = None,
+    lists: Lists = None,
+    weights_dirs: WeightsDirs = None,
+    plugins: Plugins = None,
 ) -> None:
     """Show the leaderboards of all records: methods by domains, with intervals and cost.
 
-    Reads records and their rows only; no network, no data, no GPU.
+    Reads records and their rows only: no network, no data, no GPU. With --panels the masks of a
+    few episodes are computed again.
     """
     from cdfss_bench.errors import UserError, unknown
     from cdfss_bench.files import write_atomically
@@ -39,12 +54,14 @@ def report(
     from ..answers import answers
     from ..latex import as_latex
     from ..leaderboard import leaderboards
+    from ..lines import as_csv, as_json
     from ..page.document import as_html
     from ..page.site import write_site
     from ..published import against as published_table
     from ..published import find_published, read_published
     from ..standing import standings
-    from ..tables import as_csv, as_json, as_markdown, as_rich, text_table
+    from ..tables import text_table
+    from ..texttable import as_markdown, as_rich
 
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
@@ -54,12 +71,18 @@ def report(
         raise UserError(
             f"there are no records under {results / 'runs'}", mend="cdfss-bench run -m loec -k 5"
         )
+    if panels and form != "html" and site is None:
+        raise UserError(
+            "pictures of episodes stand on the page", mend="add -f html -o FILE, or --site DIR"
+        )
+    add_plugins(plugins)
+    source = _source(data_root, lists, weights_dirs) if panels else None
     published = None
     if against is not None:
         file = find_published(results) if against == "published" else Path(against)
         published = read_published(file)
     if site is not None:
-        for path in write_site(site, found, published):
+        for path in write_site(site, found, published, source):
             talk(f"wrote {path}")
         return
     if form in ("csv", "json"):
@@ -67,7 +90,7 @@ def report(
         write = as_csv if form == "csv" else as_json
         text = write(boards, [standings(board, found) for board in boards])
     elif form == "html":
-        text = as_html(found, published)
+        text = as_html(found, published, source)
     else:
         tables = []
         for board in boards:
@@ -85,3 +108,11 @@ def report(
     else:
         write_atomically(output, text)
         talk(f"wrote {output}")
+
+
+def _source(root: Path | None, lists: Path | None, weights_dirs: list[Path] | None) -> Source:
+    from cdfss_bench.methods.weights import default_folders
+
+    from ..redrawn import Redrawer
+
+    return Redrawer(root, lists, [*(weights_dirs or ()), *default_folders()]).panels

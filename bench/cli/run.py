@@ -63,6 +63,13 @@ def run(
     device: Device = "auto",
     batch: Batch = 0,
     threads: Threads = None,
+    with_controls: Annotated[
+        bool,
+        typer.Option(
+            "--with-controls",
+            help="Add the control rows, and to each method its twin with shuffled supports.",
+        ),
+    ] = False,
     no_cost: Annotated[
         bool, typer.Option("--no-cost", help="Skip measuring FLOPs and latency.")
     ] = False,
@@ -93,6 +100,7 @@ def run(
         backbone=backbone,
         weights=weights,
         weights_dirs=weights_dirs,
+        controls=with_controls or None,
     )
     if selection.chosen_suite == "mini" and suite is None and not domains:
         talk("no data root is named (--data-root): running the procedural mini suite")
@@ -143,10 +151,11 @@ def _execute(
 def _say_weights(cells: Iterable[Planned]) -> None:
     seen: dict[str, None] = {}
     for planned in cells:
-        if planned.cell is not None and planned.cell.weights.pretrained is not None:
-            weights = planned.cell.weights
-            file = weights.checkpoint or weights.pretrained
-            assert file is not None
+        if planned.cell is None:
+            continue
+        weights = planned.cell.weights
+        # A published or converted checkpoint holds its backbone: there is no file under it.
+        if (file := weights.checkpoint or weights.pretrained) is not None:
             seen[
                 f"{planned.composition.label}: {weights.backbone}, {weights.description} "
                 f"({file.name})"
@@ -211,8 +220,9 @@ def line_of(outcome: Outcome) -> str:
 
 def _show_results(outcomes: Sequence[Outcome], *, as_json: bool) -> None:
     from ..leaderboard import leaderboards
-    from ..tables import as_json as to_json
-    from ..tables import as_rich, text_table
+    from ..lines import as_json as to_json
+    from ..tables import text_table
+    from ..texttable import as_rich
 
     boards = leaderboards(o.record for o in outcomes if o.record is not None)
     if as_json:

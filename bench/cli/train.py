@@ -306,7 +306,8 @@ def _evaluate(
     from ..leaderboard import leaderboards
     from ..runner import Runner
     from ..selection import plan as cells_of
-    from ..tables import as_rich, text_table
+    from ..tables import text_table
+    from ..texttable import as_rich
     from ..training_plan import evaluations
     from .run import line_of
     from .talk import show

@@ -10,15 +10,19 @@ from cdfss_bench.files import write_atomically
 
 from ..answers import Answer
 from ..leaderboard import leaderboards
+from ..lines import as_csv, as_json
 from ..published import Report
 from ..records import published_schema
 from ..standing import standings
-from ..tables import as_csv, as_json
 from .document import as_html
+from .panels import Source
 
 
 def write_site(
-    folder: Path, found: Sequence[Answer], published: Sequence[Report] | None = None
+    folder: Path,
+    found: Sequence[Answer],
+    published: Sequence[Report] | None = None,
+    source: Source | None = None,
 ) -> list[Path]:
     """`index.html`, the same as CSV and JSON, and the JSON Schema of the records.
 
@@ -29,7 +33,7 @@ def write_site(
     where = [standings(board, found) for board in boards]
     schema = json.dumps(published_schema(), indent=1) + "\n"
     files = {
-        "index.html": as_html(found, published),
+        "index.html": as_html(found, published, source),
         "leaderboard.csv": as_csv(boards, where),
         "leaderboard.json": as_json(boards, where),
         "run.schema.json": schema,

@@ -98,8 +98,9 @@ def intervals(points: Sequence[Point], x_label: str) -> str:
 
 def bars(groups: Sequence[tuple[str, Sequence[Bar]]], x_label: str) -> str:
     """Horizontal bars, grouped by class."""
-    left, thick, gap = 176, 9, 10
     lines = sum(len(group) for _, group in groups)
+    # Of many methods thinner bars: a chart of thirty classes shall stay a chart.
+    left, gap, thick = 176, 10, max(4, 9 - max(len(group) for _, group in groups) // 3)
     height = _TOP + lines * thick + len(groups) * gap + _BOTTOM
 
     def across(value: float) -> float:
@@ -127,19 +128,23 @@ def bars(groups: Sequence[tuple[str, Sequence[Bar]]], x_label: str) -> str:
 
 
 def _labels(places: Sequence[tuple[float, float, str]]) -> list[str]:
-    """Names beside points, moved down where they would lie on one another."""
+    """Names beside points: right of them, else left, else lower, wherever nothing lies yet."""
     parts: list[str] = []
-    taken: list[tuple[float, float, float]] = []
+    taken = [(x - 6, x + 6, y + 4) for x, y, _ in places]
     for x, y, label in sorted(places, key=lambda place: place[1]):
-        at_right = x + 9 + 7 * len(label) > WIDTH - _RIGHT
-        left = x - 9 - 7 * len(label) if at_right else x + 9
-        right, below = left + 7 * len(label), y + 4
-        while any(abs(below - b) < 13 and left < r and right > a for a, r, b in taken):
+        wide, below = 7 * len(label), y + 4
+        sides = [(x + 9, "start"), (x - 9 - wide, "end")]
+        free = [(left, anchor) for left, anchor in sides if _LEFT < left < WIDTH - _RIGHT - wide]
+
+        def is_taken(left: float, below: float, wide: int = wide) -> bool:
+            return any(abs(below - b) < 13 and left < r and left + wide > a for a, r, b in taken)
+
+        clear = [(left, anchor) for left, anchor in free if not is_taken(left, below)]
+        left, anchor = (clear or free or sides)[0]
+        while is_taken(left, below):
             below += 2
-        taken.append((left, right, below))
-        parts.append(
-            _text(right if at_right else left, below, label, "end" if at_right else "start")
-        )
+        taken.append((left, left + wide, below))
+        parts.append(_text(left if anchor == "start" else left + wide, below, label, anchor))
     return parts
 
 

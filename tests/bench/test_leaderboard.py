@@ -11,8 +11,10 @@ import pytest
 from rich.console import Console
 
 from cdfss_bench.bench.leaderboard import Leaderboard, leaderboards
+from cdfss_bench.bench.lines import as_csv, as_json
 from cdfss_bench.bench.records import CostPart, RunRecord
-from cdfss_bench.bench.tables import as_csv, as_json, as_markdown, as_rich, text_table
+from cdfss_bench.bench.tables import text_table
+from cdfss_bench.bench.texttable import as_markdown, as_rich
 
 DOMAINS = ("chestxray", "deepglobe", "fss1000", "isic")
 

@@ -188,6 +188,13 @@ def test_the_packaged_weights_are_those_of_the_mini_suite(packaged: Path) -> Non
     assert PACKAGED.parent == Path(weights.__file__).parent
 
 
+def test_a_training_that_began_from_nothing_says_so(packaged: Path) -> None:
+    base = put_backbone(packaged)
+    deviations = {"init": ("ssp", ""), "lr": (0.1, 0.2), "sam": (0.0, 0.05)}
+    put_trained(packaged, base=base, source={"domain": "pascal"}, deviations=deviations)
+    assert resolved("hsnet", []).description == "trained on pascal (init none, lr 0.2)"
+
+
 def test_a_control_without_a_backbone_needs_no_weights() -> None:
     found = resolve_weights(parse("all-foreground"), folders=[])
     assert found == Weights("", None, None, None, None)

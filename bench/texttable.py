@@ -1,0 +1,108 @@
+"""A table of finished text, for Markdown and for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+BLANK = "–"
+
+
+@dataclass(frozen=True, slots=True)
+class TextTable:
+    """A table of finished text.
+
+    Attributes:
+        title: what it shows.
+        headers: of the columns.
+        rows: of cells.
+        numeric: indices of right-aligned columns.
+        notes: below the table.
+        sections: title by the index of the row before which it stands.
+        marks: `best`, `second` or `tied` (not distinguishable from the best), by row and column.
+        grey: columns that are shown and compared with nothing.
+        outdated: whether all of it is: another evaluator's.
+        behind: ids of the records behind a number, by row and column.
+    """
+
+    title: str
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numeric: frozenset[int]
+    notes: Sequence[str] = field(default_factory=tuple)
+    sections: Mapping[int, str] = field(default_factory=dict[int, str])
+    marks: Mapping[tuple[int, int], str] = field(default_factory=dict[tuple[int, int], str])
+    grey: frozenset[int] = frozenset()
+    outdated: bool = False
+    behind: Mapping[tuple[int, int], Sequence[str]] = field(
+        default_factory=dict[tuple[int, int], Sequence[str]]
+    )
+
+
+def as_markdown(tables: Sequence[TextTable]) -> str:
+    """GitHub tables: the best in bold, the second in italics."""
+    parts: list[str] = []
+    for table in tables:
+        rule = ["---:" if i in table.numeric else "---" for i in range(len(table.headers))]
+        lines = [f"**{table.title}**", ""]
+        lines += [_markdown_line(table.headers), _markdown_line(rule)]
+        for index, cells in enumerate(table.rows):
+            if index in table.sections:
+                blanks = [""] * (len(table.headers) - 1)
+                lines.append(_markdown_line([f"*{table.sections[index]}*", *blanks]))
+            marked = [
+                _AROUND.get(table.marks.get((index, at), ""), "{}").format(_escaped(cell))
+                for at, cell in enumerate(cells)
+            ]
+            lines.append(_markdown_line(marked, escape=False))
+        lines += ["", *(f"{note}  " for note in table.notes)]
+        parts.append("\n".join(lines).rstrip())
+    return "\n\n".join(parts) + "\n"
+
+
+_AROUND = {"best": "**{}**", "second": "*{}*"}
+
+
+def _markdown_line(cells: Sequence[str], *, escape: bool = True) -> str:
+    return "| " + " | ".join(_escaped(cell) if escape else cell for cell in cells) + " |"
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", "\\|")
+
+
+def as_rich(table: TextTable) -> RenderableType:
+    """For a terminal."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(
+        title=table.title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for index, header in enumerate(table.headers):
+        is_number = index in table.numeric
+        drawn.add_column(header, justify="right" if is_number else "left", no_wrap=index == 0)
+    styles = {"best": "bold", "second": "underline"}
+    for at, row in enumerate(table.rows):
+        if at in table.sections:
+            drawn.add_section()
+            drawn.add_row(Text(table.sections[at], style="italic"))
+        cells = [
+            Text(
+                cell,
+                style="dim" if i in table.grey else styles.get(table.marks.get((at, i), ""), ""),
+            )
+            for i, cell in enumerate(row)
+        ]
+        drawn.add_row(*cells, style="dim" if table.outdated else None)
+    return Group(drawn, *(Text(note, style="dim") for note in table.notes))
