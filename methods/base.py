@@ -284,6 +284,29 @@ class Method(nn.Module, ABC):
 
     def end_step(self) -> None:
         """Told that a training step is over: what it showed may enter running statistics."""
+        for plugin in self._plugins:
+            plugin.end_step()
+
+    @property
+    def keeps_statistics(self) -> bool:
+        """Whether a batch is more than the sum of its episodes: it enters running statistics."""
+        return not self.norm_is_frozen or any(p.keeps_statistics for p in self._plugins)
+
+    def training_state(self) -> dict[str, Tensor]:
+        """What an interrupted training needs besides parameters and buffers, by name."""
+        return {
+            f"plugin{place}.{name}": tensor
+            for place, plugin in enumerate(self._plugins)
+            for name, tensor in plugin.training_state().items()
+        }
+
+    def load_training_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes back what `training_state` gave."""
+        for place, plugin in enumerate(self._plugins):
+            prefix = f"plugin{place}."
+            plugin.load_training_state(
+                {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+            )
 
     def adapt(
         self,

@@ -7,7 +7,7 @@ learn from each episode's support.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
@@ -63,6 +63,21 @@ class Plugin(nn.Module):
         Raises:
             CompositionError: if the backbone lacks the stage that the plug-in needs.
         """
+
+    @property
+    def keeps_statistics(self) -> bool:
+        """Whether training steps leave more behind in it than parameters and buffers."""
+        return False
+
+    def end_step(self) -> None:
+        """Told that a training step is over."""
+
+    def training_state(self) -> dict[str, Tensor]:
+        """What an interrupted training needs besides parameters and buffers, by name."""
+        return {}
+
+    def load_training_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes back what `training_state` gave."""
 
 
 class StagePlugin(Plugin, ABC):

@@ -55,7 +55,7 @@ class ChannelLayerNorm(nn.LayerNorm):
     def __init__(self, channels: int):
         super().__init__(channels, eps=NORM_EPS)
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch's signature)
+    def forward(self, input: Tensor) -> Tensor:
         """[N, C, h, w] -> the same shape."""
         return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
@@ -77,7 +77,7 @@ class Downsampling(nn.Sequential):
         )
         self.padding = 0 if dilation is None else dilation
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch's signature)
+    def forward(self, input: Tensor) -> Tensor:
         """[N, C, h, w] -> [N, C', h/2, w/2], or the same size if dilated."""
         # An even kernel cannot be centred; timm pads what is left over right and below.
         before, after = self.padding // 2, self.padding - self.padding // 2
