@@ -144,7 +144,7 @@ def wrapped(objective: Objective, processes: Processes) -> nn.Module:
     """
     if processes.count == 1:
         return objective
-    if not objective.network.norm_is_frozen:
+    if objective.network.keeps_statistics:
         raise UserError(
             f"{type(objective.network).__name__} keeps running statistics of its batches, which "
             "several processes would see parts of",

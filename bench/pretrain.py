@@ -57,6 +57,8 @@ def recipe_for(backbone: str) -> Pretraining:
     """How the mini suite pretrains the backbone of that name."""
     if backbone == "vit-mini":
         return Pretraining(epochs=60, optimizer="adamw", lr=1e-3, weight_decay=0.05)
+    if backbone == "convnext-mini":
+        return Pretraining(epochs=50, optimizer="adamw", lr=2e-3, weight_decay=0.05)
     return Pretraining()
 
 
@@ -213,7 +215,8 @@ def _batches(count: int, recipe: Pretraining) -> Sequence[Tensor]:
 
 def _initialise(backbone: Backbone) -> None:
     for module in backbone.modules():
-        if isinstance(module, nn.Conv2d):
+        # Torch counts a depthwise convolution's fan as if it were a full one's.
+        if isinstance(module, nn.Conv2d) and module.groups == 1:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 

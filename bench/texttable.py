@@ -83,7 +83,7 @@ def as_rich(table: TextTable) -> RenderableType:
     from rich.text import Text
 
     drawn = Table(
-        title=table.title,
+        title=Text(table.title),  # a method's brackets are no markup
         title_justify="left",
         title_style="bold",
         box=SIMPLE_HEAD,

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .blocks.voting import upsampled
+from .leave_one_out import choose_on
 from .plugins import AnchorPlugin, LearningPlugin
 from .rows import Rows
 
@@ -30,7 +31,7 @@ def adapted(
     """A copy of `method` that learnt from one episode; the backbone is shared, nothing else.
 
     Feature and head plug-ins learn together, to predict each support from itself; then anchors
-    learn, each plug-in by its own objective.
+    learn, each plug-in by its own objective; then score plug-ins choose.
 
     Args:
         method: stays as it is.
@@ -60,6 +61,7 @@ def adapted(
                     loss = plugin.objective(twin, support, masks, _ordinary(query))
                     if loss is not None:
                         descend([loss], twin, [plugin])
+        choose_on(twin, support, masks)
         return twin
 
 

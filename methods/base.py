@@ -81,7 +81,7 @@ class Method(nn.Module, ABC):
     @property
     def adaptation(self) -> Adaptation:
         """Whether and from what it learns at test, the most that any plug-in does."""
-        found = {plugin.adaptation for plugin in self.learning_plugins}
+        found = {plugin.adaptation for plugin in self._plugins}
         if "transductive" in found:
             return "transductive"
         return "episode" if "episode" in found else "none"
@@ -208,7 +208,7 @@ class Method(nn.Module, ABC):
             return torch.cat(parts)
         logits = self.score(self.acted(query), states, shots=shots)
         for plugin in self.score_plugins:
-            logits = plugin.calibrate(logits, query.tensors[_kept(plugin)], query.size)
+            logits = plugin.calibrate(logits, query.tensors[plugin.kept_as], query.size)
         return logits
 
     def decide(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -284,6 +284,29 @@ class Method(nn.Module, ABC):
 
     def end_step(self) -> None:
         """Told that a training step is over: what it showed may enter running statistics."""
+        for plugin in self._plugins:
+            plugin.end_step()
+
+    @property
+    def keeps_statistics(self) -> bool:
+        """Whether a batch is more than the sum of its episodes: it enters running statistics."""
+        return not self.norm_is_frozen or any(p.keeps_statistics for p in self._plugins)
+
+    def training_state(self) -> dict[str, Tensor]:
+        """What an interrupted training needs besides parameters and buffers, by name."""
+        return {
+            f"plugin{place}.{name}": tensor
+            for place, plugin in enumerate(self._plugins)
+            for name, tensor in plugin.training_state().items()
+        }
+
+    def load_training_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes back what `training_state` gave."""
+        for place, plugin in enumerate(self._plugins):
+            prefix = f"plugin{place}."
+            plugin.load_training_state(
+                {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+            )
 
     def adapt(
         self,
@@ -395,7 +418,7 @@ class Method(nn.Module, ABC):
 
         Stage outputs that score plug-ins want are kept beside them.
         """
-        wanted = {plugin.stage_name for plugin in self.score_plugins}
+        wanted = {plugin.stage_name: plugin.kept_as for plugin in self.score_plugins}
         remaining = {*taps, *last_taps, *wanted}
         tensors: dict[str, Tensor] = {}
 
@@ -409,7 +432,7 @@ class Method(nn.Module, ABC):
             if name in last_taps:
                 tensors[name] = maps.taps[-1]
             if name in wanted:
-                tensors[f"output:{name}"] = maps.output
+                tensors[wanted[name]] = maps.output
             remaining.discard(name)
             if not remaining:
                 break
@@ -426,7 +449,3 @@ class Method(nn.Module, ABC):
 
 def _one_by_one(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu"
-
-
-def _kept(plugin: ScorePlugin) -> str:
-    return f"output:{plugin.stage_name}"

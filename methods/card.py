@@ -96,7 +96,7 @@ class MethodCard(Card):
         input_size: side in pixels of the published evaluation.
         adaptation: `none`; `episode`: learns from each episode's support; `transductive`: from the
             support and the unlabelled query. An option called `steps` counts the steps of it: at 0
-            there is none.
+            there is none. A boolean option may say so too, of a part that adapts where it is set.
         recipe: source training.
         options: what may be set in brackets.
         deviations: where we knowingly differ from the paper or its code.

@@ -223,6 +223,7 @@ class DRA(SSP):
 
     def end_step(self) -> None:
         """Folds the styles that the step saw into the bank, `0.99 old + 0.01 new`."""
+        super().end_step()
         if self._seen is None:
             return
         new = [style.average() for style in self._seen]
@@ -232,7 +233,7 @@ class DRA(SSP):
     def training_state(self) -> dict[str, Tensor]:
         """The bank: what an interrupted training needs besides parameters and buffers."""
         styles = enumerate(self.bank or ())
-        return {
+        return super().training_state() | {
             f"bank.{i}.{name}": tensor
             for i, style in styles
             for name, tensor in (("mean", style.mean), ("var", style.var))
@@ -240,7 +241,8 @@ class DRA(SSP):
 
     def load_training_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Takes back what `training_state` gave."""
-        count = len(tensors) // 2
+        super().load_training_state(tensors)
+        count = sum(name.startswith("bank.") for name in tensors) // 2
         self.bank = [
             Style(tensors[f"bank.{i}.mean"], tensors[f"bank.{i}.var"]) for i in range(count)
         ] or None

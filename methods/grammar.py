@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,8 +43,9 @@ class Part:
 
     @property
     def adaptation(self) -> str:
-        """What it learns from at test: what its card says, `none` if it takes no step."""
-        return "none" if self.options.get("steps") == 0 else self.card.adaptation
+        """The most that its card (unless it takes no step) or an option that is set says."""
+        found = {o.adaptation for name, o in self.card.options.items() if self.options[name]}
+        return _most({*found, "none" if self.options.get("steps") == 0 else self.card.adaptation})
 
     def __str__(self) -> str:
         """As one would type it, with the options that differ from their defaults."""
@@ -95,10 +96,7 @@ class Composition:
     @property
     def adaptation(self) -> str:
         """The most that any part learns from: `transductive`, `episode` or `none`."""
-        found = {part.adaptation for part in self.parts}
-        return next(
-            kind for kind in ("transductive", "episode", "none") if kind in {*found, "none"}
-        )
+        return _most({part.adaptation for part in self.parts})
 
     @property
     def has_head(self) -> bool:
@@ -130,6 +128,10 @@ class Composition:
         )
 
 
+def _most(found: Set[str]) -> str:
+    return next(kind for kind in ("transductive", "episode", "none") if kind in {*found, "none"})
+
+
 def parse(text: str) -> Composition:
     """The composition that `text` names.
 
@@ -154,6 +156,7 @@ def parse(text: str) -> Composition:
 
 
 def _split(body: str, text: str) -> list[tuple[str, dict[str, Value]]]:
+    """Names with what was typed in their brackets; a word alone sets a boolean option."""
     result: list[tuple[str, dict[str, Value]]] = []
     # A plus inside brackets belongs to a value (1e+3).
     for piece in re.split(r"\+(?![^\[]*\])", body):
@@ -165,12 +168,12 @@ def _split(body: str, text: str) -> list[tuple[str, dict[str, Value]]]:
             )
         options: dict[str, Value] = {}
         for assignment in filter(None, (match["options"] or "").split(",")):
-            key, equals, value = assignment.partition("=")
-            if not equals or not key.strip() or not value.strip():
+            key, equals, value = (word.strip() for word in assignment.partition("="))
+            if not key or (equals and not value):
                 raise CompositionError(f"'{text}': '{assignment}' is not key=value")
-            if key.strip() in options:
-                raise CompositionError(f"'{text}' sets '{key.strip()}' twice")
-            options[key.strip()] = value.strip()
+            if key in options:
+                raise CompositionError(f"'{text}' sets '{key}' twice")
+            options[key] = value if equals else True
         result.append((match["name"], options))
     return result
 
@@ -183,7 +186,19 @@ def _resolved(name: str, given: Mapping[str, Value], text: str, *, leads: bool) 
         return _expanded(card, card.composition, given, text)
     if leads and card.alone:
         return _expanded(card, card.alone, given, text)
+    _refuse_bare_words(card, given, text)
     return [Part(card, given, resolve(card.options, given, name))]
+
+
+def _refuse_bare_words(card: MethodCard, given: Mapping[str, Value], text: str) -> None:
+    for key, value in given.items():
+        option = card.options.get(key)
+        if value is True and option is not None and not isinstance(option.default, bool):
+            raise CompositionError(
+                f"'{text}': '{key}' is not key=value",
+                mend=f"only a switch stands alone; for example: "
+                f"{card.name}[{key}={spelled(option.default)}]",
+            )
 
 
 def _expanded(
@@ -199,9 +214,10 @@ def _expanded(
         if owner not in names:
             raise CompositionError(
                 f"'{text}': {card.name} is {composition}; say whose option '{key}' is",
-                mend=f"for example: {card.name}[{names[-1]}.{option}={value}]",
+                mend=f"for example: {card.name}[{names[-1]}.{option}={spelled(value)}]",
             )
         part = parts[names.index(owner)]
+        _refuse_bare_words(part.card, {option: value}, text)
         merged = {**part.given, option: value}
         options = resolve(part.card.options, merged, owner)
         parts[names.index(owner)] = replace(part, given=merged, options=options)

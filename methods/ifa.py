@@ -18,6 +18,7 @@ from .blocks.augment import view
 from .blocks.prototypes import cosine_scores
 from .blocks.self_support import self_support
 from .contract import Adaptation, LossTerm
+from .leave_one_out import choose_on
 from .plugins import Place, Plugin
 from .rows import Rows
 from .ssp import (
@@ -91,7 +92,7 @@ class IFA(SSP):
     @property
     def adaptation(self) -> Adaptation:
         """From the episode's support, unless there are no steps."""
-        return "episode" if self.steps else "none"
+        return "episode" if self.steps else super().adaptation
 
     @property
     def adapts_encoder(self) -> bool:
@@ -200,14 +201,15 @@ class IFA(SSP):
         Raises:
             ValueError: without a generator.
         """
-        del query
         if self.steps == 0:
-            return self
+            return super().adapt_encoded(support, masks, rng=rng, query=query)
         if rng is None:
             raise ValueError("IFA draws views of the support: give adapt a generator")
         ready = copy.deepcopy(self)
         with torch.enable_grad():
             ready.tune(support.tensors[IMAGE], masks, rng)
+        with torch.no_grad():
+            choose_on(ready, ready.encode(support.tensors[IMAGE]), masks)
         return ready
 
     def tune(self, images: Tensor, masks: Tensor, rng: torch.Generator) -> None:

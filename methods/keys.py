@@ -31,9 +31,7 @@ def publish_with_prefix(network: nn.Module, published: str) -> None:
             state[prefix + published + key[len(ours) :] if own else key] = value
 
     def adopt(module: nn.Module, state: dict[str, Any], prefix: str, *_ignored: object) -> None:
-        backbone = module.get_submodule("backbone")
-        children = {name for name, _ in backbone.named_children()}
-        children |= {name for name, _ in backbone.named_parameters(recurse=False)}
+        children = {key.split(".", 1)[0] for key in module.get_submodule("backbone").state_dict()}
         for key in list(state):
             if key.startswith(prefix + published):
                 rest = key[len(prefix + published) :]

@@ -1,17 +1,29 @@
 """LCM, the low-level calibration module of LoEC: low-level similarity corrects the score map.
 
 The paper's body was not readable; the formula, K, w and beta are as quoted from it. What is open
-(which features, which patches) stands in the card, with our choices.
+(which features, which patches) stands in the card, with our choices. `auto`, which chooses K, w and
+beta from each episode's support, is ours.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import product
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .backbones.base import Backbone
-from .plugins import ScorePlugin
+from .contract import Adaptation
+from .plugins import ScorePlugin, Trial
+
+GRID: tuple[Sequence[int], Sequence[float], Sequence[float | str]] = (
+    (1, 3, 5),
+    (0.15, 0.3, 0.6, 1.2),
+    (0.5, 0.7, 0.9, "mean"),
+)
+"""K, w and beta among which `auto` chooses, about the published values."""
 
 
 class LCM(ScorePlugin):
@@ -28,6 +40,9 @@ class LCM(ScorePlugin):
             similarity to that anchor instead.
         center: subtract each image's channel mean first (post-ReLU cosines are all near 1).
         descriptor: `mean` or `flatten` of the cells in a patch.
+        auto: choose k, w and beta anew for each episode, by the foreground IoU of each support's
+            prediction from the others. What is typed for them stays unless another choice is
+            strictly better.
     """
 
     def __init__(
@@ -40,6 +55,7 @@ class LCM(ScorePlugin):
         beta: float | str = 0.7,
         center: bool = False,
         descriptor: str = "mean",
+        auto: bool = False,
     ):
         super().__init__()
         self.stage = stage
@@ -49,7 +65,13 @@ class LCM(ScorePlugin):
         self.beta = beta
         self.center = center
         self.flatten = descriptor == "flatten"
+        self.auto = auto
         self._stage_name = ""
+
+    @property
+    def adaptation(self) -> Adaptation:
+        """With `auto` it learns from the episode's support."""
+        return "episode" if self.auto else "none"
 
     def fit(self, backbone: Backbone) -> None:
         """Notes the name of the stage."""
@@ -64,13 +86,41 @@ class LCM(ScorePlugin):
         """Each map of `logits` [B, K, 2, h, w] corrected on its own, before any vote."""
         shots = logits.shape[1]
         maps = logits.flatten(0, 1)
-        grid = (max(1, round(size[0] / self.patch)), max(1, round(size[1] / self.patch)))
-        similarity = self.similarities(maps, low.repeat_interleave(shots, 0), grid)
-        beta = similarity.mean((2, 3), keepdim=True) if self.beta == "mean" else float(self.beta)
-        correction = self.w * (similarity - beta).sum(1, keepdim=True)
-        correction = F.interpolate(correction, maps.shape[-2:], mode="bilinear", align_corners=True)
-        corrected = torch.cat((maps[:, :1], maps[:, 1:] + correction), dim=1)
-        return corrected.unflatten(0, (-1, shots))
+        similarity = self.similarities(maps, low.repeat_interleave(shots, 0), self.patches(size))
+        return corrected(maps, similarity, w=self.w, beta=self.beta).unflatten(0, (-1, shots))
+
+    def choose(
+        self, trials: Sequence[Trial], decide: Callable[[Tensor, tuple[int, int]], Tensor]
+    ) -> None:
+        """Sets k, w and beta to those of `candidates` with the highest IoU over all `trials`.
+
+        Intersections and unions are summed before they are divided, as the field pools a class.
+        """
+        found = self.candidates()
+        counts = torch.zeros((2, len(found)), dtype=torch.int64)
+        self.k = max(k for k, _, _ in found)  # the first of many anchors are those of few
+        for trial in trials:
+            truth = trial.truth > 0
+            size = (truth.shape[0], truth.shape[1])
+            maps = trial.logits[0]
+            low = trial.low.expand(len(maps), -1, -1, -1)
+            similarity = self.similarities(maps, low, self.patches(size))
+            for row, (k, w, beta) in enumerate(found):
+                changed = corrected(maps, similarity[:, :k], w=w, beta=beta)
+                mask = decide(changed[None], size)[0] > 0
+                counts[0, row] += (mask & truth).sum().cpu()
+                counts[1, row] += (mask | truth).sum().cpu()
+        score = counts[0].double() / counts[1].clamp_min(1)
+        self.k, self.w, self.beta = found[int((score == score.max()).nonzero()[0])]
+
+    def candidates(self) -> list[tuple[int, float, float | str]]:
+        """(k, w, beta): as typed, then none at all (w = 0), then the grid."""
+        typed = (self.k, self.w, self.beta)
+        return list(dict.fromkeys((typed, (self.k, 0.0, self.beta), *product(*GRID))))
+
+    def patches(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Patches down and across an image of `size` pixels."""
+        return max(1, round(size[0] / self.patch)), max(1, round(size[1] / self.patch))
 
     def similarities(self, maps: Tensor, low: Tensor, grid: tuple[int, int]) -> Tensor:
         """Sim_k [N, k, gh, gw] of `maps` [N, 2, h, w] with `low` [N, C, h', w']."""
@@ -95,3 +145,11 @@ class LCM(ScorePlugin):
         else:
             rows = F.adaptive_avg_pool2d(low, grid).flatten(2)
         return F.normalize(rows, dim=1)
+
+
+def corrected(maps: Tensor, similarity: Tensor, *, w: float, beta: float | str) -> Tensor:
+    """`maps` [N, 2, h, w] with `w (Sim_k - beta)` [N, k, gh, gw] added to the foreground."""
+    level = similarity.mean((2, 3), keepdim=True) if beta == "mean" else float(beta)
+    correction = w * (similarity - level).sum(1, keepdim=True)
+    correction = F.interpolate(correction, maps.shape[-2:], mode="bilinear", align_corners=True)
+    return torch.cat((maps[:, :1], maps[:, 1:] + correction), dim=1)

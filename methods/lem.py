@@ -1,10 +1,12 @@
 """LEM, the low-level enhancement module of LoEC: perturbs shallow support features in training.
 
 The paper's body was not readable; formula and constants are as quoted from it, the rest follows
-two agreeing re-implementations. What is open stands in the card.
+two agreeing re-implementations. What is open stands in the card. `sigma=auto` is ours.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +15,12 @@ from torch import Tensor
 from cdfss_bench.errors import CompositionError
 
 from .backbones.base import Backbone
+from .blocks.contrast import ContrastSpread
 from .plugins import Role, StagePlugin
+
+AUTO = "auto"
+REACH = 2.0
+"""Standard deviations of the source's own contrast by which `sigma=auto` raises a support's."""
 
 
 class LEM(StagePlugin):
@@ -26,7 +33,9 @@ class LEM(StagePlugin):
         stage: 1 is the stem's output.
         conv: `full` mixes channels (C x C kernels, the literal reading), `depthwise` does not.
         rescale: `std` divides by the growth of the standard deviation, `none` is literal.
-        sigma: of the kernel's entries.
+        sigma: of the kernel's entries. It is a mere gain: what LEM gives is proportional to it.
+            `auto` makes that gain `1 + 2 d`, d being the spread of contrast between the source
+            images seen in training (`ContrastSpread`); `rescale` then means nothing.
         kernel: odd side.
         prob: how often it acts.
         on: `support` as in the paper, or `both` images.
@@ -38,7 +47,7 @@ class LEM(StagePlugin):
         stage: int = 1,
         conv: str = "full",
         rescale: str = "none",
-        sigma: float = 0.1,
+        sigma: float | str = 0.1,
         kernel: int = 3,
         prob: float = 1.0,
         on: str = "support",
@@ -48,8 +57,10 @@ class LEM(StagePlugin):
             raise CompositionError(f"option 'kernel' of lem must be odd, not {kernel}")
         self.stage = stage
         self.depthwise = conv == "depthwise"
-        self.rescale = rescale == "std"
-        self.sigma = sigma
+        self.is_auto = sigma == AUTO
+        self.rescale = rescale == "std" or self.is_auto
+        self.sigma = 0.1 if self.is_auto else float(sigma)
+        self.spread = ContrastSpread()
         self.kernel = kernel
         self.prob = prob
         self.roles = {Role.SUPPORT} if on == "support" else {Role.SUPPORT, Role.QUERY}
@@ -65,7 +76,11 @@ class LEM(StagePlugin):
         self, index: int, output: Tensor, *, role: Role | None, rng: torch.Generator | None
     ) -> Tensor:
         """Perturbs `output` if this is the stage, the role is meant and the draw says so."""
-        if index != self.stage - 1 or not self.training or role not in self.roles:
+        if index != self.stage - 1 or not self.training:
+            return output
+        if self.is_auto and role is not None:
+            self.spread.see(output, role)
+        if role not in self.roles:
             return output
         if rng is None:
             raise ValueError("LEM draws its kernels: give the training batch a generator")
@@ -88,8 +103,30 @@ class LEM(StagePlugin):
         swapped = swap_amplitude(features.to(exact), amplitude).to(features.dtype)
         if self.rescale:
             growth = swapped.std((1, 2, 3), keepdim=True) / features.std((1, 2, 3), keepdim=True)
-            swapped = swapped / growth.clamp_min(1e-12)
+            swapped = swapped / growth.clamp_min(1e-12) * self.gain
         return swapped
+
+    @property
+    def gain(self) -> float:
+        """Standard deviation after, over that before, where it is rescaled."""
+        return 1 + REACH * self.spread.value if self.is_auto else 1.0
+
+    @property
+    def keeps_statistics(self) -> bool:
+        """Of the contrast of training images, if they set its strength."""
+        return self.is_auto
+
+    def end_step(self) -> None:
+        """What the step showed enters the spread."""
+        self.spread.commit()
+
+    def training_state(self) -> dict[str, Tensor]:
+        """The spread so far."""
+        return self.spread.state()
+
+    def load_training_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes back what `training_state` gave."""
+        self.spread.load(tensors)
 
 
 def swap_amplitude(features: Tensor, amplitude: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ learn from each episode's support.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
@@ -62,6 +63,21 @@ class Plugin(nn.Module):
         Raises:
             CompositionError: if the backbone lacks the stage that the plug-in needs.
         """
+
+    @property
+    def keeps_statistics(self) -> bool:
+        """Whether training steps leave more behind in it than parameters and buffers."""
+        return False
+
+    def end_step(self) -> None:
+        """Told that a training step is over."""
+
+    def training_state(self) -> dict[str, Tensor]:
+        """What an interrupted training needs besides parameters and buffers, by name."""
+        return {}
+
+    def load_training_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes back what `training_state` gave."""
 
 
 class StagePlugin(Plugin, ABC):
@@ -178,8 +194,27 @@ class AnchorPlugin(LearningPlugin):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One support as if it were the query, before any choice is made from it.
+
+    Attributes:
+        logits: its score map by the other supports, [1, K or 1, 2, h, w].
+        low: its maps of the stage that a score plug-in reads, [1, C, h', w'].
+        truth: its mask, [H, W] of 0 and 1.
+    """
+
+    logits: Tensor
+    low: Tensor
+    truth: Tensor
+
+
 class ScorePlugin(Plugin, ABC):
-    """Acts on the two-channel score map before the decision."""
+    """Acts on the two-channel score map before the decision.
+
+    One that `adaptation` calls adapting chooses its parameters anew for each episode, on the
+    episode's copy of the method (`leave_one_out.py`).
+    """
 
     place = Place.SCORE
 
@@ -187,6 +222,21 @@ class ScorePlugin(Plugin, ABC):
     @abstractmethod
     def stage_name(self) -> str:
         """The backbone stage whose output of the query it wants kept."""
+
+    @property
+    def kept_as(self) -> str:
+        """The name of that output among the features."""
+        return f"output:{self.stage_name}"
+
+    def choose(
+        self, trials: Sequence[Trial], decide: Callable[[Tensor, tuple[int, int]], Tensor]
+    ) -> None:
+        """Sets what is chosen from the support; here nothing is.
+
+        Args:
+            trials: one per support.
+            decide: the host's own rule, `Method.decide`.
+        """
 
     @abstractmethod
     def calibrate(self, logits: Tensor, low: Tensor, size: tuple[int, int]) -> Tensor:

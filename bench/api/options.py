@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import Field
 
@@ -24,6 +25,7 @@ class Option(Card):
         maximum: largest legal number.
         trains: whether source training depends on it; one that acts at test only needs no weights
             of its own.
+        adaptation: for a boolean, what a part learns from at test where it is set.
     """
 
     default: Value
@@ -33,6 +35,7 @@ class Option(Card):
     minimum: float | None = Field(default=None, alias="min")
     maximum: float | None = Field(default=None, alias="max")
     trains: bool = True
+    adaptation: Literal["none", "episode", "transductive"] = "none"
 
     def parse(self, value: Value, where: str) -> Value:
         """`value`, typed text included, as a legal value of this option.

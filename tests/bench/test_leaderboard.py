@@ -14,7 +14,7 @@ from cdfss_bench.bench.leaderboard import Leaderboard, leaderboards
 from cdfss_bench.bench.lines import as_csv, as_json
 from cdfss_bench.bench.records import CostPart, RunRecord
 from cdfss_bench.bench.tables import text_table
-from cdfss_bench.bench.texttable import as_markdown, as_rich
+from cdfss_bench.bench.texttable import TextTable, as_markdown, as_rich
 
 DOMAINS = ("chestxray", "deepglobe", "fss1000", "isic")
 
@@ -180,3 +180,11 @@ def test_every_shape_of_the_table_says_the_same() -> None:
     assert by_domain["deepglobe"]["flops_episode"] == "111462400000"
     blank = next(line for line in lines if (line["label"], line["domain"]) == ("loec", "isic"))
     assert (blank["miou"], blank["reason"]) == ("", "class 'a|b' has 5 images")
+
+
+def test_the_brackets_of_a_method_are_shown_in_a_title() -> None:
+    table = TextTable("A = ssp+lcm[auto], B = ssp", ["a"], [["1"]], frozenset())
+    screen = Console(file=io.StringIO(), width=80, no_color=True)
+    screen.print(as_rich(table))
+    drawn = screen.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert "ssp+lcm[auto]," in "".join(drawn.split())

@@ -14,6 +14,7 @@ from cdfss_bench.methods.backbones.card import build_backbone
     [
         ("resnet-mini", ("layer2", "layer3", "layer4")),
         ("vit-mini", ("blocks.2", "blocks.5")),
+        ("convnext-mini", ("stages.1", "stages.2", "stages.3")),
     ],
 )
 def test_linear_heads_ask_the_deep_stages_and_train_the_whole_backbone(
@@ -33,11 +34,12 @@ def test_linear_heads_ask_the_deep_stages_and_train_the_whole_backbone(
     assert all(p.grad is not None and bool(p.grad.any()) for p in probe.parameters())
 
 
-def test_a_transformer_is_pretrained_with_adamw() -> None:
+@pytest.mark.parametrize("name", ["vit-mini", "convnext-mini"])
+def test_what_normalises_layers_is_pretrained_with_adamw(name: str) -> None:
     assert recipe_for("resnet-mini") == Pretraining()
-    recipe = recipe_for("vit-mini")
+    recipe = recipe_for(name)
     with torch.random.fork_rng(devices=[]):
-        probe = Probe(build_backbone("vit-mini"), classes=3)
+        probe = Probe(build_backbone(name), classes=3)
     optimizer = optimizer_of(probe, recipe)
     assert isinstance(optimizer, torch.optim.AdamW)
     assert optimizer.defaults["lr"] == recipe.lr

@@ -83,10 +83,13 @@ def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
         assert losses(two) == pytest.approx(losses(one), rel=1e-5)
 
 
-def test_a_method_with_running_statistics_is_not_shared() -> None:
+@pytest.mark.parametrize(
+    ("name", "who"), [("dra[kernel=3]", "DRA"), ("ssp+lem[sigma=auto]", "SSP")]
+)
+def test_a_method_with_running_statistics_is_not_shared(name: str, who: str) -> None:
     shared = Processes(rank=0, count=2)
-    objective = Objective(build("dra[kernel=3]", backbone="resnet-mini"), shared)
-    with pytest.raises(UserError, match="DRA keeps running statistics of its batches"):
+    objective = Objective(build(name, backbone="resnet-mini"), shared)
+    with pytest.raises(UserError, match=f"{who} keeps running statistics of its batches"):
         wrapped(objective, shared)
 
 

@@ -269,7 +269,12 @@ def test_watched_steps() -> None:
 
 @pytest.mark.parametrize(
     ("method", "more"),
-    [("hsnet", {}), ("dra", {"init": "none"}), ("ssp", {"select": "source-val"})],
+    [
+        ("hsnet", {}),
+        ("dra", {"init": "none"}),
+        ("ssp", {"select": "source-val"}),
+        ("ssp+lem[sigma=auto]", {}),
+    ],
 )
 def test_an_interrupted_training_ends_as_an_undisturbed_one(
     method: str, more: dict[str, Any], tmp_path: Path

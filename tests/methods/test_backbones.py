@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 Stride = Literal[8, 16, 32]
 
 STRIDES: tuple[Stride, ...] = (8, 16, 32)
-SMALL = ("resnet-mini", "mobilenet_v2", "vgg16")
+SMALL = ("resnet-mini", "mobilenet_v2", "vgg16", "convnext-mini")
 """One of each module, small enough to compute."""
 
 every = pytest.mark.parametrize("name", BACKBONES.names())
@@ -129,9 +129,10 @@ def test_nothing_behind_the_last_stage_is_built(name: str) -> None:
 
 
 def _keys(backbone: Backbone, module: nn.Module) -> Iterator[str]:
-    for prefix, found in backbone.named_modules():
-        if found is module:
-            yield from (f"{prefix}.{key}" for key in module.state_dict())
+    """As published, which need not be the modules' names."""
+    own = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
+    state = backbone.state_dict(keep_vars=True)
+    yield from (key for key, tensor in state.items() if id(tensor) in own)
 
 
 @every
@@ -397,6 +398,7 @@ def test_mobilenet_v2_has_torchvisions_keys_and_shapes() -> None:
         ("mobilenet_v2", "c320", 1_811_712, 306),
         ("vit-b16", "semantic", 71_914_752, 126),
         ("deit-b16", "semantic", 79_004_160, 139),
+        ("convnext-tiny", "pyramid", 27_818_592, 178),
     ],
 )
 def test_a_backbone_has_as_many_parameters_as_published(

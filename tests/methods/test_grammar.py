@@ -63,12 +63,27 @@ def test_options_in_brackets_belong_to_the_part_before_them() -> None:
     found = parse("ssp[refine=off]+lcm[k=5,beta=0.6,center=yes,descriptor=flatten]")
     assert found.host.options == {"refine": False}
     changed = {"k": 5, "beta": 0.6, "center": True, "descriptor": "flatten"}
-    assert found.plugins[0].options == {"stage": 1, "patch": 16, "w": 0.6} | changed
+    assert found.plugins[0].options == {"stage": 1, "patch": 16, "w": 0.6, "auto": False} | changed
     assert found.plugins[0].given.keys() == changed.keys()
 
 
 def test_a_word_stands_beside_numbers_where_the_card_allows_it() -> None:
     assert parse("hsnet+lcm[beta=mean]").plugins[0].options["beta"] == "mean"
+
+
+def test_a_switch_stands_alone() -> None:
+    assert parse("ssp+lcm[auto]").plugins[0].options["auto"] is True
+    assert str(parse("ssp+lcm[ k=5 , auto ]")) == "ssp+lcm[k=5,auto=true]"
+    assert str(parse("loec[lcm.auto]")) == str(parse("ssp+lem+lcm[auto=yes]"))
+    assert str(parse("ssp[refine]")) == "ssp"
+
+
+def test_an_option_that_learns_at_test_makes_its_part_adapt_where_it_is_set() -> None:
+    assert parse("ssp+lcm[auto]").adaptation == "episode"
+    assert parse("ssp+lcm").adaptation == parse("ssp+lcm[auto=no]").adaptation == "none"
+    assert parse("hsnet+apm-s[steps=0]+lcm[auto]").adaptation == "episode"
+    assert parse("patnet+tfi+lcm[auto]").adaptation == "transductive"
+    assert trained_name(parse("ssp+lem+lcm[auto]")) == "ssp+lem"
 
 
 def test_spaces_do_not_matter() -> None:
@@ -301,7 +316,17 @@ def test_what_is_no_name_is_refused_with_the_syntax(text: str) -> None:
         ("ssp[xyz=no]", "unknown option of ssp: 'xyz'", "known are: refine"),
         ("prototype[k=5]", "prototype has no options, so 'k' cannot be set", None),
         ("ssp+lcm[k=5,k=6]", "'ssp+lcm[k=5,k=6]' sets 'k' twice", None),
-        ("ssp+lcm[k]", "'ssp+lcm[k]': 'k' is not key=value", None),
+        (
+            "ssp+lcm[k]",
+            "'ssp+lcm[k]': 'k' is not key=value",
+            "only a switch stands alone; for example: lcm[k=3]",
+        ),
+        (
+            "loec[lcm.beta]",
+            "'loec[lcm.beta]': 'beta' is not key=value",
+            "only a switch stands alone; for example: lcm[beta=0.7]",
+        ),
+        ("ssp+lcm[auto,auto=no]", "'ssp+lcm[auto,auto=no]' sets 'auto' twice", None),
         ("ssp+lcm[=5]", "'ssp+lcm[=5]': '=5' is not key=value", None),
         ("ssp+lcm[k=]", "'ssp+lcm[k=]': 'k=' is not key=value", None),
         (
