@@ -66,15 +66,18 @@ class CellFolder:
         name = f"{_safe(domain)}-{shots}shot"
         return cls(results / "runs" / name / _safe(label) / cell[:16])
 
-    def lock(self) -> AbstractContextManager[object]:
+    def lock(self, wait: float = 0) -> AbstractContextManager[object]:
         """The right to write here; released by the operating system if the process dies.
+
+        Args:
+            wait: seconds.
 
         Raises:
             RecordError: if another process holds it.
         """
         with explained_os_errors(self.path, "creating the folder of a cell"):
             self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock", timeout=0)
+        lock = FileLock(self.path / ".lock", timeout=wait)
         try:
             return lock.acquire()
         except Timeout as error:

@@ -137,6 +137,8 @@ class Planned:
         reason: one sentence.
         mend: what helps.
         error: the defect that stopped it, for `--debug`.
+        asked: the selection of this method on this domain alone, from which another process plans
+            the same cell.
     """
 
     def __init__(self, composition: Composition, question: Question):
@@ -147,6 +149,7 @@ class Planned:
         self.reason = ""
         self.mend: str | None = None
         self.error: Exception | None = None
+        self.asked: Selection | None = None
 
     def refuse(self, error: UserError) -> None:
         """Notes why the cell cannot be computed."""
@@ -176,7 +179,11 @@ def plan(selection: Selection) -> Iterator[Planned]:
     methods = compositions(selection)
     resolved = {str(c): _weights_of(c, selection) for c in methods}
     for domain in open_domains(selection):
-        for composition in methods:
+        for typed, composition in zip(selection.methods, methods, strict=True):
+            changes = {
+                "methods": (typed,), "domains": (domain.title,), "suite": selection.chosen_suite,
+            }  # fmt: skip
+            asked = selection.model_copy(update=changes)
             for shots in selection.shots:
                 for seed in selection.seeds:
                     question = Question(
@@ -187,7 +194,11 @@ def plan(selection: Selection) -> Iterator[Planned]:
                         selection.episodes,
                         composition.control,
                     )
-                    yield _planned(composition, question, resolved[str(composition)], selection)
+                    planned = _planned(
+                        composition, question, resolved[str(composition)], selection
+                    )
+                    planned.asked = asked
+                    yield planned
 
 
 def _planned(
