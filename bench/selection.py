@@ -194,9 +194,7 @@ def plan(selection: Selection) -> Iterator[Planned]:
                         selection.episodes,
                         composition.control,
                     )
-                    planned = _planned(
-                        composition, question, resolved[str(composition)], selection
-                    )
+                    planned = _planned(composition, question, resolved[str(composition)], selection)
                     planned.asked = asked
                     yield planned
 

@@ -84,7 +84,9 @@ class ProcessCrew:
 
     def events(self, seconds: float) -> Sequence[Event]:
         """What happened; waits at most so long for the first."""
-        sources = [source for m in self._members.values() for source in (m.pipe, m.process.sentinel)]
+        sources = [
+            source for m in self._members.values() for source in (m.pipe, m.process.sentinel)
+        ]
         connection.wait(sources, seconds) if sources else time.sleep(seconds)
         return [event for number in list(self._members) for event in self._news(number)]
 
