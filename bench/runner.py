@@ -19,7 +19,7 @@ from .allocator import keep_memory
 from .cells import Cell, Question, now, refused_record
 from .cost import cost_of
 from .evaluate import FeatureStores, Settings, evaluate
-from .folder import Appender, CellFolder, EpisodeRow
+from .folder import Appender, CellFolder, EpisodeRow, checksum
 from .measured import metrics_of
 from .records import CostPart, RunRecord, read_record
 from .selection import Planned
@@ -226,7 +226,7 @@ class Runner:
         with Appender(folder.rows) as row_file, Appender(folder.timings) as timing_file:
             for batch, timing in batches:
                 row_file.append([row.to_line() for row in batch])
-                timing_file.append([json.dumps(timing.to_json())])
+                timing_file.append([json.dumps({**timing.to_json(), "crc32": checksum(batch)})])
                 rows |= {row.index: row for row in batch}
                 self._tell(planned, len(rows), total)
 
@@ -308,6 +308,8 @@ def finished_record(folder: CellFolder, cell: Cell) -> RunRecord | None:
     except RecordError:
         return None
     if record.status != "done" or record.cell != cell.id:
+        return None
+    if folder.rows_sha256() != record.episodes.rows_sha256:
         return None
     rows = folder.recover(cell.question.manifest.episodes)
     return record if len(rows) == len(cell.question.manifest) else None
