@@ -75,12 +75,14 @@ class CellFolder:
 
         Raises:
             RecordError: if another process holds it.
+            UserError: if the folder may not be written.
         """
         with explained_os_errors(self.path, "creating the folder of a cell"):
             self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock", timeout=wait)
         try:
-            return lock.acquire()
+            with explained_os_errors(self.path, "taking the lock of a cell"):
+                return lock.acquire()
         except Timeout as error:
             raise RecordError(f"another process is working on {self.path}") from error
 

@@ -148,6 +148,10 @@ class Runner:
             assert refused is not None
             return refused
         folder = cell.folder(self.results)
+        known = finished_record(folder, cell)
+        if known is not None and (known.cost is not None or not self.with_cost):
+            # Nothing is written: a folder that may only be read is enough.
+            return Outcome(planned, "known", known)
         try:
             lock = folder.lock()
         except RecordError as error:
