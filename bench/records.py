@@ -83,7 +83,7 @@ class MethodPart(_Part):
     composition: str
     given: dict[str, dict[str, Any]]
     options: dict[str, dict[str, Any]]
-    adaptation: str
+    adaptation: Literal["none", "episode", "transductive"]
     backbone: str
     code: str
 
