@@ -63,15 +63,16 @@ class Selection(BaseModel):
     @field_validator("shots")
     @classmethod
     def _positive(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if min(value) < 1:
+        if not value or min(value) < 1:
             raise ValueError("shots begin at 1")
         return value
 
     @field_validator("seeds")
     @classmethod
     def _not_negative(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if min(value) < 0:
-            raise ValueError("seeds begin at 0")
+        # The last one is that of numpy's generator, from which the published samplers draw.
+        if not value or min(value) < 0 or max(value) >= 2**32:
+            raise ValueError("seeds begin at 0 and end at 4,294,967,295")
         return value
 
     @property

@@ -6,12 +6,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cdfss_bench.cards import Catalog
 from cdfss_bench.errors import CompositionError, unknown
 from cdfss_bench.options import Value, resolve, spelled
 
 from .card import MethodCard
+
+if TYPE_CHECKING:
+    from .contract import Adaptation
 
 METHODS: Catalog[MethodCard] = Catalog(
     kind="method",
@@ -42,7 +46,7 @@ class Part:
     options: Mapping[str, Value]
 
     @property
-    def adaptation(self) -> str:
+    def adaptation(self) -> Adaptation:
         """What it learns from at test: what its card says, `none` if it takes no step."""
         return "none" if self.options.get("steps") == 0 else self.card.adaptation
 
@@ -93,12 +97,11 @@ class Composition:
         return (self.host, *self.plugins)
 
     @property
-    def adaptation(self) -> str:
+    def adaptation(self) -> Adaptation:
         """The most that any part learns from: `transductive`, `episode` or `none`."""
         found = {part.adaptation for part in self.parts}
-        return next(
-            kind for kind in ("transductive", "episode", "none") if kind in {*found, "none"}
-        )
+        most_first: tuple[Adaptation, ...] = ("transductive", "episode", "none")
+        return next(kind for kind in most_first if kind in {*found, "none"})
 
     @property
     def has_head(self) -> bool:

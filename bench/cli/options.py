@@ -13,6 +13,8 @@ from ..plugged import add_plugins as add_plugins
 if TYPE_CHECKING:
     from ..selection import Selection
 
+_MOST_SEEDS = 10_000
+
 _SELECT, _DATA, _COMPUTE = "Selection", "Data and weights", "Computing"
 
 
@@ -185,6 +187,8 @@ def parsed_seeds(typed: Sequence[str] | None) -> tuple[int, ...]:
             raise UserError(f"--seed {text} is neither a number nor a range like 0..4") from None
         if begin < 0 or end < begin:
             raise UserError(f"--seed {text}: seeds begin at 0 and ranges go upwards")
+        if end - begin >= _MOST_SEEDS:
+            raise UserError(f"--seed {text}: at most {_MOST_SEEDS:,} seeds at once")
         seeds += range(begin, end + 1)
     return tuple(dict.fromkeys(seeds))
 

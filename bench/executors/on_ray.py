@@ -6,6 +6,7 @@ other run, so data, weights and the results folder lie where all nodes see them.
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 import time
@@ -105,7 +106,7 @@ class RayCrew:
         self._is_ours = not self._ray.is_initialized()
         if self._is_ours:
             try:
-                self._ray.init(log_to_driver=False, logging_level="error")
+                self._ray.init(log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise UserError(
                     f"the Ray cluster does not answer: {str(error).splitlines()[0]}",

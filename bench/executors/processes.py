@@ -27,7 +27,7 @@ from .work import Answer, Setup, Task, Worker
 _PATIENCE = 10.0
 """Seconds that workers have to mark their record as interrupted."""
 
-_POOLS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_POOLS: tuple[str, ...] = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(slots=True)
@@ -138,7 +138,7 @@ class ProcessCrew:
         setup = replace(self._setup, settings=self._settings[slot])
         ours, theirs = get_context("spawn").Pipe()
         process = get_context("spawn").Process(target=_work, args=(theirs, setup), daemon=True)
-        threads = dict.fromkeys(_POOLS, str(self._threads))
+        threads = {name: str(self._threads) for name in _POOLS}
         with _variables(threads), _deaf_to_interrupts():
             process.start()
         theirs.close()

@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext
@@ -56,7 +56,7 @@ class Conditions:
 
 
 @contextmanager
-def server() -> Iterator[ForkServerContext]:
+def server() -> Generator[ForkServerContext]:
     """The server, which finds the tests as a package whatever the working directory is."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", "tests.faults.works"])
@@ -158,7 +158,7 @@ def drop_rights() -> None:
 
 
 @contextmanager
-def read_only(folder: Path) -> Iterator[None]:
+def read_only(folder: Path) -> Generator[None]:
     """A tree that nobody may write to, but root."""
     paths = [folder, *folder.rglob("*")]
     modes = {path: path.stat().st_mode for path in paths}

@@ -221,8 +221,8 @@ def test_clocks_that_jump(run_mini: Run, tmp_path: Path, monkeypatch: pytest.Mon
         )
     run_mini(results=results, **{**ASKED, "methods": ["prototype"]})
     for path in [p for place in (results, tmp_path / "cache") for p in place.rglob("*")]:
-        year = next(years)
-        os.utime(path, (365.25 * 86400 * (year - 1970),) * 2)
+        then = 365.25 * 86400 * (next(years) - 1970)
+        os.utime(path, (then, then))
     outcomes = run_mini(results=results, **ASKED)
     assert [outcome.how for outcome in outcomes] == ["known", "computed"]
     assert rows_of(results) == rows_of(expected)
