@@ -47,6 +47,11 @@ class Answer:
                 f"{file} does not hold the {self.record.episodes.count} episodes of its record",
                 mend="type the run again: only what is missing is computed",
             )
+        if CellFolder(self.path.parent).rows_sha256() != self.record.episodes.rows_sha256:
+            raise RecordError(
+                f"{file} was changed after it was written: its sha256 is another",
+                mend="type the run again: only what is damaged is computed",
+            )
         return tuple(sorted(known, key=lambda row: row.index))
 
     @property

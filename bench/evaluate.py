@@ -29,6 +29,7 @@ from cdfss_bench.methods.rows import Rows
 
 from .counts import count
 from .folder import EpisodeRow
+from .memory import backing_off
 from .schedule import reuse_order
 from .store import ByteBudgetStore
 
@@ -135,7 +136,8 @@ def evaluate(
 
     Raises:
         DataError: if a picture is missing or unreadable.
-        ValueError: if the method returns anything but 0/1 masks of the image's size.
+        ValueError: if the method returns NaN, or anything but 0/1 masks of the image's size.
+        UserError: if not even one episode fits into the device's memory.
     """
     settings = settings or Settings()
     stores = stores or FeatureStores(settings.budget)
@@ -152,10 +154,13 @@ def evaluate(
                 run.prefetch([episodes[i] for i in ahead], pool)
             timing = BatchTiming(indices)
             batch = [episodes[i] for i in indices]
-            if adapts:
-                masks = run.adapted(batch[0], adaptation_stream(seed, batch[0]), timing)
-            else:
-                masks = run.matched(batch, timing)
+
+            def masks_of(part: Sequence[Episode], timing: BatchTiming = timing) -> Tensor:
+                if adapts:
+                    return run.adapted(part[0], adaptation_stream(seed, part[0]), timing)
+                return run.matched(part, timing)
+
+            masks = backing_off(masks_of, batch, run.forget)
             truth, ignore = run.truths(batch)
             counts = count(_checked(masks, truth, method), truth, ignore)
             rows = [
@@ -173,8 +178,8 @@ class _Run:
         self.domain = domain
         self.settings = settings
         self.stores = stores
+        self.encode_batch = settings.encode_batch
         self._pending: dict[str, Future[NDArray[np.uint8]]] = {}
-        self._looked_at: set[tuple[int, str]] = set()
 
     def images_of(self, episode: Episode) -> tuple[str, list[str]]:
         """Names of the query's image and of the supports' images."""
@@ -195,7 +200,7 @@ class _Run:
             states = self._condensed(episodes, features)
             query = Rows.cat([features[self._query(e).image] for e in episodes])
             logits = self.method.match_states(query, states, shots=shots)
-            return self.method.decide(logits, query.size)
+            return self.method.decide(_numbers(logits, episodes, self.method), query.size)
 
     def adapted(self, episode: Episode, rng: torch.Generator, timing: BatchTiming) -> Tensor:
         """The mask [1, H, W] of one episode by a method that learns before it predicts.
@@ -216,33 +221,30 @@ class _Run:
             if ready.adapts_encoder:
                 query = ready.encode(self._image(self._query(episode)))
                 support = ready.encode(torch.cat([self._image(item) for item in supports]))
-            return ready.decide(ready.match(query, support, masks[None]), query.size)
+            logits = _numbers(ready.match(query, support, masks[None]), [episode], self.method)
+            return ready.decide(logits, query.size)
 
     def _image(self, item: Item) -> Tensor:
         return normalised(self.domain.image(item)[None]).to(self.settings.device)
 
+    def forget(self) -> None:
+        """Gives up everything that is kept for speed, and encodes one picture at a time."""
+        self.stores.features.clear()
+        self.stores.states.clear()
+        self.encode_batch = 1
+
     def truths(self, episodes: Sequence[Episode]) -> tuple[Tensor, Tensor | None]:
         """True masks [B, H, W] of the queries, and what is undecided in them."""
         items = [self._query(episode) for episode in episodes]
-        for episode in episodes:
-            self._look_at(episode.class_id, self._query(episode), "query")
-            for item in self._supports(episode):
-                self._look_at(episode.support_class_id, item, "support")
-            self.domain.note_copies(self._query(episode), self._supports(episode))
         truth = torch.from_numpy(np.stack([self.domain.truth(item) for item in items]))
         void = [v for item in items if (v := self.domain.undecided(item)) is not None]
         return truth, torch.from_numpy(np.stack(void)) if void else None
-
-    def _look_at(self, class_id: int, item: Item, role: str) -> None:
-        if (class_id, item.name) not in self._looked_at:
-            self._looked_at.add((class_id, item.name))
-            self.domain.note_oddities(item, role=role)
 
     def _encoded(self, items: Sequence[Item], timing: BatchTiming) -> dict[str, Rows]:
         known = {item.image: self.stores.features.get(item.image) for item in items}
         missing = [item for item in items if known[item.image] is None]
         found = {name: rows for name, rows in known.items() if rows is not None}
-        step = self.settings.encode_batch
+        step = self.encode_batch
         for chunk in (missing[i : i + step] for i in range(0, len(missing), step)):
             began = time.perf_counter()
             pictures = normalised(np.stack([self._picture(item) for item in chunk]))
@@ -298,6 +300,18 @@ class _Run:
 
 def _distinct(items: Sequence[Item]) -> list[Item]:
     return list({item.image: item for item in items}.values())
+
+
+def _numbers(logits: Tensor, episodes: Sequence[Episode], method: Method) -> Tensor:
+    # A comparison with NaN is false: the mask would be empty, and counted.
+    bad = logits.isnan().flatten(1).any(1)
+    if bool(bad.any()):
+        asked = episodes[int(bad.nonzero()[0])]
+        raise ValueError(
+            f"{type(method).__name__} returned NaN for the query '{asked.query}' with "
+            f"the supports {', '.join(asked.supports)}"
+        )
+    return logits
 
 
 def _checked(masks: Tensor, truth: Tensor, method: Method) -> Tensor:

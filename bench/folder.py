@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -66,25 +67,30 @@ class CellFolder:
         name = f"{_safe(domain)}-{shots}shot"
         return cls(results / "runs" / name / _safe(label) / cell[:16])
 
-    def lock(self) -> AbstractContextManager[object]:
+    def lock(self, wait: float = 0) -> AbstractContextManager[object]:
         """The right to write here; released by the operating system if the process dies.
+
+        Args:
+            wait: seconds.
 
         Raises:
             RecordError: if another process holds it.
+            UserError: if the folder may not be written.
         """
         with explained_os_errors(self.path, "creating the folder of a cell"):
             self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock", timeout=0)
+        lock = FileLock(self.path / ".lock", timeout=wait)
         try:
-            return lock.acquire()
+            with explained_os_errors(self.path, "taking the lock of a cell"):
+                return lock.acquire()
         except Timeout as error:
             raise RecordError(f"another process is working on {self.path}") from error
 
     def recover(self, episodes: Sequence[Episode]) -> dict[int, EpisodeRow]:
         """The rows that an earlier run finished, by index.
 
-        A torn last line, a damaged line, or a line that does not belong to the manifest is left
-        out: its episode is computed again.
+        A torn last line, a damaged line, a line that does not belong to the manifest, or one that
+        is not what `timings.jsonl` has the checksum of is left out: its episode is computed again.
         """
         found: dict[int, EpisodeRow] = {}
         for line in _lines(self.rows):
@@ -98,7 +104,30 @@ class CellFolder:
                 row.episode.class_id,
             ):
                 found[row.index] = EpisodeRow(row.index, asked, row.counts)
+        for index in self._damaged(found):
+            del found[index]
         return found
+
+    def rows_sha256(self) -> str:
+        """sha256 of `episodes.jsonl`; empty where there is none."""
+        return hashlib.sha256(self.rows.read_bytes()).hexdigest() if self.rows.is_file() else ""
+
+    def _damaged(self, found: Mapping[int, EpisodeRow]) -> set[int]:
+        """Rows whose batch was written with another checksum: one of them changed since."""
+        batches: dict[tuple[int, ...], int] = {}
+        for line in _lines(self.timings):
+            batch = _parse_checksum(line)
+            if batch is not None:
+                batches[batch[0]] = batch[1]
+        last = {index: batch for batch in batches for index in batch}
+        return {
+            index
+            for batch, crc32 in batches.items()
+            if all(index in found for index in batch)
+            and checksum([found[index] for index in batch]) != crc32
+            for index in batch
+            if last[index] == batch
+        }
 
     def write_rows(self, rows: Sequence[EpisodeRow]) -> str:
         """Replaces `episodes.jsonl` by `rows` in manifest order; the sha256 of the file."""
@@ -145,6 +174,19 @@ class Appender:
         with explained_os_errors(self.path, "adding finished episodes"):
             self._file.write("".join(line + "\n" for line in lines))
             self._file.flush()
+
+
+def checksum(rows: Sequence[EpisodeRow]) -> int:
+    """CRC-32 of the lines of a batch."""
+    return zlib.crc32("".join(row.to_line() + "\n" for row in rows).encode())
+
+
+def _parse_checksum(line: str) -> tuple[tuple[int, ...], int] | None:
+    try:
+        values = json.loads(line)
+        return tuple(map(int, values["episodes"])), int(values["crc32"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def parse_row(line: str) -> EpisodeRow | None:

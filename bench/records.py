@@ -83,7 +83,7 @@ class MethodPart(_Part):
     composition: str
     given: dict[str, dict[str, Any]]
     options: dict[str, dict[str, Any]]
-    adaptation: str
+    adaptation: Literal["none", "episode", "transductive"]
     backbone: str
     code: str
 
@@ -230,8 +230,25 @@ def published_schema() -> dict[str, Any]:
     return plain(RunRecord.model_json_schema(by_alias=True))
 
 
+_DAMAGED = "delete its folder and type the run again, or restore the file"
+
+
 def read_record(path: Path) -> RunRecord:
     """The record in `path`, older schemas migrated.
+
+    Raises:
+        RecordError: if the file is damaged, was edited, or comes from a newer version.
+    """
+    record, fits = read_whatever_seal(path)
+    if not fits:
+        raise RecordError(
+            f"{path} was changed after it was written: its seal does not fit", mend=_DAMAGED
+        )
+    return record
+
+
+def read_whatever_seal(path: Path) -> tuple[RunRecord, bool]:
+    """The record in `path`, and whether it is as it was written.
 
     Raises:
         RecordError: if the file is damaged or comes from a newer version.
@@ -241,7 +258,7 @@ def read_record(path: Path) -> RunRecord:
     except (OSError, ValueError) as error:
         raise RecordError(
             f"{path} is not a readable record ({error})",
-            mend="delete its folder and type the run again, or restore the file",
+            mend=_DAMAGED,
         ) from error
     version = values.get("schema") if isinstance(values, dict) else None  # pyright: ignore
     if isinstance(version, int) and version > SCHEMA:
@@ -250,11 +267,18 @@ def read_record(path: Path) -> RunRecord:
             mend="pip install --upgrade cdfss-bench",
         )
     try:
-        return RunRecord.model_validate(values)
+        record = RunRecord.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise RecordError(f"{path}: '{key}': {first['msg'].lower()}") from error
+        raise RecordError(f"{path}: '{key}': {first['msg'].lower()}", mend=_DAMAGED) from error
+    # Of the file and not of the model: a later version may know more fields.
+    return record, not record.seal or record.seal == sealed(cast("dict[str, Any]", values))
+
+
+def sealed(values: dict[str, Any]) -> str:
+    """The seal that belongs to the values of a record's file."""
+    return digest({key: value for key, value in values.items() if key != "seal"})
 
 
 def record_paths(results: Path) -> list[Path]:

@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cdfss_bench.datasets import Domain
 from cdfss_bench.errors import RecordError, UserError
 from cdfss_bench.methods.base import Method
 from cdfss_bench.methods.building import build
 from cdfss_bench.methods.weights import load_weights
 
 from .allocator import keep_memory
-from .cells import Cell, now, refused_record
+from .cells import Cell, Question, now, refused_record
 from .cost import cost_of
 from .evaluate import FeatureStores, Settings, evaluate
-from .folder import Appender, CellFolder, EpisodeRow
+from .folder import Appender, CellFolder, EpisodeRow, checksum
 from .measured import metrics_of
 from .records import CostPart, RunRecord, read_record
 from .selection import Planned
@@ -70,6 +71,7 @@ class Runner:
         settings: how to compute.
         listener: told of progress.
         with_cost: whether FLOPs and latency are measured too.
+        command: what the records say was typed; by default this process's own words.
     """
 
     def __init__(
@@ -79,15 +81,18 @@ class Runner:
         *,
         listener: Listener | None = None,
         with_cost: bool = True,
+        command: str | None = None,
     ):
         keep_memory()
         self.results = results
         self.settings = settings or Settings()
         self.listener = listener
         self.with_cost = with_cost
+        self.command = command
         self._network: tuple[object, Method] | None = None
         self._stores: tuple[object, FeatureStores] | None = None
         self._costs: dict[object, CostPart] = {}
+        self._standing_notes: dict[Domain, dict[str, None]] = {}
 
     def run(self, cells: Iterable[Planned]) -> Iterator[Outcome]:
         """The outcome of each cell; those that another process works on are tried again last.
@@ -106,7 +111,8 @@ class Runner:
         for planned in busy:
             yield self._one(planned)
 
-    def _one(self, planned: Planned) -> Outcome:
+    def without_computing(self, planned: Planned) -> Outcome | None:
+        """The outcome of a cell that is refused or complete; None where there is work to do."""
         cell = planned.cell
         if cell is None:
             record = refused_record(
@@ -116,26 +122,68 @@ class Runner:
                 planned.reason,
                 self.settings.device,
             )
+            record.command = self.command or record.command
             record.save(_folder_of(record, self.results).record)
             return Outcome(planned, "refused", record, planned.reason)
+        known = finished_record(cell.folder(self.results), cell)
+        return None if known is None else Outcome(planned, "known", known)
+
+    def failed(self, planned: Planned, reason: str) -> Outcome:
+        """The outcome of a cell that whoever computed it could not finish; its rows are kept."""
+        assert planned.cell is not None
+        folder = planned.cell.folder(self.results)
+        try:
+            lock = folder.lock(wait=10)
+        except RecordError as error:
+            return Outcome(planned, "busy", None, error.problem)
+        with lock:
+            record = planned.cell.record(self.settings.device)
+            record.command = self.command or record.command
+            return self._broken(planned, record, folder, "failed", reason)
+
+    def _one(self, planned: Planned) -> Outcome:
+        cell = planned.cell
+        if cell is None:
+            refused = self.without_computing(planned)
+            assert refused is not None
+            return refused
         folder = cell.folder(self.results)
+        known = finished_record(folder, cell)
+        if known is not None and (known.cost is not None or not self.with_cost):
+            # Nothing is written: a folder that may only be read is enough.
+            return Outcome(planned, "known", known)
         try:
             lock = folder.lock()
         except RecordError as error:
             return Outcome(planned, "busy", None, error.problem)
         with lock:
             known = finished_record(folder, cell)
-            if known is not None:
-                return Outcome(planned, "known", known)
-            return self._computed(planned, cell, folder)
+            if known is None:
+                return self._computed(planned, cell, folder)
+            if known.cost is None and self.with_cost:
+                return self._costed(planned, cell, folder, known)
+            return Outcome(planned, "known", known)
+
+    def _costed(
+        self, planned: Planned, cell: Cell, folder: CellFolder, record: RunRecord
+    ) -> Outcome:
+        """A complete cell whose cost nobody measured; its numbers stay what happens to that."""
+        try:
+            record.cost = self._cost_of(cell, self._network_of(cell))
+        except Exception as error:
+            planned.error = error
+            reason = f"its cost could not be measured: {type(error).__name__}: {error}"
+            return Outcome(planned, "failed", None, reason)
+        record.save(folder.record)
+        return Outcome(planned, "known", record)
 
     def _computed(self, planned: Planned, cell: Cell, folder: CellFolder) -> Outcome:
         manifest = cell.question.manifest
         record = cell.record(self.settings.device)
+        record.command = self.command or record.command
         rows = folder.recover(manifest.episodes)
         how: How = "resumed" if rows else "computed"
-        if rows:
-            record.notes = _earlier_notes(folder)
+        self._forget_notes(cell.question.domain)
         folder.write_rows(list(rows.values()))
         manifest.save(folder.manifest)
         record.save(folder.record)
@@ -182,7 +230,7 @@ class Runner:
         with Appender(folder.rows) as row_file, Appender(folder.timings) as timing_file:
             for batch, timing in batches:
                 row_file.append([row.to_line() for row in batch])
-                timing_file.append([json.dumps(timing.to_json())])
+                timing_file.append([json.dumps({**timing.to_json(), "crc32": checksum(batch)})])
                 rows |= {row.index: row for row in batch}
                 self._tell(planned, len(rows), total)
 
@@ -194,7 +242,7 @@ class Runner:
         # byte, and so does a run that was killed.
         record.episodes.rows_sha256 = folder.write_rows(ordered)
         record.metrics = metrics_of(ordered)
-        record.notes = sorted({*record.notes, *cell.question.domain.notes})
+        record.notes = _notes_of(cell.question)
         record.status, record.finished = "done", now()
         record.save(folder.record)
 
@@ -232,16 +280,31 @@ class Runner:
             self._costs[key] = cost_of(network, shots=shots, size=size, device=self.settings.device)
         return self._costs[key]
 
+    def _forget_notes(self, domain: Domain) -> None:
+        """A record tells what its own episodes met, whatever ran before on the same domain."""
+        standing = self._standing_notes.setdefault(domain, dict(domain.notes))
+        domain.notes = dict(standing)
+
     def _tell(self, planned: Planned, done: int, total: int) -> None:
         if self.listener is not None:
             self.listener(Progress(planned, done, total))
 
 
-def _earlier_notes(folder: CellFolder) -> list[str]:
-    try:
-        return read_record(folder.record).notes
-    except RecordError:
-        return []
+def _notes_of(question: Question) -> list[str]:
+    """What is odd about the files of all episodes, those of an earlier run included."""
+    domain = question.domain
+    seen: dict[tuple[int, str], str] = {}
+    for episode in question.manifest.episodes:
+        seen.setdefault((episode.class_id, episode.query), "query")
+        for name in episode.supports:
+            seen.setdefault((episode.support_class_id, name), "support")
+        domain.note_copies(
+            domain.item(episode.class_id, episode.query),
+            [domain.item(episode.support_class_id, name) for name in episode.supports],
+        )
+    for (class_id, name), role in seen.items():
+        domain.note_oddities(domain.item(class_id, name), role=role)
+    return sorted(domain.notes)
 
 
 def finished_record(folder: CellFolder, cell: Cell) -> RunRecord | None:
@@ -253,6 +316,8 @@ def finished_record(folder: CellFolder, cell: Cell) -> RunRecord | None:
     except RecordError:
         return None
     if record.status != "done" or record.cell != cell.id:
+        return None
+    if folder.rows_sha256() != record.episodes.rows_sha256:
         return None
     rows = folder.recover(cell.question.manifest.episodes)
     return record if len(rows) == len(cell.question.manifest) else None

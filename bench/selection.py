@@ -66,15 +66,16 @@ class Selection(BaseModel):
     @field_validator("shots")
     @classmethod
     def _positive(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if min(value) < 1:
+        if not value or min(value) < 1:
             raise ValueError("shots begin at 1")
         return value
 
     @field_validator("seeds")
     @classmethod
     def _not_negative(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if min(value) < 0:
-            raise ValueError("seeds begin at 0")
+        # The last one is that of numpy's generator, from which the published samplers draw.
+        if not value or min(value) < 0 or max(value) >= 2**32:
+            raise ValueError("seeds begin at 0 and end at 4,294,967,295")
         return value
 
     @property
@@ -140,6 +141,8 @@ class Planned:
         reason: one sentence.
         mend: what helps.
         error: the defect that stopped it, for `--debug`.
+        asked: the selection of this method on this domain alone, from which another process plans
+            the same cell.
     """
 
     def __init__(self, composition: Composition, question: Question):
@@ -150,6 +153,7 @@ class Planned:
         self.reason = ""
         self.mend: str | None = None
         self.error: Exception | None = None
+        self.asked: Selection | None = None
 
     def refuse(self, error: UserError) -> None:
         """Notes why the cell cannot be computed."""
@@ -192,6 +196,13 @@ def plan(selection: Selection) -> Iterator[Planned]:
         for composition in methods:
             if _has_no_twin(composition, domain, selection):
                 continue
+            changes = {
+                "methods": (composition.label,),
+                "domains": (domain.title,),
+                "suite": selection.chosen_suite,
+                "controls": False,
+            }
+            asked = selection.model_copy(update=changes)
             for shots in selection.shots:
                 for seed in selection.seeds:
                     question = Question(
@@ -202,7 +213,9 @@ def plan(selection: Selection) -> Iterator[Planned]:
                         selection.episodes,
                         composition.control,
                     )
-                    yield _planned(composition, question, resolved[str(composition)], selection)
+                    planned = _planned(composition, question, resolved[str(composition)], selection)
+                    planned.asked = asked
+                    yield planned
 
 
 def _has_no_twin(composition: Composition, domain: Domain, selection: Selection) -> bool:

@@ -63,6 +63,11 @@ class ByteBudgetStore(Generic[V]):
         self.used += size
         self.peak = max(self.peak, self.used)
 
+    def clear(self) -> None:
+        """Forgets everything."""
+        self._values.clear()
+        self.used = 0
+
     def __contains__(self, key: Hashable) -> bool:
         """Whether `key` is held; its turn to be forgotten does not change."""
         return key in self._values

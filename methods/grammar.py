@@ -6,12 +6,16 @@ import re
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cdfss_bench.cards import Catalog
 from cdfss_bench.errors import CompositionError, unknown
 from cdfss_bench.options import Value, resolve, spelled
 
 from .card import MethodCard
+
+if TYPE_CHECKING:
+    from .contract import Adaptation
 
 METHODS: Catalog[MethodCard] = Catalog(
     kind="method",
@@ -42,10 +46,11 @@ class Part:
     options: Mapping[str, Value]
 
     @property
-    def adaptation(self) -> str:
+    def adaptation(self) -> Adaptation:
         """The most that its card (unless it takes no step) or an option that is set says."""
-        found = {o.adaptation for name, o in self.card.options.items() if self.options[name]}
-        return _most({*found, "none" if self.options.get("steps") == 0 else self.card.adaptation})
+        own: Adaptation = "none" if self.options.get("steps") == 0 else self.card.adaptation
+        set_ = [o.adaptation for name, o in self.card.options.items() if self.options[name]]
+        return _most({own, *set_})
 
     def __str__(self) -> str:
         """As one would type it, with the options that differ from their defaults."""
@@ -94,7 +99,7 @@ class Composition:
         return (self.host, *self.plugins)
 
     @property
-    def adaptation(self) -> str:
+    def adaptation(self) -> Adaptation:
         """The most that any part learns from: `transductive`, `episode` or `none`."""
         return _most({part.adaptation for part in self.parts})
 
@@ -128,8 +133,9 @@ class Composition:
         )
 
 
-def _most(found: Set[str]) -> str:
-    return next(kind for kind in ("transductive", "episode", "none") if kind in {*found, "none"})
+def _most(found: Set[Adaptation]) -> Adaptation:
+    most_first: tuple[Adaptation, ...] = ("transductive", "episode", "none")
+    return next(kind for kind in most_first if kind in {*found, "none"})
 
 
 def parse(text: str) -> Composition:

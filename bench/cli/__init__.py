@@ -22,6 +22,7 @@ from . import (
     verify,
     weights,
 )
+from .interrupts import leave_on_second_interrupt
 from .talk import complain
 
 app = typer.Typer(
@@ -75,6 +76,7 @@ def main() -> None:
     """The console script: exit code 0 for success, 1 for a defect, 2 for what the user can mend."""
     from cdfss_bench.errors import UserError
 
+    leave_on_second_interrupt()
     try:
         app()
     except UserError as error:

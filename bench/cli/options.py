@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..plugged import add_plugins as add_plugins
+
 if TYPE_CHECKING:
     from ..selection import Selection
+
+_MOST_SEEDS = 10_000
 
 _SELECT, _DATA, _COMPUTE = "Selection", "Data and weights", "Computing"
 
@@ -141,23 +145,29 @@ Threads = Annotated[
         envvar="CDFSS_THREADS", min=1, rich_help_panel=_COMPUTE,
     ),
 ]  # fmt: skip
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs", "-j", help="Processes that compute cells side by side; with --executor ray its "
+        "workers. [default: 1; with ray one per GPU, else per processor]",
+        envvar="CDFSS_JOBS", min=1, rich_help_panel=_COMPUTE,
+    ),
+]  # fmt: skip
+Where = Annotated[
+    str,
+    typer.Option(
+        "--executor", help="local, or ray for a Ray cluster.",
+        envvar="CDFSS_EXECUTOR", rich_help_panel=_COMPUTE,
+    ),
+]  # fmt: skip
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        help="Seconds that an episode may take; cells are then computed in processes of their own.",
+        envvar="CDFSS_TIMEOUT", min=0.001, rich_help_panel=_COMPUTE,
+    ),
+]  # fmt: skip
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
-
-
-def add_plugins(folders: Sequence[Path] | None) -> None:
-    """Adds plug-in folders to all catalogs; a folder's cards say which they belong to.
-
-    Raises:
-        UserError: if a folder does not exist.
-    """
-    from cdfss_bench.datasets import DOMAINS
-    from cdfss_bench.methods.backbones.card import BACKBONES
-    from cdfss_bench.methods.grammar import METHODS
-
-    for folder in folders or ():
-        BACKBONES.add_folder(folder)
-        METHODS.add_folder(folder)
-        DOMAINS.add_folder(folder)
 
 
 def parsed_seeds(typed: Sequence[str] | None) -> tuple[int, ...]:
@@ -177,6 +187,8 @@ def parsed_seeds(typed: Sequence[str] | None) -> tuple[int, ...]:
             raise UserError(f"--seed {text} is neither a number nor a range like 0..4") from None
         if begin < 0 or end < begin:
             raise UserError(f"--seed {text}: seeds begin at 0 and ranges go upwards")
+        if end - begin >= _MOST_SEEDS:
+            raise UserError(f"--seed {text}: at most {_MOST_SEEDS:,} seeds at once")
         seeds += range(begin, end + 1)
     return tuple(dict.fromkeys(seeds))
 

@@ -18,6 +18,7 @@ from .options import (
     Device,
     Domains,
     Episodes,
+    Jobs,
     Lists,
     Methods,
     Plugins,
@@ -27,8 +28,10 @@ from .options import (
     Shots,
     Suite,
     Threads,
+    Timeout,
     WeightFiles,
     WeightsDirs,
+    Where,
     add_plugins,
     chosen_device,
     selected,
@@ -37,7 +40,8 @@ from .progress import bar
 from .talk import say, show, talk
 
 if TYPE_CHECKING:
-    from ..runner import Listener, Outcome
+    from ..executors.choosing import Choice
+    from ..runner import Listener, Outcome, Progress
     from ..selection import Planned, Selection
 
 
@@ -70,6 +74,9 @@ def run(
             help="Add the control rows, and to each method its twin with shuffled supports.",
         ),
     ] = False,
+    jobs: Jobs = None,
+    executor: Where = "local",
+    timeout: Timeout = None,
     no_cost: Annotated[
         bool, typer.Option("--no-cost", help="Skip measuring FLOPs and latency.")
     ] = False,
@@ -107,7 +114,12 @@ def run(
     if dry_run:
         _show_plan(selection, results, as_json=as_json)
         return
-    outcomes = _execute(selection, results, chosen_device(device), batch, threads, not no_cost)
+    from ..executors.choosing import Choice
+
+    choice = Choice(executor, jobs, threads, timeout, plugins or (), talk)
+    # A cluster's devices are not this machine's.
+    where = device if executor == "ray" else chosen_device(device)
+    outcomes = _execute(selection, results, where, batch, choice, not no_cost)
     _show_results(outcomes, as_json=as_json)
     how = {outcome.how for outcome in outcomes}
     if "failed" in how:
@@ -121,25 +133,21 @@ def _execute(
     results: Path,
     device: str,
     batch: int,
-    threads: int | None,
+    choice: Choice,
     with_cost: bool,
 ) -> list[Outcome]:
-    import torch
-
     from ..evaluate import Settings
-    from ..runner import Runner
+    from ..executors.choosing import executor
     from ..selection import plan as cells_of
 
-    if threads is not None:
-        torch.set_num_threads(threads)
     cells = list(cells_of(selection))
     _say_weights(cells)
     settings = Settings(device=device, batch=batch)
     with _progress(len(cells)) as (listener, finished):
-        runner = Runner(results, settings, listener=listener, with_cost=with_cost)
         outcomes: list[Outcome] = []
         try:
-            for outcome in runner.run(cells):
+            running = executor(choice, results, settings, listener, with_cost=with_cost)
+            for outcome in running.run(cells):
                 outcomes.append(outcome)
                 finished(outcome)
         except KeyboardInterrupt:
@@ -176,18 +184,20 @@ def _progress(
         cells = shown.add_task("cells", total=total)
         current = shown.add_task("episodes", total=None)
 
-        def listen(progress: object) -> None:
-            from ..runner import Progress as Step
+        at_work: dict[str, tuple[int, int]] = {}
 
-            assert isinstance(progress, Step)
+        def listen(progress: Progress) -> None:
+            at_work[cell_name(progress.planned)] = (progress.done, progress.total)
+            names = [name for name, (done, total) in at_work.items() if done < total]
             shown.update(
                 current,
-                description=cell_name(progress.planned),
-                completed=progress.done,
-                total=progress.total,
+                description=names[0] if len(names) == 1 else f"{len(names)} cells",
+                completed=sum(done for done, _ in at_work.values()),
+                total=sum(total for _, total in at_work.values()),
             )
 
         def finished(outcome: Outcome) -> None:
+            at_work.pop(cell_name(outcome.planned), None)
             shown.advance(cells)
             shown.console.print(line_of(outcome), highlight=False, markup=False)
 

@@ -115,6 +115,7 @@ def test_refusals_are_recorded_and_the_rest_goes_on(run_mini: Run, tmp_path: Pat
 def test_a_second_process_waits_its_turn(run_mini: Run, tmp_path: Path) -> None:
     run_mini(methods=["prototype"], domains=["mini-lesion"])
     cell = folder_of(tmp_path / "results")
+    cell.rows.unlink()
     with cell.lock():
         (outcome,) = run_mini(methods=["prototype"], domains=["mini-lesion"])
     assert outcome.how == "busy"

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.folder import CellFolder
 from cdfss_bench.bench.measured import metrics_of
-from cdfss_bench.bench.records import read_record
+from cdfss_bench.bench.records import RunRecord, read_record
 from cdfss_bench.bench.runner import Outcome
 from cdfss_bench.bench.verify import verify
 
@@ -66,9 +66,7 @@ def sealed_with(change: Callable[[dict[str, Any]], None], cell: CellFolder) -> t
     """What is said of a record that was edited by somebody who knows how to seal it."""
     values = json.loads(cell.record.read_text())
     change(values)
-    cell.record.write_text(json.dumps(values))
-    changed = read_record(cell.record)
-    changed.save(cell.record)
+    RunRecord.model_validate(values).save(cell.record)
     return verify(cell.path).problems
 
 

@@ -1,0 +1,97 @@
+"""Which executor a command means."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from cdfss_bench.errors import unknown
+
+from ..cells import command_line
+from ..evaluate import Settings
+from ..runner import Listener, Outcome, Runner
+from ..selection import Planned
+from .crew import Crew
+from .dispatch import Dispatcher
+from .on_ray import RayCrew
+from .processes import ProcessCrew
+from .work import Setup
+
+EXECUTORS = ("local", "ray")
+
+
+class Executor(Protocol):
+    """Runs cells, wherever that is."""
+
+    def run(self, cells: Iterable[Planned]) -> Iterator[Outcome]:
+        """The outcome of each cell."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Where and how cells are computed.
+
+    Attributes:
+        name: `local` or `ray`.
+        jobs: workers; None takes one process, or what the cluster has.
+        threads: of each; None shares the processors out.
+        timeout: seconds that an episode may take.
+        plugins: folders of further cards.
+        tell: hears a sentence where waiting needs an explanation.
+    """
+
+    name: str = "local"
+    jobs: int | None = None
+    threads: int | None = None
+    timeout: float | None = None
+    plugins: Sequence[Path] = ()
+    tell: Callable[[str], None] | None = None
+
+
+def executor(
+    choice: Choice, results: Path, settings: Settings, listener: Listener | None, *, with_cost: bool
+) -> Executor:
+    """The executor that a command means.
+
+    Raises:
+        UserError: for an unknown name, or a cluster that does not answer.
+    """
+    if choice.name not in EXECUTORS:
+        raise unknown("executor", choice.name, EXECUTORS)
+    jobs = choice.jobs or 1
+    if choice.threads is not None:
+        torch.set_num_threads(choice.threads)
+    runner = Runner(results, settings, listener=listener, with_cost=with_cost)
+    setup = Setup(results, settings, tuple(choice.plugins), command_line())
+    crew: Crew
+    if choice.name == "ray":
+        threads = all_threads = choice.threads or 1
+        crew = RayCrew(setup, choice.jobs or 0, threads, choice.tell)
+    elif jobs > 1 or choice.timeout is not None:
+        threads, all_threads = choice.threads or _share(jobs), torch.get_num_threads()
+        crew = ProcessCrew(setup, jobs, threads)
+    else:
+        return runner
+    return Dispatcher(
+        crew,
+        runner,
+        threads=threads,
+        all_threads=all_threads,
+        timeout=choice.timeout,
+        listener=listener,
+    )
+
+
+def _share(jobs: int) -> int:
+    """Threads for each of so many processes; more than there are processors only get in the way."""
+    try:
+        processors = len(os.sched_getaffinity(0))
+    except AttributeError:
+        processors = os.cpu_count() or 1
+    return max(1, processors // jobs)

@@ -1,0 +1,139 @@
+"""What travels to a worker and back: a cell by its selection and id, and what became of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from cdfss_bench.errors import UserError
+
+from ..evaluate import Settings
+from ..plugged import add_plugins
+from ..records import RunRecord
+from ..runner import How, Progress, Runner
+from ..selection import Planned, Selection, plan
+
+Report = Callable[[int, int], None]
+"""Told of finished episodes and their total."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One cell to compute.
+
+    Attributes:
+        number: by which the answer is known.
+        selection: one method on one domain, with all shots and seeds of the command: cells that
+            share it share a worker's network and features.
+        cell: the cell's id.
+        with_cost: whether FLOPs and latency are measured.
+        threads: for computing.
+        limit: seconds in which the next finished episode must come; None for no limit.
+    """
+
+    number: int
+    selection: Selection
+    cell: str
+    with_cost: bool
+    threads: int
+    limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a worker must know before its first task.
+
+    Attributes:
+        results: the results folder.
+        settings: how to compute.
+        plugins: folders of further cards.
+        command: what was typed, for the records.
+        folder: where it was typed; relative paths begin there.
+        environment: variables of ours.
+    """
+
+    results: Path
+    settings: Settings
+    plugins: tuple[Path, ...] = ()
+    command: str = ""
+    folder: Path = field(default_factory=Path.cwd)
+    environment: Mapping[str, str] = field(
+        default_factory=lambda: {k: v for k, v in os.environ.items() if k.startswith("CDFSS_")}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a task, as `runner.Outcome` has it."""
+
+    number: int
+    how: How
+    record: RunRecord | None
+    detail: str
+    mend: str | None
+
+
+class Worker:
+    """Computes tasks, keeping network and features of the last one for the next.
+
+    Args:
+        setup: how.
+
+    Raises:
+        UserError: if this machine does not see the folders of the command.
+    """
+
+    def __init__(self, setup: Setup):
+        os.environ.update(setup.environment)
+        try:
+            os.chdir(setup.folder)
+        except OSError as error:
+            raise UserError(
+                f"a worker does not see {setup.folder}, where the command was typed",
+                mend="type the command in a folder that all machines share",
+            ) from error
+        add_plugins(setup.plugins)
+        self._runner = Runner(setup.results, setup.settings, command=setup.command)
+        self._plans: dict[str, dict[str, Planned]] = {}
+
+    def perform(self, task: Task, report: Report) -> Answer:
+        """The answer to a task.
+
+        Raises:
+            KeyboardInterrupt: if the work is stopped; the record says so.
+        """
+        torch.set_num_threads(task.threads)
+        try:
+            planned = self._planned(task)
+        except UserError as error:
+            return Answer(task.number, "refused", None, error.problem, error.mend)
+
+        def listen(progress: Progress) -> None:
+            report(progress.done, progress.total)
+
+        self._runner.listener, self._runner.with_cost = listen, task.with_cost
+        (outcome,) = self._runner.run([planned])
+        return Answer(task.number, outcome.how, outcome.record, outcome.detail, planned.mend)
+
+    def _planned(self, task: Task) -> Planned:
+        key = task.selection.model_dump_json()
+        if key not in self._plans:
+            # One domain's pictures at a time: the next selection opens its own.
+            self._plans.clear()
+            cells = list(plan(task.selection))
+            self._plans[key] = {p.cell.id: p for p in cells if p.cell is not None}
+            reasons = [p.reason for p in cells if p.cell is None]
+            if not self._plans[key] and reasons:
+                raise UserError(f"a worker cannot compute the cell: {reasons[0]}")
+        try:
+            return self._plans[key][task.cell]
+        except KeyError:
+            raise UserError(
+                "a worker has other code, weights or data than the machine where the command "
+                f"was typed: it does not know cell {task.cell[:16]}",
+                mend="install the same version everywhere and share data and weights",
+            ) from None
