@@ -49,8 +49,9 @@ class Part:
     def adaptation(self) -> Adaptation:
         """The most that its card (unless it takes no step) or an option that is set says."""
         own: Adaptation = "none" if self.options.get("steps") == 0 else self.card.adaptation
-        set_ = [o.adaptation for name, o in self.card.options.items() if self.options[name]]
-        return _most({own, *set_})
+        options = self.card.options.items()
+        switched: set[Adaptation] = {o.adaptation for name, o in options if self.options[name]}
+        return _most({own, *switched})
 
     def __str__(self) -> str:
         """As one would type it, with the options that differ from their defaults."""
