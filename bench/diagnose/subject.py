@@ -22,7 +22,7 @@ from cdfss_bench.methods.grammar import Composition, parse
 from cdfss_bench.methods.weights import Weights, load_weights, pretrained_for
 from cdfss_bench.options import Value
 
-from ..cells import file_hash, method_code
+from ..cells import method_code, weights_sha256
 from ..evaluate import Settings, evaluate
 from ..folder import EpisodeRow
 from ..selection import Selection, open_domains, weights_of
@@ -341,7 +341,10 @@ class Subject:
         files = (weights.pretrained, weights.checkpoint)
         return {
             "backbone": weights.backbone,
-            "weights": [{"file": f.name, "sha256": file_hash(f)} if f else None for f in files],
+            "weights": [
+                {"file": file.name, "sha256": content} if file else None
+                for file, content in zip(files, weights_sha256(weights), strict=True)
+            ],
             "trained on": weights.description,
         }
 
