@@ -1,0 +1,138 @@
+"""How sure a number is: over query images, over episodes, over seeds.
+
+These are intervals for looking, by Student's rule from few values; claims between methods belong to
+`cdfss-bench compare`, whose intervals are measured to hold what they say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..clusters import Clusters, clustered
+from ..folder import EpisodeRow
+from ..metrics import measure
+
+RESAMPLES = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """An estimate with its 95 % interval; the ends are NaN where nothing can be said."""
+
+    estimate: float
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the sign is sure."""
+        return self.low > 0 or self.high < 0
+
+    def text(self, form: str = "+.2f") -> str:
+        """`+1.20 [+0.31, +2.09]`; without the ends where there are none."""
+        if np.isnan(self.estimate):
+            return "unknown"
+        if np.isnan(self.low):
+            return f"{self.estimate:{form}} (no interval)"
+        return f"{self.estimate:{form}} [{self.low:{form}}, {self.high:{form}}]"
+
+    def __str__(self) -> str:
+        """With two digits."""
+        return self.text()
+
+    def columns(self, name: str) -> dict[str, float]:
+        """`NAME`, `NAME_low`, `NAME_high` of a table's row."""
+        return {name: self.estimate, f"{name}_low": self.low, f"{name}_high": self.high}
+
+
+def range_of(row: Any, name: str) -> Range:
+    """What `Range.columns(name)` put into a table's row."""
+    return Range(float(row[name]), float(row[f"{name}_low"]), float(row[f"{name}_high"]))
+
+
+def miou_of(rows: Sequence[EpisodeRow]) -> float:
+    """Class-pooled mIoU in percent."""
+    return measure([row.episode.class_id for row in rows], [row.counts for row in rows]).miou
+
+
+def miou_range(
+    after: Sequence[Sequence[EpisodeRow]], before: Sequence[Sequence[EpisodeRow]] = ()
+) -> Range:
+    """Mean mIoU (%) over runs, or the paired difference `after` - `before` in points.
+
+    The interval is over query images, stratified by class: the delete-one jackknife's standard
+    error. It has no ends where a class has a single image.
+    """
+    minus = [-1 / len(before)] * len(before) if before else []
+    weights = np.array([1 / len(after)] * len(after) + minus)
+    clusters = clustered([*after, *before])
+    value = float(clusters.ious().mean(0) @ weights)
+    if clusters.fewest < 2:
+        return Range(value, float("nan"), float("nan"))
+    freedom = sum(len(counts) - 1 for counts in clusters.counts)
+    reach = student(freedom) * _jackknife_error(clusters, weights)
+    return Range(value, value - reach, value + reach)
+
+
+def mean_range(values: ArrayLike) -> Range:
+    """The mean of independent values (one per image, episode or seed) with Student's interval."""
+    data = _clean(values)
+    if len(data) < 2:
+        return Range(float(data[0]) if len(data) else float("nan"), float("nan"), float("nan"))
+    mean = float(data.mean())
+    reach = student(len(data) - 1) * float(data.std(ddof=1)) / np.sqrt(len(data))
+    return Range(mean, mean - reach, mean + reach)
+
+
+def ratio_range(above: ArrayLike, below: ArrayLike, *, seed: int = 0) -> Range:
+    """The ratio of two independent samples' means, with a bootstrap interval on the log scale."""
+    top, bottom = _clean(above), _clean(below)
+    if min(len(top), len(bottom)) < 2 or min(top.mean(), bottom.mean()) <= 0:
+        known = len(top) > 0 and len(bottom) > 0 and bottom.mean() > 0
+        value = float(top.mean() / bottom.mean()) if known else float("nan")
+        return Range(value, float("nan"), float("nan"))
+    rng = np.random.default_rng(seed)
+    drawn = [d[rng.integers(len(d), size=(RESAMPLES, len(d)))].mean(1) for d in (top, bottom)]
+    ratio = float(top.mean() / bottom.mean())
+    moved = np.log(np.maximum(drawn[0], 1e-300)) - np.log(np.maximum(drawn[1], 1e-300))
+    reach = float(np.quantile(np.abs(moved - np.log(ratio)), 0.95))
+    return Range(ratio, float(ratio * np.exp(-reach)), float(ratio * np.exp(reach)))
+
+
+def student(freedom: int) -> float:
+    """The 97.5 % quantile of Student's distribution, to three digits."""
+    if freedom <= len(_STUDENT):
+        return _STUDENT[freedom - 1]
+    # Fisher's expansion around the normal quantile.
+    z = 1.959964
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, start=1))
+
+
+_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+
+def _jackknife_error(clusters: Clusters, weights: NDArray[np.float64]) -> float:
+    """Standard error of a combination of mIoUs when query images are left out one by one."""
+    variance = 0.0
+    for counts in clusters.counts:
+        left = counts.sum(0) - counts.astype(np.float64)  # [Q, J, 2]
+        ious = 100 * left[..., 0] / np.maximum(left[..., 1], 1)
+        values = ious @ weights
+        n = len(values)
+        variance += (n - 1) / n * float(((values - values.mean()) ** 2).sum())
+    return float(np.sqrt(variance)) / len(clusters.counts)
+
+
+def _clean(values: ArrayLike) -> NDArray[np.float64]:
+    data = np.asarray(values, np.float64)
+    return data[np.isfinite(data)]
