@@ -164,7 +164,7 @@ class Cell:
     @cached_property
     def _weights_sha256(self) -> tuple[str, str]:
         files = (self.weights.pretrained, self.weights.checkpoint)
-        pretrained, checkpoint = (_sha256(path) if path else "" for path in files)
+        pretrained, checkpoint = (file_hash(path) if path else "" for path in files)
         return pretrained, checkpoint
 
 
@@ -272,7 +272,8 @@ def _sha256_of(path: Path, _size: int, _time: int) -> str:
     return file_sha256(path)
 
 
-def _sha256(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """sha256 of a file, computed once as long as its size and time stay the same."""
     stat = path.stat()
     return _sha256_of(path, stat.st_size, stat.st_mtime_ns)
 

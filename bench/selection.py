@@ -174,7 +174,7 @@ def plan(selection: Selection) -> Iterator[Planned]:
         UserError: for names that mean nothing.
     """
     methods = compositions(selection)
-    resolved = {str(c): _weights_of(c, selection) for c in methods}
+    resolved = {str(c): weights_of(c, selection) for c in methods}
     for domain in open_domains(selection):
         for composition in methods:
             for shots in selection.shots:
@@ -212,7 +212,8 @@ def _planned(
     return planned
 
 
-def _weights_of(composition: Composition, selection: Selection) -> Weights | UserError:
+def weights_of(composition: Composition, selection: Selection) -> Weights | UserError:
+    """The weights that a composition runs with, or why there are none."""
     host = composition.host.card
     backbone = selection.backbone
     if backbone is None and selection.chosen_suite == "mini":

@@ -12,6 +12,7 @@ from . import (
     check,
     compare,
     data,
+    diagnose,
     doctor,
     listing,
     new,
@@ -38,6 +39,7 @@ app.command(name="compare")(compare.compare)
 app.command(name="verify")(verify.verify)
 app.command(name="train")(train.train)
 app.command(name="predict")(predict.predict)
+app.command(name="diagnose")(diagnose.diagnose)
 app.command(name="doctor")(doctor.doctor)
 app.add_typer(listing.app, name="list")
 app.add_typer(data.app, name="data")

@@ -1,0 +1,162 @@
+"""`cdfss-bench diagnose`: why a method fails across domains."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import (
+    Backbone,
+    DataRoot,
+    Device,
+    Domains,
+    Episodes,
+    Lists,
+    Methods,
+    Plugins,
+    Protocol,
+    Seeds,
+    Shots,
+    Suite,
+    Threads,
+    WeightFiles,
+    WeightsDirs,
+    add_plugins,
+    chosen_device,
+    selected,
+)
+from .progress import progress
+from .talk import complain, say, talk
+
+if TYPE_CHECKING:
+    from ..diagnose.running import Outcome
+    from ..selection import Selection
+
+
+def complete_kinds(incomplete: str) -> list[str]:
+    """Kinds of diagnosis for the shell."""
+    from ..diagnose.kinds import KINDS
+
+    return [name for name in (*KINDS, "all") if name.startswith(incomplete)]
+
+
+def diagnose(
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="curve, features, sharpness, freeze, ..., or all for one page of every kind.",
+            autocompletion=complete_kinds,
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for what was found.")],
+    methods: Methods = None,
+    domains: Domains = None,
+    shots: Shots = None,
+    seeds: Seeds = None,
+    protocol: Protocol = None,
+    suite: Suite = None,
+    episodes: Episodes = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE, an option of the kind (with all: KIND.KEY=VALUE)."),
+    ] = None,
+    data_root: DataRoot = None,
+    lists: Lists = None,
+    backbone: Backbone = None,
+    weights: WeightFiles = None,
+    weights_dirs: WeightsDirs = None,
+    plugins: Plugins = None,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """Measure why a method fails across domains: numbers, figures, and three sentences.
+
+    Each kind writes KIND.json, a CSV per table, and PNG and SVG per figure. Seeds default to 0..2
+    here: they repeat what is drawn. What was measured before is not measured again.
+    """
+    from ..diagnose.drawing import MISSING, can_draw
+    from ..diagnose.kinds import KINDS, module_of
+
+    add_plugins(plugins)
+    kinds = list(KINDS) if kind == "all" else [kind]
+    for one in kinds:
+        module_of(one)
+    selection = selected(
+        None,
+        methods=methods,
+        domains=domains,
+        shots=shots,
+        seeds=seeds or ["0..2"],
+        protocol=protocol,
+        suite=suite,
+        episodes=episodes,
+        data_root=data_root,
+        lists=lists,
+        backbone=backbone,
+        weights=weights,
+        weights_dirs=weights_dirs,
+    )
+    if selection.chosen_suite == "mini" and suite is None and not domains:
+        talk("no data root is named (--data-root): diagnosing on the procedural mini suite")
+    _carry_out(kinds, kind == "all", selection, output, chosen_device(device), threads, settings)
+    if not can_draw():
+        talk(MISSING)
+
+
+def _carry_out(
+    kinds: list[str],
+    whole: bool,
+    selection: Selection,
+    output: Path,
+    device: str,
+    threads: int | None,
+    settings: list[str] | None,
+) -> None:
+    import torch
+
+    from ..diagnose.running import all_carried_out, carried_out, parsed_settings
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    options = parsed_settings(settings or (), kinds)
+    several = len(selection.methods) > 1
+    for method in selection.methods:
+        folder = output / re.sub(r"[^A-Za-z0-9.+=-]", "_", method) if several else output
+        one = selection.model_copy(update={"methods": (method,)})
+
+        def watched(name: str, work: Callable[[Callable[[int, int], None]], Outcome]) -> Outcome:
+            with progress(name) as tell:
+                outcome = work(tell)
+            _tell(outcome)
+            return outcome
+
+        if whole:
+            all_carried_out(one, folder, device=device, options=options, watched=watched)
+            continue
+
+        def work(tell: Any, one: Selection = one, folder: Path = folder) -> Outcome:
+            (kind,) = kinds
+            return carried_out(
+                kind, one, folder, device=device, options=options[kind], progress=tell
+            )
+
+        watched(kinds[0], work)
+
+
+def _tell(outcome: Outcome) -> None:
+    from cdfss_bench.errors import UserError
+
+    if outcome.written is None:
+        complain(UserError(f"{outcome.kind}: {outcome.reason}", mend=outcome.mend))
+        return
+    for sentence in outcome.written.finding.sentences:
+        say(sentence)
+    how = "redrawn from numbers measured before" if outcome.reused else "measured"
+    talk(
+        f"{outcome.kind}: {how}, wrote {outcome.written.record} with "
+        f"{len(outcome.written.tables)} tables and {len(outcome.written.figures)} figures"
+    )

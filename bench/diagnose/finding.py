@@ -1,0 +1,100 @@
+"""What a diagnosis found: numbers, figures, and three sentences that say what they show."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cdfss_bench.files import write_atomically
+
+from .drawing import Draw, can_draw, rendered
+from .numbers import Frame
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one diagnosis of one method.
+
+    Attributes:
+        kind: of the diagnosis.
+        method: the method's label.
+        tables: the numbers by table name, pandas frames.
+        figures: by name, what draws each on an empty matplotlib figure.
+        sentences: what the figures show, with uncertainty; made from the numbers.
+    """
+
+    kind: str
+    method: str
+    tables: Mapping[str, Frame]
+    figures: Mapping[str, Draw]
+    sentences: tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Written:
+    """The files of a finding.
+
+    Attributes:
+        finding: what they tell.
+        record: KIND.json.
+        tables: one CSV per table.
+        figures: PNG and SVG by figure name; empty where matplotlib is absent.
+    """
+
+    finding: Finding
+    record: Path
+    tables: Mapping[str, Path]
+    figures: Mapping[str, tuple[Path, Path]]
+
+
+def write(finding: Finding, folder: Path, provenance: Mapping[str, Any] | None = None) -> Written:
+    """Writes KIND.json, KIND-TABLE.csv and KIND-FIGURE.png/.svg.
+
+    Args:
+        finding: what was found.
+        folder: made if it is not there.
+        provenance: what decided the numbers; stands in the JSON.
+
+    Raises:
+        UserError: if a file cannot be written.
+    """
+    record = {
+        "schema": SCHEMA,
+        "kind": finding.kind,
+        "method": finding.method,
+        "sentences": list(finding.sentences),
+        "tables": {name: _rows(table) for name, table in finding.tables.items()},
+        "provenance": dict(provenance or {}),
+    }
+    path = folder / f"{finding.kind}.json"
+    write_atomically(path, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    tables: dict[str, Path] = {}
+    for name, table in finding.tables.items():
+        tables[name] = folder / f"{finding.kind}-{name}.csv"
+        write_atomically(tables[name], table.to_csv(index=False, lineterminator="\n"))
+    figures: dict[str, tuple[Path, Path]] = {}
+    for name, draw in finding.figures.items() if can_draw() else ():
+        figures[name] = (
+            folder / f"{finding.kind}-{name}.png",
+            folder / f"{finding.kind}-{name}.svg",
+        )
+        for file, content in zip(figures[name], rendered(draw), strict=True):
+            write_atomically(file, content)
+    return Written(finding, path, tables, figures)
+
+
+def _rows(table: Frame) -> list[dict[str, Any]]:
+    """Rows of plain values; what is not a number is null."""
+    found: list[dict[str, Any]] = table.astype(object).to_dict("records")
+    return [{key: _plain(value) for key, value in row.items()} for row in found]
+
+
+def _plain(value: Any) -> Any:
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,64 @@
+"""The kinds of diagnosis by name; a kind's module is imported when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from cdfss_bench.errors import UserError, unknown
+from cdfss_bench.options import Option
+
+if TYPE_CHECKING:
+    from .finding import Finding
+    from .subject import Subject
+
+_HERE = "cdfss_bench.bench.diagnose"
+
+KINDS: dict[str, str] = {
+    "features": f"{_HERE}.features:diagnose",
+}
+"""Name -> "module:function". The function takes a `Subject` and gives a `Finding`; the module may
+declare `OPTIONS`, a mapping of names to `cdfss_bench.options.Option`, for `--set KEY=VALUE`."""
+
+Diagnose = Callable[["Subject"], "Finding"]
+
+
+class NotApplicable(UserError):
+    """A kind has nothing to measure on this method; `diagnose all` names the reason."""
+
+
+def function_of(kind: str) -> Diagnose:
+    """What carries out the diagnosis of that name.
+
+    Raises:
+        UserError: for an unknown name; the nearest ones are offered.
+    """
+    module, _, name = _target(kind).partition(":")
+    found: Diagnose = getattr(importlib.import_module(module), name)
+    return found
+
+
+def options_of(kind: str) -> Mapping[str, Option]:
+    """The options that the kind declares.
+
+    Raises:
+        UserError: for an unknown name.
+    """
+    module: Any = importlib.import_module(module_of(kind))
+    return getattr(module, "OPTIONS", {})
+
+
+def module_of(kind: str) -> str:
+    """The import name of the kind's module.
+
+    Raises:
+        UserError: for an unknown name.
+    """
+    return _target(kind).partition(":")[0]
+
+
+def _target(kind: str) -> str:
+    if kind not in KINDS:
+        raise unknown("diagnosis", kind, [*KINDS, "all"])
+    return KINDS[kind]

@@ -1,0 +1,135 @@
+"""Carrying out a diagnosis: options checked, numbers measured or reused, files written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cdfss_bench.canonical import digest
+from cdfss_bench.errors import UserError
+from cdfss_bench.options import Value, resolve
+
+from ..cells import command_line, now
+from ..environment import packages
+from ..identity import code_hash
+from ..selection import Selection
+from .finding import Written, write
+from .kinds import KINDS, function_of, module_of, options_of
+from .subject import Progress, Subject
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one diagnosis.
+
+    Attributes:
+        kind: its name.
+        written: the files; None where it was refused.
+        reused: whether the numbers were at hand from an earlier call.
+        reason: why it was refused, a sentence.
+        mend: what helps.
+    """
+
+    kind: str
+    written: Written | None
+    reused: bool = False
+    reason: str = ""
+    mend: str | None = None
+
+
+def parsed_settings(typed: Sequence[str], kinds: Sequence[str]) -> dict[str, dict[str, Value]]:
+    """`KEY=VALUE` for the only kind, or `KIND.KEY=VALUE`, as every kind's resolved options.
+
+    Raises:
+        UserError: for an unknown key or an illegal value.
+    """
+    given: dict[str, dict[str, Value]] = {kind: {} for kind in kinds}
+    for text in typed:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--set {text} is not KEY=VALUE")
+        kind, dot, name = key.partition(".")
+        if not dot and len(kinds) == 1:
+            kind, name = kinds[0], key
+        if kind not in given:
+            raise UserError(
+                f"--set {text}: say whose option it is", mend=f"--set {kinds[0]}.KEY=VALUE"
+            )
+        given[kind][name] = value
+    return {kind: resolve(options_of(kind), values, kind) for kind, values in given.items()}
+
+
+def carried_out(
+    kind: str,
+    selection: Selection,
+    folder: Path,
+    *,
+    device: str = "cpu",
+    options: Mapping[str, Value] | None = None,
+    progress: Progress = lambda _done, _total: None,
+) -> Outcome:
+    """One diagnosis of the selection's first method, written to `folder`.
+
+    Args:
+        kind: its name.
+        selection: the method, the domains, the seeds and how many episodes.
+        folder: for the files.
+        device: where to compute.
+        options: of the kind; those not given have their defaults.
+        progress: told (done, total).
+
+    Raises:
+        UserError: if something is missing, or the kind does not apply to the method.
+    """
+    resolved = resolve(options_of(kind), options or {}, kind)
+    subject = Subject(selection, folder, device=device, options=resolved, progress=progress)
+    subject.key = {"kind": kind, "code": code_hash(module_of(kind)), "options": resolved}
+    finding = function_of(kind)(subject)
+    provenance = {
+        **subject.identity,
+        "id": digest(subject.identity),
+        "backbone": subject.weights.backbone,
+        "device": device,
+        "versions": packages(),
+        "command": command_line(),
+        "written": now(),
+    }
+    return Outcome(kind, write(finding, folder, provenance), subject.reused)
+
+
+def all_carried_out(
+    selection: Selection,
+    folder: Path,
+    *,
+    device: str,
+    options: Mapping[str, Mapping[str, Value]],
+    watched: Callable[[str, Callable[[Progress], Outcome]], Outcome],
+) -> list[Outcome]:
+    """Every kind; one that does not apply, or lacks something, is an outcome with its reason.
+
+    Args:
+        selection: as in `carried_out`.
+        folder: likewise.
+        device: likewise.
+        options: by kind.
+        watched: calls its second argument with what shall be told of the progress.
+    """
+    outcomes: list[Outcome] = []
+    for kind in KINDS:
+
+        def work(progress: Progress, kind: str = kind) -> Outcome:
+            try:
+                return carried_out(
+                    kind,
+                    selection,
+                    folder,
+                    device=device,
+                    options=options.get(kind),
+                    progress=progress,
+                )
+            except UserError as error:
+                return Outcome(kind, None, reason=error.problem, mend=error.mend)
+
+        outcomes.append(watched(kind, work))
+    return outcomes

@@ -1,0 +1,366 @@
+"""What is diagnosed: a method with its weights, the domains, and how much is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cdfss_bench.canonical import canonical_json, digest, seed_of
+from cdfss_bench.datasets import Domain, Episode, open_domain
+from cdfss_bench.datasets.domain import Item
+from cdfss_bench.datasets.transforms import normalised
+from cdfss_bench.errors import UserError, WeightsError
+from cdfss_bench.methods.base import Method
+from cdfss_bench.methods.building import build
+from cdfss_bench.methods.grammar import Composition, parse
+from cdfss_bench.methods.weights import Weights, load_weights, pretrained_for
+from cdfss_bench.options import Value
+
+from ..cells import file_hash, method_code
+from ..evaluate import Settings, evaluate
+from ..folder import EpisodeRow
+from ..selection import Selection, open_domains, weights_of
+from ..source import validation_episodes
+from ..trainee import begun
+from .kinds import NotApplicable
+from .numbers import Numbers
+
+EPISODES = 100
+"""Of each domain where nothing else is asked: in the mini suite five of each class and more."""
+
+Progress = Callable[[int, int], None]
+
+T = TypeVar("T")
+
+
+class Subject:
+    """One method as a diagnosis sees it.
+
+    Args:
+        selection: what was typed; of its methods only the first matters.
+        folder: where the results go; numbers are kept in `cache` under it.
+        device: where to compute.
+        options: of the kind, resolved.
+        progress: told (done, total).
+
+    Attributes:
+        key: what decides the numbers beside the subject itself: the kind, its code, its options.
+        identity: all that decided the numbers, once they were measured.
+        reused: whether the numbers were at hand.
+    """
+
+    def __init__(
+        self,
+        selection: Selection,
+        folder: Path,
+        *,
+        device: str = "cpu",
+        options: Mapping[str, Value] | None = None,
+        progress: Progress = lambda _done, _total: None,
+    ):
+        self.selection = selection
+        self.folder = folder
+        self.device = device
+        self.options = dict(options or {})
+        self.progress = progress
+        self.key: Mapping[str, object] = {}
+        self.identity: Mapping[str, object] = {}
+        self.reused = False
+
+    # -- the method ----------------------------------------------------------------------------
+
+    @cached_property
+    def composition(self) -> Composition:
+        """The method."""
+        return self._composed(self.selection.methods[0])
+
+    @property
+    def label(self) -> str:
+        """What to call it."""
+        return self.composition.label
+
+    @cached_property
+    def weights(self) -> Weights:
+        """The weights that `run` would find.
+
+        Raises:
+            WeightsError: if there are none.
+        """
+        return self.weights_of()
+
+    @property
+    def backbone(self) -> str:
+        """Its name.
+
+        Raises:
+            NotApplicable: for a control without one.
+        """
+        if not self.weights.backbone:
+            raise NotApplicable(f"{self.label} has no backbone to look into")
+        return self.weights.backbone
+
+    def weights_of(self, name: str | None = None) -> Weights:
+        """The weights that `run` would find for `name`, on this subject's backbone.
+
+        Raises:
+            WeightsError: if there are none.
+        """
+        selection = self.selection
+        if name is not None and name != self.label:
+            # The partner is compared on the same backbone, with weights of its own.
+            backbone = self.weights.backbone or None
+            selection = selection.model_copy(update={"weights": {}, "backbone": backbone})
+        found = weights_of(self._composed(name or self.selection.methods[0]), selection)
+        if isinstance(found, UserError):
+            raise found
+        return found
+
+    def network(self, name: str | None = None, *, trained: bool = True, seed: int = 0) -> Method:
+        """A network with weights as `run` builds it, in eval mode on the device.
+
+        Args:
+            name: of another method on the same backbone; None for the subject itself.
+            trained: False gives what a source training begins with: the pretrained backbone and a
+                head drawn from `seed`.
+            seed: of that head.
+
+        Raises:
+            WeightsError: if the weights are not here.
+        """
+        composition = self._composed(name or self.selection.methods[0])
+        weights = self.weights_of(name)
+        if trained:
+            network = build(composition, backbone=weights.backbone or None)
+            load_weights(network, weights)
+        else:
+            start = pretrained_for(
+                composition, backbone=weights.backbone, folders=self.selection.folders
+            )
+            network = begun(composition, start, None, seed)
+        return network.to(self.device).eval()
+
+    def twins(self) -> dict[str, str]:
+        """`without LEM` and `with LEM`: the names of both, as far as weights are here.
+
+        The subject itself always stands among them, unless it is a control.
+        """
+        names = {
+            "without LEM": [str(p) for p in self.composition.parts if p.card.name != "lem"],
+            "with LEM": [str(part) for part in self.composition.parts],
+        }
+        if "lem" not in {part.card.name for part in self.composition.parts}:
+            host, *others = names["with LEM"]
+            names["with LEM"] = [host, "lem", *others]
+        found: dict[str, str] = {}
+        for word, parts in names.items():
+            name = "+".join(parts)
+            own = str(self._composed(name)) == str(self.composition) if _can(name) else False
+            if own:
+                found[word] = self.selection.methods[0]
+            elif _can(name) and self._has_weights(name):
+                found[word] = name
+        return found
+
+    def _has_weights(self, name: str) -> bool:
+        try:
+            self.weights_of(name)
+        except WeightsError:
+            return False
+        return True
+
+    def _composed(self, name: str) -> Composition:
+        composition = parse(name)
+        if composition.control:
+            raise NotApplicable(
+                f"{name} changes the questions, not the method: diagnose the method"
+            )
+        mini = self.selection.chosen_suite == "mini"
+        return composition.in_miniature() if mini else composition
+
+    # -- the domains ---------------------------------------------------------------------------
+
+    @cached_property
+    def targets(self) -> tuple[Domain, ...]:
+        """The selected domains, opened.
+
+        Raises:
+            DataError: if one is not there.
+        """
+        return tuple(open_domains(self.selection))
+
+    @cached_property
+    def source(self) -> Domain:
+        """The domain that methods are trained on.
+
+        Raises:
+            DataError: if it is not there.
+        """
+        if self.selection.chosen_suite == "mini":
+            return open_domain("mini-source")
+        return open_domain("pascal", self.selection.root, lists=self.selection.lists)
+
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        """The source, then the targets."""
+        return (self.source, *self.targets)
+
+    @property
+    def shots(self) -> int:
+        """Supports per episode, the first that was asked."""
+        return self.selection.shots[0]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Over which what is drawn is repeated."""
+        return self.selection.seeds
+
+    @property
+    def episode_count(self) -> int:
+        """Episodes of each domain."""
+        return self.selection.episodes or EPISODES
+
+    def episodes(self, domain: Domain, seed: int | None = None) -> Sequence[Episode]:
+        """Episodes of the protocol, classes in turn so that few ask all of them.
+
+        Those of the source are drawn anew from all its images, which a training has seen.
+
+        Args:
+            domain: a target, or the source.
+            seed: of the sampler; by default the first of the selection's.
+        """
+        if domain.title == self.source_title:
+            return validation_episodes(
+                domain, hold_out=1.0, shots=self.shots, count=self.episode_count
+            )
+        seed = self.seeds[0] if seed is None else seed
+        drawn = domain.episodes(self.shots, seed, self.selection.protocol).episodes
+        return in_turn(drawn, self.episode_count)
+
+    @property
+    def source_title(self) -> str:
+        """The source's name, whether it is at hand or not."""
+        return "mini-source" if self.selection.chosen_suite == "mini" else "pascal"
+
+    def items(self, domain: Domain, count: int) -> list[tuple[int, Item]]:
+        """(class id, item) of `count` images, classes in turn, no image twice; fewer if need be."""
+        queues = [[(entry.id, item) for item in entry.items] for entry in domain.classes]
+        chosen: dict[str, tuple[int, Item]] = {}
+        for class_id, item in _alternating(queues):
+            if len(chosen) == count:
+                break
+            chosen.setdefault(item.image, (class_id, item))
+        return list(chosen.values())
+
+    def images(self, domain: Domain, count: int) -> Tensor:
+        """Normalised images [N, 3, H, W] of `items`, on the CPU."""
+        pictures = [domain.image(item) for _, item in self.items(domain, count)]
+        return normalised(np.stack(pictures))
+
+    # -- computing -----------------------------------------------------------------------------
+
+    def rows(
+        self, network: Method, domain: Domain, episodes: Sequence[Episode], *, seed: int = 0
+    ) -> list[EpisodeRow]:
+        """The evaluator's rows, in the episodes' order."""
+        settings = Settings(device=self.device)
+        batches = evaluate(network, domain, episodes, seed=seed, settings=settings)
+        return sorted((row for rows, _ in batches for row in rows), key=lambda row: row.index)
+
+    def generator(self, *words: object) -> torch.Generator:
+        """A private CPU stream that belongs to these words and nothing else."""
+        return torch.Generator().manual_seed(
+            seed_of(canonical_json([str(w) for w in words]).encode())
+        )
+
+    def measured(
+        self,
+        compute: Callable[[], Numbers],
+        *,
+        methods: Sequence[str] = (),
+        also: Mapping[str, object] | None = None,
+    ) -> Numbers:
+        """`compute()`, or what it gave when everything that decides it was the same.
+
+        Whatever takes time belongs into `compute`; figures and sentences are made from the numbers
+        each time.
+
+        Args:
+            compute: measures.
+            methods: names of other methods that are measured too.
+            also: what else decides the numbers, as JSON.
+        """
+        self.identity = {**self._identity([self.label, *methods]), **(also or {})}
+        path = self.folder / "cache" / f"{digest(self.identity)[:16]}.npz"
+        known = Numbers.load(path)
+        self.reused = known is not None
+        if known is None:
+            known = compute()
+            known.save(path)
+        return known
+
+    def _identity(self, methods: Sequence[str]) -> dict[str, object]:
+        compared: dict[str, object] = {}
+        for name in methods:
+            weights = self.weights_of(name)
+            composition = self._composed(name)
+            files = (weights.pretrained, weights.checkpoint)
+            compared[name] = {
+                "composition": str(composition),
+                "code": method_code(composition),
+                "backbone": weights.backbone,
+                "weights": [{"file": f.name, "sha256": file_hash(f)} if f else None for f in files],
+                "trained on": weights.description,
+            }
+        domains: dict[str, object] = {}
+        for domain in self._at_hand():
+            asked = self.episodes(domain)
+            domains[domain.title] = {
+                "profile": domain.profile,
+                "fingerprint": domain.fingerprint,
+                "image_size": domain.card.image_size,
+                "episodes": len(asked),
+                "episodes_sha256": digest([[e.query, list(e.supports), e.class_id] for e in asked]),
+            }
+        return {
+            **self.key,
+            "methods": compared,
+            "domains": domains,
+            "shots": self.shots,
+            "seeds": list(self.seeds),
+            "protocol": self.selection.protocol,
+        }
+
+    def _at_hand(self) -> Iterator[Domain]:
+        try:
+            _ = self.source.classes
+            yield self.source
+        except UserError:
+            pass  # kinds that need it say so themselves
+        yield from self.targets
+
+
+def in_turn(episodes: Sequence[Episode], count: int) -> list[Episode]:
+    """The first `count` episodes, taken from the classes in turn, each class in its order."""
+    queues: dict[int, list[Episode]] = {}
+    for episode in episodes:
+        queues.setdefault(episode.class_id, []).append(episode)
+    return [e for _, e in zip(range(count), _alternating(list(queues.values())), strict=False)]
+
+
+def _alternating(queues: Sequence[Sequence[T]]) -> Iterator[T]:
+    for at in range(max(map(len, queues), default=0)):
+        yield from (queue[at] for queue in queues if at < len(queue))
+
+
+def _can(name: str) -> bool:
+    try:
+        parse(name)
+    except UserError:
+        return False
+    return True
