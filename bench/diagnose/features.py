@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -24,7 +23,7 @@ from cdfss_bench.options import Option
 from .drawing import SEQUENTIAL, Draw
 from .finding import Finding
 from .kinds import NotApplicable
-from .numbers import Frame, Numbers
+from .numbers import Frame, Numbers, frame
 from .plots import across_stages
 from .spread import Range, mean_range, ratio_range
 from .subject import Subject
@@ -111,7 +110,7 @@ def _measured(subject: Subject) -> Numbers:
                 _keep_pictures(arrays, domain.title, stage, maps, first, shown)
             subject.progress(done * count + first + len(batch), count * len(domains))
         arrays[f"{domain.title}/image"] = _pictures(subject, domain, shown)
-    return Numbers({"images": pd.DataFrame(rows)}, arrays)
+    return Numbers({"images": frame(rows)}, arrays)
 
 
 def _keep_pictures(
@@ -139,10 +138,10 @@ def _summary(images: Frame, source: str) -> Frame:
             ratio = Range(1.0, 1.0, 1.0)
         row: dict[str, Any] = {"domain": domain, "stage": stage, "images": len(part)}
         for name, value in (("activation", activation), ("ratio", ratio), ("dead", dead)):
-            row |= {name: value.estimate, f"{name}_low": value.low, f"{name}_high": value.high}
+            row |= value.columns(name)
         row["dead_low"], row["dead_high"] = max(0.0, dead.low), min(1.0, dead.high)
         found.append(row)
-    return pd.DataFrame(found)
+    return frame(found)
 
 
 def _sentences(table: Frame, stages: list[str], source: str, floor: float) -> tuple[str, str, str]:

@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 _HERE = "cdfss_bench.bench.diagnose"
 
 KINDS: dict[str, str] = {
+    "curve": f"{_HERE}.curve:diagnose",
     "features": f"{_HERE}.features:diagnose",
+    "sharpness": f"{_HERE}.sharpness:diagnose",
+    "freeze": f"{_HERE}.freeze:diagnose",
 }
 """Name -> "module:function". The function takes a `Subject` and gives a `Finding`; the module may
-declare `OPTIONS`, a mapping of names to `cdfss_bench.options.Option`, for `--set KEY=VALUE`."""
+declare `OPTIONS`, a mapping of names to `cdfss_bench.options.Option`, for `--set KEY=VALUE`, and
+`EPISODES`, how many of each domain it asks where nothing else was typed."""
 
 Diagnose = Callable[["Subject"], "Finding"]
 
@@ -47,6 +51,16 @@ def options_of(kind: str) -> Mapping[str, Option]:
     """
     module: Any = importlib.import_module(module_of(kind))
     return getattr(module, "OPTIONS", {})
+
+
+def usual_episodes(kind: str) -> int | None:
+    """Episodes of each domain that the kind asks by default, if it says so.
+
+    Raises:
+        UserError: for an unknown name.
+    """
+    module: Any = importlib.import_module(module_of(kind))
+    return getattr(module, "EPISODES", None)
 
 
 def module_of(kind: str) -> str:

@@ -19,6 +19,11 @@ Frame: TypeAlias = Any
 """A `pandas.DataFrame`; pandas ships no types."""
 
 
+def frame(rows: Any, columns: list[str] | None = None) -> Frame:
+    """A table of rows, opaque to the type checker."""
+    return pd.DataFrame(rows, columns=columns)
+
+
 @dataclass(frozen=True)
 class Numbers:
     """Tables, and arrays where a figure shows pictures.

@@ -15,8 +15,8 @@ from ..environment import packages
 from ..identity import code_hash
 from ..selection import Selection
 from .finding import Written, write
-from .kinds import KINDS, function_of, module_of, options_of
-from .subject import Progress, Subject
+from .kinds import KINDS, function_of, module_of, options_of, usual_episodes
+from .subject import EPISODES, Progress, Subject
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,19 @@ def carried_out(
         UserError: if something is missing, or the kind does not apply to the method.
     """
     resolved = resolve(options_of(kind), options or {}, kind)
-    subject = Subject(selection, folder, device=device, options=resolved, progress=progress)
+    subject = Subject(
+        selection,
+        folder,
+        device=device,
+        options=resolved,
+        usual=usual_episodes(kind) or EPISODES,
+        progress=progress,
+    )
     subject.key = {"kind": kind, "code": code_hash(module_of(kind)), "options": resolved}
     finding = function_of(kind)(subject)
     provenance = {
         **subject.identity,
         "id": digest(subject.identity),
-        "backbone": subject.weights.backbone,
         "device": device,
         "versions": packages(),
         "command": command_line(),

@@ -1,4 +1,8 @@
-"""How sure a number is: over query images, over seeds."""
+"""How sure a number is: over query images, over episodes, over seeds.
+
+These are intervals for looking, by Student's rule from few values; claims between methods belong to
+`cdfss-bench compare`, whose intervals are measured to hold what they say.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..bootstrap import resampled
-from ..clusters import clustered
+from ..clusters import Clusters, clustered
 from ..folder import EpisodeRow
 from ..metrics import measure
 
 RESAMPLES = 2_000
-
-# Student's 97.5 % quantiles for 1 to 9 degrees of freedom; beyond, the normal one is near enough.
-_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,19 @@ class Range:
         """Whether the sign is sure."""
         return self.low > 0 or self.high < 0
 
-    def __str__(self) -> str:
-        """`+1.2 [+0.3, +2.1]`."""
+    def text(self, form: str = "+.2f") -> str:
+        """`+1.20 [+0.31, +2.09]`; without the ends where there are none."""
         if np.isnan(self.low):
-            return f"{self.estimate:+.2f} (no interval)"
-        return f"{self.estimate:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
+            return f"{self.estimate:{form}} (no interval)"
+        return f"{self.estimate:{form}} [{self.low:{form}}, {self.high:{form}}]"
+
+    def __str__(self) -> str:
+        """With two digits."""
+        return self.text()
+
+    def columns(self, name: str) -> dict[str, float]:
+        """`NAME`, `NAME_low`, `NAME_high` of a table's row."""
+        return {name: self.estimate, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
 def miou_of(rows: Sequence[EpisodeRow]) -> float:
@@ -47,59 +55,37 @@ def miou_of(rows: Sequence[EpisodeRow]) -> float:
 def miou_range(
     after: Sequence[Sequence[EpisodeRow]], before: Sequence[Sequence[EpisodeRow]] = ()
 ) -> Range:
-    """Mean mIoU over runs, or the paired difference `after` - `before`, in points.
+    """Mean mIoU (%) over runs, or the paired difference `after` - `before` in points.
 
-    The interval is over query images, which all runs share (`bench/bootstrap.py`); it has no ends
-    where a class has fewer than five of them.
+    The interval is over query images, stratified by class: the delete-one jackknife's standard
+    error. It has no ends where a class has a single image.
     """
-    weights = [1 / len(after)] * len(after) + [-1 / len(before)] * len(before)
-    value = float(np.dot(weights, [miou_of(rows) for rows in (*after, *before)]))
-    found = resampled(clustered([*after, *before]), weights, resamples=RESAMPLES)
-    if found is None:
+    weights = np.array([1 / len(after)] * len(after) + [-1 / len(before)] * len(before))
+    clusters = clustered([*after, *before])
+    value = float(clusters.ious().mean(0) @ weights)
+    if clusters.fewest < 2:
         return Range(value, float("nan"), float("nan"))
-    return Range(value, found.mean.low, found.mean.high)
+    freedom = sum(len(counts) - 1 for counts in clusters.counts)
+    reach = student(freedom) * _jackknife_error(clusters, weights)
+    return Range(value, value - reach, value + reach)
 
 
-def mean_range(values: ArrayLike, *, seed: int = 0) -> Range:
-    """The mean of independent values (one per image or episode) with a bootstrap-t interval."""
+def mean_range(values: ArrayLike) -> Range:
+    """The mean of independent values (one per image, episode or seed) with Student's interval."""
     data = _clean(values)
     if len(data) < 2:
-        return _alone(data)
-    rng = np.random.default_rng(seed)
-    error = data.std(ddof=1) / np.sqrt(len(data))
-    drawn = data[rng.integers(len(data), size=(RESAMPLES, len(data)))]
-    spread = drawn.std(1, ddof=1) / np.sqrt(len(data))
-    moved = np.abs(drawn.mean(1) - data.mean())
-    t = np.where(spread > 0, moved / np.where(spread > 0, spread, 1), 0)
-    reach = float(np.quantile(t, 0.95)) * error
-    return Range(float(data.mean()), float(data.mean() - reach), float(data.mean() + reach))
-
-
-def seed_range(values: ArrayLike) -> Range:
-    """The mean over a few seeds with Student's interval; no ends for a single one."""
-    data = _clean(values)
-    if len(data) < 2:
-        return _alone(data)
-    freedom = len(data) - 1
-    quantile = _STUDENT[freedom - 1] if freedom <= len(_STUDENT) else 1.96
-    reach = quantile * float(data.std(ddof=1)) / np.sqrt(len(data))
-    return Range(float(data.mean()), float(data.mean() - reach), float(data.mean() + reach))
-
-
-def _clean(values: ArrayLike) -> NDArray[np.float64]:
-    data = np.asarray(values, np.float64)
-    return data[np.isfinite(data)]
-
-
-def _alone(data: NDArray[np.float64]) -> Range:
-    return Range(float(data[0]) if len(data) else float("nan"), float("nan"), float("nan"))
+        return Range(float(data[0]) if len(data) else float("nan"), float("nan"), float("nan"))
+    mean = float(data.mean())
+    reach = student(len(data) - 1) * float(data.std(ddof=1)) / np.sqrt(len(data))
+    return Range(mean, mean - reach, mean + reach)
 
 
 def ratio_range(above: ArrayLike, below: ArrayLike, *, seed: int = 0) -> Range:
     """The ratio of two independent samples' means, with a bootstrap interval on the log scale."""
     top, bottom = _clean(above), _clean(below)
     if min(len(top), len(bottom)) < 2 or min(top.mean(), bottom.mean()) <= 0:
-        value = float(top.mean() / bottom.mean()) if len(bottom) and bottom.mean() else float("nan")
+        known = len(top) > 0 and len(bottom) > 0 and bottom.mean() > 0
+        value = float(top.mean() / bottom.mean()) if known else float("nan")
         return Range(value, float("nan"), float("nan"))
     rng = np.random.default_rng(seed)
     drawn = [d[rng.integers(len(d), size=(RESAMPLES, len(d)))].mean(1) for d in (top, bottom)]
@@ -107,3 +93,32 @@ def ratio_range(above: ArrayLike, below: ArrayLike, *, seed: int = 0) -> Range:
     moved = np.log(np.maximum(drawn[0], 1e-300)) - np.log(np.maximum(drawn[1], 1e-300))
     reach = float(np.quantile(np.abs(moved - np.log(ratio)), 0.95))
     return Range(ratio, float(ratio * np.exp(-reach)), float(ratio * np.exp(reach)))
+
+
+def student(freedom: int) -> float:
+    """The 97.5 % quantile of Student's distribution, to three digits (two for 1 and 2)."""
+    if freedom <= len(_STUDENT):
+        return _STUDENT[freedom - 1]
+    z = 1.959964
+    first = (z**3 + z) / (4 * freedom)
+    return z + first + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+
+
+_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+
+def _jackknife_error(clusters: Clusters, weights: NDArray[np.float64]) -> float:
+    """Standard error of a combination of mIoUs when query images are left out one by one."""
+    variance = 0.0
+    for counts in clusters.counts:
+        left = counts.sum(0) - counts.astype(np.float64)  # [Q, J, 2]
+        ious = 100 * left[..., 0] / np.maximum(left[..., 1], 1)
+        values = ious @ weights
+        n = len(values)
+        variance += (n - 1) / n * float(((values - values.mean()) ** 2).sum())
+    return float(np.sqrt(variance)) / len(clusters.counts)
+
+
+def _clean(values: ArrayLike) -> NDArray[np.float64]:
+    data = np.asarray(values, np.float64)
+    return data[np.isfinite(data)]

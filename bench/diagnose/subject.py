@@ -47,6 +47,7 @@ class Subject:
         folder: where the results go; numbers are kept in `cache` under it.
         device: where to compute.
         options: of the kind, resolved.
+        usual: episodes of each domain where nothing else is asked.
         progress: told (done, total).
 
     Attributes:
@@ -62,12 +63,14 @@ class Subject:
         *,
         device: str = "cpu",
         options: Mapping[str, Value] | None = None,
+        usual: int = EPISODES,
         progress: Progress = lambda _done, _total: None,
     ):
         self.selection = selection
         self.folder = folder
         self.device = device
         self.options = dict(options or {})
+        self.usual = usual
         self.progress = progress
         self.key: Mapping[str, object] = {}
         self.identity: Mapping[str, object] = {}
@@ -145,25 +148,23 @@ class Subject:
             network = begun(composition, start, None, seed)
         return network.to(self.device).eval()
 
-    def twins(self) -> dict[str, str]:
-        """`without LEM` and `with LEM`: the names of both, as far as weights are here.
+    def twins(self, *, trained: bool = True) -> dict[str, str]:
+        """`without LEM` and `with LEM`: the names of both, the subject itself among them.
 
-        The subject itself always stands among them, unless it is a control.
+        Args:
+            trained: whether only those whose trained weights are here.
         """
-        names = {
-            "without LEM": [str(p) for p in self.composition.parts if p.card.name != "lem"],
-            "with LEM": [str(part) for part in self.composition.parts],
-        }
-        if "lem" not in {part.card.name for part in self.composition.parts}:
-            host, *others = names["with LEM"]
-            names["with LEM"] = [host, "lem", *others]
+        own = [str(part) for part in self.composition.parts]
+        names = [part.card.name for part in self.composition.parts]
+        bare = [part for part, name in zip(own, names, strict=True) if name != "lem"]
+        has_lem = "lem" in names
+        with_lem = own if has_lem else [own[0], "lem", *own[1:]]
         found: dict[str, str] = {}
-        for word, parts in names.items():
+        for word, parts in (("without LEM", bare), ("with LEM", with_lem)):
             name = "+".join(parts)
-            own = str(self._composed(name)) == str(self.composition) if _can(name) else False
-            if own:
+            if has_lem == (word == "with LEM"):
                 found[word] = self.selection.methods[0]
-            elif _can(name) and self._has_weights(name):
+            elif _can(name) and (self._has_weights(name) or not trained):
                 found[word] = name
         return found
 
@@ -223,7 +224,7 @@ class Subject:
     @property
     def episode_count(self) -> int:
         """Episodes of each domain."""
-        return self.selection.episodes or EPISODES
+        return self.selection.episodes or self.usual
 
     def episodes(self, domain: Domain, seed: int | None = None) -> Sequence[Episode]:
         """Episodes of the protocol, classes in turn so that few ask all of them.
@@ -307,15 +308,11 @@ class Subject:
     def _identity(self, methods: Sequence[str]) -> dict[str, object]:
         compared: dict[str, object] = {}
         for name in methods:
-            weights = self.weights_of(name)
             composition = self._composed(name)
-            files = (weights.pretrained, weights.checkpoint)
             compared[name] = {
                 "composition": str(composition),
                 "code": method_code(composition),
-                "backbone": weights.backbone,
-                "weights": [{"file": f.name, "sha256": file_hash(f)} if f else None for f in files],
-                "trained on": weights.description,
+                **self._files(name),
             }
         domains: dict[str, object] = {}
         for domain in self._at_hand():
@@ -334,6 +331,18 @@ class Subject:
             "shots": self.shots,
             "seeds": list(self.seeds),
             "protocol": self.selection.protocol,
+        }
+
+    def _files(self, name: str) -> dict[str, object]:
+        try:
+            weights = self.weights_of(name)
+        except WeightsError as error:
+            return {"weights": f"none are here: {error.problem}"}
+        files = (weights.pretrained, weights.checkpoint)
+        return {
+            "backbone": weights.backbone,
+            "weights": [{"file": f.name, "sha256": file_hash(f)} if f else None for f in files],
+            "trained on": weights.description,
         }
 
     def _at_hand(self) -> Iterator[Domain]:

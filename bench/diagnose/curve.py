@@ -1,0 +1,214 @@
+"""`curve`: mIoU on every target over source training, with and without LEM, over seeds.
+
+LoEC reports a peak "even within the 1st epoch" and a sharp drop after it, worst on distant domains.
+The peak of a noisy curve lies above its end whether the method declines or not, so the drop is
+given twice: from each seed's own peak, which is an oracle and never negative, and from the epoch at
+which the other seeds peak, which is zero on average where nothing declines.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdfss_bench.options import Option
+
+from .drawing import Draw, color_of, marker_of
+from .finding import Finding
+from .numbers import Frame, Numbers, frame
+from .spread import Range, mean_range
+from .subject import Subject
+from .trainings import carried_out, positive, trainings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+EPISODES = 60
+MEAN = "mean of the targets"
+
+OPTIONS: Mapping[str, Option] = {
+    "epochs": Option(default=1.0, min=0, help="Passes over the source; LoEC shows 20."),
+    "every": Option(default=0.25, min=0, help="Part of an epoch between two looks."),
+    "freeze": Option(
+        default="recipe", help="Stages not trained: none, 1, 1-2, 1-3; or the method's recipe's."
+    ),
+}
+
+
+def diagnose(subject: Subject) -> Finding:
+    """Trains the method and its twin, looking at the targets on the way.
+
+    Raises:
+        UserError: if the method has nothing to train, or something is missing.
+    """
+    twins = subject.twins(trained=False)
+    others = [name for name in twins.values() if name != subject.selection.methods[0]]
+    numbers = subject.measured(lambda: _measured(subject, twins), methods=others)
+    curve = numbers.tables["curve"]
+    summary = summarised(curve)
+    figures: dict[str, Draw] = {"curve": lambda figure: _draw(figure, curve, summary)}
+    tables = {"curve": curve, "summary": summary}
+    return Finding("curve", subject.label, tables, figures, _sentences(curve, summary))
+
+
+def _measured(subject: Subject, twins: Mapping[str, str]) -> Numbers:
+    freeze = str(subject.options["freeze"])
+    found = trainings(
+        subject,
+        list(twins.values()),
+        epochs=positive(subject, "epochs"),
+        watched_every=positive(subject, "every"),
+        freeze=None if freeze == "recipe" else [freeze],
+    )
+    per_twin = len(found) // len(twins)
+    rows: list[dict[str, Any]] = []
+    for at, one in enumerate(carried_out(subject, found)):
+        twin = list(twins)[at // per_twin]
+        text = one.files.curve.path.read_text(encoding="utf-8")
+        for line in text.splitlines():
+            point = json.loads(line)
+            where = {"twin": twin, "seed": one.job.seed, "domain": point["domain"]}
+            rows.append({**where, "epochs": point["epochs"], "miou": point["miou"]})
+    curve = frame(rows)
+    for (twin, seed, epochs), part in curve.groupby(["twin", "seed", "epochs"], sort=False):
+        where = {"twin": twin, "seed": seed, "domain": MEAN}
+        rows.append({**where, "epochs": epochs, "miou": float(part["miou"].mean())})
+    return Numbers({"curve": frame(rows)})
+
+
+def summarised(curve: Frame) -> Frame:
+    """Peak, end and drop of each twin on each domain.
+
+    Args:
+        curve: `twin`, `seed`, `domain`, `epochs`, `miou`; all seeds looked at the same epochs.
+
+    Returns:
+        `peak_epoch`, `peak` and `last` of the mean curve; `own_drop` from each seed's own peak;
+        `drop` from the epoch at which the other seeds' mean peaks, with its interval over seeds;
+        `gain`, from epoch 0 to the end, likewise.
+    """
+    rows: list[dict[str, Any]] = []
+    for (twin, domain), part in curve.groupby(["twin", "domain"], sort=False):
+        grid = part.pivot(index="seed", columns="epochs", values="miou")
+        values, epochs = grid.to_numpy(), grid.columns.to_numpy()
+        mean = values.mean(0)
+        own = values.max(1) - values[:, -1]
+        rows.append(
+            {
+                "twin": twin,
+                "domain": domain,
+                "seeds": len(values),
+                "first": float(mean[0]),
+                "peak_epoch": float(epochs[mean.argmax()]),
+                "peak": float(mean.max()),
+                "last_epoch": float(epochs[-1]),
+                "last": float(mean[-1]),
+                "own_drop": float(own.mean()),
+                **mean_range(held_out_drops(values)).columns("drop"),
+                **mean_range(values[:, -1] - values[:, 0]).columns("gain"),
+            }
+        )
+    return frame(rows)
+
+
+def held_out_drops(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each seed's fall from the epoch at which the others' mean peaks to the end, [S].
+
+    Args:
+        values: [S, E] over seeds and epochs; NaN for a single seed, which has no others.
+    """
+    if len(values) < 2:
+        return np.full(len(values), np.nan)
+    drops: list[float] = []
+    for seed in range(len(values)):
+        at = int(np.delete(values, seed, 0).mean(0).argmax())
+        drops.append(float(values[seed, at] - values[seed, -1]))
+    return np.array(drops)
+
+
+def _sentences(curve: Frame, summary: Frame) -> tuple[str, str, str]:
+    twins = list(dict.fromkeys(summary["twin"]))
+    mean = summary[(summary["twin"] == twins[0]) & (summary["domain"] == MEAN)].iloc[0]
+    seeds = int(mean["seeds"])
+    first = (
+        f"{twins[0].capitalize()}, the mean over the targets is {mean['first']:.1f} mIoU before "
+        f"training, peaks at epoch {mean['peak_epoch']:g} with {mean['peak']:.1f} and is "
+        f"{mean['last']:.1f} after {mean['last_epoch']:g} epochs; from the epoch at which the "
+        f"other seeds peak it falls by {_range(mean, 'drop').text('+.1f')} points ({seeds} "
+        f"trainings; {mean['own_drop']:.1f} from each one's own peak, an oracle)."
+    )
+    targets = summary[summary["domain"] != MEAN]
+    key = "drop" if seeds > 1 else "own_drop"
+    worst = targets.loc[targets[key].idxmax()]
+    sure = sorted({str(d) for d in targets[targets["drop_low"] > 0]["domain"]})
+    second = (
+        f"The largest fall is {worst[key]:.1f} points on {worst['domain']} {worst['twin']}, from "
+        f"{worst['peak']:.1f} at epoch {worst['peak_epoch']:g}; a fall after the peak is sure on "
+        f"{len(sure)} of {targets['domain'].nunique()} targets"
+        + (f" ({', '.join(sure)})." if sure else ".")
+    )
+    return first, second, _with_lem(curve, twins)
+
+
+def _with_lem(curve: Frame, twins: Sequence[str]) -> str:
+    if len(twins) < 2:
+        return f"LEM does not fit this method, so there is only the curve {twins[0]}."
+    mean = curve[curve["domain"] == MEAN]
+    grids = [
+        mean[mean["twin"] == t].pivot(index="seed", columns="epochs", values="miou").to_numpy()
+        for t in ("without LEM", "with LEM")
+    ]
+    last = mean_range(grids[1][:, -1] - grids[0][:, -1])
+    drops = mean_range(held_out_drops(grids[1]) - held_out_drops(grids[0]))
+    word = "no sure effect" if not last.excludes_zero else "a gain" if last.low > 0 else "a loss"
+    return (
+        f"With LEM the mean over the targets ends {last.text('+.1f')} points apart from without, "
+        f"{word}, and its fall after the peak differs by {drops.text('+.1f')} points (paired by "
+        "seed)."
+    )
+
+
+def _range(row: Any, name: str) -> Range:
+    return Range(float(row[name]), float(row[f"{name}_low"]), float(row[f"{name}_high"]))
+
+
+def _draw(figure: Figure, curve: Frame, summary: Frame) -> None:
+    domains = list(dict.fromkeys(curve["domain"]))
+    twins = list(dict.fromkeys(curve["twin"]))
+    columns = min(3, len(domains))
+    lines = -(-len(domains) // columns)
+    figure.set_size_inches(2.9 * columns + 0.3, 2.3 * lines + 0.5)
+    axes = figure.subplots(lines, columns, squeeze=False, sharex=True)
+    for axis, domain in zip(axes.flat, domains, strict=False):
+        for at, twin in enumerate(twins):
+            part = curve[(curve["domain"] == domain) & (curve["twin"] == twin)]
+            grid = part.pivot(index="seed", columns="epochs", values="miou")
+            epochs, values = grid.columns.to_numpy(), grid.to_numpy()
+            axis.plot(epochs, values.mean(0), color=color_of(at), marker=marker_of(at), label=twin)
+            axis.fill_between(
+                epochs, values.min(0), values.max(0), color=color_of(at), alpha=0.15, linewidth=0
+            )
+            row = summary[(summary["domain"] == domain) & (summary["twin"] == twin)].iloc[0]
+            axis.plot(
+                row["peak_epoch"],
+                row["peak"],
+                marker="o",
+                markersize=10,
+                markerfacecolor="none",
+                color=color_of(at),
+            )
+        axis.set_title(domain)
+    for axis in list(axes.flat)[len(domains) :]:
+        axis.set_visible(False)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("mIoU (%)")
+    for axis in list(axes.flat)[max(0, len(domains) - columns) : len(domains)]:
+        axis.set_xlabel("passes over the source")
+        axis.tick_params(labelbottom=True)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    labels = [f"{label} (mean, range of seeds; ring: peak)" for label in labels]
+    figure.legend(handles, labels, loc="outside lower center", ncols=2)

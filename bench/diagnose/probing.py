@@ -1,0 +1,97 @@
+"""Episodes asked as the evaluator asks them, with the loss of each beside its counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cdfss_bench.canonical import seed_of
+from cdfss_bench.datasets import Domain, Episode
+from cdfss_bench.datasets.domain import Item
+from cdfss_bench.datasets.transforms import normalised
+from cdfss_bench.methods.base import Method
+from cdfss_bench.methods.blocks.voting import upsampled
+from cdfss_bench.methods.rows import Rows
+
+from ..counts import count
+from ..folder import EpisodeRow
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What some episodes gave.
+
+    Attributes:
+        rows: as the evaluator's.
+        losses: mean pixel cross entropy of each episode, undecided pixels left out, [E]; of
+            several maps (one per shot) the mean.
+    """
+
+    rows: Sequence[EpisodeRow]
+    losses: NDArray[np.float64]
+
+
+def probed(network: Method, domain: Domain, episodes: Sequence[Episode], device: str) -> Probe:
+    """Asks `network` as it is, hooks and noise included; nothing is kept between calls.
+
+    Args:
+        network: in eval mode, on the device.
+        domain: where the pictures are.
+        episodes: to ask.
+        device: where to compute.
+
+    Raises:
+        DataError: if a picture is missing or unreadable.
+    """
+    features: dict[str, Rows] = {}
+
+    def encoded(item: Item, by: Method) -> Rows:
+        with torch.no_grad():
+            return by.encode(normalised(domain.image(item)[None]).to(device))
+
+    def known(item: Item) -> Rows:
+        if item.image not in features:
+            features[item.image] = encoded(item, network)
+        return features[item.image]
+
+    rows: list[EpisodeRow] = []
+    losses: list[float] = []
+    for index, episode in enumerate(episodes):
+        asked = domain.item(episode.class_id, episode.query)
+        shown = [domain.item(episode.support_class_id, name) for name in episode.supports]
+        masks = torch.from_numpy(np.stack([domain.truth(item) for item in shown])).to(device)
+        query, support = known(asked), Rows.cat([known(item) for item in shown])
+        ready = network
+        if network.adaptation != "none":
+            names = (episode.class_id, episode.query, *episode.supports)
+            rng = torch.Generator().manual_seed(seed_of("\n".join(map(str, names)).encode()))
+            seen = query if network.adaptation == "transductive" else None
+            ready = network.adapt_encoded(support, masks, rng=rng, query=seen)
+            if ready.adapts_encoder:
+                query = encoded(asked, ready)
+                support = Rows.cat([encoded(item, ready) for item in shown])
+        with torch.no_grad():
+            logits = ready.match(query, support, masks[None])
+            decided = ready.decide(logits, query.size).cpu()
+        truth = torch.from_numpy(domain.truth(asked)[None].copy())
+        undecided = domain.undecided(asked)
+        ignore = None if undecided is None else torch.from_numpy(undecided[None].copy())
+        (counted,) = count(decided, truth, ignore)
+        rows.append(EpisodeRow(index, episode, counted))
+        losses.append(_loss(logits, truth, ignore))
+    return Probe(rows, np.array(losses))
+
+
+def _loss(logits: Tensor, truth: Tensor, ignore: Tensor | None) -> float:
+    target = truth.long()
+    if ignore is not None:
+        target = target.masked_fill(ignore.bool(), 255)
+    full = upsampled(logits, (truth.shape[-2], truth.shape[-1]))[0].float().cpu()
+    target = target.expand(len(full), -1, -1)
+    return float(F.cross_entropy(full, target, ignore_index=255))

@@ -1,0 +1,145 @@
+"""The figures of `sharpness`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .drawing import SEQUENTIAL, SOURCE_COLOR, color_of, marker_of
+from .numbers import Frame
+from .plots import across_stages
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_WORDS = {"loss": "rise of the loss (nats)", "miou": "change of mIoU (points)"}
+
+
+def draw_noise(figure: Figure, table: Frame, value: str, source: str) -> None:
+    """A panel per domain (across) and twin (down): the change over the radius, a line per stage."""
+    twins, domains = _names(table, "twin"), _names(table, "domain")
+    stages = _names(table, "stage")
+    figure.set_size_inches(2.1 * len(domains) + 0.6, 2.1 * len(twins) + 0.7)
+    axes = figure.subplots(len(twins), len(domains), squeeze=False, sharex=True, sharey=True)
+    for line, twin in zip(axes, twins, strict=True):
+        for axis, domain in zip(line, domains, strict=True):
+            for at, stage in enumerate(stages):
+                chosen = (
+                    (table["twin"] == twin)
+                    & (table["domain"] == domain)
+                    & (table["stage"] == stage)
+                )
+                part = table[chosen].sort_values("radius")
+                axis.plot(
+                    part["radius"],
+                    part[value],
+                    color=color_of(at),
+                    marker=marker_of(at),
+                    label=stage,
+                )
+                axis.fill_between(
+                    part["radius"],
+                    part[f"{value}_low"],
+                    part[f"{value}_high"],
+                    color=color_of(at),
+                    alpha=0.15,
+                    linewidth=0,
+                )
+            axis.axhline(0, color=SOURCE_COLOR, linewidth=0.8)
+            if twin == twins[0]:
+                axis.set_title(f"{domain} (source)" if domain == source else domain)
+            if twin == twins[-1]:
+                axis.set_xlabel("noise (std. dev.)")
+        line[0].set_ylabel(f"{twin}\n{_WORDS[value]}")
+    _legend(figure, axes[0][0])
+
+
+def draw_weights(figure: Figure, table: Frame, source: str) -> None:
+    """A panel per twin: the rise of the loss under noise in one stage's weights."""
+    twins = _names(table, "twin")
+    figure.set_size_inches(4.2 * len(twins) + 0.5, 3.6)
+    axes = figure.subplots(1, len(twins), squeeze=False, sharey=True)[0]
+    for axis, twin in zip(axes, twins, strict=True):
+        part = table[table["twin"] == twin]
+        across_stages(axis, part, _names(part, "stage"), "loss", source=source)
+        axis.axhline(0, color=SOURCE_COLOR, linewidth=0.8)
+        axis.set_title(twin)
+    axes[0].set_ylabel(
+        f"{_WORDS['loss']}\nat weight noise {table['radius'].max():g} of a filter's norm"
+    )
+    _legend(figure, axes[0])
+
+
+def draw_slice(figure: Figure, table: Frame, source: str) -> None:
+    """A panel per twin: the loss along random directions, mean and range, a line per domain."""
+    twins, domains = _names(table, "twin"), _names(table, "domain")
+    figure.set_size_inches(4.2 * len(twins) + 0.5, 3.6)
+    axes = figure.subplots(1, len(twins), squeeze=False, sharey=True)[0]
+    targets = [domain for domain in domains if domain != source]
+    for axis, twin in zip(axes, twins, strict=True):
+        for domain in domains:
+            part = table[(table["twin"] == twin) & (table["domain"] == domain)]
+            look: dict[str, Any] = {"color": SOURCE_COLOR, "linestyle": "--"}
+            if domain != source:
+                at = targets.index(domain)
+                look = {"color": color_of(at), "marker": marker_of(at)}
+            axis.plot(part["position"], part["loss"], label=domain, **look)
+            axis.fill_between(
+                part["position"],
+                part["loss_low"],
+                part["loss_high"],
+                color=look["color"],
+                alpha=0.15,
+                linewidth=0,
+            )
+        axis.set_title(twin)
+        axis.set_xlabel("step, relative to each filter's norm")
+    axes[0].set_ylabel("loss (nats)")
+    _legend(figure, axes[0])
+
+
+def draw_landscape(figure: Figure, table: Frame) -> None:
+    """A panel per domain (across) and twin (down): the rise of the loss over a plane."""
+    twins, domains = _names(table, "twin"), _names(table, "domain")
+    figure.set_size_inches(3.1 * len(domains) + 1, 2.8 * len(twins) + 0.4)
+    axes = figure.subplots(len(twins), len(domains), squeeze=False)
+    rises: dict[tuple[str, str], Any] = {}
+    for twin in twins:
+        for domain in domains:
+            part = table[(table["twin"] == twin) & (table["domain"] == domain)]
+            grid = part.pivot(index="y", columns="x", values="loss")
+            centre = grid.to_numpy()[len(grid) // 2, len(grid) // 2]
+            rises[twin, domain] = grid - centre
+    most = max(float(np.abs(grid.to_numpy()).max()) for grid in rises.values()) or 1.0
+    levels = np.linspace(0, most, 13)
+    drawn = None
+    for (twin, domain), grid in rises.items():
+        axis = axes[twins.index(twin)][domains.index(domain)]
+        values = grid.to_numpy()
+        drawn = axis.contourf(
+            grid.columns, grid.index, values, levels=levels, cmap=SEQUENTIAL, extend="min"
+        )
+        axis.contour(
+            grid.columns, grid.index, values, levels=levels[1:], colors="white", linewidths=0.4
+        )
+        axis.plot(0, 0, marker="+", color="white", markersize=8)
+        axis.set_aspect("equal")
+        axis.grid(visible=False)
+        if twin == twins[0]:
+            axis.set_title(domain)
+        if twin == twins[-1]:
+            axis.set_xlabel("step along one direction")
+        if domain == domains[0]:
+            axis.set_ylabel(f"{twin}\nstep along another")
+    if drawn is not None:
+        figure.colorbar(drawn, ax=axes, label="rise of the loss (nats)", shrink=0.8)
+
+
+def _names(table: Frame, column: str) -> list[str]:
+    return list(dict.fromkeys(table[column]))
+
+
+def _legend(figure: Figure, axis: Any) -> None:
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)))
