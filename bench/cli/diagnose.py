@@ -118,6 +118,9 @@ def _carry_out(
 ) -> None:
     import torch
 
+    from cdfss_bench.files import write_atomically
+
+    from ..diagnose.page import as_html
     from ..diagnose.running import all_carried_out, carried_out, parsed_settings
 
     if threads is not None:
@@ -135,7 +138,10 @@ def _carry_out(
             return outcome
 
         if whole:
-            all_carried_out(one, folder, device=device, options=options, watched=watched)
+            outcomes = all_carried_out(one, folder, device=device, options=options, watched=watched)
+            page = folder / "diagnosis.html"
+            write_atomically(page, as_html(method, one, outcomes))
+            talk(f"wrote {page}")
             continue
 
         def work(tell: Any, one: Selection = one, folder: Path = folder) -> Outcome:

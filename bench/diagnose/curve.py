@@ -52,7 +52,11 @@ def diagnose(subject: Subject) -> Finding:
     summary = summarised(curve)
     figures: dict[str, Draw] = {"curve": lambda figure: _draw(figure, curve, summary)}
     tables = {"curve": curve, "summary": summary}
-    return Finding("curve", subject.label, tables, figures, _sentences(curve, summary))
+    captions = {
+        "curve": "mIoU of each target over source training: mean and range over seeds; a ring marks "
+        "the peak of the mean."
+    }
+    return Finding("curve", subject.label, tables, figures, _sentences(curve, summary), captions)
 
 
 def _measured(subject: Subject, twins: Mapping[str, str]) -> Numbers:
@@ -135,9 +139,9 @@ def _sentences(curve: Frame, summary: Frame) -> tuple[str, str, str]:
     mean = summary[(summary["twin"] == twins[0]) & (summary["domain"] == MEAN)].iloc[0]
     seeds = int(mean["seeds"])
     first = (
-        f"{twins[0].capitalize()}, the mean over the targets is {mean['first']:.1f} mIoU before "
-        f"training, peaks at epoch {mean['peak_epoch']:g} with {mean['peak']:.1f} and is "
-        f"{mean['last']:.1f} after {mean['last_epoch']:g} epochs; from the epoch at which the "
+        f"{twins[0][0].upper()}{twins[0][1:]}, the mean over the targets is {mean['first']:.1f} "
+        f"mIoU before training, peaks at epoch {mean['peak_epoch']:.3g} with {mean['peak']:.1f} "
+        f"and is {mean['last']:.1f} after {mean['last_epoch']:.3g} epochs; from the epoch at which the "
         f"other seeds peak it falls by {_range(mean, 'drop').text('+.1f')} points ({seeds} "
         f"trainings; {mean['own_drop']:.1f} from each one's own peak, an oracle)."
     )
@@ -147,7 +151,7 @@ def _sentences(curve: Frame, summary: Frame) -> tuple[str, str, str]:
     sure = sorted({str(d) for d in targets[targets["drop_low"] > 0]["domain"]})
     second = (
         f"The largest fall is {worst[key]:.1f} points on {worst['domain']} {worst['twin']}, from "
-        f"{worst['peak']:.1f} at epoch {worst['peak_epoch']:g}; a fall after the peak is sure on "
+        f"{worst['peak']:.1f} at epoch {worst['peak_epoch']:.3g}; a fall after the peak is sure on "
         f"{len(sure)} of {targets['domain'].nunique()} targets"
         + (f" ({', '.join(sure)})." if sure else ".")
     )
@@ -210,5 +214,4 @@ def _draw(figure: Figure, curve: Frame, summary: Frame) -> None:
         axis.set_xlabel("passes over the source")
         axis.tick_params(labelbottom=True)
     handles, labels = axes[0][0].get_legend_handles_labels()
-    labels = [f"{label} (mean, range of seeds; ring: peak)" for label in labels]
     figure.legend(handles, labels, loc="outside lower center", ncols=2)

@@ -28,6 +28,8 @@ MISSING = (
     "matplotlib is not installed, so the figures are left out: pip install 'cdfss-bench[diagnose]'"
 )
 
+DPI = 150
+
 _STYLE: dict[Any, Any] = {
     "figure.facecolor": "white",
     "axes.facecolor": "white",
@@ -77,7 +79,7 @@ def rendered(draw: Draw) -> tuple[bytes, bytes]:
         mpl.rcParams.update(_STYLE)
         figure = Figure(figsize=(7, 4), layout="constrained")
         draw(figure)
-        figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
+        figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
         return png.getvalue(), svg.getvalue()
 

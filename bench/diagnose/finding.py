@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class Finding:
         tables: the numbers by table name, pandas frames.
         figures: by name, what draws each on an empty matplotlib figure.
         sentences: what the figures show, with uncertainty; made from the numbers.
+        captions: what is drawn, by figure name.
     """
 
     kind: str
@@ -34,6 +35,7 @@ class Finding:
     tables: Mapping[str, Frame]
     figures: Mapping[str, Draw]
     sentences: tuple[str, str, str]
+    captions: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def write(finding: Finding, folder: Path, provenance: Mapping[str, Any] | None =
         "kind": finding.kind,
         "method": finding.method,
         "sentences": list(finding.sentences),
+        "figures": {name: finding.captions.get(name, "") for name in finding.figures},
         "tables": {name: _rows(table) for name, table in finding.tables.items()},
         "provenance": dict(provenance or {}),
     }

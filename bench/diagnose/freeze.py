@@ -67,7 +67,12 @@ def diagnose(subject: Subject) -> Finding:
     table = _like_the_papers(runs)
     figures: dict[str, Draw] = {"freeze": lambda figure: _draw(figure, changes)}
     tables = {"table": table, "changes": changes, "runs": runs, "published": PUBLISHED}
-    return Finding("freeze", subject.label, tables, figures, _sentences(runs, changes, subject))
+    captions = {
+        "freeze": "Change of mIoU against training everything: mean over seeds, 95 % interval "
+        "(Student's, paired by seed)."
+    }
+    sentences = _sentences(runs, changes, subject)
+    return Finding("freeze", subject.label, tables, figures, sentences, captions)
 
 
 def _measured(subject: Subject) -> Numbers:

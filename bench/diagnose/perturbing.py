@@ -46,11 +46,14 @@ def noisy_stage(network: Method, stage: int, radius: float, seed: int) -> Genera
             else:
                 yield maps
 
+    own = vars(backbone).get("walk")
     backbone.walk = noisy_walk
     try:
         yield
     finally:
         del backbone.walk
+        if own is not None:
+            backbone.walk = own
 
 
 def noised(maps: Tensor, radius: float, streams: Sequence[torch.Generator]) -> Tensor:

@@ -78,7 +78,18 @@ def diagnose(subject: Subject) -> Finding:
         "slice": lambda figure: draw_slice(figure, tables["slice"], source),
         "landscape": lambda figure: draw_landscape(figure, tables["landscape"]),
     }
-    return Finding("sharpness", subject.label, tables, figures, _sentences(tables, subject))
+    captions = {
+        "loss": "Rise of the loss under noise in one stage's features; bands: 95 % over episodes.",
+        "miou": "Change of mIoU under the same noise; bands: 95 % over query images.",
+        "weights": "Rise of the loss under filter-normalised noise in one stage's weights; "
+        "whiskers: 95 % over directions.",
+        "slice": "Loss along random filter-normalised directions through all weights: mean and "
+        "range over directions, the same for all lines.",
+        "landscape": "Rise of the loss over a plane of two such directions: the source, and the "
+        "target that rises most.",
+    }
+    sentences = _sentences(tables, subject)
+    return Finding("sharpness", subject.label, tables, figures, sentences, captions)
 
 
 def radii_of(text: str) -> tuple[float, ...]:

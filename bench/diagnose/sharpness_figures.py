@@ -133,7 +133,7 @@ def draw_landscape(figure: Figure, table: Frame) -> None:
         if domain == domains[0]:
             axis.set_ylabel(f"{twin}\nstep along another")
     if drawn is not None:
-        figure.colorbar(drawn, ax=axes, label="rise of the loss (nats)", shrink=0.8)
+        figure.colorbar(drawn, ax=axes, label="rise of the loss (nats)", shrink=0.8, format="%.2f")
 
 
 def _names(table: Frame, column: str) -> list[str]:
