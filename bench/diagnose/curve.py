@@ -53,8 +53,8 @@ def diagnose(subject: Subject) -> Finding:
     figures: dict[str, Draw] = {"curve": lambda figure: _draw(figure, curve, summary)}
     tables = {"curve": curve, "summary": summary}
     captions = {
-        "curve": "mIoU of each target over source training: mean and range over seeds; a ring marks "
-        "the peak of the mean."
+        "curve": "mIoU of each target over source training: mean and range over seeds; a ring "
+        "marks the peak of the mean."
     }
     return Finding("curve", subject.label, tables, figures, _sentences(curve, summary), captions)
 
@@ -141,8 +141,8 @@ def _sentences(curve: Frame, summary: Frame) -> tuple[str, str, str]:
     first = (
         f"{twins[0][0].upper()}{twins[0][1:]}, the mean over the targets is {mean['first']:.1f} "
         f"mIoU before training, peaks at epoch {mean['peak_epoch']:.3g} with {mean['peak']:.1f} "
-        f"and is {mean['last']:.1f} after {mean['last_epoch']:.3g} epochs; from the epoch at which the "
-        f"other seeds peak it falls by {_range(mean, 'drop').text('+.1f')} points ({seeds} "
+        f"and is {mean['last']:.1f} after {mean['last_epoch']:.3g} epochs; from the epoch at which "
+        f"the other seeds peak it falls by {_range(mean, 'drop').text('+.1f')} points ({seeds} "
         f"trainings; {mean['own_drop']:.1f} from each one's own peak, an oracle)."
     )
     targets = summary[summary["domain"] != MEAN]

@@ -60,7 +60,8 @@ def miou_range(
     The interval is over query images, stratified by class: the delete-one jackknife's standard
     error. It has no ends where a class has a single image.
     """
-    weights = np.array([1 / len(after)] * len(after) + [-1 / len(before)] * len(before))
+    minus = [-1 / len(before)] * len(before) if before else []
+    weights = np.array([1 / len(after)] * len(after) + minus)
     clusters = clustered([*after, *before])
     value = float(clusters.ious().mean(0) @ weights)
     if clusters.fewest < 2:
@@ -96,12 +97,17 @@ def ratio_range(above: ArrayLike, below: ArrayLike, *, seed: int = 0) -> Range:
 
 
 def student(freedom: int) -> float:
-    """The 97.5 % quantile of Student's distribution, to three digits (two for 1 and 2)."""
+    """The 97.5 % quantile of Student's distribution, to three digits."""
     if freedom <= len(_STUDENT):
         return _STUDENT[freedom - 1]
+    # Fisher's expansion around the normal quantile.
     z = 1.959964
-    first = (z**3 + z) / (4 * freedom)
-    return z + first + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, start=1))
 
 
 _STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
