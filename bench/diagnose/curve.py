@@ -138,12 +138,18 @@ def _sentences(curve: Frame, summary: Frame) -> tuple[str, str, str]:
     twins = list(dict.fromkeys(summary["twin"]))
     mean = summary[(summary["twin"] == twins[0]) & (summary["domain"] == MEAN)].iloc[0]
     seeds = int(mean["seeds"])
+    fall = (
+        f"from the epoch at which the other seeds peak it falls by "
+        f"{_range(mean, 'drop').text('+.1f')} points ({seeds} trainings; {mean['own_drop']:.1f} "
+        "from each one's own peak, an oracle)"
+        if seeds > 1
+        else f"its fall of {mean['own_drop']:.1f} points from its own peak is an oracle's, and one "
+        "training says nothing of its uncertainty"
+    )
     first = (
         f"{twins[0][0].upper()}{twins[0][1:]}, the mean over the targets is {mean['first']:.1f} "
         f"mIoU before training, peaks at epoch {mean['peak_epoch']:.3g} with {mean['peak']:.1f} "
-        f"and is {mean['last']:.1f} after {mean['last_epoch']:.3g} epochs; from the epoch at which "
-        f"the other seeds peak it falls by {_range(mean, 'drop').text('+.1f')} points ({seeds} "
-        f"trainings; {mean['own_drop']:.1f} from each one's own peak, an oracle)."
+        f"and is {mean['last']:.1f} after {mean['last_epoch']:.3g} epochs; {fall}."
     )
     targets = summary[summary["domain"] != MEAN]
     key = "drop" if seeds > 1 else "own_drop"

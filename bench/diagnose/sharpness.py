@@ -287,8 +287,8 @@ def _sentences(tables: Mapping[str, Frame], subject: Subject) -> tuple[str, str,
         f"Noise of {most:g} channel standard deviations costs most in stage {worst['stage']} on "
         f"{worst['domain']}: loss {_range(worst, 'loss').text()}, mIoU "
         f"{_range(worst, 'miou').text('+.1f')} points; the same noise on {source} changes the loss "
-        f"by {_range(home, 'loss').text()} ({subject.episode_count} episodes each, "
-        f"{len(subject.seeds)} noise seeds)."
+        f"by {_range(home, 'loss').text()} (episodes: {subject.episode_count} "
+        f"each, noise seeds: {len(subject.seeds)})."
     )
     return first, _by_depth(tables, subject, own, most), _with_lem(tables, subject, most)
 

@@ -34,6 +34,8 @@ class Range:
 
     def text(self, form: str = "+.2f") -> str:
         """`+1.20 [+0.31, +2.09]`; without the ends where there are none."""
+        if np.isnan(self.estimate):
+            return "unknown"
         if np.isnan(self.low):
             return f"{self.estimate:{form}} (no interval)"
         return f"{self.estimate:{form}} [{self.low:{form}}, {self.high:{form}}]"
