@@ -78,6 +78,8 @@ def diagnose(
     Each kind writes KIND.json, a CSV per table, and PNG and SVG per figure. Seeds default to 0..2
     here: they repeat what is drawn. What was measured before is not measured again.
     """
+    from cdfss_bench.errors import UserError
+
     from ..diagnose.drawing import MISSING, can_draw
     from ..diagnose.kinds import KINDS, module_of
 
@@ -102,7 +104,14 @@ def diagnose(
     )
     if selection.chosen_suite == "mini" and suite is None and not domains:
         talk("no data root is named (--data-root): diagnosing on the procedural mini suite")
-    _carry_out(kinds, kind == "all", selection, output, chosen_device(device), threads, settings)
+    if len(selection.shots) > 1:
+        raise UserError("a diagnosis asks with one number of shots", mend="type -k once")
+    where = chosen_device(device)
+    try:
+        _carry_out(kinds, kind == "all", selection, output, where, threads, settings)
+    except KeyboardInterrupt:
+        talk("interrupted: finished kinds and saved states are kept, the same command goes on")
+        raise typer.Exit(130) from None
     if not can_draw():
         talk(MISSING)
 

@@ -29,7 +29,7 @@ from .sharpness_figures import draw_landscape, draw_noise, draw_slice, draw_weig
 from .spread import Range, mean_range, miou_range
 from .subject import Subject
 
-EPISODES = 30
+EPISODES = 40
 
 OPTIONS: Mapping[str, Option] = {
     "radii": Option(
