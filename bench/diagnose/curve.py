@@ -20,7 +20,7 @@ from cdfss_bench.options import Option
 from .drawing import Draw, color_of, marker_of
 from .finding import Finding
 from .numbers import Frame, Numbers, frame
-from .spread import Range, mean_range
+from .spread import mean_range, range_of
 from .subject import Subject
 from .trainings import carried_out, positive, trainings
 
@@ -140,7 +140,7 @@ def _sentences(curve: Frame, summary: Frame) -> tuple[str, str, str]:
     seeds = int(mean["seeds"])
     fall = (
         f"from the epoch at which the other seeds peak it falls by "
-        f"{_range(mean, 'drop').text('+.1f')} points ({seeds} trainings; {mean['own_drop']:.1f} "
+        f"{range_of(mean, 'drop').text('+.1f')} points ({seeds} trainings; {mean['own_drop']:.1f} "
         "from each one's own peak, an oracle)"
         if seeds > 1
         else f"its fall of {mean['own_drop']:.1f} points from its own peak is an oracle's, and one "
@@ -180,10 +180,6 @@ def _with_lem(curve: Frame, twins: Sequence[str]) -> str:
         f"{word}, and its fall after the peak differs by {drops.text('+.1f')} points (paired by "
         "seed)."
     )
-
-
-def _range(row: Any, name: str) -> Range:
-    return Range(float(row[name]), float(row[f"{name}_low"]), float(row[f"{name}_high"]))
 
 
 def _draw(figure: Figure, curve: Frame, summary: Frame) -> None:

@@ -21,7 +21,7 @@ from .drawing import SOURCE_COLOR, Draw, color_of, marker_of
 from .finding import Finding
 from .kinds import NotApplicable
 from .numbers import Frame, Numbers, frame
-from .spread import Range, mean_range, miou_of
+from .spread import Range, mean_range, miou_of, range_of
 from .subject import Subject
 from .trainings import Training, carried_out, positive, trainings
 
@@ -135,22 +135,24 @@ def _sentences(runs: Frame, changes: Frame, subject: Subject) -> tuple[str, str,
     seeds = int(start["seeds"])
     first = (
         f"With {_name(base)} the mean over the targets is {start['miou']:.1f} mIoU; freezing does "
-        f"best with {_name(str(best['frozen']))}: {_range(best).text('+.1f')} points (interval "
-        f"over {seeds} trainings of {float(subject.options['epochs']):g} epochs)."
+        f"best with {_name(str(best['frozen']))}: {range_of(best, 'change').text('+.1f')} points "
+        f"(interval over {seeds} trainings of {float(subject.options['epochs']):g} epochs)."
     )
     each = changes[(changes["domain"] != MEAN) & (changes["frozen"] != base)]
     sure = each[(each["change_low"] > 0) | (each["change_high"] < 0)]
     most = each.loc[each["change"].abs().idxmax()]
     second = (
         f"By domain, {len(sure)} of {len(each)} changes are sure; the largest is "
-        f"{_range(most).text('+.1f')} on {most['domain']} with {_name(str(most['frozen']))}."
+        f"{range_of(most, 'change').text('+.1f')} on {most['domain']} with "
+        f"{_name(str(most['frozen']))}."
     )
     paper = "LoEC reports +0.34 for stage 1 and +0.57 for stages 1 and 2 (mean of four targets)"
     shallow = mean[mean["frozen"].isin(["1", "1-2"])]
     if not len(shallow):
         return first, second, f"{paper}; neither was measured here."
     told = ", ".join(
-        f"{_range(r).text('+.1f')} for {_name(r['frozen'])}" for _, r in shallow.iterrows()
+        f"{range_of(r, 'change').text('+.1f')} for {_name(r['frozen'])}"
+        for _, r in shallow.iterrows()
     )
     agrees = sum(bool(r["change_low"] > 0) for _, r in shallow.iterrows())
     against = sum(bool(r["change_high"] < 0) for _, r in shallow.iterrows())
@@ -162,10 +164,6 @@ def _name(frozen: str) -> str:
     if frozen == "none":
         return "nothing frozen"
     return f"stage {frozen} frozen" if frozen.isdigit() else f"stages {frozen} frozen"
-
-
-def _range(row: Any) -> Range:
-    return Range(float(row["change"]), float(row["change_low"]), float(row["change_high"]))
 
 
 def _draw(figure: Figure, changes: Frame) -> None:

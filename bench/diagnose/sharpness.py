@@ -26,7 +26,7 @@ from .numbers import Frame, Numbers, frame
 from .perturbing import filter_direction, moved, noisy_stage
 from .probing import Probe, probed
 from .sharpness_figures import draw_landscape, draw_noise, draw_slice, draw_weights
-from .spread import Range, mean_range, miou_range
+from .spread import mean_range, miou_range, range_of
 from .subject import Subject
 
 EPISODES = 40
@@ -285,9 +285,9 @@ def _sentences(tables: Mapping[str, Frame], subject: Subject) -> tuple[str, str,
     home = at_most[(at_most["domain"] == source) & (at_most["stage"] == worst["stage"])].iloc[0]
     first = (
         f"Noise of {most:g} channel standard deviations costs most in stage {worst['stage']} on "
-        f"{worst['domain']}: loss {_range(worst, 'loss').text()}, mIoU "
-        f"{_range(worst, 'miou').text('+.1f')} points; the same noise on {source} changes the loss "
-        f"by {_range(home, 'loss').text()} (episodes: {subject.episode_count} "
+        f"{worst['domain']}: loss {range_of(worst, 'loss').text()}, mIoU "
+        f"{range_of(worst, 'miou').text('+.1f')} points; the same noise on {source} changes the "
+        f"loss by {range_of(home, 'loss').text()} (episodes: {subject.episode_count} "
         f"each, noise seeds: {len(subject.seeds)})."
     )
     return first, _by_depth(tables, subject, own, most), _with_lem(tables, subject, most)
@@ -357,7 +357,3 @@ def _with_lem(tables: Mapping[str, Frame], subject: Subject, most: float) -> str
 def _own_twin(subject: Subject) -> str:
     own = subject.selection.methods[0]
     return next(twin for twin, name in subject.twins().items() if name == own)
-
-
-def _range(row: Any, name: str) -> Range:
-    return Range(float(row[name]), float(row[f"{name}_low"]), float(row[f"{name}_high"]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,6 +48,11 @@ class Range:
     def columns(self, name: str) -> dict[str, float]:
         """`NAME`, `NAME_low`, `NAME_high` of a table's row."""
         return {name: self.estimate, f"{name}_low": self.low, f"{name}_high": self.high}
+
+
+def range_of(row: Any, name: str) -> Range:
+    """What `Range.columns(name)` put into a table's row."""
+    return Range(float(row[name]), float(row[f"{name}_low"]), float(row[f"{name}_high"]))
 
 
 def miou_of(rows: Sequence[EpisodeRow]) -> float:
