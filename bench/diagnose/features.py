@@ -161,7 +161,7 @@ def _sentences(table: Frame, stages: list[str], source: str, floor: float) -> tu
     dead = targets.loc[targets["dead"].idxmax()]
     home = table[(table["domain"] == source) & (table["stage"] == dead["stage"])].iloc[0]
     second = (
-        f"Cells below {floor:.0%} of their image's maximum are most frequent in stage "
+        f"Cells below {100 * floor:g} % of their image's maximum are most frequent in stage "
         f"{dead['stage']} on {dead['domain']}: {_between(dead, 'dead', 100)} % of all, against "
         f"{_between(home, 'dead', 100)} % on the source."
     )

@@ -7,7 +7,6 @@ What varies is the training (its seed), so the intervals are over seeds.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from cdfss_bench.methods.weights import Weights, load_weights
 from cdfss_bench.methods.weights_card import read_card
 from cdfss_bench.options import Option
 
+from ..training_plan import PLANS
 from .drawing import SOURCE_COLOR, Draw, color_of, marker_of
 from .finding import Finding
 from .kinds import NotApplicable
@@ -81,7 +81,7 @@ def _measured(subject: Subject) -> Numbers:
         subject,
         [subject.selection.methods[0]],
         epochs=positive(subject, "epochs"),
-        plan=Path("freeze"),
+        plan=PLANS / "freeze.yaml",
         freeze=None if stages == "plan" else stages.split("/"),
     )
     rows: list[dict[str, Any]] = []

@@ -37,7 +37,9 @@ class Probe:
     losses: NDArray[np.float64]
 
 
-def probed(network: Method, domain: Domain, episodes: Sequence[Episode], device: str) -> Probe:
+def probed(
+    network: Method, domain: Domain, episodes: Sequence[Episode], device: str, *, adapt: bool = True
+) -> Probe:
     """Asks `network` as it is, hooks and noise included; nothing is kept between calls.
 
     Args:
@@ -45,6 +47,7 @@ def probed(network: Method, domain: Domain, episodes: Sequence[Episode], device:
         domain: where the pictures are.
         episodes: to ask.
         device: where to compute.
+        adapt: whether a method that learns at test does; if not it is asked as it is built.
 
     Raises:
         DataError: if a picture is missing or unreadable.
@@ -68,7 +71,7 @@ def probed(network: Method, domain: Domain, episodes: Sequence[Episode], device:
         masks = torch.from_numpy(np.stack([domain.truth(item) for item in shown])).to(device)
         query, support = known(asked), Rows.cat([known(item) for item in shown])
         ready = network
-        if network.adaptation != "none":
+        if adapt and network.adaptation != "none":
             names = (episode.class_id, episode.query, *episode.supports)
             rng = torch.Generator().manual_seed(seed_of("\n".join(map(str, names)).encode()))
             seen = query if network.adaptation == "transductive" else None

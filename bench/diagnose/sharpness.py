@@ -8,7 +8,7 @@ episode's query.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,9 @@ OPTIONS: Mapping[str, Option] = {
     "points": Option(default=7, min=3, max=51, help="Points of the slice."),
     "grid": Option(default=9, min=3, max=51, help="Points of the picture's side."),
     "grid-episodes": Option(default=10, min=1, help="Episodes behind each point of the picture."),
+    "adapt": Option(
+        default=False, help="Whether a method that learns at test does so in each of the probes."
+    ),
 }
 
 
@@ -52,9 +55,10 @@ class _Asked:
     domain: Domain
     episodes: Sequence[Episode]
     device: str
+    adapt: bool
 
     def probe(self) -> Probe:
-        return probed(self.network, self.domain, self.episodes, self.device)
+        return probed(self.network, self.domain, self.episodes, self.device, adapt=self.adapt)
 
 
 def diagnose(subject: Subject) -> Finding:
@@ -109,14 +113,15 @@ def radii_of(text: str) -> tuple[float, ...]:
 
 def _measured(subject: Subject, twins: Mapping[str, str], radii: Sequence[float]) -> Numbers:
     parts: dict[str, list[dict[str, Any]]] = {"features": [], "weights": [], "slice": []}
+    adapt = bool(subject.options["adapt"])
     asked = [
-        _Asked(twin, network, domain, subject.episodes(domain), subject.device)
+        _Asked(twin, network, domain, subject.episodes(domain), subject.device, adapt)
         for twin, network in _networks(subject, twins)
         for domain in subject.domains
     ]
     stages = [stage.name for stage in asked[0].network.backbone.stages]
     tell = _Counter(subject, asked, len(stages), len(radii))
-    _refuse_deaf(asked[0], radii[-1])
+    _refuse_deaf(asked[0], radii[-1], subject.label)
     episodes: list[dict[str, Any]] = []
     for one in asked:
         clean = one.probe()
@@ -162,15 +167,15 @@ class _Counter:
         self._tell(min(round(self._done), round(self._total)), round(self._total))
 
 
-def _refuse_deaf(one: _Asked, radius: float) -> None:
+def _refuse_deaf(one: _Asked, radius: float, label: str) -> None:
     """Says so where a host computes its features otherwise than stage by stage."""
-    few = _Asked(one.twin, one.network, one.domain, one.episodes[:1], one.device)
+    few = replace(one, episodes=one.episodes[:1])
     with noisy_stage(one.network, 0, radius, 0):
         noisy = few.probe()
     if np.array_equal(noisy.losses, few.probe().losses):
         raise NotApplicable(
-            f"noise in the first stage does not reach the predictions of {one.twin.lower()}: this "
-            "method does not read its backbone stage by stage"
+            f"noise in the first stage does not reach the predictions of {label}: it does not read "
+            "its backbone stage by stage"
         )
 
 
@@ -259,7 +264,7 @@ def _landscape(
     for one in asked:
         if one.domain.title not in (subject.source_title, steepest):
             continue
-        few = _Asked(one.twin, one.network, one.domain, one.episodes[:count], one.device)
+        few = replace(one, episodes=one.episodes[:count])
         parameters = _all_parameters(one.network)
         across, up = (
             filter_direction(parameters, subject.generator("plane", axis)) for axis in (0, 1)
@@ -288,7 +293,7 @@ def _sentences(tables: Mapping[str, Frame], subject: Subject) -> tuple[str, str,
         f"{worst['domain']}: loss {range_of(worst, 'loss').text()}, mIoU "
         f"{range_of(worst, 'miou').text('+.1f')} points; the same noise on {source} changes the "
         f"loss by {range_of(home, 'loss').text()} (episodes: {subject.episode_count} "
-        f"each, noise seeds: {len(subject.seeds)})."
+        f"each, noise seeds: {len(subject.seeds)}{_before_learning(subject)})."
     )
     return first, _by_depth(tables, subject, own, most), _with_lem(tables, subject, most)
 
@@ -312,7 +317,7 @@ def _by_depth(tables: Mapping[str, Frame], subject: Subject, own: str, most: flo
         f"noise of {weights['radius'].max():g} of each filter's norm costs most in "
         f"{by_stage.idxmax()} ({by_stage.max():+.2f})"
     )
-    if means[sharpest].low <= 0:
+    if not means[sharpest].low > 0:
         return (
             "Over all targets no stage is surely sharp: the largest rise, in "
             f"{sharpest}, is {means[sharpest].text()}; {in_weights}."
@@ -352,6 +357,12 @@ def _with_lem(tables: Mapping[str, Frame], subject: Subject, most: float) -> str
         f"and stages, without by {mean_range(each['without LEM']).text()}, a difference of "
         f"{change.text()} per episode: {told} (one training each, so this is about these weights)."
     )
+
+
+def _before_learning(subject: Subject) -> str:
+    if subject.composition.adaptation == "none" or bool(subject.options["adapt"]):
+        return ""
+    return "; asked before it learns from the support"
 
 
 def _own_twin(subject: Subject) -> str:

@@ -66,7 +66,7 @@ def trainings(
         subject: whose suite, backbone, data and seeds are meant.
         methods: what is trained.
         epochs: passes over the source.
-        plan: a plan, by its name.
+        plan: a plan file.
         watched_every: part of an epoch between two looks at the targets; None: none.
         **changed: further words of a plan.
 

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from cdfss_bench.bench.diagnose.finding import Finding
+from cdfss_bench.bench.diagnose.kinds import NotApplicable
 from cdfss_bench.bench.diagnose.perturbing import filter_direction, moved, noised, noisy_stage
 from cdfss_bench.bench.diagnose.probing import probed
+from cdfss_bench.bench.diagnose.running import carried_out
 from cdfss_bench.bench.diagnose.sharpness import OPTIONS, diagnose, radii_of
 from cdfss_bench.bench.diagnose.subject import Subject
 from cdfss_bench.errors import UserError
@@ -150,3 +152,9 @@ def test_radii_are_numbers() -> None:
     for text in ("", "a", "0-1", "inf"):
         with pytest.raises(UserError, match="radii"):
             radii_of(text)
+
+
+def test_a_host_that_is_not_walked_by_stages_is_refused(tmp_path: Path) -> None:
+    selection = mini("fptrans", domains=("mini-chest",), episodes=1, seeds=(0,))
+    with pytest.raises(NotApplicable, match="does not reach the predictions of fptrans"):
+        carried_out("sharpness", selection, tmp_path)
