@@ -1,0 +1,62 @@
+"""Intervals from few episodes: mIoU is the tables' mIoU, and the intervals hold what they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cdfss_bench.bench.counts import Counts
+from cdfss_bench.bench.diagnose.resampling import paired
+from cdfss_bench.bench.folder import EpisodeRow
+from cdfss_bench.bench.metrics import measure
+from cdfss_bench.datasets import Episode
+
+
+def rows(
+    rng: np.random.RandomState, *, gain: float = 0.0, ease: np.ndarray | None = None
+) -> list[EpisodeRow]:
+    """30 episodes of six classes; `ease` is what two conditions share."""
+    made: list[EpisodeRow] = []
+    easy = rng.uniform(0.2, 0.8, 30) if ease is None else ease
+    for i in range(30):
+        iou = float(np.clip(easy[i] + gain + 0.05 * rng.standard_normal(), 0, 1))
+        episode = Episode(f"q{i}", ("s",), i % 6)
+        made.append(EpisodeRow(i, episode, Counts(round(1000 * iou), 1000, 0, 0)))
+    return made
+
+
+def test_the_value_is_the_tables_miou() -> None:
+    found = rows(np.random.RandomState(0))
+    expected = measure([r.episode.class_id for r in found], [r.counts for r in found]).miou
+    estimate = paired({"a": found}).of("a")
+    assert estimate.estimate == pytest.approx(expected)
+    assert estimate.low < expected < estimate.high
+
+
+def test_the_interval_of_a_difference_holds_the_truth_and_is_paired() -> None:
+    held = clear = 0
+    for seed in range(100):
+        rng = np.random.RandomState(seed)
+        ease = rng.uniform(0.2, 0.8, 30)
+        both = paired({"a": rows(rng, ease=ease), "b": rows(rng, ease=ease, gain=0.05)})
+        gain = both.gain("b", "a")
+        held += gain.low <= 5 <= gain.high
+        clear += gain.excludes_zero
+    # About 0.5 sqrt(2) / sqrt(30) points wide; unpaired it would be 30 times that.
+    assert held >= 88
+    assert clear >= 90
+
+
+def test_equal_conditions_differ_by_nothing() -> None:
+    found = rows(np.random.RandomState(0))
+    gain = paired({"a": found, "b": found}).gain("b", "a")
+    assert (gain.estimate, gain.low, gain.high) == (0, 0, 0)
+    assert not gain.excludes_zero
+
+
+def test_other_episodes_cannot_be_paired() -> None:
+    found = rows(np.random.RandomState(0))
+    with pytest.raises(ValueError, match="same episodes"):
+        paired({"a": found, "b": found[:-1]})
+    with pytest.raises(ValueError, match="same episodes"):
+        paired({})
