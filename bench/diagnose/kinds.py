@@ -20,6 +20,7 @@ KINDS: dict[str, str] = {
     "features": f"{_HERE}.features:diagnose",
     "sharpness": f"{_HERE}.sharpness:diagnose",
     "freeze": f"{_HERE}.freeze:diagnose",
+    "cka": f"{_HERE}.cka:diagnose",
 }
 """Name -> "module:function". The function takes a `Subject` and gives a `Finding`; the module may
 declare `OPTIONS`, a mapping of names to `cdfss_bench.options.Option`, for `--set KEY=VALUE`, and
