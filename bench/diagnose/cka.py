@@ -161,7 +161,7 @@ def _changes(found: Mapping[str, Mapping[tuple[str, str], Alignment]]) -> pd.Dat
 def _sentences(table: pd.DataFrame, changes: pd.DataFrame, own: str) -> tuple[str, str, str]:
     """About the method's own weights, what training made of them, and what LEM does."""
     rows = rows_where(table, weights=own)
-    targets = rows[rows["domain"] != REFERENCE]
+    targets = rows.loc[rows["domain"] != REFERENCE]
     worst = largest(targets, targets["gap"])
     ceiling = row_where(rows, domain=REFERENCE, stage=worst["stage"])
     verdict = "a sure gap" if worst["gap_low"] > 0 else "no sure gap:"

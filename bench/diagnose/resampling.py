@@ -46,6 +46,23 @@ class Resamples:
         moved = self.replicates[one] - self.replicates[two]
         return _range(float(self.values[one] - self.values[two]), moved)
 
+    def gains_at_once(self, names: Sequence[str], over: str) -> list[Range]:
+        """Differences whose intervals hold for all of them together.
+
+        The 95th percentile of the largest studentised deviation takes the place of each one's own:
+        whoever picks the best of many has not picked noise. (Westfall and Young 1993's max-T.)
+        """
+        base = self.names.index(over)
+        rows = [self.names.index(name) for name in names]
+        moved = self.replicates[rows] - self.replicates[base]
+        values = self.values[rows] - self.values[base]
+        error = moved.std(1)
+        scaled = np.abs(moved - values[:, None]) / np.where(error > 0, error, np.inf)[:, None]
+        reach = float(np.quantile(scaled.max(0), 0.95)) * error
+        return [
+            Range(float(v), float(v - r), float(v + r)) for v, r in zip(values, reach, strict=True)
+        ]
+
 
 def paired(conditions: dict[str, Sequence[EpisodeRow]], *, seed: int = 0) -> Resamples:
     """The conditions' mIoU with paired resamples over query images.
@@ -75,6 +92,21 @@ def paired(conditions: dict[str, Sequence[EpisodeRow]], *, seed: int = 0) -> Res
     times = rng.multinomial(len(images), np.full(len(images), 1 / len(images)), RESAMPLES)
     values = _miou(np.ones((1, len(images))), member, sums)[:, 0]
     return Resamples(tuple(conditions), values, _miou(times.astype(np.float64), member, sums))
+
+
+def share_range(hits: Sequence[bool] | NDArray[np.bool_]) -> Range:
+    """How often something is so, 0 to 1, with Wilson's interval: it has ends even at 0 and 1.
+
+    Raises:
+        ValueError: if nothing was asked.
+    """
+    count, z = len(hits), 1.959964
+    if not count:
+        raise ValueError("a share of nothing")
+    share = float(np.mean(hits))
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    reach = np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) * z / (1 + z**2 / count)
+    return Range(share, float(max(0.0, middle - reach)), float(min(1.0, middle + reach)))
 
 
 def _miou(times: Floats, member: Floats, sums: Floats) -> Floats:

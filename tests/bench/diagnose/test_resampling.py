@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cdfss_bench.bench.counts import Counts
-from cdfss_bench.bench.diagnose.resampling import paired
+from cdfss_bench.bench.diagnose.resampling import paired, share_range
 from cdfss_bench.bench.folder import EpisodeRow
 from cdfss_bench.bench.metrics import measure
 from cdfss_bench.datasets import Episode
@@ -60,3 +60,28 @@ def test_other_episodes_cannot_be_paired() -> None:
         paired({"a": found, "b": found[:-1]})
     with pytest.raises(ValueError, match="same episodes"):
         paired({})
+
+
+def test_a_share_has_an_interval_even_at_its_ends() -> None:
+    # Wilson (1927), score interval of 9 in 10 and of 10 in 10.
+    most = share_range([True] * 9 + [False])
+    assert (most.low, most.high) == pytest.approx((0.5958, 0.9821), abs=1e-4)
+    every = share_range([True] * 10)
+    assert (every.estimate, every.high) == (1, pytest.approx(1))
+    assert every.low == pytest.approx(0.7225, abs=1e-4)
+    with pytest.raises(ValueError, match="nothing"):
+        share_range([])
+
+
+def test_intervals_for_many_differences_at_once_are_wider_and_miss_none_that_is_large() -> None:
+    rng = np.random.RandomState(1)
+    ease = rng.uniform(0.3, 0.7, 30)
+    conditions = {"a": rows(rng, ease=ease), "good": rows(rng, ease=ease, gain=0.1)}
+    conditions |= {f"noise {i}": rows(rng, ease=ease) for i in range(20)}
+    both = paired(conditions)
+    names = list(conditions)[1:]
+    found = dict(zip(names, both.gains_at_once(names, "a"), strict=True))
+    assert found["good"].low > 0
+    alone = both.gain("good", "a")
+    assert found["good"].high - found["good"].low > alone.high - alone.low
+    assert not any(found[f"noise {i}"].excludes_zero for i in range(20))
