@@ -215,7 +215,7 @@ def _learning(
 
 def _learnt(found: Masked, steps: int) -> dict[str, Any]:
     """What the steps moved and what it was worth."""
-    resamples = paired(dict(found.rows))
+    resamples = paired(found.rows)
     changed = mean_range(found.changed)
     row: dict[str, Any] = {
         "steps": steps,

@@ -178,7 +178,7 @@ def _anchors(found: Calibrated) -> list[dict[str, Any]]:
 
 def _settings(found: Calibrated, settings: Mapping[str, LCM], stated: str) -> list[dict[str, Any]]:
     """A row per setting with its paired gain over the host, for itself and for all at once."""
-    resamples = paired(dict(found.rows))
+    resamples = paired(found.rows)
     at_once = resamples.gains_at_once(list(settings), HOST)
     rows: list[dict[str, Any]] = []
     for (name, plugin), sure in zip(settings.items(), at_once, strict=True):

@@ -7,7 +7,7 @@ over all classes; a class that was not drawn is absent from that resample.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,7 +64,7 @@ class Resamples:
         ]
 
 
-def paired(conditions: dict[str, Sequence[EpisodeRow]], *, seed: int = 0) -> Resamples:
+def paired(conditions: Mapping[str, Sequence[EpisodeRow]], *, seed: int = 0) -> Resamples:
     """The conditions' mIoU with paired resamples over query images.
 
     Args:

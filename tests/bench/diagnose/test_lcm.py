@@ -49,7 +49,7 @@ def with_score(folder: Path, sign: float) -> calibration.Calibrated:
 
 def test_a_planted_wrong_mask_has_wrong_anchors_and_a_right_one_right_ones(tmp_path: Path) -> None:
     right, wrong = with_score(tmp_path, 1), with_score(tmp_path, -1)
-    assert np.stack(right.hits).mean() > 0.9
+    assert np.stack(right.hits)[:, 0].all()
     assert np.stack(wrong.hits).mean() < 0.1
     # What is like lesion skin is not like its surroundings: the ranking turns over.
     assert np.nanmean(right.separation) > 0.6 > np.nanmean(wrong.separation)
@@ -68,20 +68,17 @@ def test_the_whole_diagnosis(tmp_path: Path) -> None:
         assert rendered(draw)[0].startswith(b"\x89PNG")
     settings = rows_where(finding.tables["settings"], domain="mini-lesion")
     assert len(settings) == 3
-    assert int(settings["stated"].sum()) == 1
+    assert list(settings["stated"]).count(True) == 1
     episodes = finding.tables["episodes"]
     failure = finding.tables["failure"]
-    assert int(failure["episodes"].sum()) == len(episodes) == 16
+    assert sum(failure["episodes"]) == len(episodes) == 16
     shares = rows_where(finding.tables["similarity"], domain="mini-lesion")
-    assert float(shares["foreground"].sum()) == pytest.approx(1)
+    assert sum(shares["foreground"]) == pytest.approx(1)
     assert "settings some surely helps on" in finding.sentences[2]
     # The stated setting is what the evaluator computes for the method itself.
-    again = subject.rows(
-        subject.network(), subject.targets[0], subject.episodes(subject.targets[0])
-    )
-    plain = subject.rows(
-        subject.network("ssp+lem"), subject.targets[0], subject.episodes(subject.targets[0])
-    )
+    domain = subject.targets[0]
+    again = subject.rows(subject.network(), domain, subject.episodes(domain))
+    plain = subject.rows(subject.network("ssp+lem"), domain, subject.episodes(domain))
     ious = [calibration.iou(row.counts) for row in again]
     coarse = [calibration.iou(row.counts) for row in plain]
     here = rows_where(episodes, domain="mini-lesion")
