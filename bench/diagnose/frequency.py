@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cdfss_bench.datasets import Domain, Episode
+from cdfss_bench.datasets import Domain
 from cdfss_bench.errors import UserError
 from cdfss_bench.methods.apm import APM
 from cdfss_bench.methods.base import Method
@@ -34,7 +34,7 @@ from .masking import ADAPTED, HOST, INITIAL, STATES, Masked, masked
 from .numbers import Numbers
 from .resampling import paired
 from .spectra import Edge
-from .spread import Range, mean_range
+from .spread import mean_range
 from .subject import Subject
 
 OPTIONS: Mapping[str, Option] = {
@@ -47,10 +47,11 @@ OPTIONS: Mapping[str, Option] = {
         choices=("gaussian", "ideal"),
         help="Shape of the cut-off (open, but an ideal one contradicts the printed figures).",
     ),
-    "asked": Option(default=24, min=2, help="Episodes of each domain, if --episodes is not given."),
-    "adapted": Option(default=8, min=2, help="Of these, how many are adapted to."),
+    "adapted": Option(default=8, min=2, help="Episodes of each domain that are adapted to."),
     "steps": Option(default=60, min=1, help="Steps of an adaptation (stated)."),
 }
+
+EPISODES = 24
 
 
 def diagnose(subject: Subject) -> Finding:
@@ -130,7 +131,7 @@ def _measured(subject: Subject, host: str, masker: str, radii: Sequence[float]) 
             table, resamples = study(
                 network,
                 domain,
-                _episodes(subject, domain),
+                subject.episodes(domain),
                 radii,
                 edge=cast("Edge", subject.options["edge"]),
                 where=where,
@@ -147,11 +148,6 @@ def _measured(subject: Subject, host: str, masker: str, radii: Sequence[float]) 
     tables["study"] = pd.concat(studied, ignore_index=True)
     tables["agreement"] = pd.DataFrame(agreed, columns=columns)
     return Numbers(tables, arrays)
-
-
-def _episodes(subject: Subject, domain: Domain) -> Sequence[Episode]:
-    count = subject.selection.episodes or int(subject.options["asked"])
-    return subject.episodes(domain)[:count]
 
 
 def _add_published(table: pd.DataFrame) -> None:
@@ -185,7 +181,7 @@ def _learning(
     shares: list[dict[str, Any]] = []
     arrays: dict[str, NDArray[Any]] = {}
     for domain in subject.targets if masker else ():
-        asked = _episodes(subject, domain)[: int(subject.options["adapted"])]
+        asked = subject.episodes(domain)[: int(subject.options["adapted"])]
         for rate in _rates(subject, domain, masker):
             found = masked(
                 subject.network(masker),
@@ -227,9 +223,9 @@ def _learnt(found: Masked, steps: int) -> dict[str, Any]:
         "changed_high": min(100.0, changed.high),
     }
     for state in STATES:
-        row |= _ends(f"miou, {state}", resamples.of(state))
-    row |= _ends("begin", resamples.gain(INITIAL, HOST))
-    return row | _ends("learning", resamples.gain(ADAPTED, INITIAL))
+        row |= resamples.of(state).columns(f"miou, {state}")
+    row |= resamples.gain(INITIAL, HOST).columns("begin")
+    return row | resamples.gain(ADAPTED, INITIAL).columns("learning")
 
 
 def _related(found: Masked) -> list[dict[str, Any]]:
@@ -237,8 +233,8 @@ def _related(found: Masked) -> list[dict[str, Any]]:
     return [
         {
             "state": state,
-            **_ends("correlation", mean_range(found.correlations[state])),
-            **_ends("change", mean_range(np.asarray(found.correlations[state]) - base)),
+            **mean_range(found.correlations[state]).columns("correlation"),
+            **mean_range(np.asarray(found.correlations[state]) - base).columns("change"),
             "noise": noise_level(found.positions) if found.positions > 2 else np.nan,
             "positions": found.positions,
         }
@@ -252,7 +248,3 @@ def _shares(found: Masked) -> list[dict[str, Any]]:
         for state in STATES
         for at, share in enumerate(np.mean(found.shares[state], axis=0))
     ]
-
-
-def _ends(name: str, value: Range) -> dict[str, float]:
-    return {name: value.estimate, f"{name}_low": value.low, f"{name}_high": value.high}

@@ -28,7 +28,7 @@ from .frames import largest, names_in, rows_where
 from .kinds import NotApplicable
 from .numbers import Numbers
 from .resampling import paired, share_range
-from .spread import Range, mean_range
+from .spread import mean_range
 from .subject import Subject
 
 OPTIONS: Mapping[str, Option] = {
@@ -162,16 +162,16 @@ def _similarity(found: Calibrated) -> list[dict[str, Any]]:
 
 def _separation(found: Calibrated) -> dict[str, Any]:
     fore, back = zip(*found.above, strict=True)
-    row = _ends("separation", mean_range(found.separation))
-    row |= _ends("fore_above", mean_range(fore))
-    return row | _ends("back_above", mean_range(back))
+    row = mean_range(found.separation).columns("separation")
+    row |= mean_range(fore).columns("fore_above")
+    return row | mean_range(back).columns("back_above")
 
 
 def _anchors(found: Calibrated) -> list[dict[str, Any]]:
     hits = np.stack(found.hits)
-    chance = _ends("chance", mean_range(found.chance))
+    chance = mean_range(found.chance).columns("chance")
     return [
-        {"rank": rank + 1, "episodes": len(hits), **_ends("hit", share_range(column)), **chance}
+        {"rank": rank + 1, "episodes": len(hits), **share_range(column).columns("hit"), **chance}
         for rank, column in enumerate(hits.T)
     ]
 
@@ -183,8 +183,8 @@ def _settings(found: Calibrated, settings: Mapping[str, LCM], stated: str) -> li
     rows: list[dict[str, Any]] = []
     for (name, plugin), sure in zip(settings.items(), at_once, strict=True):
         row = {"k": plugin.k, "w": plugin.w, "beta": str(plugin.beta), "stated": name == stated}
-        row |= _ends("miou", resamples.of(name))
-        row |= _ends("gain", resamples.gain(name, HOST))
+        row |= resamples.of(name).columns("miou")
+        row |= resamples.gain(name, HOST).columns("gain")
         rows.append({**row, "sure_low": sure.low, "sure_high": sure.high})
     return rows
 
@@ -203,8 +203,8 @@ def _failure(found: Calibrated, k: int, stated: str) -> list[dict[str, Any]]:
     for word, chosen in (("right", ~wrong), ("wrong", wrong)):
         row: dict[str, Any] = {"anchors": word, "episodes": int(chosen.sum())}
         row["share"] = 100 * float(chosen.mean())
-        row |= _ends("coarse", mean_range(coarse[chosen]))
-        row |= _ends("gain", mean_range(gain[chosen]))
+        row |= mean_range(coarse[chosen]).columns("coarse")
+        row |= mean_range(gain[chosen]).columns("gain")
         row["worse"] = 100 * float((gain[chosen] < 0).mean()) if chosen.any() else np.nan
         rows.append(row)
     return rows
@@ -225,10 +225,6 @@ def _episodes(found: Calibrated, k: int, stated: str) -> list[dict[str, Any]]:
             found.rows[HOST], found.hits, wrong, coarse, gain, strict=True
         )
     ]
-
-
-def _ends(name: str, value: Range) -> dict[str, float]:
-    return {name: value.estimate, f"{name}_low": value.low, f"{name}_high": value.high}
 
 
 def _sentences(tables: Mapping[str, pd.DataFrame], k: int) -> tuple[str, str, str]:
