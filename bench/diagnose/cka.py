@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from cdfss_bench.errors import WeightsError
 from cdfss_bench.methods.base import Method
 from cdfss_bench.options import Option
 
@@ -36,6 +37,7 @@ OPTIONS: Mapping[str, Option] = {
 }
 
 BEFORE = "before training"
+UNTRAINED = "as pretrained"
 REFERENCE = "source, other images"
 
 _NORMAL = 1.96
@@ -53,16 +55,16 @@ def diagnose(subject: Subject) -> Finding:
     numbers = subject.measured(lambda: _measured(subject, twins), methods=list(twins.values()))
     table, changes = numbers.tables["stages"], numbers.tables["changes"]
     figures: dict[str, Draw] = {"stages": lambda figure: _draw(figure, table)}
-    own = [_after(word) for word, name in twins.items() if name == subject.selection.methods[0]]
-    sentences = _sentences(table, changes, *(own or [_after("")]))
+    own = _states(subject, twins)
+    known = bool(numbers.arrays["start"][0])
+    sentences = _sentences(table, changes, own[subject.selection.methods[0]], known=known)
     return Finding("cka", subject.label, numbers.tables, figures, sentences)
 
 
 def _measured(subject: Subject, twins: Mapping[str, str]) -> Numbers:
-    names = twins or {"": subject.selection.methods[0]}
-    states = {_after(word): subject.network(name) for word, name in names.items()}
-    start = subject.network(trained=False)
-    if any(not same_backbone(start, network) for network in states.values()):
+    states = {state: subject.network(name) for name, state in _states(subject, twins).items()}
+    start = _start(subject)
+    if start and any(not same_backbone(start, network) for network in states.values()):
         states = {BEFORE: start, **states}
     found: dict[str, dict[tuple[str, str], Alignment]] = {}
     count = int(subject.options["images"])
@@ -74,11 +76,24 @@ def _measured(subject: Subject, twins: Mapping[str, str]) -> Numbers:
         for state, pairs in found.items()
         for (domain, stage), one in pairs.items()
     ]
-    return Numbers({"stages": pd.DataFrame(rows), "changes": _changes(found)})
+    tables = {"stages": pd.DataFrame(rows), "changes": _changes(found)}
+    return Numbers(tables, {"start": np.array([start is not None])})
 
 
-def _after(word: str) -> str:
-    return f"after training, {word}" if word else "after training"
+def _states(subject: Subject, twins: Mapping[str, str]) -> dict[str, str]:
+    """What to call the weights of each method that is looked at."""
+    if subject.weights.checkpoint is None:
+        return {subject.selection.methods[0]: UNTRAINED}
+    named = {name: f"after training, {word}" for word, name in twins.items()}
+    return named or {subject.selection.methods[0]: "after training"}
+
+
+def _start(subject: Subject) -> Method | None:
+    """What training began with; None where the pretrained weights are not here."""
+    try:
+        return subject.network(trained=False)
+    except WeightsError:
+        return None
 
 
 def same_backbone(one: Method, other: Method) -> bool:
@@ -158,13 +173,15 @@ def _changes(found: Mapping[str, Mapping[tuple[str, str], Alignment]]) -> pd.Dat
     return pd.DataFrame(rows, columns=columns)
 
 
-def _sentences(table: pd.DataFrame, changes: pd.DataFrame, own: str) -> tuple[str, str, str]:
+def _sentences(
+    table: pd.DataFrame, changes: pd.DataFrame, own: str, *, known: bool
+) -> tuple[str, str, str]:
     """About the method's own weights, what training made of them, and what LEM does."""
     rows = rows_where(table, weights=own)
     targets = rows.loc[rows["domain"] != REFERENCE]
     worst = largest(targets, targets["gap"])
     ceiling = row_where(rows, domain=REFERENCE, stage=worst["stage"])
-    verdict = "a sure gap" if worst["gap_low"] > 0 else "no sure gap:"
+    verdict = "a sure gap" if worst["gap_low"] > 0 else "a gap that is not sure,"
     first = (
         f"{own[0].upper()}{own[1:]}, {worst['domain']} is least like the source in stage "
         f"{worst['stage']}: linear CKA {worst['cka']:.2f} [{worst['cka_low']:.2f}, "
@@ -173,10 +190,14 @@ def _sentences(table: pd.DataFrame, changes: pd.DataFrame, own: str) -> tuple[st
         f"{worst['gap_high']:.2f}] of the range between chance and identity "
         f"(95 % over {int(worst['images'])} images)."
     )
-    return first, _training_sentence(changes, own), _lem_sentence(table, changes)
+    return first, _training_sentence(changes, own, known=known), _lem_sentence(table, changes)
 
 
-def _training_sentence(changes: pd.DataFrame, own: str) -> str:
+def _training_sentence(changes: pd.DataFrame, own: str, *, known: bool) -> str:
+    if own == UNTRAINED:
+        return "Nothing was trained on the source here, so that there is no before and after."
+    if not known:
+        return "The pretrained weights are not here: what training changed cannot be told."
     if not len(rows_where(changes, change="training")):
         return (
             "The backbone after source training is the pretrained one, unchanged: CKA before and "
@@ -219,7 +240,7 @@ def _still(part: pd.DataFrame) -> bool:
 def _draw(figure: Figure, table: pd.DataFrame) -> None:
     states, stages = names_in(table, "weights"), names_in(table, "stage")
     domains = names_in(table, "domain")
-    figure.set_size_inches(max(4.5, 3.1 * len(states) + 0.6), 3.9)
+    figure.set_size_inches(max(5.2, 3.1 * len(states) + 0.6), 3.9)
     line = figure.subplots(1, len(states), sharey=True, squeeze=False)[0]
     for axes, state in zip(line, states, strict=True):
         for at, domain in enumerate(domains):
@@ -244,4 +265,4 @@ def _draw(figure: Figure, table: pd.DataFrame) -> None:
     line[0].set_ylabel("linear CKA to the source (dotted: by chance)")
     line[0].set_ylim(0, 1.02)
     handles, labels = line[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, 1 + 2 * len(states)))

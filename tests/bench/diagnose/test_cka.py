@@ -67,3 +67,10 @@ def test_a_frozen_backbone_has_nothing_before_and_after(tmp_path: Path) -> None:
     ]
     assert "unchanged" in finding.sentences[1]
     assert "not both here" in finding.sentences[2]
+
+
+def test_without_training_there_is_no_before_and_after(tmp_path: Path) -> None:
+    finding = found(tmp_path, "prototype", "mini-lesion")
+    assert set(finding.tables["stages"]["weights"]) == {"as pretrained"}
+    assert finding.sentences[0].startswith("As pretrained")
+    assert "Nothing was trained" in finding.sentences[1]
