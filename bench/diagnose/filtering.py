@@ -163,7 +163,7 @@ def agreement(
         ours = resamples.values[index] - resamples.values[0]
         drawn = resamples.replicates[index] - resamples.replicates[0]
         spread = [_pearson(theirs, column) for column in drawn.T]
-        low, high = np.nanquantile(spread, (0.025, 0.975))
+        low, high = np.quantile(spread, (0.025, 0.975))
         row: dict[str, float | str] = {"domain": domain, "radius": radius}
         value = _pearson(theirs, ours)
         found.append({**row, "correlation": value, "low": float(low), "high": float(high)})
@@ -173,7 +173,8 @@ def agreement(
 def _pearson(one: Any, other: Any) -> float:
     one, other = one - one.mean(), other - other.mean()
     length = float(np.linalg.norm(one) * np.linalg.norm(other))
-    return float(one @ other) / length if length > 1e-9 else 0.0
+    # Gains that are all alike are like nothing; what is not a number stays none.
+    return float(one @ other) / length if not length <= 1e-9 else 0.0
 
 
 def _name(change: Filter) -> str:

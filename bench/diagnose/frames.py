@@ -1,4 +1,4 @@
-"""Rows of a table by the values of its columns."""
+"""Rows of a table by the values of its columns, and what sentences say of a row."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from .spread import Range
 
 
 def rows_where(table: pd.DataFrame, **wanted: object) -> pd.DataFrame:
@@ -34,5 +36,19 @@ def names_in(table: pd.DataFrame, column: str) -> list[str]:
 
 
 def largest(table: pd.DataFrame, values: Any) -> Any:
-    """The row with the largest of `values`, a number for each."""
-    return table.iloc[int(np.argmax(np.asarray(values, np.float64)))]
+    """The row with the largest of `values`, a number for each; one that is none counts last."""
+    found = np.asarray(values, np.float64)
+    return table.iloc[int(np.argmax(np.where(np.isnan(found), -np.inf, found)))]
+
+
+def range_in(row: Any, name: str, *, scale: float = 1.0, digits: int = 2) -> Range:
+    """The columns `NAME`, `NAME_low`, `NAME_high` of a row, rounded so that no zero has a sign."""
+    keys = (name, f"{name}_low", f"{name}_high")
+    return Range(*(round(scale * float(row[key]), digits) + 0.0 for key in keys))
+
+
+def percent_in(row: Any, name: str) -> str:
+    """`46 [36, 56] %` of a share in such columns."""
+    found = range_in(row, name, scale=100)
+    low, high = (float(np.clip(end, 0, 100)) for end in (found.low, found.high))
+    return f"{Range(found.estimate, low, high).text('.0f')} %"

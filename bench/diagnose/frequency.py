@@ -219,8 +219,8 @@ def _learnt(found: Masked, steps: int) -> dict[str, Any]:
         "moved": max(found.moved),
         "moved_mean": float(np.mean(found.moved)),
         "changed": changed.estimate,
-        "changed_low": max(0.0, changed.low),
-        "changed_high": min(100.0, changed.high),
+        "changed_low": float(np.clip(changed.low, 0, 100)),
+        "changed_high": float(np.clip(changed.high, 0, 100)),
     }
     for state in STATES:
         row |= resamples.of(state).columns(f"miou, {state}")

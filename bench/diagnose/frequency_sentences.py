@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from .filtering import FEATURES, INPUT
-from .frames import largest, names_in, row_where, rows_where
+from .frames import largest, names_in, range_in, row_where, rows_where
 from .masking import ADAPTED, HOST, INITIAL
+from .spread import Range
 
 _UNMOVED = 1e-3
 """A mask entry, in units of sigmoid, that moved less moved nothing one could see."""
@@ -37,17 +38,16 @@ def _filter_sentence(study: pd.DataFrame, agreed: pd.DataFrame) -> str:
     cells = len(rows_where(table, domain=domains[0])) - 1
     text = (
         f"Of {cells} filters of the input images some surely helps on {_of(helped, domains)}; most "
-        f"gains {_cell(best)} on {best['domain']}, {best['gain']:+.1f} [{best['sure_low']:+.1f}, "
-        f"{best['sure_high']:+.1f}] points (95 % for all filters at once, "
-        f"{int(best['episodes'])} episodes)"
+        f"gains {_cell(best)} on {best['domain']}, {_sure(best)} points (95 % for "
+        f"all filters at once, {int(best['episodes'])} episodes)"
     )
     if len(agreed):
         near = largest(agreed, agreed["correlation"])
         sure = "surely alike" if near["low"] > 0 else "not surely alike"
         text += (
             f"; the gains are nearest to the paper's printed ones on {near['domain']} at radius "
-            f"{near['radius']:g}, r = {near['correlation']:+.2f} [{near['low']:+.2f}, "
-            f"{near['high']:+.2f}], {sure}"
+            f"{near['radius']:g}, "
+            f"r = {Range(near['correlation'], near['low'], near['high'])}, {sure}"
         )
     others = rows_where(study, where=FEATURES)
     if len(others):
@@ -69,8 +69,7 @@ def _features_sentence(study: pd.DataFrame) -> str:
     best = largest(table, table["gain"])
     return (
         f"Filtering the features surely helps on {_of(helped, domains)}, most {_cell(best)} on "
-        f"{best['domain']}: {best['gain']:+.1f} [{best['sure_low']:+.1f}, "
-        f"{best['sure_high']:+.1f}] points."
+        f"{best['domain']}: {_sure(best)} points."
     )
 
 
@@ -101,11 +100,11 @@ def _learning_sentence(table: pd.DataFrame) -> str:
     most = largest(table, table["moved"])
     return (
         f"On {least['domain']} at rate {least['rate']:g}, {int(least['steps'])} steps move no mask "
-        f"entry by more than {moved:.1g} (sigmoid) and change {least['changed']:.2f} "
-        f"[{least['changed_low']:.2f}, {least['changed_high']:.2f}] % of the pixels: {verdict}, "
-        f"against 0 steps {_gain(least, 'learning')} points, while the untouched start is worth "
-        f"{_gain(least, 'begin')}; most moves {most['domain']} at {most['rate']:g}, "
-        f"{most['moved']:.2g}, for {_gain(most, 'learning')} points."
+        f"entry by more than {moved:.1g} (sigmoid) and change "
+        f"{range_in(least, 'changed').text('.2f')} % of the pixels: {verdict}, "
+        f"against 0 steps {range_in(least, 'learning')} points, while the untouched start is worth "
+        f"{range_in(least, 'begin')}; most moves {most['domain']} at {most['rate']:g}, "
+        f"{most['moved']:.2g}, for {range_in(most, 'learning')} points."
     )
 
 
@@ -114,14 +113,11 @@ def _cell(row: Any) -> str:
 
 
 def _signed(row: Any) -> str:
-    return f"{row['change']:+.3f} [{row['change_low']:+.3f}, {row['change_high']:+.3f}]"
+    return range_in(row, "change", digits=3).text("+.3f")
 
 
-def _gain(row: Any, name: str) -> str:
-    value, low, high = (
-        round(float(row[key]), 2) + 0.0 for key in (name, f"{name}_low", f"{name}_high")
-    )
-    return f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
+def _sure(row: Any) -> str:
+    return Range(row["gain"], row["sure_low"], row["sure_high"]).text("+.1f")
 
 
 def _of(names: list[str], domains: list[str]) -> str:

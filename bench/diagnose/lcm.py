@@ -24,7 +24,7 @@ from . import lcm_figures
 from .calibration import BINS, HOST, Calibrated, calibrated, iou
 from .drawing import Draw
 from .finding import Finding
-from .frames import largest, names_in, rows_where
+from .frames import largest, names_in, percent_in, range_in, rows_where
 from .kinds import NotApplicable
 from .numbers import Numbers
 from .resampling import paired, share_range
@@ -232,10 +232,10 @@ def _sentences(tables: Mapping[str, pd.DataFrame], k: int) -> tuple[str, str, st
     best, least = largest(parts, parts["separation"]), largest(parts, -parts["separation"])
     first = (
         "Ranked by low-level similarity to the anchors, a patch of the true foreground stands "
-        f"before one outside in {_percent(least, 'separation')} of the pairs on "
-        f"{least['domain']} and in {_percent(best, 'separation')} on {best['domain']} (50 % is "
-        f"chance); at or above beta are {_percent(least, 'fore_above')} of the foreground and "
-        f"{_percent(least, 'back_above')} of the background on {least['domain']}."
+        f"before one outside in {percent_in(least, 'separation')} of the pairs on "
+        f"{least['domain']} and in {percent_in(best, 'separation')} on {best['domain']} (50 % is "
+        f"chance); at or above beta are {percent_in(least, 'fore_above')} of the foreground and "
+        f"{percent_in(least, 'back_above')} of the background on {least['domain']}."
     )
     return first, _failure_sentence(tables, k), _settings_sentence(tables["settings"])
 
@@ -245,9 +245,9 @@ def _failure_sentence(tables: Mapping[str, pd.DataFrame], k: int) -> str:
     top = ranked.loc[ranked["rank"] == 1]
     best, least = largest(top, top["hit"]), largest(top, -top["hit"])
     text = (
-        f"The first anchor lies in the true foreground in {_percent(least, 'hit')} of the episodes "
+        f"The first anchor lies in the true foreground in {percent_in(least, 'hit')} of the episodes "
         f"on {least['domain']} (by chance {100 * least['chance']:.0f} %) and in "
-        f"{_percent(best, 'hit')} on {best['domain']} ({100 * best['chance']:.0f} %)"
+        f"{percent_in(best, 'hit')} on {best['domain']} ({100 * best['chance']:.0f} %)"
     )
     failure = tables["failure"]
     wrong = rows_where(failure, anchors="wrong")
@@ -261,21 +261,22 @@ def _failure_sentence(tables: Mapping[str, pd.DataFrame], k: int) -> str:
     return (
         f"{text}; most of the {k} anchors are wrong in {number} of {asked} episodes, where coarse "
         f"IoU is {episodes['coarse IoU'].to_numpy(float)[bad].mean():.1f} % and LCM changes it by "
-        f"{mean_range(gain[bad])} points, for the worse in {_worse(gain[bad])} of them, against "
-        f"{mean_range(gain[~bad])} points and {_worse(gain[~bad])} where they are right."
+        f"{mean_range(gain[bad])} points, for the worse in {_worse(gain[bad])} of them"
+        + (
+            f", against {mean_range(gain[~bad])} points and {_worse(gain[~bad])} where they are right."
+            if not bad.all()
+            else "; nowhere are they right."
+        )
     )
 
 
 def _worse(gain: NDArray[np.float64]) -> str:
-    if not len(gain):
-        return "0 %"
-    found = share_range(gain < 0)
-    return f"{100 * found.estimate:.0f} [{100 * found.low:.0f}, {100 * found.high:.0f}] %"
+    return percent_in(share_range(gain < 0).columns("worse"), "worse")
 
 
 def _settings_sentence(table: pd.DataFrame) -> str:
     stated = table.loc[table["stated"].to_numpy(bool)]
-    each = "; ".join(f"{row['domain']} {_gain(row, 'gain')}" for row in _records(stated))
+    each = "; ".join(f"{row['domain']} {range_in(row, 'gain')}" for row in _records(stated))
     best = largest(table, table["gain"])
     helped = names_in(table.loc[table["sure_low"] > 0], "domain")
     harmed = names_in(stated.loc[stated["gain_high"] < 0], "domain")
@@ -285,18 +286,9 @@ def _settings_sentence(table: pd.DataFrame) -> str:
         f"Over the host, LCM as set gains {each} points{harm}; of {len(table) // len(domains)} "
         f"settings some surely helps on {len(helped)} of {len(domains)} targets (95 % for all at "
         f"once), most K={best['k']}, w={best['w']:g}, beta={best['beta']} on {best['domain']}: "
-        f"{best['gain']:+.2f} [{best['sure_low']:+.2f}, {best['sure_high']:+.2f}]."
+        f"{Range(best['gain'], best['sure_low'], best['sure_high'])}."
     )
 
 
 def _records(table: pd.DataFrame) -> Sequence[Mapping[Any, Any]]:
     return table.to_dict("records")
-
-
-def _gain(row: Any, name: str) -> str:
-    return f"{row[name]:+.2f} [{row[f'{name}_low']:+.2f}, {row[f'{name}_high']:+.2f}]"
-
-
-def _percent(row: Any, name: str) -> str:
-    low, high = max(0.0, row[f"{name}_low"]), min(1.0, row[f"{name}_high"])
-    return f"{100 * row[name]:.0f} [{100 * low:.0f}, {100 * high:.0f}] %"

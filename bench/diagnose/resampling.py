@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..folder import EpisodeRow
-from .spread import Range
+from .spread import Range, student
 
 RESAMPLES = 2_000
+FEWEST = 5
+"""Query images; fewer say nothing about their spread, and intervals have no ends."""
 
 Floats = NDArray[np.float64]
 
@@ -28,7 +30,7 @@ class Resamples:
     Attributes:
         names: of the conditions.
         values: mIoU in percent of all episodes, [M].
-        replicates: of the resamples, [M, R].
+        replicates: of the resamples, [M, R]; NaN where there are too few images.
     """
 
     names: tuple[str, ...]
@@ -91,7 +93,13 @@ def paired(conditions: Mapping[str, Sequence[EpisodeRow]], *, seed: int = 0) -> 
     rng = np.random.RandomState(seed)
     times = rng.multinomial(len(images), np.full(len(images), 1 / len(images)), RESAMPLES)
     values = _miou(np.ones((1, len(images))), member, sums)[:, 0]
-    return Resamples(tuple(conditions), values, _miou(times.astype(np.float64), member, sums))
+    drawn = _miou(times.astype(np.float64), member, sums)
+    # Percentiles of the bootstrap are too narrow for few images: Hesterberg (2015) expands them.
+    number = len(images)
+    wider = student(number - 1) / 1.96 * np.sqrt(number / (number - 1)) if number > 1 else 1.0
+    drawn = values[:, None] + wider * (drawn - values[:, None])
+    replicates = drawn if number >= FEWEST else np.full_like(drawn, np.nan)
+    return Resamples(tuple(conditions), values, replicates)
 
 
 def share_range(hits: Sequence[bool] | NDArray[np.bool_]) -> Range:

@@ -85,3 +85,13 @@ def test_intervals_for_many_differences_at_once_are_wider_and_miss_none_that_is_
     alone = both.gain("good", "a")
     assert found["good"].high - found["good"].low > alone.high - alone.low
     assert not any(found[f"noise {i}"].excludes_zero for i in range(20))
+
+
+def test_few_images_have_no_interval_and_nothing_is_sure() -> None:
+    found = rows(np.random.RandomState(0))[:4]
+    better = rows(np.random.RandomState(0), gain=0.2)[:4]
+    both = paired({"a": found, "b": better})
+    assert both.gain("b", "a").estimate > 10
+    assert np.isnan(both.gain("b", "a").low)
+    assert not both.gain("b", "a").excludes_zero
+    assert not both.gains_at_once(["b"], "a")[0].excludes_zero
