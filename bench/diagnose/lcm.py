@@ -28,7 +28,7 @@ from .frames import largest, names_in, percent_in, range_in, rows_where
 from .kinds import NotApplicable
 from .numbers import Numbers
 from .resampling import paired, share_range
-from .spread import mean_range
+from .spread import Range, mean_range
 from .subject import Subject
 
 OPTIONS: Mapping[str, Option] = {
@@ -245,8 +245,8 @@ def _failure_sentence(tables: Mapping[str, pd.DataFrame], k: int) -> str:
     top = ranked.loc[ranked["rank"] == 1]
     best, least = largest(top, top["hit"]), largest(top, -top["hit"])
     text = (
-        f"The first anchor lies in the true foreground in {percent_in(least, 'hit')} of the episodes "
-        f"on {least['domain']} (by chance {100 * least['chance']:.0f} %) and in "
+        f"The first anchor lies in the true foreground in {percent_in(least, 'hit')} of the "
+        f"episodes on {least['domain']} (by chance {100 * least['chance']:.0f} %) and in "
         f"{percent_in(best, 'hit')} on {best['domain']} ({100 * best['chance']:.0f} %)"
     )
     failure = tables["failure"]
@@ -258,15 +258,14 @@ def _failure_sentence(tables: Mapping[str, pd.DataFrame], k: int) -> str:
         return f"{text}; most of the {k} anchors are wrong in none of {asked} episodes."
     bad = episodes["anchors wrong"].to_numpy(bool)
     gain = episodes["gain"].to_numpy(float)
+    fine = gain[~bad]
+    rest = "; nowhere are they right"
+    if len(fine):
+        rest = f", against {mean_range(fine)} points and {_worse(fine)} where they are right"
     return (
         f"{text}; most of the {k} anchors are wrong in {number} of {asked} episodes, where coarse "
         f"IoU is {episodes['coarse IoU'].to_numpy(float)[bad].mean():.1f} % and LCM changes it by "
-        f"{mean_range(gain[bad])} points, for the worse in {_worse(gain[bad])} of them"
-        + (
-            f", against {mean_range(gain[~bad])} points and {_worse(gain[~bad])} where they are right."
-            if not bad.all()
-            else "; nowhere are they right."
-        )
+        f"{mean_range(gain[bad])} points, for the worse in {_worse(gain[bad])} of them{rest}."
     )
 
 
