@@ -230,11 +230,14 @@ def _episodes(found: Calibrated, k: int, stated: str) -> list[dict[str, Any]]:
 def _sentences(tables: Mapping[str, pd.DataFrame], k: int) -> tuple[str, str, str]:
     parts = tables["separation"]
     best, least = largest(parts, parts["separation"]), largest(parts, -parts["separation"])
+    other = (
+        f"and in {percent_in(best, 'separation')} on {best['domain']} " if len(parts) > 1 else ""
+    )
     first = (
         "Ranked by low-level similarity to the anchors, a patch of the true foreground stands "
         f"before one outside in {percent_in(least, 'separation')} of the pairs on "
-        f"{least['domain']} and in {percent_in(best, 'separation')} on {best['domain']} (50 % is "
-        f"chance); at or above beta are {percent_in(least, 'fore_above')} of the foreground and "
+        f"{least['domain']} {other}(50 % is chance); at or above beta are "
+        f"{percent_in(least, 'fore_above')} of the foreground and "
         f"{percent_in(least, 'back_above')} of the background on {least['domain']}."
     )
     return first, _failure_sentence(tables, k), _settings_sentence(tables["settings"])
@@ -246,9 +249,11 @@ def _failure_sentence(tables: Mapping[str, pd.DataFrame], k: int) -> str:
     best, least = largest(top, top["hit"]), largest(top, -top["hit"])
     text = (
         f"The first anchor lies in the true foreground in {percent_in(least, 'hit')} of the "
-        f"episodes on {least['domain']} (by chance {100 * least['chance']:.0f} %) and in "
-        f"{percent_in(best, 'hit')} on {best['domain']} ({100 * best['chance']:.0f} %)"
+        f"episodes on {least['domain']} (by chance {100 * least['chance']:.0f} %)"
     )
+    if len(top) > 1:
+        chance = f"({100 * best['chance']:.0f} %)"
+        text += f" and in {percent_in(best, 'hit')} on {best['domain']} {chance}"
     failure = tables["failure"]
     wrong = rows_where(failure, anchors="wrong")
     number = int(wrong["episodes"].to_numpy(int).sum())
