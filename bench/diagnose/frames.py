@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .spread import Range
+from .spread import Range, range_of
 
 
 def rows_where(table: pd.DataFrame, **wanted: object) -> pd.DataFrame:
@@ -43,8 +43,9 @@ def largest(table: pd.DataFrame, values: Any) -> Any:
 
 def range_in(row: Any, name: str, *, scale: float = 1.0, digits: int = 2) -> Range:
     """The columns `NAME`, `NAME_low`, `NAME_high` of a row, rounded so that no zero has a sign."""
-    keys = (name, f"{name}_low", f"{name}_high")
-    return Range(*(round(scale * float(row[key]), digits) + 0.0 for key in keys))
+    found = range_of(row, name)
+    ends = (found.estimate, found.low, found.high)
+    return Range(*(round(scale * end, digits) + 0.0 for end in ends))
 
 
 def percent_in(row: Any, name: str) -> str:

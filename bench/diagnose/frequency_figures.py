@@ -118,7 +118,7 @@ def correlations(figure: Figure, table: pd.DataFrame, distribution: pd.DataFrame
                 np.concatenate(([0.0], np.cumsum(part["share"].to_numpy()))),
                 linestyle=style,
                 color=color_of(at),
-                label="after steps at the paper's rate" if state == ADAPTED else state,
+                label="after the steps" if state == ADAPTED else state,
             )
         noise = rows["noise"].iloc[0]
         if np.isfinite(noise):
