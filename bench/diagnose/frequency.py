@@ -92,9 +92,9 @@ def _radii(text: str) -> list[float]:
         found = sorted({float(part) for part in text.split(",")})
     except ValueError:
         found = []
-    if not found or min(found) < 0 or not np.isfinite(found).all():
+    if not found or min(found) <= 0 or not np.isfinite(found).all():
         raise UserError(
-            f"radii={text}: cut-offs are numbers from 0 to 1.42",
+            f"radii={text}: cut-offs are numbers above 0, 1.42 being all",
             mend="for example: --set radii=0.1,0.25,0.5",
         )
     return found

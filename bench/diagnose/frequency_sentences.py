@@ -31,14 +31,14 @@ def sentences(tables: Mapping[str, pd.DataFrame], label: str) -> tuple[str, str,
 
 
 def _filter_sentence(study: pd.DataFrame, agreed: pd.DataFrame) -> str:
-    table = rows_where(study, where=INPUT)
+    table = _changed(study, INPUT)
     domains = names_in(table, "domain")
     helped = _helped(table)
     best = largest(table, table["gain"])
-    cells = len(rows_where(table, domain=domains[0])) - 1
+    cells = len(rows_where(table, domain=domains[0]))
     text = (
-        f"Of {cells} filters of the input images some surely helps on {_of(helped, domains)}; most "
-        f"gains {_cell(best)} on {best['domain']}, {_sure(best)} points (95 % for "
+        f"Of {cells} filters of the input images some surely helps on {_of(helped, domains)}; the "
+        f"best is {_cell(best)} on {best['domain']}, {_sure(best)} points (95 % for "
         f"all filters at once, {int(best['episodes'])} episodes)"
     )
     if len(agreed):
@@ -49,10 +49,16 @@ def _filter_sentence(study: pd.DataFrame, agreed: pd.DataFrame) -> str:
             f"{near['radius']:g}, "
             f"r = {Range(near['correlation'], near['low'], near['high'])}, {sure}"
         )
-    others = rows_where(study, where=FEATURES)
+    others = _changed(study, FEATURES)
     if len(others):
         text += f"; of filtered features some surely help on {_of(_helped(others), domains)}"
     return text + "."
+
+
+def _changed(study: pd.DataFrame, where: str) -> pd.DataFrame:
+    """The cells in which something is filtered."""
+    table = rows_where(study, where=where)
+    return table.loc[table["radius"] > 0]
 
 
 def _helped(table: pd.DataFrame) -> list[str]:
@@ -61,7 +67,7 @@ def _helped(table: pd.DataFrame) -> list[str]:
 
 
 def _features_sentence(study: pd.DataFrame) -> str:
-    table = rows_where(study, where=FEATURES)
+    table = _changed(study, FEATURES)
     if not len(table):
         return ""
     domains = names_in(table, "domain")
