@@ -266,7 +266,8 @@ def _sha256_of(path: Path, _size: int, _time: int) -> str:
     return file_sha256(path)
 
 
-def _sha256(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """sha256 of a file, computed once as long as its size and time stay the same."""
     stat = path.stat()
     return _sha256_of(path, stat.st_size, stat.st_mtime_ns)
 
@@ -274,7 +275,7 @@ def _sha256(path: Path) -> str:
 def weights_sha256(weights: Weights) -> tuple[str, str]:
     """Of the backbone's file and of the checkpoint; empty where there is none."""
     pretrained, checkpoint = (
-        _sha256(path) if path else "" for path in (weights.pretrained, weights.checkpoint)
+        file_hash(path) if path else "" for path in (weights.pretrained, weights.checkpoint)
     )
     return pretrained, checkpoint
 

@@ -20,6 +20,9 @@ KINDS: dict[str, str] = {
     "features": f"{_HERE}.features:diagnose",
     "sharpness": f"{_HERE}.sharpness:diagnose",
     "freeze": f"{_HERE}.freeze:diagnose",
+    "cka": f"{_HERE}.cka:diagnose",
+    "frequency": f"{_HERE}.frequency:diagnose",
+    "lcm": f"{_HERE}.lcm:diagnose",
 }
 """Name -> "module:function". The function takes a `Subject` and gives a `Finding`; the module may
 declare `OPTIONS`, a mapping of names to `cdfss_bench.options.Option`, for `--set KEY=VALUE`, and
