@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from .folder import CellFolder
 from .records import read_record, record_paths
 from .runner import finished_record
 from .selection import Planned
+from .spent import Spent, added, batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +72,8 @@ def _seconds_per_episode(planned: Planned, results: Path) -> float | None:
     """From the timings of the same method on the same domain, else on any of the same size."""
     assert planned.cell is not None
     question, weights = planned.question, planned.cell.weights
-    same: list[tuple[int, float]] = []
-    alike: list[tuple[int, float]] = []
+    same: list[Spent] = []
+    alike: list[Spent] = []
     for path in record_paths(results):
         record = read_record(path)
         if (record.method.composition, record.method.backbone, record.episodes.shots) != (
@@ -83,24 +82,10 @@ def _seconds_per_episode(planned: Planned, results: Path) -> float | None:
             question.shots,
         ):
             continue
-        spent = list(_spent(CellFolder(path.parent).timings))
+        spent = list(batches(CellFolder(path.parent).timings))
         if record.domain.title == question.domain.title:
             same += spent
         elif record.evaluator.image_size == question.domain.card.image_size:
             alike += spent
-    measured = same or alike
-    if not measured:
-        return None
-    episodes = sum(count for count, _ in measured)
-    return sum(ms for _, ms in measured) / 1000 / episodes
-
-
-def _spent(path: Path) -> Iterator[tuple[int, float]]:
-    """(episodes, milliseconds) of each batch."""
-    for line in path.read_text().splitlines() if path.is_file() else []:
-        try:
-            values = json.loads(line)
-            parts = ("load_ms", "encode_ms", "adapt_ms", "match_ms")
-            yield len(values["episodes"]), sum(values[part] for part in parts)
-        except (ValueError, KeyError, TypeError):
-            continue
+    measured = added(same or alike)
+    return measured.total / measured.episodes if measured.episodes else None

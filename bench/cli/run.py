@@ -37,7 +37,7 @@ from .options import (
     selected,
 )
 from .progress import bar
-from .talk import say, show, talk
+from .talk import say, show, show_aside, talk
 
 if TYPE_CHECKING:
     from ..executors.choosing import Choice
@@ -80,6 +80,9 @@ def run(
     no_cost: Annotated[
         bool, typer.Option("--no-cost", help="Skip measuring FLOPs and latency.")
     ] = False,
+    with_profile: Annotated[
+        bool, typer.Option("--profile", help="Say where the time went, stage by stage.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the cells, what is missing, and the time.")
     ] = False,
@@ -121,6 +124,8 @@ def run(
     where = device if executor == "ray" else chosen_device(device)
     outcomes = _execute(selection, results, where, batch, choice, not no_cost)
     _show_results(outcomes, as_json=as_json)
+    if with_profile:
+        _show_profile(outcomes, results)
     how = {outcome.how for outcome in outcomes}
     if "failed" in how:
         raise typer.Exit(1)
@@ -239,6 +244,14 @@ def _show_results(outcomes: Sequence[Outcome], *, as_json: bool) -> None:
         say(to_json(boards))
         return
     show(*(as_rich(text_table(board)) for board in boards))
+
+
+def _show_profile(outcomes: Sequence[Outcome], results: Path) -> None:
+    from ..spent import profile
+    from ..texttable import as_rich
+
+    done = [o.record for o in outcomes if o.record is not None and o.record.status == "done"]
+    show_aside(as_rich(profile(done, results)))
 
 
 def _show_plan(selection: Selection, results: Path, *, as_json: bool) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import TYPE_CHECKING, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO, cast
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -32,9 +33,18 @@ def complain(error: UserError) -> None:
 
 def show(*drawings: RenderableType) -> None:
     """Tables on standard output; as wide as they need where there is no terminal."""
+    _show(drawings, sys.stdout)
+
+
+def show_aside(*drawings: RenderableType) -> None:
+    """As `show`, on standard error: for the person, no part of the data."""
+    _show(drawings, sys.stderr)
+
+
+def _show(drawings: Sequence[RenderableType], stream: TextIO) -> None:
     from rich.console import Console
 
-    screen = Console()
+    screen = Console(file=stream)
     if screen.is_terminal:
         for drawing in drawings:
             screen.print(drawing)
@@ -43,7 +53,7 @@ def show(*drawings: RenderableType) -> None:
     for drawing in drawings:
         paper.print(drawing, highlight=False)
     text = cast("io.StringIO", paper.file).getvalue()
-    say("\n".join(line.rstrip() for line in text.splitlines()))
+    stream.write("".join(f"{line.rstrip()}\n" for line in text.splitlines()))
 
 
 def err_console() -> Console:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from cdfss_bench.bench.spent import STAGES
+
 PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
 
 Type = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -72,6 +74,19 @@ def test_dry_run_shows_cells_and_learns_the_time(typed: Type) -> None:
     )
     assert [c["state"] for c in after] == ["complete", "to do"]
     assert after[1]["seconds"] > 0
+
+
+def test_a_run_says_where_its_time_went(typed: Type) -> None:
+    words = "run -m prototype -d mini-lesion --episodes 3 --no-cost --profile"
+    told = typed(words)
+    assert "where the time went" not in told.stdout
+    header, row = (
+        next(line for line in told.stderr.splitlines() if line.split()[:1] == [first]).split()
+        for first in ("method", "prototype")
+    )
+    assert [word for word in header if word in STAGES] == list(STAGES)
+    assert "mini-lesion" in row
+    assert "where the time went" in typed(words).stderr, "what is known already is told again"
 
 
 def test_a_plan_file_is_the_same_as_flags(typed: Type, tmp_path: Path) -> None:

@@ -111,6 +111,8 @@ def test_ctrl_c_leaves_everything_resumable_and_nobody_behind(
         [PROGRAM, *words.split()],
         cwd=tmp_path, env=environment(seeded_weights, tmp_path), stderr=subprocess.PIPE, text=True,
         start_new_session=True,
+        # Who started the tests may have them ignore it, which a child would inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import socket
 import subprocess
 import sys
@@ -104,6 +105,8 @@ def test_ctrl_c_on_a_terminal_leaves_it_clean(
     }  # fmt: skip
     child, terminal = pty.fork()
     if child == 0:
+        # Who started the tests may have it ignored, which a child would inherit.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.execve(PROGRAM, [PROGRAM, *words.split()], environment)
     shown = b""
     deadline, typed = time.monotonic() + 120, 0
