@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .backbones.base import Backbone
 from .blocks.prototypes import cosine_scores, fore_and_background
-from .blocks.self_support import self_support
+from .blocks.self_support import Attention, self_support
 from .blocks.voting import upsampled
 from .contract import EpisodeBatch, LossTerm, SupportState
 from .plugins import Place, Plugin, Role
@@ -134,13 +134,14 @@ def self_supported_scores(
         back: prototype [B, C, 1, 1], or one per position [B, C, h, w].
         rounds: 2 with refinement.
     """
-    own = self_support(features, cosine_scores(features, fore, back))
+    attention = Attention(features)
+    own = self_support(features, cosine_scores(features, fore, back), attention)
     fore_1 = 0.5 * fore + 0.5 * own.fore
     back_1 = 0.3 * own.back + 0.7 * own.local_back
     first = cosine_scores(features, fore_1, back_1)
     if rounds == 1:
         return SSPScores(first, None, fore_1, back_1)
-    own = self_support(features, first)
+    own = self_support(features, first, attention)
     fore_2 = 0.5 * fore + 0.5 * own.fore
     back_2 = 0.3 * own.back + 0.7 * own.local_back
     fore_2 = 0.5 * fore + 0.2 * fore_1 + 0.3 * fore_2
