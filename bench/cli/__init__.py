@@ -90,3 +90,9 @@ def main() -> None:
         # The reader of our output left (`| head`): that is its right.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        # A name that no file can have, a disk that fails: no defect of ours, whoever met it.
+        if error.filename is None or os.environ.get("CDFSS_DEBUG"):
+            raise
+        complain(UserError(f"{error.filename}: {error.strerror}"))
+        sys.exit(2)

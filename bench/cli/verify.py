@@ -34,7 +34,11 @@ def verify(
     if not folders:
         raise UserError(f"there are no records under {results / 'runs'}")
     for folder in folders:
-        if not (folder / "run.json").is_file():
+        try:
+            is_run = (folder / "run.json").is_file()
+        except OSError:  # no name that a file can have
+            is_run = False
+        if not is_run:
             raise UserError(f"{folder} holds no run.json", mend="name the folder of a run")
     verdicts = [verified(folder) for folder in folders]
     wrong = [verdict for verdict in verdicts if verdict.problems]
