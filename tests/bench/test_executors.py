@@ -125,7 +125,8 @@ def test_ctrl_c_leaves_everything_resumable_and_nobody_behind(
         os.killpg(process.pid, signal.SIGINT)
         time.sleep(0.01)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
+    # The second may meet an interpreter that is already leaving; a shell calls both 130.
+    assert process.returncode in ({130} if interrupts == 1 else {130, -signal.SIGINT}), said
     assert "Traceback" not in said
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and group_lives(process.pid):

@@ -123,7 +123,9 @@ def test_ctrl_c_on_a_terminal_leaves_it_clean(
                 typed += 1
     _, status = os.waitpid(child, 0)
     os.close(terminal)
-    assert os.waitstatus_to_exitcode(status) == 130, shown
+    # The second may meet an interpreter that is already leaving; a shell calls both 130.
+    ends = {130} if times == 1 else {130, -signal.SIGINT}
+    assert os.waitstatus_to_exitcode(status) in ends, shown
     assert b"\x1b[?25l" in shown
     assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l")
     assert b"Traceback" not in shown
