@@ -142,7 +142,7 @@ def test_a_plan_file_is_the_same_as_flags(typed: Type, tmp_path: Path) -> None:
         ("train -m ssp --source mini --select target-oracle", "say --oracle"),
         ("train --plan freez", "did you mean freeze"),
         (f"verify {'a' * 300}", "holds no run.json"),
-        (f"train -m dra --source mini --init {'a' * 300}/b", "File name too long"),
+        (f"train -m dra --source mini --init {'a' * 300}.pth", "File name too long"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(
