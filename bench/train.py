@@ -20,6 +20,7 @@ from cdfss_bench.methods.base import Method
 from cdfss_bench.methods.checkpoints import write_checkpoint
 from cdfss_bench.methods.weights_card import WeightsCard, read_card
 
+from .allocator import keep_memory
 from .curve import JsonLines, Targets, miou, watched_steps
 from .ddp import Objective, mean_over_processes, wrapped
 from .job import Job, described
@@ -133,6 +134,7 @@ def train(job: Job, output: Path, conduct: Conduct | None = None) -> WeightsCard
         UserError: if what lies at `output` was begun with another recipe, if the loss is no longer
             a number, or if a file cannot be written.
     """
+    keep_memory()
     files, conduct = Files(output), conduct or Conduct()
     with files.lock() if job.processes.leads else nullcontext():
         if conduct.fresh and job.processes.leads:
