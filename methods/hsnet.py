@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -14,7 +14,8 @@ from cdfss_bench.errors import CompositionError
 from .backbones.base import Backbone, Stage
 from .base import Method
 from .blocks.correlation import hypercorrelation
-from .blocks.hpn import HPNLearner, check_support_sizes
+from .blocks.hpn import HPNLearner
+from .blocks.mixing import Mixer, Part
 from .blocks.products import product
 from .blocks.prototypes import resized_masks
 from .blocks.sparse_pyramid import SparsePyramid, Volume
@@ -89,25 +90,25 @@ class HSNet(Method):
         """What one support amounts to in the sparse form; its mask is [1, H, W]."""
         return SpottedSupport({s: spotted(support.group(s), mask) for s in self.stages})
 
-    def directions(
-        self, stage: str, query: Rows, supports: Sequence[SpottedSupport]
-    ) -> Iterator[list[Tensor]]:
-        """Tap by tap the query's unit rows [h*w, C] as each support sees them; N = 1."""
-        for tap in query.group(stage):
-            yield [unit_rows(position_rows(tap))] * len(supports)
-
     def volumes(self, stage: str, query: Rows, supports: Sequence[SpottedSupport]) -> list[Volume]:
-        """One stage's hypercorrelation per support of one episode, without its zeros."""
+        """One stage's hypercorrelation per support of one episode, without its zeros; N = 1."""
         spots = [support.stages[stage] for support in supports]
         height, width = query.group(stage)[0].shape[-2:]
         counts = [len(s.taps[0]) for s in spots]
         values = query.group(stage)[0].new_empty((sum(counts), len(spots[0].taps), height * width))
-        for number, seen in enumerate(self.directions(stage, query, supports)):
-            parts = values[:, number].split(counts)
-            for part, own, rows in zip(parts, spots, seen, strict=True):
-                torch.clamp(product(own.taps[number], rows), min=0, out=part)
+        self.fill(values, stage, query, supports)
         maps = values.unflatten(2, (height, width)).split(counts)
         return [Volume(part, s.row, s.side) for part, s in zip(maps, spots, strict=True)]
+
+    def fill(
+        self, values: Tensor, stage: str, query: Rows, supports: Sequence[SpottedSupport]
+    ) -> None:
+        """Clamped cosines into `values` [n, taps, h*w], the supports' spots one after the other."""
+        for number, tap in enumerate(query.group(stage)):
+            # All supports in one product: oneDNN brings the query into its own order but once.
+            seen = torch.cat([support.stages[stage].taps[number] for support in supports])
+            found = product(seen, unit_rows(position_rows(tap)))
+            torch.clamp(found, min=0, out=values[:, number])
 
     def score(self, query: Rows, states: Sequence[SupportState], *, shots: int) -> Tensor:
         """One map per shot, [B, K, 2, h, w]."""
@@ -152,23 +153,32 @@ class HSNet(Method):
         Returns:
             A function that gives logits [1, 1, 2, h, w].
         """
-        blocks = dict(zip(reversed(self.stages), self.hpn_learner.blocks, strict=True))
-        head_learns = any(p.requires_grad for p in self.hpn_learner.parameters())
-        fixed: dict[str, Tensor] = {}
-        with torch.no_grad():
-            for stage in set(blocks) - self.learning_stages():
-                found = self._correlated(stage, query, support, masks)
-                fixed[stage] = found if head_learns else blocks[stage](found)
+        learner = self.hpn_learner
+        blocks = dict(zip(reversed(self.stages), learner.blocks, strict=True))
+        learning = self.learning_stages()
 
-        def part(stage: str) -> Tensor:
-            if stage not in fixed:
-                return blocks[stage](self._correlated(stage, query, support, masks))
-            return blocks[stage](fixed[stage]) if head_learns else fixed[stage]
+        def correlated(stage: str) -> Tensor:
+            return self._correlated(stage, query, support, masks)
+
+        if any(parameter.requires_grad for parameter in learner.parameters()):
+            with torch.no_grad():
+                known = {stage: correlated(stage) for stage in set(blocks) - learning}
+            return lambda: learner(
+                [known[stage] if stage in known else correlated(stage) for stage in blocks]
+            )[:, None]
+
+        mixer = Mixer(learner)
+        with torch.no_grad():
+            squeezed = {
+                stage: Part.of(blocks[stage](correlated(stage))) for stage in set(blocks) - learning
+            }
 
         def predict() -> Tensor:
-            coarse, middle, fine = parts = [part(stage) for stage in blocks]
-            check_support_sizes(parts)
-            return self.hpn_learner.decode(self.hpn_learner.mix(coarse, middle, fine))[:, None]
+            parts = [
+                squeezed[stage] if stage in squeezed else Part.of(blocks[stage](correlated(stage)))
+                for stage in blocks
+            ]
+            return learner.decode(mixer(parts))[:, None]
 
         return predict
 

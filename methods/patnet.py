@@ -6,7 +6,7 @@ task-adaptive fine-tuning; that is the plug-in `tfi`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .backbones.base import Backbone
 from .blocks.anchors import EPS, coordinates, in_plane, prototype_basis
 from .blocks.correlation import hypercorrelation
+from .blocks.products import product
 from .blocks.prototypes import masked_mean, resized_masks
 from .blocks.spots import Spots, SpottedSupport, position_rows, spotted, unit_rows
 from .hsnet import HSNet
@@ -107,15 +108,20 @@ class PATNet(HSNet):
             stages[stage] = spotted(planes, mask)
         return SpottedSupport(stages, bases)
 
-    def directions(
-        self, stage: str, query: Rows, supports: Sequence[SpottedSupport]
-    ) -> Iterator[list[Tensor]]:
-        """Tap by tap two coordinates [h*w, 2] per support: its basis maps the query too."""
+    def fill(
+        self, values: Tensor, stage: str, query: Rows, supports: Sequence[SpottedSupport]
+    ) -> None:
+        """As in HSNet, from two coordinates: each support's basis maps the query too."""
+        spots = [support.stages[stage] for support in supports]
+        counts = [len(s.taps[0]) for s in spots]
         for number, tap in enumerate(query.group(stage)):
             name = f"{stage}.{number}"
             bases = torch.stack([support.bases[name] for support in supports])
             seen = in_plane(coordinates(bases, tap), self.anchors(name))
-            yield [unit_rows(position_rows(plane[None])) for plane in seen]
+            parts = values[:, number].split(counts)
+            for part, own, plane in zip(parts, spots, seen, strict=True):
+                found = product(own.taps[number], unit_rows(position_rows(plane[None])))
+                torch.clamp(found, min=0, out=part)
 
     def correlation(self, stage: str, query: Rows, support: Rows) -> Tensor:
         """Hypercorrelation [B, taps, hq, wq, hs, ws] of the transformed features."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -39,3 +41,44 @@ def affine_of_sums(
     scale = norm.weight.detach().double() * inverse.repeat_interleave(spread)
     shift = norm.bias.detach().double() + (b - mean.repeat_interleave(spread)) * scale
     return scale.to(bias.dtype), shift.to(bias.dtype)
+
+
+class NormalisedRows(torch.autograd.Function):
+    """Group normalisation of `rows + bias`, then ReLU; a gradient for the rows alone.
+
+    Written out because torch's own operations would walk over the maps three times as often.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, bias: Tensor, norm: nn.GroupNorm, positions: int) -> Tensor:
+        """[N, positions * C] of rows in which `positions` maps of C channels lie side by side."""
+        sums, squares = sums_of(rows, positions)
+        with torch.enable_grad():
+            given = [part.requires_grad_() for part in (sums, squares)]
+            found = affine_of_sums(sums, squares, bias, norm, positions * len(rows))
+        scale, shift = (part.detach().repeat(positions) for part in found)
+        out = torch.addcmul(shift, rows, scale).relu_()
+        ctx.save_for_backward(rows, out, scale)
+        ctx.given, ctx.found, ctx.positions = given, found, positions
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        """The rows act on the result directly, and on every row through two sums."""
+        rows, out, scale = ctx.saved_tensors
+        passed = grads[0] * (out > 0)
+        to_shift = passed.sum(0).view(ctx.positions, -1).sum(0)
+        to_scale = (passed * rows).sum(0).view(ctx.positions, -1).sum(0)
+        by_sum, by_square = (
+            part.to(rows.dtype).repeat(ctx.positions)
+            for part in torch.autograd.grad(ctx.found, ctx.given, (to_scale, to_shift))
+        )
+        result = passed.mul_(scale).addcmul_(rows, 2 * by_square).add_(by_sum)
+        return result, None, None, None
+
+
+def sums_of(rows: Tensor, positions: int) -> tuple[Tensor, Tensor]:
+    """Sums and sums of squares (fp64 [C]) of rows [N, positions * C], over rows and positions."""
+    found = rows.sum(0), rows.square().sum(0)
+    sums, squares = (part.double().view(positions, -1).sum(0) for part in found)
+    return sums, squares

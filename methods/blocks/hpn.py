@@ -56,7 +56,7 @@ class HPNLearner(nn.Module):
     def squeeze(self, correlations: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Each stage's correlation squeezed to [B, 128, hq, wq, 1 or 2, 1 or 2]."""
         squeezed = [block(part) for block, part in zip(self.blocks, correlations, strict=True)]
-        check_support_sizes(squeezed)
+        check_support_sizes([tuple(part.shape[-2:]) for part in squeezed])
         return squeezed[0], squeezed[1], squeezed[2]
 
     @property
@@ -84,13 +84,13 @@ class HPNLearner(nn.Module):
         return self.decoder2(doubled)
 
 
-def check_support_sizes(squeezed: Sequence[Tensor]) -> None:
-    """Refuses parts [B, 128, hq, wq, hs, ws] that differ in what is left of the support.
+def check_support_sizes(sides: Sequence[tuple[int, ...]]) -> None:
+    """Refuses stages that differ in what is left of the support, (hs, ws).
 
     Raises:
         CompositionError: naming image sizes that fit.
     """
-    sizes = {tuple(part.shape[-2:]) for part in squeezed}
+    sizes = set(sides)
     if len(sizes) != 1:
         raise CompositionError(
             f"the hypercorrelation pyramid ends in different support sizes {sorted(sizes)} "

@@ -1,12 +1,15 @@
-"""HSNet's mixing blocks on what is left of the support: one position, or two by two.
+"""HSNet's mixing on what is left of the support: one position, or two by two.
 
 All positions lie side by side as channels, [1, positions * C, h, w]. The convolution over the
 support dimensions, padded 3x3 on 2x2 maps, then is one dense matrix, and the one over the query
 dimensions a grouped convolution: 1.3 GFLOP instead of 3 at 50 x 50, and no copy between the layers.
+Gradients flow through the maps, not to the parameters: learning at test runs this too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -14,11 +17,57 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .conv4d import CenterPivotConv4d, Squeeze
-from .groups import affine_of_sums
+from .groups import NormalisedRows, affine_of_sums, sums_of
+from .hpn import HPNLearner, check_support_sizes
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a stage's correlation was squeezed to.
+
+    Attributes:
+        maps: [1, positions * C, hq, wq], channels last.
+        side: what is left of the support, (hs, ws); their product is the positions.
+    """
+
+    maps: Tensor
+    side: tuple[int, int]
+
+    @classmethod
+    def of(cls, squeezed: Tensor) -> Part:
+        """[1, C, hq, wq, hs, ws], position after position."""
+        maps = squeezed.permute(0, 4, 5, 1, 2, 3).flatten(1, 3)
+        side = (squeezed.shape[-2], squeezed.shape[-1])
+        return cls(maps.contiguous(memory_format=torch.channels_last), side)
+
+
+class Mixer:
+    """`HPNLearner.mix` of one episode and one shot.
+
+    Args:
+        learner: whose parameters are read once, here; they must not change afterwards.
+    """
+
+    def __init__(self, learner: HPNLearner):
+        self._middle = Mixing(learner.encoder_layer4to3)
+        self._fine = Mixing(learner.encoder_layer3to2)
+
+    def __call__(self, parts: Sequence[Part]) -> Tensor:
+        """Coarse, middle and fine part -> [1, C, h, w] of the finest.
+
+        Raises:
+            CompositionError: for image sizes at which the three squeezed support sizes differ.
+        """
+        check_support_sizes([part.side for part in parts])
+        side = parts[0].side
+        coarse, middle, fine = (part.maps for part in parts)
+        mixed = self._middle(_resized(coarse, middle) + middle, side)
+        mixed = self._fine(_resized(mixed, fine) + fine, side)
+        return mixed.unflatten(1, (side[0] * side[1], -1)).mean(1)
 
 
 class Mixing:
-    """A `Squeeze` of stride 1, for inference.
+    """A `Squeeze` of stride 1.
 
     Args:
         block: whose parameters are read once, here; they must not change afterwards.
@@ -57,17 +106,22 @@ class _Layer:
         out = F.conv2d(maps, self.over_query, padding=1, groups=self.positions)
         out += F.conv2d(maps, self.over_support)
         rows = out.permute(0, 2, 3, 1).flatten(0, 2)
-        sums, squares = (
-            part.double().view(self.positions, -1).sum(0)
-            for part in (rows.sum(0), rows.square().sum(0))
-        )
-        count = self.positions * len(rows)
-        scale, shift = (
-            part.repeat(self.positions)
-            for part in affine_of_sums(sums, squares, self.bias, self.norm, count)
-        )
-        torch.addcmul(shift, rows, scale, out=rows).relu_()
+        if rows.requires_grad:
+            rows = NormalisedRows.apply(rows, self.bias, self.norm, self.positions)
+            assert isinstance(rows, Tensor)
+        else:
+            sums, squares = sums_of(rows, self.positions)
+            count = self.positions * len(rows)
+            scale, shift = (
+                part.repeat(self.positions)
+                for part in affine_of_sums(sums, squares, self.bias, self.norm, count)
+            )
+            torch.addcmul(shift, rows, scale, out=rows).relu_()
         return rows.view(1, *out.shape[-2:], -1).permute(0, 3, 1, 2)
+
+
+def _resized(maps: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(maps, like.shape[-2:], mode="bilinear", align_corners=True)
 
 
 def _dense(kernel: Tensor, side: tuple[int, int]) -> Tensor:

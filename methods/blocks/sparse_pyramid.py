@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import cast
 
 import numpy as np
@@ -23,8 +22,9 @@ from torch import Tensor, nn
 
 from .conv4d import CenterPivotConv4d, Squeeze
 from .groups import group_affine
-from .hpn import HPNLearner, check_support_sizes
-from .mixing import Mixing
+from .hpn import HPNLearner
+from .mixing import Mixer, Part
+from .windows import runs, windows_of
 
 _NOWHERE = -1
 
@@ -56,8 +56,7 @@ class SparsePyramid:
     def __init__(self, learner: HPNLearner):
         self._learner = learner
         self._blocks = [_SparseSqueeze(block) for block in learner.blocks]
-        self._middle = Mixing(learner.encoder_layer4to3)
-        self._fine = Mixing(learner.encoder_layer3to2)
+        self._mixer = Mixer(learner)
 
     def __call__(self, volumes: Sequence[Volume]) -> Tensor:
         """Coarse, middle and fine correlation -> logits [1, 2, 2h, 2w].
@@ -65,14 +64,9 @@ class SparsePyramid:
         Raises:
             CompositionError: for image sizes at which the three squeezed support sizes differ.
         """
-        parts = [block(part) for block, part in zip(self._blocks, volumes, strict=True)]
-        check_support_sizes([_as_dense(part) for part in parts])
-        side = parts[0].side
-        coarse, middle, fine = (_side_by_side(part.values) for part in parts)
-        mixed = self._middle(_resized(coarse, middle) + middle, side)
-        mixed = self._fine(_resized(mixed, fine) + fine, side)
-        positions = side[0] * side[1]
-        return self._learner.decode(mixed.unflatten(1, (positions, -1)).mean(1))
+        squeezed = [block(part) for block, part in zip(self._blocks, volumes, strict=True)]
+        parts = [Part(_side_by_side(part.values), part.side) for part in squeezed]
+        return self._learner.decode(self._mixer(parts))
 
 
 class _SparseSqueeze:
@@ -96,7 +90,7 @@ class _Weights:
 
     Attributes:
         over_query: kernel over the query dimensions [C', C, k, k].
-        over_support: kernel over the support dimensions, one matrix per offset, [k*k, C, C'].
+        over_support: kernel over the support dimensions, offset after offset, [C', k*k * C].
         bias: of both, [C'].
     """
 
@@ -105,7 +99,7 @@ class _Weights:
         assert first.bias is not None
         assert second.bias is not None
         self.over_query = first.weight.detach()
-        self.over_support = second.weight.detach().flatten(2).permute(2, 1, 0).contiguous()
+        self.over_support = second.weight.detach().permute(0, 2, 3, 1).flatten(1).contiguous()
         self.bias = (first.bias + second.bias).detach()
         self.kernel = second.kernel_size[0]
         self.stride = convolution.stride
@@ -116,40 +110,42 @@ def _convolved(volume: Volume, weights: _Weights) -> Volume:
 
     An output position exists where its window holds a row, or, if the rest is not zero, anywhere.
     """
-    windows, side = _windows(volume.side, weights.kernel, weights.stride)
+    windows, side = windows_of(volume.side, weights.kernel, weights.stride)
     rows = np.where(windows < 0, _NOWHERE, volume.row[windows])
     pivots = rows[:, weights.kernel**2 // 2]
     chosen = np.arange(len(rows)) if volume.rest is not None else np.flatnonzero((rows >= 0).any(1))
     row = np.full(len(rows), _NOWHERE, np.int64)
     row[chosen] = np.arange(len(chosen))
-    size = volume.values.shape[-2:]
-    out = volume.values.new_zeros((len(chosen), weights.over_query.shape[0], *size))
-    _add_over_query(out, volume, pivots[chosen], weights)
-    for index, window in enumerate(chosen):
-        there = np.flatnonzero(rows[window] >= 0)
-        if len(there):
-            maps = volume.values[torch.from_numpy(rows[window, there])].flatten(0, 1)
-            matrix = weights.over_support[torch.from_numpy(there)].flatten(0, 1)
-            out[index].flatten(1).addmm_(matrix.t(), maps.flatten(1))
+    out = _over_query(volume, pivots[chosen], weights)
+    targets = out.flatten(2).unbind()
+    maps = volume.values.flatten(0, 1).flatten(1)
+    inside = volume.values.shape[1]
+    for target, offset, first, length in runs(rows[chosen]):
+        matrix = weights.over_support[:, offset * inside : (offset + length) * inside]
+        targets[target].addmm_(matrix, maps[first * inside : (first + length) * inside])
     if volume.rest is not None:
         absent = torch.from_numpy((windows >= 0) & (rows < 0)).to(out.dtype)
-        share = torch.einsum("wk,kco,c->wo", absent, weights.over_support, volume.rest)
+        kernel = weights.over_support.unflatten(1, (-1, inside))
+        share = torch.einsum("wk,okc,c->wo", absent, kernel, volume.rest)
         out += share[:, :, None, None]
     return Volume(out, row, side)
 
 
-def _add_over_query(out: Tensor, volume: Volume, pivots: NDArray[np.int64], w: _Weights) -> None:
-    """Adds the convolution over the query dimensions of each window's centre."""
+def _over_query(volume: Volume, pivots: NDArray[np.int64], weights: _Weights) -> Tensor:
+    """The convolution over the query dimensions of each window's centre, [windows, C', hq, wq]."""
     there = np.flatnonzero(pivots >= 0)
-    padding = w.kernel // 2
-    if len(there):
-        maps = volume.values[torch.from_numpy(pivots[there])]
-        part = F.conv2d(maps, w.over_query, padding=padding)
-        out.index_add_(0, torch.from_numpy(there), part)
-    missing = np.flatnonzero(pivots < 0)
-    if volume.rest is not None and len(missing):
-        plane = volume.rest[None, :, None, None].expand(1, -1, *out.shape[-2:])
-        out[torch.from_numpy(missing)] += F.conv2d(plane, w.over_query, padding=padding)
+    padding = weights.kernel // 2
+    maps = volume.values[torch.from_numpy(pivots[there])]
+    part = F.conv2d(maps, weights.over_query, padding=padding)
+    if len(there) == len(pivots):
+        return part
+    out = part.new_zeros((len(pivots), *part.shape[1:]))
+    out[torch.from_numpy(there)] = part
+    if volume.rest is not None:
+        plane = volume.rest[None, :, None, None].expand(1, -1, *part.shape[-2:])
+        missing = torch.from_numpy(np.flatnonzero(pivots < 0))
+        out[missing] = F.conv2d(plane, weights.over_query, padding=padding)
+    return out
 
 
 def _activated(volume: Volume, bias: Tensor, norm: nn.GroupNorm) -> Volume:
@@ -161,30 +157,6 @@ def _activated(volume: Volume, bias: Tensor, norm: nn.GroupNorm) -> Volume:
     return Volume(values, volume.row, volume.side, rest)
 
 
-@lru_cache(maxsize=64)
-def _windows(
-    side: tuple[int, int], kernel: int, stride: int
-) -> tuple[NDArray[np.int64], tuple[int, int]]:
-    """Positions [windows, k*k] under the kernel at each output position, -1 outside; their grid."""
-    height, width = side
-    offsets = np.arange(kernel) - kernel // 2
-    ys = np.arange(0, height, stride)[:, None] + offsets
-    xs = np.arange(0, width, stride)[:, None] + offsets
-    y, x = ys[:, None, :, None], xs[None, :, None, :]
-    inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    positions = np.where(inside, y * width + x, -1)
-    return positions.reshape(len(ys) * len(xs), kernel**2), (len(ys), len(xs))
-
-
 def _side_by_side(values: Tensor) -> Tensor:
     """[positions, C, h, w] -> [1, positions * C, h, w], channels last."""
     return values.flatten(0, 1)[None].contiguous(memory_format=torch.channels_last)
-
-
-def _resized(maps: Tensor, like: Tensor) -> Tensor:
-    return F.interpolate(maps, like.shape[-2:], mode="bilinear", align_corners=True)
-
-
-def _as_dense(volume: Volume) -> Tensor:
-    """A shape's bearer for `check_support_sizes`."""
-    return volume.values.new_empty((0, 0, 0, 0, *volume.side))

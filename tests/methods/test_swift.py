@@ -14,10 +14,11 @@ from cdfss_bench.methods.blocks.conv4d import Squeeze
 from cdfss_bench.methods.blocks.correlation import hypercorrelation
 from cdfss_bench.methods.blocks.groups import group_affine
 from cdfss_bench.methods.blocks.hpn import HPNLearner
-from cdfss_bench.methods.blocks.mixing import Mixing
+from cdfss_bench.methods.blocks.mixing import Mixing, Part
 from cdfss_bench.methods.blocks.products import product
 from cdfss_bench.methods.blocks.sparse_pyramid import SparsePyramid, Volume
 from cdfss_bench.methods.blocks.spots import position_rows, spotted, unit_rows
+from cdfss_bench.methods.blocks.windows import runs
 
 from .contract import compositions, episodes, fresh, network, side, tensors
 
@@ -145,6 +146,35 @@ def test_mixing_is_the_squeeze_of_stride_one(left: tuple[int, int]) -> None:
         maps = side_by_side.contiguous(memory_format=torch.channels_last)
         found = Mixing(block)(maps, left)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("left", [(1, 1), (2, 2)])
+def test_gradients_pass_through_mixing_as_through_the_squeeze(left: tuple[int, int]) -> None:
+    torch.manual_seed(1)
+    block = Squeeze((8, 8, 8, 8), (3, 3, 3), (1, 1, 1)).double().eval()
+    x = drawn(1, 8, 6, 5, *left).double().requires_grad_()
+    kept = block(x).permute(0, 4, 5, 1, 2, 3).flatten(1, 3)
+    weights = drawn(*kept.shape, seed=2).double()
+    (expected,) = torch.autograd.grad((kept * weights).sum(), x)
+    given = Part.of(x)
+    (found,) = torch.autograd.grad((Mixing(block)(given.maps, given.side) * weights).sum(), x)
+    torch.testing.assert_close(found, expected)
+
+
+def test_runs_cover_every_row_of_a_window_once() -> None:
+    rng = np.random.default_rng(0)
+    rows = np.where(rng.random((40, 25)) < 0.5, rng.integers(0, 30, (40, 25)), -1)
+    rows[0], rows[1] = np.arange(25), -1
+    rows[2, 3:9] = np.arange(6)
+    found = [
+        (window, offset + i, row + i)
+        for window, offset, row, length in runs(rows)
+        for i in range(length)
+    ]
+    there = [(int(w), int(o), int(rows[w, o])) for w, o in zip(*np.nonzero(rows >= 0), strict=True)]
+    assert sorted(found) == sorted(there)
+    assert len([run for run in runs(rows) if run[0] == 0]) == 1
+    assert max(length for window, _, _, length in runs(rows) if window == 2) == 6
 
 
 def test_group_statistics_cover_what_is_not_stored() -> None:
