@@ -18,7 +18,8 @@ from cdfss_bench.errors import DataError
 
 from .cache import Pixels
 from .domain import DomainClass, Item
-from .files import MAX_PIXELS, FileDomain
+from .files import MAX_PIXELS
+from .own import OwnDomain
 from .transforms import resized_labels
 
 _DRAWING = 1
@@ -27,7 +28,7 @@ _DRAWING = 1
 Row = dict[str, Any]
 
 
-class CocoDomain(FileDomain):
+class CocoDomain(OwnDomain):
     """`annotations.json` with `images`, `annotations`, `categories`, beside a folder `images/`.
 
     An item is an (image, category) pair; its mask is the union of the pair's annotations. Polygons
@@ -53,19 +54,6 @@ class CocoDomain(FileDomain):
             DomainClass(self.card.first_class_id + place, names[category], tuple(items[category]))
             for place, category in enumerate(sorted(items))
         ]
-
-    def listed_queries(self) -> Sequence[tuple[int, str]]:
-        """Every (category, image) pair."""
-        return [(entry.id, item.name) for entry in self.classes for item in entry.items]
-
-    def describe_part(self) -> str:
-        """What is here is the whole population."""
-        return f"own: {sum(self.counts)} images of {len(self.classes)} classes"
-
-    @property
-    def is_complete(self) -> bool:
-        """Own data has no other population to be a part of."""
-        return True
 
     def read_labels(self, item: Item) -> Pixels:
         """The union of an item's annotations, [S, S] of 0 and 1.

@@ -13,14 +13,14 @@ from cdfss_bench.errors import DataError
 
 from .cache import Pixels
 from .domain import DomainClass, Item
-from .files import FileDomain
+from .own import OwnDomain
 from .transforms import binary_mask, resized_labels
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _ENDINGS = ("", "_mask", "_segmentation")
 
 
-class FolderDomain(FileDomain):
+class FolderDomain(OwnDomain):
     """Layout `images/CLASS/NAME.jpg`, `masks/CLASS/NAME.png`.
 
     Classes are the folders, in the order of their names; suffixes may be those of any picture. A
@@ -40,19 +40,6 @@ class FolderDomain(FileDomain):
             DomainClass(self.card.first_class_id + index, name, self._items(name))
             for index, name in enumerate(folders)
         ]
-
-    def listed_queries(self) -> Sequence[tuple[int, str]]:
-        """Every image of every class."""
-        return [(entry.id, item.name) for entry in self.classes for item in entry.items]
-
-    def describe_part(self) -> str:
-        """What is here is the whole population."""
-        return f"own: {sum(self.counts)} images of {len(self.classes)} classes"
-
-    @property
-    def is_complete(self) -> bool:
-        """Own data has no other population to be a part of."""
-        return True
 
     def read_labels(self, item: Item) -> Pixels:
         """The mask, [S, S] of 0 and 1.

@@ -1,0 +1,24 @@
+"""What a user's own images have in common, however their masks are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .files import FileDomain
+
+
+class OwnDomain(FileDomain):
+    """Images without a published protocol: every image of every class is asked once."""
+
+    def listed_queries(self) -> Sequence[tuple[int, str]]:
+        """Every image of every class."""
+        return [(entry.id, item.name) for entry in self.classes for item in entry.items]
+
+    def describe_part(self) -> str:
+        """What is here is the whole population."""
+        return f"own: {sum(self.counts)} images of {len(self.classes)} classes"
+
+    @property
+    def is_complete(self) -> bool:
+        """Own data has no other population to be a part of."""
+        return True
