@@ -19,7 +19,8 @@ from cdfss_bench.options import Option
 
 from .drawing import Draw, color_of, marker_of
 from .finding import Finding
-from .numbers import Frame, Numbers, frame
+from .frames import Frame, frame
+from .numbers import Numbers
 from .spread import mean_range, range_of
 from .subject import Subject
 from .trainings import carried_out, positive, trainings

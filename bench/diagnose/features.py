@@ -22,8 +22,9 @@ from cdfss_bench.options import Option
 
 from .drawing import SEQUENTIAL, Draw
 from .finding import Finding
+from .frames import Frame, frame
 from .kinds import NotApplicable
-from .numbers import Frame, Numbers, frame
+from .numbers import Numbers
 from .plots import across_stages
 from .spread import Range, mean_range, ratio_range
 from .subject import Subject

@@ -12,7 +12,7 @@ from typing import Any
 from cdfss_bench.files import write_atomically
 
 from .drawing import Draw, can_draw, rendered
-from .numbers import Frame
+from .frames import Frame
 
 SCHEMA = 1
 

@@ -1,13 +1,21 @@
-"""Rows of a table by the values of its columns, and what sentences say of a row."""
+"""Tables: made of rows, asked by the values of their columns, and what sentences say of a row."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from .spread import Range, range_of
+
+Frame: TypeAlias = Any
+"""A `pandas.DataFrame`; pandas ships no types."""
+
+
+def frame(rows: Any, columns: list[str] | None = None) -> Frame:
+    """A table of rows, opaque to the type checker."""
+    return pd.DataFrame(rows, columns=columns)
 
 
 def rows_where(table: pd.DataFrame, **wanted: object) -> pd.DataFrame:

@@ -19,8 +19,9 @@ from cdfss_bench.options import Option
 from ..training_plan import PLANS
 from .drawing import SOURCE_COLOR, Draw, color_of, marker_of
 from .finding import Finding
+from .frames import Frame, frame
 from .kinds import NotApplicable
-from .numbers import Frame, Numbers, frame
+from .numbers import Numbers
 from .spread import Range, mean_range, miou_of, range_of
 from .subject import Subject
 from .trainings import Training, carried_out, positive, trainings

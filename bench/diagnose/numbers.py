@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -15,13 +15,7 @@ from numpy.typing import NDArray
 
 from cdfss_bench.files import write_atomically
 
-Frame: TypeAlias = Any
-"""A `pandas.DataFrame`; pandas ships no types."""
-
-
-def frame(rows: Any, columns: list[str] | None = None) -> Frame:
-    """A table of rows, opaque to the type checker."""
-    return pd.DataFrame(rows, columns=columns)
+from .frames import Frame
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ..page.style import CSS
 from ..selection import Selection
 from .drawing import DPI, MISSING
 from .finding import Written
-from .numbers import Frame
+from .frames import Frame
 from .running import Outcome
 
 MOST_ROWS = 60

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .drawing import SOURCE_COLOR, color_of, marker_of
-from .numbers import Frame
+from .frames import Frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

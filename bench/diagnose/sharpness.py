@@ -21,8 +21,9 @@ from cdfss_bench.options import Option
 
 from .drawing import Draw
 from .finding import Finding
+from .frames import Frame, frame
 from .kinds import NotApplicable
-from .numbers import Frame, Numbers, frame
+from .numbers import Numbers
 from .perturbing import filter_direction, moved, noisy_stage
 from .probing import Probe, probed
 from .sharpness_figures import draw_landscape, draw_noise, draw_slice, draw_weights

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .drawing import SEQUENTIAL, SOURCE_COLOR, color_of, marker_of
-from .numbers import Frame
+from .frames import Frame
 from .plots import across_stages
 
 if TYPE_CHECKING:

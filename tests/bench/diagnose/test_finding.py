@@ -14,7 +14,8 @@ from cdfss_bench.bench.counts import Counts
 from cdfss_bench.bench.diagnose import finding as finding_module
 from cdfss_bench.bench.diagnose import kinds, running
 from cdfss_bench.bench.diagnose.finding import Finding, write
-from cdfss_bench.bench.diagnose.numbers import Numbers, frame
+from cdfss_bench.bench.diagnose.frames import frame
+from cdfss_bench.bench.diagnose.numbers import Numbers
 from cdfss_bench.bench.diagnose.page import as_html
 from cdfss_bench.bench.diagnose.running import Outcome, carried_out, parsed_settings
 from cdfss_bench.bench.diagnose.spread import Range, mean_range, miou_range, ratio_range, student

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from cdfss_bench.bench.diagnose import curve, freeze
 from cdfss_bench.bench.diagnose.finding import Finding
-from cdfss_bench.bench.diagnose.numbers import Frame, Numbers, frame
+from cdfss_bench.bench.diagnose.frames import Frame, frame
+from cdfss_bench.bench.diagnose.numbers import Numbers
 from cdfss_bench.bench.diagnose.subject import Subject
 from cdfss_bench.errors import UserError
 
