@@ -48,10 +48,7 @@ class Forecast:
 def forecast(planned: Planned, results: Path) -> Forecast:
     """What is known of a planned cell before it runs."""
     question = planned.question
-    name = (
-        f"{planned.composition.label} · {question.domain.title} · {question.shots}-shot · "
-        f"seed {question.seed}"
-    )
+    name = planned.title
     cell = planned.cell
     if cell is None:
         state = f"refused: {planned.reason}"

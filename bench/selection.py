@@ -155,6 +155,15 @@ class Planned:
         self.error: Exception | None = None
         self.asked: Selection | None = None
 
+    @property
+    def title(self) -> str:
+        """`loec · isic · 5-shot · seed 0`."""
+        asked = self.question
+        return (
+            f"{self.composition.label} · {asked.domain.title} · {asked.shots}-shot · "
+            f"seed {asked.seed}"
+        )
+
     def refuse(self, error: UserError) -> None:
         """Notes why the cell cannot be computed."""
         self.reason, self.mend = error.problem, error.mend

@@ -192,7 +192,7 @@ def _progress(
         at_work: dict[str, tuple[int, int]] = {}
 
         def listen(progress: Progress) -> None:
-            at_work[cell_name(progress.planned)] = (progress.done, progress.total)
+            at_work[progress.planned.title] = (progress.done, progress.total)
             names = [name for name, (done, total) in at_work.items() if done < total]
             shown.update(
                 current,
@@ -202,7 +202,7 @@ def _progress(
             )
 
         def finished(outcome: Outcome) -> None:
-            at_work.pop(cell_name(outcome.planned), None)
+            at_work.pop(outcome.planned.title, None)
             shown.advance(cells)
             shown.console.print(line_of(outcome), highlight=False, markup=False)
 
@@ -213,18 +213,9 @@ def _print_line(outcome: Outcome) -> None:
     talk(line_of(outcome))
 
 
-def cell_name(planned: Planned) -> str:
-    """`loec · isic · 5-shot · seed 0`."""
-    question = planned.question
-    return (
-        f"{planned.composition.label} · {question.domain.title} · {question.shots}-shot · "
-        f"seed {question.seed}"
-    )
-
-
 def line_of(outcome: Outcome) -> str:
     """One line that says what became of a cell."""
-    name = cell_name(outcome.planned)
+    name = outcome.planned.title
     if outcome.record is not None and outcome.record.metrics is not None:
         word = {"known": "already complete", "resumed": "resumed and completed"}.get(outcome.how)
         text = f"{name}: mIoU {outcome.record.metrics.miou:.2f}"
