@@ -32,9 +32,17 @@ class CenterPivotConv4d(nn.Module):
         hs, ws = pivots.shape[-2:]
         over_query = self.conv1(pivots.permute(0, 4, 5, 1, 2, 3).flatten(0, 2))
         over_query = over_query.reshape(batch, hs, ws, -1, hq, wq).permute(0, 3, 4, 5, 1, 2)
-        over_support = self.conv2(x.permute(0, 2, 3, 1, 4, 5).flatten(0, 2))
+        over_support = self._over_support(x.permute(0, 2, 3, 1, 4, 5).flatten(0, 2))
         over_support = over_support.reshape(batch, hq, wq, -1, hs, ws).permute(0, 3, 1, 2, 4, 5)
         return over_query + over_support
+
+    def _over_support(self, maps: Tensor) -> Tensor:
+        side = min(maps.shape[-2:])
+        if self.stride <= side or maps.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+            return self.conv2(maps)
+        # oneDNN's bf16 weight gradient reads unwritten memory where a stride exceeds the map.
+        with torch.autocast("cpu", enabled=False):
+            return self.conv2(maps.float())
 
 
 class Squeeze(nn.Sequential):

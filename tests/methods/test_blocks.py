@@ -443,6 +443,25 @@ def test_one_4d_convolution_serves_several_sizes() -> None:
     assert torch.equal(module(small), before)
 
 
+@pytest.mark.parametrize("side", [1, 2])
+def test_a_map_smaller_than_its_stride_has_a_gradient_in_mixed_precision(side: int) -> None:
+    module = CenterPivotConv4d(16, 32, 3, side + 1)
+    x = torch.rand(2, 16, 8, 8, side, side, generator=torch.Generator().manual_seed(0))
+    found: dict[bool, Tensor] = {}
+    for mixed in (False, True):
+        # What torch hands out next holds NaN wherever nobody writes.
+        freed = [torch.full((10**power,), torch.nan) for power in range(2, 7)]
+        del freed
+        module.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            out = module(x)
+        out.float().square().sum().backward()
+        assert module.conv2.weight.grad is not None
+        found[mixed] = module.conv2.weight.grad.clone()
+    largest = float(found[False].abs().max())
+    torch.testing.assert_close(found[True], found[False], rtol=0, atol=0.03 * largest)
+
+
 def test_a_squeeze_has_hsnets_keys() -> None:
     keys = {f"{i}.conv{n}.{p}" for i in (0, 3, 6) for n in (1, 2) for p in ("weight", "bias")}
     keys |= {f"{i}.{p}" for i in (1, 4, 7) for p in ("weight", "bias")}
