@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
+
+from .vectors import Open, Vectors
 
 
 @pytest.fixture
@@ -15,3 +19,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def vectors(shared: Path, fill: ModuleType) -> Open:
+    """Opens one .npz of the vectors of HSNet, PATNet and APM."""
+    return lambda name: Vectors(shared / "reference", name, fill)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -21,12 +19,9 @@ from cdfss_bench.methods.blocks.voting import foreground, upsampled
 from cdfss_bench.methods.hsnet import HSNet
 from cdfss_bench.methods.rows import Rows
 
-from .test_reference_hsnet import episode
-from .vectors import Vectors
+from .vectors import Open, Vectors
 
 pytestmark = pytest.mark.shared
-
-Open = Callable[[str], Vectors]
 
 
 @cache
@@ -37,11 +32,6 @@ def filled(fill: ModuleType, name: str) -> HSNet:
     fill.fill(net, 0, "").eval()
     net.load_state_dict({**net.state_dict(), **masks})
     return net
-
-
-@pytest.fixture(scope="module")
-def vectors(shared: Path, fill: ModuleType) -> Open:
-    return lambda name: Vectors(shared / "reference", name, fill)
 
 
 def whole(vectors: Vectors, fill: ModuleType, case: str) -> HSNet:
@@ -93,7 +83,7 @@ def test_attention(stem: str, vectors: Open, fill: ModuleType) -> None:
 def test_whole_model(case: str, vectors: Open, fill: ModuleType) -> None:
     reference = vectors("apm.npz")
     net = whole(reference, fill, case)
-    query_images, support_images, support_masks = episode(reference, case)
+    query_images, support_images, support_masks = reference.episode(case)
     with torch.no_grad():
         query = net.encode(query_images)
         states = net.condense(net.encode(support_images[:, 0]), support_masks[:, 0])
@@ -111,7 +101,7 @@ def test_five_shots_vote(vectors: Open, fill: ModuleType) -> None:
     case = "apmm200_5shot"
     reference = vectors("apm.npz")
     net = whole(reference, fill, case)
-    query_images, support_images, support_masks = episode(reference, case)
+    query_images, support_images, support_masks = reference.episode(case)
     with torch.no_grad():
         query = net.encode(query_images)
         low = net.match(query, net.encode(support_images.flatten(0, 1)), support_masks)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -17,19 +15,11 @@ from cdfss_bench.methods.blocks.conv4d import CenterPivotConv4d
 from cdfss_bench.methods.blocks.correlation import hypercorrelation
 from cdfss_bench.methods.blocks.hpn import HPNLearner
 from cdfss_bench.methods.blocks.voting import foreground, upsampled, vote
-from cdfss_bench.methods.contract import EpisodeBatch
 from cdfss_bench.methods.hsnet import HSNet
 
-from .vectors import Vectors
+from .vectors import Open, Vectors, check_training
 
 pytestmark = pytest.mark.shared
-
-Open = Callable[[str], Vectors]
-
-
-@pytest.fixture(scope="module")
-def vectors(shared: Path, fill: ModuleType) -> Open:
-    return lambda name: Vectors(shared / "reference", name, fill)
 
 
 def filled(fill: ModuleType, module: torch.nn.Module, prefix: str = "") -> torch.nn.Module:
@@ -108,21 +98,13 @@ def whole(vectors: Vectors, fill: ModuleType, case: str, backbone: str) -> HSNet
     return net
 
 
-def episode(vectors: Vectors, case: str) -> tuple[Tensor, Tensor, Tensor]:
-    inputs = vectors.inputs(case)
-    shots = sum(name.startswith("support_img") for name in inputs)
-    images = torch.stack([inputs[f"support_img.{s}"] for s in range(shots)], dim=1)
-    masks = torch.stack([inputs[f"support_mask.{s}"] for s in range(shots)], dim=1)
-    return inputs["query_img"], images, masks
-
-
 @pytest.mark.parametrize(
     ("case", "backbone"), [("hs200", "resnet50"), ("hs200v", "vgg16"), ("hs400", "resnet50")]
 )
 def test_whole_model(case: str, backbone: str, vectors: Open, fill: ModuleType) -> None:
     reference = vectors("hsnet.npz")
     net = whole(reference, fill, case, backbone)
-    query_images, support_images, support_masks = episode(reference, case)
+    query_images, support_images, support_masks = reference.episode(case)
     with torch.no_grad():
         query = net.encode(query_images)
         states = net.condense(net.encode(support_images[:, 0]), support_masks[:, 0])
@@ -143,7 +125,7 @@ def test_five_shots_vote(vectors: Open, fill: ModuleType) -> None:
     case = "hs200_5shot"
     reference = vectors("hsnet.npz")
     net = whole(reference, fill, case, "resnet50")
-    inputs = episode(reference, case)
+    inputs = reference.episode(case)
     with torch.no_grad():
         reference.check(case, f"{case}.per_shot", foreground(net.logits(*inputs)).to(torch.uint8))
         reference.check(case, f"{case}.mask", net.predict(*inputs))
@@ -179,28 +161,7 @@ def test_training_steps(vectors: Open, fill: ModuleType) -> None:
     net = build("hsnet", backbone="resnet50")
     fill.fill(net, 0, "")
     net.train()
-    query_images, support_images, support_masks = episode(reference, case)
-    query_masks = reference.inputs(case)["query_mask"].to(torch.uint8)
-    batch = EpisodeBatch(query_images, query_masks, support_images, support_masks)
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
-    losses: list[Tensor] = []
-    for step in range(3):
-        optimizer.zero_grad()
-        loss = net.loss(batch)
-        loss.backward()
-        losses.append(loss.detach())
-        if step == 0:
-            for spec in reference.cases[case]["outputs"]:
-                head, _, key = spec["array"].partition(".grad.")
-                if key:
-                    gradient = net.get_parameter(key).grad
-                    assert gradient is not None
-                    reference.check(case, f"{head}.grad.{key}", gradient)
-            assert all(p.grad is None for p in net.get_submodule("backbone").parameters())
-        optimizer.step()
-    reference.check(case, f"{case}.loss", torch.stack(losses))
-    # The first loss does not carry the optimiser's sign noise.
-    assert float(losses[0]) == pytest.approx(float(reference.arrays[f"{case}.loss"][0]), abs=1e-4)
+    check_training(reference, case, net)
 
 
 def test_upsampling_is_the_published_one() -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -16,17 +14,13 @@ from cdfss_bench.methods import build
 from cdfss_bench.methods.blocks.anchors import coordinates, prototype_basis, transformed
 from cdfss_bench.methods.blocks.prototypes import resized_masks
 from cdfss_bench.methods.blocks.voting import foreground, upsampled
-from cdfss_bench.methods.contract import EpisodeBatch
 from cdfss_bench.methods.patnet import PATNet, prototypes
 from cdfss_bench.methods.rows import Rows
 from cdfss_bench.methods.tfi import divergence, transformed_divergence
 
-from .test_reference_hsnet import episode
-from .vectors import Vectors
+from .vectors import Open, Vectors, check_training
 
 pytestmark = pytest.mark.shared
-
-Open = Callable[[str], Vectors]
 
 
 @cache
@@ -35,11 +29,6 @@ def filled(fill: ModuleType, backbone: str) -> PATNet:
     fill.fill(net, 0, "").eval()
     assert isinstance(net, PATNet)
     return net
-
-
-@pytest.fixture(scope="module")
-def vectors(shared: Path, fill: ModuleType) -> Open:
-    return lambda name: Vectors(shared / "reference", name, fill)
 
 
 def whole(vectors: Vectors, fill: ModuleType, case: str, backbone: str = "resnet50") -> PATNet:
@@ -91,7 +80,7 @@ def test_features(vectors: Open, fill: ModuleType) -> None:
     case = "pat200_features"
     reference = vectors("patnet.npz")
     net = whole(reference, fill, case)
-    query_images, support_images, support_masks = episode(reference, case)
+    query_images, support_images, support_masks = reference.episode(case)
     with torch.no_grad():
         query, support = net.encode(query_images), net.encode(support_images[:, 0])
         taps = [
@@ -108,7 +97,7 @@ def test_features(vectors: Open, fill: ModuleType) -> None:
 def test_whole_model(case: str, backbone: str, vectors: Open, fill: ModuleType) -> None:
     reference = vectors("patnet.npz")
     net = whole(reference, fill, case, backbone)
-    query_images, support_images, support_masks = episode(reference, case)
+    query_images, support_images, support_masks = reference.episode(case)
     with torch.no_grad():
         query = net.encode(query_images)
         states = net.condense(net.encode(support_images[:, 0]), support_masks[:, 0])
@@ -125,7 +114,7 @@ def test_five_shots_vote(vectors: Open, fill: ModuleType) -> None:
     case = "pat200_5shot"
     reference = vectors("patnet.npz")
     net = whole(reference, fill, case)
-    query_images, support_images, support_masks = episode(reference, case)
+    query_images, support_images, support_masks = reference.episode(case)
     with torch.no_grad():
         query = net.encode(query_images)
         low = net.match(query, net.encode(support_images.flatten(0, 1)), support_masks)
@@ -139,31 +128,7 @@ def test_training_steps(vectors: Open, fill: ModuleType) -> None:
     reference = vectors("training.npz")
     net = whole(reference, fill, case)
     net.train()
-    query_images, support_images, support_masks = episode(reference, case)
-    query_masks = reference.inputs(case)["query_mask"].to(torch.uint8)
-    batch = EpisodeBatch(query_images, query_masks, support_images, support_masks)
-    optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=1e-3)
-    losses: list[Tensor] = []
-    for step in range(3):
-        optimizer.zero_grad()
-        loss = net.loss(batch)
-        loss.backward()
-        losses.append(loss.detach())
-        if step == 0:
-            for spec in reference.cases[case]["outputs"]:
-                head, _, key = spec["array"].partition(".grad.")
-                if key:
-                    gradient = net.get_parameter(key).grad
-                    assert gradient is not None
-                    reference.check(case, f"{head}.grad.{key}", gradient)
-            for key in reference.cases[case]["no_gradient"]:
-                still = [p for name, p in net.named_parameters() if name.startswith(key)]
-                assert still
-                assert all(p.grad is None for p in still)
-        optimizer.step()
-    reference.check(case, f"{case}.loss", torch.stack(losses))
-    # The first loss does not carry the optimiser's sign noise.
-    assert float(losses[0]) == pytest.approx(float(reference.arrays[f"{case}.loss"][0]), abs=1e-4)
+    check_training(reference, case, net)
 
 
 def predicted_prototypes(
@@ -171,7 +136,7 @@ def predicted_prototypes(
 ) -> tuple[Rows, Rows, Tensor, Tensor, int]:
     """Query and support features, support masks and query mask of a fine-tuning case, and K."""
     inputs = vectors.inputs(case)
-    query_images, support_images, support_masks = episode(vectors, case)
+    query_images, support_images, support_masks = vectors.episode(case)
     with torch.no_grad():
         query, support = net.encode(query_images), net.encode(support_images.flatten(0, 1))
     masks = support_masks.flatten(0, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,6 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from cdfss_bench.methods.base import Method
+from cdfss_bench.methods.contract import EpisodeBatch
 
 
 class Vectors:
@@ -36,6 +39,14 @@ class Vectors:
         """One input."""
         return torch.from_numpy(self._fill.array(name, tuple(shape), 0, kind))
 
+    def episode(self, case: str) -> tuple[Tensor, Tensor, Tensor]:
+        """Query [B, 3, H, W], supports [B, K, 3, H, W], their masks [B, K, H, W]."""
+        inputs = self.inputs(case)
+        shots = sum(name.startswith("support_img") for name in inputs)
+        images = torch.stack([inputs[f"support_img.{s}"] for s in range(shots)], dim=1)
+        masks = torch.stack([inputs[f"support_mask.{s}"] for s in range(shots)], dim=1)
+        return inputs["query_img"], images, masks
+
     def check(self, case: str, array: str, got: Tensor) -> None:
         """Compares one output with what is stored of it, at the stored tolerance."""
         spec = next(o for o in self.cases[case]["outputs"] if o["array"] == array)
@@ -52,6 +63,42 @@ class Vectors:
             np.testing.assert_allclose(value, stored, rtol=0, atol=spec["atol"], err_msg=array)
         else:
             np.testing.assert_array_equal(value, stored, err_msg=array)
+
+
+Open = Callable[[str], Vectors]
+
+
+def check_training(vectors: Vectors, case: str, net: Method) -> None:
+    """Three steps of Adam: the losses, the first step's gradients, and where there are none."""
+    query_masks = vectors.inputs(case)["query_mask"].to(torch.uint8)
+    query_images, support_images, support_masks = vectors.episode(case)
+    batch = EpisodeBatch(query_images, query_masks, support_images, support_masks)
+    optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=1e-3)
+    losses: list[Tensor] = []
+    for step in range(3):
+        optimizer.zero_grad()
+        loss = net.loss(batch)
+        loss.backward()
+        losses.append(loss.detach())
+        if step == 0:
+            _check_gradients(vectors, case, net)
+        optimizer.step()
+    vectors.check(case, f"{case}.loss", torch.stack(losses))
+    # The first loss does not carry the optimiser's sign noise.
+    assert abs(float(losses[0]) - float(vectors.arrays[f"{case}.loss"][0])) <= 1e-4
+
+
+def _check_gradients(vectors: Vectors, case: str, net: Method) -> None:
+    for spec in vectors.cases[case]["outputs"]:
+        head, _, key = spec["array"].partition(".grad.")
+        if key:
+            gradient = net.get_parameter(key).grad
+            assert gradient is not None
+            vectors.check(case, f"{head}.grad.{key}", gradient)
+    for key in vectors.cases[case].get("no_gradient", ["backbone."]):
+        still = [p for name, p in net.named_parameters() if name.startswith(key)]
+        assert still
+        assert all(p.grad is None for p in still)
 
 
 class Scenes:
