@@ -61,6 +61,13 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+def device_name(device: str) -> str:
+    """`cpu`, or what a GPU is called."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
+
+
 def describe(device: str) -> dict[str, Any]:
     """The environment of a run on `device`, for its record."""
     import torch
@@ -76,7 +83,7 @@ def describe(device: str) -> dict[str, Any]:
         "cpu": cpu_model(),
         "threads": torch.get_num_threads(),
         "allocator": allocator.state(),
-        "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
+        "device": device_name(device),
         "cuda": torch.version.cuda if on_gpu else None,
         "driver": _driver() if on_gpu else None,
         "tf32": bool(torch.backends.cuda.matmul.allow_tf32) if on_gpu else False,

@@ -23,6 +23,7 @@ from .folder import Appender, CellFolder, EpisodeRow, checksum
 from .measured import metrics_of
 from .records import CostPart, RunRecord, read_record
 from .selection import Planned
+from .spent import Clock
 
 How = Literal["computed", "resumed", "known", "refused", "failed", "busy"]
 
@@ -178,6 +179,7 @@ class Runner:
         return Outcome(planned, "known", record)
 
     def _computed(self, planned: Planned, cell: Cell, folder: CellFolder) -> Outcome:
+        clock = Clock()
         manifest = cell.question.manifest
         record = cell.record(self.settings.device)
         record.command = self.command or record.command
@@ -188,9 +190,12 @@ class Runner:
         manifest.save(folder.manifest)
         record.save(folder.record)
         try:
-            network = self._network_of(cell)
-            self._append_rows(planned, cell, folder, network, rows)
-            record.cost = self._cost_of(cell, network) if self.with_cost else None
+            with clock.of("build"):
+                network = self._network_of(cell)
+            recovered = len(rows)
+            staged = self._append_rows(planned, cell, folder, network, rows)
+            with clock.of("cost"):
+                record.cost = self._cost_of(cell, network) if self.with_cost else None
         except KeyboardInterrupt:
             record.status, record.finished = "interrupted", now()
             record.reason = f"stopped by hand after {len(rows)} of {len(manifest)} episodes"
@@ -206,6 +211,8 @@ class Runner:
             outcome.planned.error = error
             return outcome
         self._finish(cell, folder, record, rows)
+        with Appender(folder.timings) as timing_file:
+            timing_file.append([clock.around(len(rows) - recovered, staged).to_line()])
         return Outcome(planned, how, record)
 
     def _append_rows(
@@ -215,7 +222,8 @@ class Runner:
         folder: CellFolder,
         network: Method,
         rows: dict[int, EpisodeRow],
-    ) -> None:
+    ) -> float:
+        """Computes what is missing; the seconds that the stages of `timings.jsonl` add up to."""
         question, total = cell.question, len(cell.question.manifest)
         self._tell(planned, len(rows), total)
         batches = evaluate(
@@ -227,12 +235,15 @@ class Runner:
             settings=self.settings,
             stores=self._stores_of(cell),
         )
+        staged = 0.0
         with Appender(folder.rows) as row_file, Appender(folder.timings) as timing_file:
             for batch, timing in batches:
+                staged += (timing.load + timing.encode + timing.adapt + timing.match) / 1000
                 row_file.append([row.to_line() for row in batch])
                 timing_file.append([json.dumps({**timing.to_json(), "crc32": checksum(batch)})])
                 rows |= {row.index: row for row in batch}
                 self._tell(planned, len(rows), total)
+        return staged
 
     def _finish(
         self, cell: Cell, folder: CellFolder, record: RunRecord, rows: dict[int, EpisodeRow]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,6 +96,7 @@ def run(
     Exit code 0: every cell is done. 1: a method failed. 2: a cell was refused for a reason that
     you can mend.
     """
+    began = time.perf_counter()
     add_plugins(plugins)
     selection = selected(
         plan,
@@ -114,14 +116,14 @@ def run(
     )
     if selection.chosen_suite == "mini" and suite is None and not domains:
         talk("no data root is named (--data-root): running the procedural mini suite")
+    # A cluster's devices are not this machine's.
+    where = device if executor == "ray" else chosen_device(device)
     if dry_run:
-        _show_plan(selection, results, as_json=as_json)
+        _show_plan(selection, results, where, not no_cost, began, as_json=as_json)
         return
     from ..executors.choosing import Choice
 
     choice = Choice(executor, jobs, threads, timeout, plugins or (), talk)
-    # A cluster's devices are not this machine's.
-    where = device if executor == "ray" else chosen_device(device)
     outcomes = _execute(selection, results, where, batch, choice, not no_cost)
     _show_results(outcomes, as_json=as_json)
     if with_profile:
@@ -245,7 +247,15 @@ def _show_profile(outcomes: Sequence[Outcome], results: Path) -> None:
     show_aside(as_rich(profile(done, results)))
 
 
-def _show_plan(selection: Selection, results: Path, *, as_json: bool) -> None:
+def _show_plan(
+    selection: Selection,
+    results: Path,
+    device: str,
+    with_cost: bool,
+    began: float,
+    *,
+    as_json: bool,
+) -> None:
     import json
 
     from rich.table import Table
@@ -253,16 +263,21 @@ def _show_plan(selection: Selection, results: Path, *, as_json: bool) -> None:
     from ..forecast import forecast
     from ..selection import plan as cells_of
 
-    lines = [forecast(planned, results) for planned in cells_of(selection)]
+    lines = forecast(cells_of(selection), results, device=device, with_cost=with_cost)
     if as_json:
         say(json.dumps([line.to_json() for line in lines], indent=1))
-        return
-    table = Table(title=f"{len(lines)} cells", title_justify="left", pad_edge=False)
-    for header in ("cell", "state", "episodes", "expected"):
-        table.add_column(header, justify="left" if header in ("cell", "state") else "right")
-    for line in lines:
-        table.add_row(line.name, line.state, str(line.episodes or ""), line.expected)
-    show(table)
-    known = [line.seconds for line in lines if line.seconds is not None]
-    unknown = sum(line.seconds is None and line.left > 0 for line in lines)
-    talk(f"expected time: {sum(known):.0f} s" + (f", {unknown} cells unknown" if unknown else ""))
+    else:
+        table = Table(title=f"{len(lines)} cells", title_justify="left", pad_edge=False)
+        for header in ("cell", "state", "episodes", "expected"):
+            table.add_column(header, justify="left" if header in ("cell", "state") else "right")
+        for line in lines:
+            table.add_row(line.name, line.state, str(line.episodes or ""), line.expected)
+        show(table)
+    # Starting and planning are what this command has just done.
+    start = time.perf_counter() - began
+    total = start + sum(line.seconds for line in lines if line.seconds is not None)
+    unknown = sum(line.seconds is None for line in lines)
+    talk(
+        f"expected time: {total:.0f} s, {start:.0f} s of them to start"
+        + (f"; {unknown} cells unknown" if unknown else "")
+    )
