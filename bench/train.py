@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from .ddp import Objective, mean_over_processes, wrapped
 from .job import Job, described
 from .loading import Loaded, Loading, number_of
 from .sam import sharpen
+from .scalars import Scalars
 from .source import TrainingEpisodes, check_source, validation_episodes
 from .trainee import begun, freeze, is_finite, learned, optimizer_of
 from .training_state import Best, load_state, refuse_changed, save_state
@@ -65,6 +67,7 @@ class Conduct:
         targets: where the diagnostic curve is measured, if it is.
         listener: told of every step.
         fresh: whether what an earlier training left is discarded.
+        tensorboard: whether the log is written for TensorBoard too.
     """
 
     workers: int = 2
@@ -72,6 +75,7 @@ class Conduct:
     targets: Targets | None = None
     listener: Callable[[Step], None] | None = None
     fresh: bool = False
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class Files:
         state: of an unfinished training.
         log: JSON lines with loss, rate and source-validation mIoU.
         curve: JSON lines with mIoU on the targets.
+        scalars: a folder with both for TensorBoard.
     """
 
     weights: Path
@@ -101,6 +106,11 @@ class Files:
     def curve(self) -> JsonLines:
         """The diagnosis on the targets."""
         return JsonLines(self.weights.with_suffix(".curve.jsonl"))
+
+    @property
+    def scalars(self) -> Path:
+        """The folder of TensorBoard's event files."""
+        return self.weights.with_suffix(".tensorboard")
 
     def lock(self) -> AbstractContextManager[object]:
         """The right to write here.
@@ -140,6 +150,7 @@ def train(job: Job, output: Path, conduct: Conduct | None = None) -> WeightsCard
         if conduct.fresh and job.processes.leads:
             for path in (output, files.state, files.log.path, files.curve.path):
                 path.unlink(missing_ok=True)
+            shutil.rmtree(files.scalars, ignore_errors=True)
         finished = read_card(output) if output.is_file() and not conduct.fresh else None
         if finished is not None:
             refuse_changed(finished, described(job), output, "was trained")
@@ -196,10 +207,21 @@ class _Training:
         self.best = Best()
         self.saved = 0
         self.validation: float | None = None
+        self.scalars: Scalars | None = None
 
     def run(self) -> WeightsCard:
         """From where the state on disk stands to the weights."""
         first = self._resumed()
+        if self.conduct.tensorboard and self.job.processes.leads:
+            self.scalars = Scalars(self.files.scalars, first)
+        try:
+            self._steps(first)
+        finally:
+            if self.scalars is not None:
+                self.scalars.close()
+        return self._finished()
+
+    def _steps(self, first: int) -> None:
         validated = watched_steps(self.total, self.job.validate_every * self.total)
         targets = self.conduct.targets
         curve: set[int] = set()
@@ -229,7 +251,6 @@ class _Training:
                     self.conduct.listener(
                         Step(done, self.total, loss, terms, seconds, self.validation)
                     )
-        return self._finished()
 
     def _resumed(self) -> int:
         """Steps that are done."""
@@ -317,7 +338,7 @@ class _Training:
             "loss": loss,
             "lr": self._rate(step - 1),
         }
-        self.files.log.add({**row, **({"terms": terms} if len(terms) > 1 else {})})
+        self._tell(self.files.log, {**row, **({"terms": terms} if len(terms) > 1 else {})})
 
     def _validate(self, step: int) -> None:
         """Asks held-out source episodes (or an oracle's targets) and keeps the better weights."""
@@ -325,13 +346,13 @@ class _Training:
         row: dict[str, object] = {"step": step, "episodes": self._episodes(step)}
         if self.held_out:
             self.validation = miou(self.network, self.job.domain, self.held_out, device)
-            self.files.log.add({**row, "source_val_miou": round(self.validation, 4)})
+            self._tell(self.files.log, {**row, "source_val_miou": round(self.validation, 4)})
         score = self.validation if rule == "source-val" else None
         if rule == "target-oracle":
             assert self.conduct.targets is not None  # the command line sees to it
             scores = self.conduct.targets.scores(self.network, device)
             score = sum(scores.values()) / len(scores)
-            self.files.log.add({**row, "target_oracle_miou": round(score, 4)})
+            self._tell(self.files.log, {**row, "target_oracle_miou": round(score, 4)})
         if score is not None and score > self.best.score:
             self.best = Best(score, step, self._learned())
 
@@ -339,7 +360,8 @@ class _Training:
         assert self.conduct.targets is not None
         episodes = self._episodes(step)
         scores = self.conduct.targets.scores(self.network, self.job.device)
-        self.files.curve.add(
+        self._tell(
+            self.files.curve,
             *(
                 {
                     "step": step,
@@ -350,8 +372,14 @@ class _Training:
                     "asked": self.conduct.targets.episodes,
                 }
                 for name, score in scores.items()
-            )
+            ),
         )
+
+    def _tell(self, file: JsonLines, *rows: Mapping[str, object]) -> None:
+        file.add(*rows)
+        if self.scalars is not None:
+            for row in rows:
+                self.scalars.add(row)
 
     def _episodes(self, step: int) -> int:
         return min(step * self.job.recipe.batch, len(self.drawn))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cdfss_bench.datasets import Domain
 
     from ..ddp import Processes
+    from ..train import Conduct
     from ..training_plan import Planned, TrainingPlan
 
 _RECIPE, _KEPT, _WATCH = "Recipe", "Which weights are kept", "Watching"
@@ -192,6 +193,14 @@ def train(
         int,
         typer.Option(min=1, help="Steps between two saved states.", rich_help_panel=_WATCH),
     ] = 500,
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard",
+            help="Write the log for TensorBoard too, beside the weights.",
+            rich_help_panel=_WATCH,
+        ),
+    ] = False,
     data_root: DataRoot = None,
     lists: Lists = None,
     weights_dirs: WeightsDirs = None,
@@ -211,9 +220,13 @@ def train(
     import torch
 
     from ..ddp import joined
+    from ..scalars import check_tensorboard
+    from ..train import Conduct
     from ..training_plan import read_training_plan, refuse_unknown_plan
 
     add_plugins(plugins)
+    if tensorboard:
+        check_tensorboard()
     if threads is not None:
         torch.set_num_threads(threads)
     where = chosen_device(device)
@@ -236,22 +249,19 @@ def train(
     if plan is not None:
         refuse_unknown_plan(plan)
     asked = read_training_plan(plan, {k: v for k, v in typed.items() if v not in (None, [])})
+    conduct = Conduct(workers, save_every, fresh=fresh, tensorboard=tensorboard)
     with joined(where) as (processes, own_device):
-        done = _train_all(asked, output, own_device, processes, save_every, workers, fresh)
+        done = _train_all(asked, output, own_device, processes, conduct)
     if processes.leads:
         _evaluate(asked, done, results, where, run_episodes)
 
 
 def _train_all(
-    plan: TrainingPlan,
-    output: Path,
-    device: str,
-    processes: Processes,
-    save_every: int,
-    workers: int,
-    fresh: bool,
+    plan: TrainingPlan, output: Path, device: str, processes: Processes, conduct: Conduct
 ) -> list[Planned]:
-    from ..train import Conduct, Step
+    import dataclasses
+
+    from ..train import Step
     from ..train import train as train_job
     from ..training_plan import planned
 
@@ -265,16 +275,11 @@ def _train_all(
             def listen(step: Step, tell: Any = tell) -> None:
                 tell(step.number, step.total, step.loss, validation=step.validation)
 
-            conduct = Conduct(
-                workers=workers,
-                save_every=save_every,
-                targets=one.targets,
-                listener=listen if processes.leads else None,
-                fresh=fresh,
-            )
+            listener = listen if processes.leads else None
+            own = dataclasses.replace(conduct, targets=one.targets, listener=listener)
             try:
-                was_there = one.output.is_file() and not fresh
-                train_job(one.job, one.output, conduct)
+                was_there = one.output.is_file() and not conduct.fresh
+                train_job(one.job, one.output, own)
             except KeyboardInterrupt:
                 talk("interrupted: the same command resumes from the last saved state")
                 raise typer.Exit(130) from None
