@@ -60,6 +60,10 @@ def train(
         str | None,
         typer.Option(help="pascal or mini; by default pascal where a data root is known."),
     ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(help="The source of a suite instead: mini has its own, cdfss has pascal."),
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the weights.")] = Path(
         "weights"
     ),
@@ -225,6 +229,7 @@ def train(
     from ..training_plan import read_training_plan, refuse_unknown_plan
 
     add_plugins(plugins)
+    source = _source_named(source, suite)
     if tensorboard:
         check_tensorboard()
     if threads is not None:
@@ -286,6 +291,22 @@ def _train_all(
         if processes.leads:
             talk(f"{one.output} is complete already" if was_there else f"wrote {one.output}")
     return done
+
+
+def _source_named(source: str | None, suite: str | None) -> str | None:
+    from cdfss_bench.errors import UserError, unknown
+
+    if suite is None:
+        return source
+    of = {"mini": "mini", "cdfss": "pascal"}
+    if suite not in of:
+        raise unknown("suite", suite, tuple(of))
+    if source not in (None, "auto", of[suite]):
+        raise UserError(
+            f"--suite {suite} trains on {of[suite]}, and --source says {source}",
+            mend="leave one of them out",
+        )
+    return of[suite]
 
 
 def _announce(one: Planned) -> None:
