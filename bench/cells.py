@@ -12,6 +12,7 @@ from pathlib import Path
 from cdfss_bench.canonical import digest, file_sha256
 from cdfss_bench.datasets import Domain, Manifest
 from cdfss_bench.errors import DataError
+from cdfss_bench.methods.card import Precision
 from cdfss_bench.methods.grammar import METHODS, Composition
 from cdfss_bench.methods.weights import Weights
 
@@ -84,13 +85,13 @@ class Cell:
         composition: the method, options resolved.
         weights: its files.
         question: what it is asked.
-        precision: `fp32`, or a reduced one that was asked for.
+        precision: of the encoding; `bf16` where it was asked for.
     """
 
     composition: Composition
     weights: Weights
     question: Question
-    precision: str = "fp32"
+    precision: Precision = "fp32"
 
     @cached_property
     def id(self) -> str:

@@ -147,7 +147,7 @@ class _Expecting:
 
     def _expected(self, cell: Cell, left: list[Episode]) -> float | None:
         found = self._rates(cell)
-        domain, key = cell.question.domain, (str(cell.composition), cell.weights)
+        domain, key = cell.question.domain, (str(cell.composition), cell.weights, cell.precision)
         is_built = key == self._network
         if not is_built or domain is not self._domain:
             self._encoded = set()
@@ -159,7 +159,8 @@ class _Expecting:
                 domain.item(episode.support_class_id, name).image for name in episode.supports
             }
         size = domain.card.image_size
-        cost = (str(cell.composition), cell.weights.backbone, cell.question.shots, size)
+        shots = cell.question.shots
+        cost = (str(cell.composition), cell.weights.backbone, cell.precision, shots, size)
         is_costed = not self._with_cost or cost in self._costs
         self._costs.add(cost)
         if found is None:
@@ -177,8 +178,8 @@ class _Expecting:
         network = [
             (record, folder)
             for record, folder in self._all()
-            if (record.method.composition, record.method.backbone)
-            == (str(cell.composition), cell.weights.backbone)
+            if (record.method.composition, record.method.backbone, record.evaluator.precision)
+            == (str(cell.composition), cell.weights.backbone, cell.precision)
             and record.evaluator.image_size == question.domain.card.image_size
         ]
         # What was measured before the code changed counts where there is nothing else.

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cdfss_bench.canonical import digest
 from cdfss_bench.errors import RecordError
 from cdfss_bench.files import write_atomically
+from cdfss_bench.methods.card import Precision
 
 SCHEMA = 1
 
@@ -118,7 +119,7 @@ class EvaluatorPart(_Part):
     version: int
     code: str
     image_size: int
-    precision: str = "fp32"
+    precision: Precision = "fp32"
 
 
 class CostPart(_Part):

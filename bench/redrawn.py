@@ -82,10 +82,11 @@ class Redrawer:
     def _network_of(self, record: RunRecord) -> Method:
         composition = parse(record.method.composition)
         weights = weights_of(record, composition, self.folders)
-        key = (str(composition), weights)
+        key = (str(composition), weights, record.evaluator.precision)
         if self._network is None or self._network[0] != key:
             network = build(composition, backbone=weights.backbone or None)
             load_weights(network, weights)
+            network.precision = record.evaluator.precision
             self._network = (key, network.eval())
         return self._network[1]
 

@@ -270,23 +270,24 @@ class Runner:
         return Outcome(planned, how, record, reason)
 
     def _network_of(self, cell: Cell) -> Method:
-        key = (str(cell.composition), cell.weights)
+        key = (str(cell.composition), cell.weights, cell.precision)
         if self._network is None or self._network[0] != key:
             network = build(cell.composition, backbone=cell.weights.backbone or None)
             load_weights(network, cell.weights)
+            network.precision = cell.precision
             self._network = (key, network)
         return self._network[1]
 
     def _stores_of(self, cell: Cell) -> FeatureStores:
         """Features outlive a cell: other shots and seeds of the same network reuse them."""
-        key = (str(cell.composition), cell.weights, cell.question.domain)
+        key = (str(cell.composition), cell.weights, cell.precision, cell.question.domain)
         if self._stores is None or self._stores[0] != key:
             self._stores = (key, FeatureStores(self.settings.budget))
         return self._stores[1]
 
     def _cost_of(self, cell: Cell, network: Method) -> CostPart:
         shots, size = cell.question.shots, cell.question.domain.card.image_size
-        key = (str(cell.composition), cell.weights.backbone, shots, size)
+        key = (str(cell.composition), cell.weights.backbone, cell.precision, shots, size)
         if key not in self._costs:
             self._costs[key] = cost_of(network, shots=shots, size=size, device=self.settings.device)
         return self._costs[key]

@@ -14,6 +14,7 @@ from cdfss_bench.datasets import DOMAINS, Domain, open_domain
 from cdfss_bench.datasets.opening import split_name
 from cdfss_bench.errors import DataError, UserError
 from cdfss_bench.methods.backbones.card import refusal
+from cdfss_bench.methods.card import Precision
 from cdfss_bench.methods.grammar import METHODS, Composition, parse
 from cdfss_bench.methods.weights import Weights, default_folders, resolve_weights
 from cdfss_bench.plain_yaml import read_yaml
@@ -38,6 +39,7 @@ class Selection(BaseModel):
         weights: a checkpoint file, by method or for the only one.
         weights_dirs: folders with weights.
         episodes: the first so many only.
+        precision: of the encoding, `fp32` or `bf16`.
         controls: whether the control rows are added, and to each method its twin with shuffled
             supports.
     """
@@ -56,6 +58,7 @@ class Selection(BaseModel):
     weights: dict[str, Path] = {}
     weights_dirs: tuple[Path, ...] = ()
     episodes: int | None = Field(default=None, ge=1)
+    precision: Precision = "fp32"
     controls: bool = False
 
     @field_validator("methods", "domains", "shots", "seeds", mode="before")
@@ -249,7 +252,7 @@ def _planned(
         planned.refuse(weights)
         return planned
     planned.backbone = weights.backbone
-    cell = Cell(composition, weights, question)
+    cell = Cell(composition, weights, question, selection.precision)
     try:
         cell.id  # noqa: B018  (draws the manifest: data errors belong to the plan)
     except UserError as error:

@@ -16,6 +16,7 @@ from .backbones.base import Backbone, Stage
 from .backbones.folded import folded
 from .blocks.prototypes import resized_masks
 from .blocks.voting import foreground, upsampled, vote
+from .card import Precision
 from .contract import Adaptation, EpisodeBatch, LossTerm, SupportState, check_episode
 from .keys import publish_with_prefix
 from .plugins import (
@@ -51,6 +52,8 @@ class Method(nn.Module, ABC):
     backbone_prefix: ClassVar[str] = "backbone."
     norm_is_frozen: ClassVar[bool] = True
     """Whether batch normalisation keeps its statistics while training."""
+    precision: Precision = "fp32"
+    """Of the encoding; features are float32 in any case, and so is all that follows."""
 
     def __init__(self, backbone: Backbone | None, plugins: Sequence[Plugin] = ()):
         super().__init__()
@@ -173,9 +176,13 @@ class Method(nn.Module, ABC):
         On a CPU image by image: kernels for one image and for many round differently, and a
         result shall not depend on the batch it came in. There is nothing to gain there either.
         """
-        if _one_by_one(images):
-            return Rows.cat([self.features(image[None]) for image in images])
-        return self.features(images)
+        reduced = self.precision == "bf16"
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=reduced):
+            if _one_by_one(images):
+                rows = Rows.cat([self.features(image[None]) for image in images])
+            else:
+                rows = self.features(images)
+        return rows.float() if reduced else rows
 
     def condense(self, support: Rows, masks: Tensor) -> Sequence[SupportState]:
         """What each support image with its mask [N, H, W] (0/1) amounts to; N states."""

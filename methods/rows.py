@@ -48,6 +48,10 @@ class Rows:
         """The same rows on another device."""
         return Rows(self.size, {name: t.to(device) for name, t in self.tensors.items()})
 
+    def float(self) -> Rows:
+        """The same rows in float32."""
+        return Rows(self.size, {name: t.float() for name, t in self.tensors.items()})
+
     def detached_copy(self) -> Rows:
         """Rows that own their memory, so that a row cut from a large batch does not keep it."""
         return Rows(self.size, {name: t.detach().clone() for name, t in self.tensors.items()})

@@ -12,6 +12,8 @@ from safetensors import SafetensorError, safe_open
 from cdfss_bench.cards import Card, validated
 from cdfss_bench.errors import WeightsError
 
+from .card import Precision
+
 Selection = Literal["last", "source-val", "target-oracle", "unknown"]
 SELECTIONS: tuple[Selection, ...] = get_args(Selection)
 
@@ -56,7 +58,7 @@ class WeightsCard(Card):
     deviations: dict[str, tuple[Any, Any]] = {}
     as_published: tuple[str, ...] = ()
     score: float | None = None
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     processes: int = 1
     compiled: bool = False
     code: str = ""

@@ -24,6 +24,7 @@ from .options import (
     Methods,
     Plugins,
     Protocol,
+    Reduced,
     Results,
     Seeds,
     Shots,
@@ -67,6 +68,7 @@ def run(
     results: Results = Path("results"),
     device: Device = "auto",
     batch: Batch = 0,
+    precision: Reduced = None,
     threads: Threads = None,
     with_controls: Annotated[
         bool,
@@ -112,6 +114,7 @@ def run(
         backbone=backbone,
         weights=weights,
         weights_dirs=weights_dirs,
+        precision=precision,
         controls=with_controls or None,
     )
     if selection.chosen_suite == "mini" and suite is None and not domains:
@@ -126,6 +129,8 @@ def run(
     choice = Choice(executor, jobs, threads, timeout, plugins or (), talk)
     outcomes = _execute(selection, results, where, batch, choice, not no_cost)
     _show_results(outcomes, as_json=as_json)
+    if selection.precision != "fp32":
+        _say_differences(outcomes, results)
     if with_profile:
         _show_profile(outcomes, results)
     how = {outcome.how for outcome in outcomes}
@@ -237,6 +242,13 @@ def _show_results(outcomes: Sequence[Outcome], *, as_json: bool) -> None:
         say(to_json(boards))
         return
     show(*(as_rich(text_table(board)) for board in boards))
+
+
+def _say_differences(outcomes: Sequence[Outcome], results: Path) -> None:
+    from ..reduced import differences
+
+    for line in differences(outcomes, results):
+        talk(line)
 
 
 def _show_profile(outcomes: Sequence[Outcome], results: Path) -> None:

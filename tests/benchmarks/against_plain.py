@@ -28,6 +28,8 @@ from plain import Difference, Masks, difference, plain_logits, plain_mask, plain
 
 from cdfss_bench.bench.allocator import keep_memory
 from cdfss_bench.bench.cost import flops_of
+from cdfss_bench.bench.counts import Counts
+from cdfss_bench.bench.counts import count as pixels_of
 from cdfss_bench.bench.evaluate import FeatureStores, Settings, evaluate
 from cdfss_bench.datasets import Domain, open_domain
 from cdfss_bench.methods import build, parse
@@ -78,12 +80,16 @@ def peaks() -> tuple[float, float]:
 
 @dataclass
 class Compared:
-    """Seconds of one episode, images encoded for it, and where the plain one did it too: that."""
+    """Seconds of one episode, images encoded for it, and where the plain one did it too: that.
+
+    `counts` are those of the fast mask and of the plain one.
+    """
 
     fast: float
     encoded: int
     plain: float | None = None
     difference: Difference | None = None
+    counts: tuple[Counts, Counts] | None = None
 
 
 def compared(
@@ -104,9 +110,11 @@ def compared(
             asked = (loaded.query_image, loaded.support_images, loaded.support_masks)
             began = time.perf_counter()
             logits = plain_logits(method, *asked)
-            plain_mask(logits)
+            mask = plain_mask(logits)
             found.plain = time.perf_counter() - began
             found.difference = difference(masks.taken(), logits)
+            truth = loaded.query_mask[None]
+            found.counts = pixels_of(masks.taken(), truth)[0], pixels_of(mask, truth)[0]
         yield found
 
 
@@ -123,6 +131,7 @@ def main() -> None:
     parser.add_argument(
         "--plain", type=int, default=10, help="episodes that the plain one does too"
     )
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--budget", type=float, default=4, help="GiB of features kept")
     given = parser.parse_args()
     print(
@@ -138,6 +147,7 @@ def main() -> None:
             learned(name, given.backbone, example, max(1, given.plain // 2))
             continue
         method = network(name, given.backbone, given.weights, example)
+        method.precision = given.precision
         budget = int(given.budget * 2**30)
         rows = list(compared(method, domain, given.episodes, given.shots, given.plain, budget))
         fast = float(np.mean([row.fast for row in rows]))
@@ -145,11 +155,14 @@ def main() -> None:
         encoded = float(np.mean([row.encoded for row in rows]))
         limit = operations(method, example, encoded) / compute
         apart = np.array([row.difference for row in rows if row.difference]).sum(0)
+        both = zip(*(row.counts for row in rows if row.counts), strict=True)
+        fore = [100 * sum(c.inter for c in own) / max(1, sum(c.union for c in own)) for own in both]
         print(
             f"{name:8} plain {slow:.3f} s, fast {fast:.3f} s an episode "
             f"({encoded:.2f} images encoded): {slow / fast:.1f}x; "
             f"limit {limit:.3f} s ({fast / limit:.2f}x of it); "
-            f"{apart[0]} pixels compared, {apart[1]} differ, {apart[2]} not by rounding",
+            f"{apart[0]} pixels compared, {apart[1]} differ, {apart[2]} not by rounding; "
+            f"foreground IoU of those {fore[0]:.3f}, plain {fore[1]:.3f}",
             flush=True,
         )
 
