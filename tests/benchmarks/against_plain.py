@@ -17,11 +17,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from plain import Difference, Masks, difference, plain_logits, plain_mask, plain_steps
@@ -153,14 +156,16 @@ def main() -> None:
         fast = float(np.mean([row.fast for row in rows]))
         slow = float(np.mean([row.plain for row in rows if row.plain is not None]))
         encoded = float(np.mean([row.encoded for row in rows]))
-        limit = operations(method, example, encoded) / compute
+        flops, moves = work_of(method, example, encoded)
+        limit = flops / compute
         apart = np.array([row.difference for row in rows if row.difference]).sum(0)
         both = zip(*(row.counts for row in rows if row.counts), strict=True)
         fore = [100 * sum(c.inter for c in own) / max(1, sum(c.union for c in own)) for own in both]
         print(
             f"{name:8} plain {slow:.3f} s, fast {fast:.3f} s an episode "
             f"({encoded:.2f} images encoded): {slow / fast:.1f}x; "
-            f"limit {limit:.3f} s ({fast / limit:.2f}x of it); "
+            f"{flops / 1e9:.0f} GFLOP take {limit:.3f} s at the peak ({fast / limit:.2f}x of it), "
+            f"{moves / 1e9:.1f} GB {moves / copy:.3f} s at the copy's speed; "
             f"{apart[0]} pixels compared, {apart[1]} differ, {apart[2]} not by rounding; "
             f"foreground IoU of those {fore[0]:.3f}, plain {fore[1]:.3f}",
             flush=True,
@@ -192,16 +197,40 @@ def learned(name: str, backbone: str, example: Example, steps: int) -> None:
     )
 
 
-def operations(method: Method, example: Example, encoded: float) -> float:
-    """FLOPs of an episode in the form that runs, with so many images encoded."""
+class Moved(TorchDispatchMode):
+    """Adds up the bytes that operations read and write, were each to go to memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Lets the operation through."""
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            leaves = tree_leaves((args, kwargs, result))
+            self.bytes += sum(leaf.nbytes for leaf in leaves if isinstance(leaf, Tensor))
+        return result
+
+
+def work_of(method: Method, example: Example, encoded: float) -> tuple[float, float]:
+    """FLOPs and bytes of an episode in the form that runs, with so many images encoded."""
     swift = method.swift("cpu")
     query, supports, masks = example
     with torch.no_grad():
         rows = swift.encode(query[None])
         states = swift.condense(swift.encode(supports), masks)
-        encode, _ = flops_of(lambda: swift.encode(query[None]))
-        match, _ = flops_of(lambda: swift.match_states(rows, states, shots=len(supports)))
-    return encode * encoded + match
+        parts: list[tuple[int, int]] = []
+        for work in (
+            lambda: swift.encode(query[None]),
+            lambda: swift.match_states(rows, states, shots=len(supports)),
+        ):
+            flops, _ = flops_of(work)
+            with Moved() as moved:
+                work()
+            parts.append((flops, moved.bytes))
+    (flops, moves), (more_flops, more_moves) = parts
+    return flops * encoded + more_flops, moves * encoded + more_moves
 
 
 if __name__ == "__main__":
