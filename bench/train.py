@@ -22,6 +22,7 @@ from cdfss_bench.methods.checkpoints import write_checkpoint
 from cdfss_bench.methods.weights_card import WeightsCard, read_card
 
 from .allocator import keep_memory
+from .compiling import check_gradient, compiled
 from .curve import JsonLines, Targets, miou, watched_steps
 from .ddp import Objective, mean_over_processes, wrapped
 from .job import Job, described
@@ -191,8 +192,9 @@ class _Training:
         self.network = initialised(job)
         self.optimizer = optimizer_of(self.network, recipe)
         self.objective = Objective(self.network, job.processes, job.precision)
-        whole = wrapped(self.objective, job.processes)
-        self.compute = cast("torch.nn.Module", torch.compile(whole)) if job.compiled else whole
+        self.plain = wrapped(self.objective, job.processes)
+        self.compute = compiled(self.plain, job.device) if job.compiled else self.plain
+        self.unproven = job.compiled and not self.network.keeps_statistics
         self.loading = Loading(
             self.drawn,
             recipe.batch,
@@ -266,7 +268,7 @@ class _Training:
         return first
 
     def _step(self, loaded: Loaded) -> tuple[float | None, dict[str, float]]:
-        recipe, rows = self.job.recipe, len(loaded.episodes)
+        job, recipe, rows = self.job, self.job.recipe, len(loaded.episodes)
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(loaded.number)
         loss, values = cast(
@@ -282,6 +284,13 @@ class _Training:
             raise self._not_a_number(f"the loss is {float(loss.detach())}", loaded)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if self.unproven:
+            self.unproven = False
+            loaded.rng.set_state(loaded.draws)
+            tolerance = 0.05 if job.precision == "fp32" else 0.5
+            check_gradient(
+                self.network, lambda: self.plain(loaded.batch, rows)[0], tolerance=tolerance
+            )
         if recipe.sam:
             loaded.rng.set_state(loaded.draws)
             sharpen(self.network, lambda: self._again(loaded), radius=recipe.sam)
