@@ -205,7 +205,7 @@ def planned(
 
 
 def evaluations(
-    plan: TrainingPlan, done: Planned, *, episodes: int | None = None
+    plan: TrainingPlan, done: Planned, *, episodes: int | None = None, shots: Sequence[int] = ()
 ) -> Iterator[Selection]:
     """What `run` shall do with the weights of one training.
 
@@ -213,6 +213,7 @@ def evaluations(
         plan: that it belongs to.
         done: the training.
         episodes: the first so many only, instead of the plan's.
+        shots: supports per episode, instead of the plan's.
 
     Raises:
         UserError: if a value is not legal.
@@ -222,6 +223,8 @@ def evaluations(
     asked = plan.evaluate.model_dump(exclude={"plugins"})
     if episodes is not None:
         asked["episodes"] = episodes
+    if shots:
+        asked["shots"] = tuple(shots)
     for plugins in plan.evaluate.plugins:
         method = f"{done.job.composition.label}{plugins}"
         values = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -193,6 +194,15 @@ def train(
             rich_help_panel=_WATCH,
         ),
     ] = None,
+    run_shots: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1,
+            help="Supports in the cells that a plan evaluates, instead of the plan's; repeatable.",
+            envvar="CDFSS_SHOTS",
+            rich_help_panel=_WATCH,
+        ),
+    ] = None,
     save_every: Annotated[
         int,
         typer.Option(min=1, help="Steps between two saved states.", rich_help_panel=_WATCH),
@@ -258,7 +268,7 @@ def train(
     with joined(where) as (processes, own_device):
         done = _train_all(asked, output, own_device, processes, conduct)
     if processes.leads:
-        _evaluate(asked, done, results, where, run_episodes)
+        _evaluate(asked, done, results, where, run_episodes, run_shots or ())
 
 
 def _train_all(
@@ -325,7 +335,12 @@ def _announce(one: Planned) -> None:
 
 
 def _evaluate(
-    plan: TrainingPlan, done: list[Planned], results: Path, device: str, episodes: int | None
+    plan: TrainingPlan,
+    done: list[Planned],
+    results: Path,
+    device: str,
+    episodes: int | None,
+    shots: Sequence[int],
 ) -> None:
     """Runs what the plan asks of its weights."""
     from ..evaluate import Settings
@@ -338,7 +353,7 @@ def _evaluate(
     from .run import line_of
     from .talk import show
 
-    selections = [s for one in done for s in evaluations(plan, one, episodes=episodes)]
+    selections = [s for one in done for s in evaluations(plan, one, episodes=episodes, shots=shots)]
     if not selections:
         return
     cells = [cell for selection in selections for cell in cells_of(selection)]

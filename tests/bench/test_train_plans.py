@@ -76,6 +76,15 @@ def test_the_ablations_that_come_with_the_package_can_be_run(name: str, tmp_path
             parse(selection.methods[0])
 
 
+def test_less_of_a_plan_can_be_evaluated(tmp_path: Path) -> None:
+    plan = read_training_plan(Path("apm-acpa"), {})
+    (one,) = planned(plan, tmp_path, device="cpu", processes=Processes())
+    (first, *_) = evaluations(plan, one)
+    assert (first.shots, first.episodes) == ((1, 5), None)
+    (first, *_) = evaluations(plan, one, episodes=2, shots=[1])
+    assert (first.shots, first.episodes) == ((1,), 2)
+
+
 def test_the_ablations_are_the_three_that_the_field_asks_for() -> None:
     assert known_plans() == ["apm-acpa", "freeze", "lem-lcm"]
     assert PLANS.is_dir()
