@@ -122,6 +122,22 @@ class EvaluatorPart(_Part):
     precision: Precision = "fp32"
 
 
+class BatchPart(_Part):
+    """The batch that gives an accelerator the most episodes per second.
+
+    Attributes:
+        episodes: in it.
+        latency_ms: of the whole batch, as in `CostPart`; `encode` is of as many images.
+        episodes_per_second: at the median.
+        peak_memory_mb: as in `CostPart`.
+    """
+
+    episodes: int
+    latency_ms: dict[str, dict[str, float]]
+    episodes_per_second: float
+    peak_memory_mb: float
+
+
 class CostPart(_Part):
     """What it costs; one multiply-add counts 2.
 
@@ -131,12 +147,22 @@ class CostPart(_Part):
         flops_match: per episode, features given.
         flops_adapt: of learning from one episode, features given; 0 where nothing is learnt.
         flops_episode: of a whole episode, nothing cached.
+        flops_query: of one more query against known supports, encoded and matched, without
+            learning; None in older records.
+        flops_support: of one more support, encoded and condensed; None in older records.
+        flops_fft: of the Fourier transforms in a whole episode, `5 N log2 N` each, half that for
+            real ones; in none of the other figures.
+        flops_published: of a whole episode as the published code computes it, nothing cached;
+            None where that is not known.
         uncounted: operations that the counter has no formula for.
         probe: what the figures were taken on.
-        latency_ms: p50, p90 and p99 of encoding an image, matching, and a whole episode; `adapt` is
-            one run, which the episode's include.
+        latency_ms: p50, p90 and p99 of encoding an image, matching, and a whole episode, batch 1,
+            and the number of `runs` they are of; `adapt` is one run, which the episode's include.
+        best_batch: None on a CPU, where episodes are taken one by one, and for what learns.
         device: on which the latencies were taken.
-        peak_memory_mb: of the process or the device.
+        threads: of the CPU; 0 on an accelerator and in older records.
+        peak_memory_mb: on an accelerator of method and measured work at batch 1, on a CPU of the
+            process.
     """
 
     params: int
@@ -144,10 +170,16 @@ class CostPart(_Part):
     flops_match: int
     flops_adapt: int = 0
     flops_episode: int
+    flops_query: int | None = None
+    flops_support: int | None = None
+    flops_fft: int = 0
+    flops_published: int | None = None
     uncounted: list[str]
     probe: str
     latency_ms: dict[str, dict[str, float]]
+    best_batch: BatchPart | None = None
     device: str
+    threads: int = 0
     peak_memory_mb: float
 
 

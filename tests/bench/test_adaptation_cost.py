@@ -31,6 +31,14 @@ def test_each_step_of_adaptation_costs_the_same_and_counts_in_the_episode(name: 
     assert set(one.latency_ms) == {"encode", "match", "adapt", "episode"}
 
 
-def test_transforms_are_named_as_not_counted() -> None:
-    found = cost("hsnet+apm-s[steps=1]").uncounted
-    assert "_fft_c2c" in found
+def test_transforms_are_counted_apart() -> None:
+    found = cost("hsnet+apm-s[steps=1]")
+    assert found.flops_fft > 0
+    assert not any("fft" in name for name in found.uncounted)
+    assert cost("hsnet").flops_fft == 0
+
+
+def test_what_no_published_code_does_has_no_published_figure() -> None:
+    assert cost("hsnet+apm-s[steps=1]").flops_published is None
+    assert cost("hsnet+lcm").flops_published is None
+    assert (cost("hsnet").flops_published or 0) > cost("hsnet").flops_episode

@@ -18,7 +18,7 @@ def test_attention_is_counted_on_a_cpu() -> None:
         counted, missed = flops_of(lambda: F.scaled_dot_product_attention(query, key, value))
     # 2 per multiply-add; every query meets every key, then every value.
     assert counted == 2 * (2 * 3) * (7 * 11 * 8) * 2
-    assert missed == set()
+    assert missed == frozenset()
 
 
 @pytest.mark.parametrize("size", [96, 400])
@@ -39,6 +39,16 @@ def test_a_vit_b16_costs_what_its_formula_says(size: int) -> None:
     assert missed == {"native_layer_norm", "upsample_bicubic2d"}
     if size == 400:
         assert counted == 101_390_868_480
+
+
+def test_the_printed_figures_of_a_vit_b16() -> None:
+    def encoder(side: int, prompts: int = 0) -> float:
+        patches = side**2
+        tokens = patches + 1 + prompts
+        block = 2 * tokens * 12 * 768**2 + 4 * tokens**2 * 768
+        return round((2 * patches * 768 * 768 + 10 * block) / 1e9, 1)
+
+    assert [encoder(25), encoder(30), encoder(30, prompts=72)] == [101.4, 153.5, 167.9]
 
 
 def test_an_episode_of_fptrans_has_its_supports_seen_with_its_query() -> None:

@@ -1,0 +1,118 @@
+"""How time is taken: what counts as a run, when it is enough, which batch is the best."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+
+from cdfss_bench.bench.cost import cost_of, probe
+from cdfss_bench.bench.latency import added, best_batch, latency, percentiles, single
+from cdfss_bench.methods import build
+from cdfss_bench.methods.probe import seeded
+
+on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+def test_percentiles_are_of_the_runs() -> None:
+    found = percentiles([float(ms) for ms in range(101)])
+    assert found == {"p50": 50.0, "p90": 90.0, "p99": 99.0, "runs": 101}
+
+
+def test_long_work_runs_three_times_and_short_work_more_often() -> None:
+    slow = latency(lambda: time.sleep(0.15), "cpu")
+    assert 150 <= slow["p50"] <= slow["p90"] <= slow["p99"]
+    assert slow["runs"] >= 3
+    quick = latency(lambda: time.sleep(0.004), "cpu")
+    assert quick["p50"] >= 4
+    assert quick["runs"] >= 10
+
+
+def test_a_cpu_is_timed_with_the_threads_that_are_set() -> None:
+    seen: set[int] = set()
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        latency(lambda: seen.add(torch.get_num_threads()), "cpu")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {2}
+
+
+def test_learning_is_one_run_on_top_of_every_percentile() -> None:
+    once = single(lambda: time.sleep(0.01), "cpu")
+    assert once["p50"] == once["p99"] >= 10
+    assert once["runs"] == 1
+    episode = percentiles([1.0, 2.0, 3.0])
+    whole = added(episode, {**episode, "p50": 100.0, "runs": 1})
+    assert (whole["p50"], whole["runs"]) == (102.0, 1)
+    assert whole["p99"] - whole["p50"] == pytest.approx(episode["p99"] - episode["p50"])
+
+
+@pytest.mark.parametrize(
+    ("rates", "best"),
+    [
+        ([10, 19, 30, 31, 20], 8),
+        ([10, 19, 30, 30.5, 60], 4),  # the fourth pays less than 3 %: nobody asks for the fifth
+        ([10, 9], 1),
+        ([10, 20, None], 2),
+        ([None], 1),
+        ([1, 2, 4, 8, 16, 32, 64, 128], 64),
+    ],
+)
+def test_the_best_batch_is_the_last_that_pays(rates: list[float | None], best: int) -> None:
+    asked: list[int] = []
+
+    def rate(size: int) -> float | None:
+        asked.append(size)
+        return rates[size.bit_length() - 1]
+
+    assert best_batch(rate) == best
+    assert asked == [2**i for i in range(len(asked))]
+    assert max(asked) <= 64
+
+
+def test_a_batch_of_probes_is_the_probe_several_times() -> None:
+    one, four = probe(2, 32, "cpu"), probe(2, 32, "cpu", episodes=4)
+    for tensor, repeated in zip(one, four, strict=True):
+        assert repeated.shape == (4, *tensor.shape[1:])
+        assert torch.equal(repeated, tensor.expand_as(repeated))
+
+
+def test_a_cpu_takes_episodes_one_by_one() -> None:
+    cost = cost_of(seeded(build("ssp", backbone="resnet-mini")), shots=1, size=64, device="cpu")
+    assert cost.best_batch is None
+    assert (cost.device, cost.threads) == ("cpu", torch.get_num_threads())
+    for part in cost.latency_ms.values():
+        assert 0 < part["p50"] <= part["p90"] <= part["p99"]
+        assert part["runs"] >= 3
+
+
+@on_gpu
+def test_a_gpu_is_timed_by_its_own_clock_and_its_memory_from_zero() -> None:
+    method = seeded(build("ssp", backbone="resnet-mini")).to("cuda").eval()
+    waste = torch.zeros(64 << 20, device="cuda")  # 256 MiB, gone before anything is measured
+    del waste
+    held = torch.zeros(32 << 20, device="cuda")  # 128 MiB that is not the method's
+    cost = cost_of(method, shots=1, size=128, device="cuda")
+    assert cost.threads == 0
+    assert 0 < cost.peak_memory_mb < held.nbytes / 2**20
+    assert cost.best_batch is not None
+    assert cost.best_batch.episodes >= 1
+    rate = 1000 / cost.latency_ms["episode"]["p50"]
+    assert cost.best_batch.episodes_per_second > 0.8 * rate
+    # A matrix product that takes the device far longer than its launch.
+    square = torch.randn(8192, 8192, device="cuda")
+    assert latency(lambda: square @ square, "cuda")["p50"] > 5 * launch(square)
+
+
+def launch(square: torch.Tensor) -> float:
+    """Milliseconds until a launch returns."""
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    _ = square @ square
+    spent = 1000 * (time.perf_counter() - began)
+    torch.cuda.synchronize()
+    return spent
