@@ -87,6 +87,8 @@ class Row:
         scores: by column.
         missing: reasons by domain title, where there is no score.
         cost: from any of its records.
+        cost_cell: the id of that record.
+        machine: on which its times were taken; only times of one machine may be compared.
         source: what it was trained on, as its weights' card says.
     """
 
@@ -94,6 +96,8 @@ class Row:
     scores: dict[ColumnKey, Score] = field(default_factory=dict[ColumnKey, Score])
     missing: dict[str, str] = field(default_factory=dict[str, str])
     cost: CostPart | None = None
+    cost_cell: str = ""
+    machine: str = ""
     source: str = ""
 
 
@@ -193,7 +197,9 @@ def leaderboards(records: Iterable[RunRecord]) -> list[Leaderboard]:
         for class_id, iou in record.metrics.per_class.items():
             score.per_class.setdefault(class_id, []).append(iou)
         score.classes |= record.domain.classes
-        row.cost = row.cost or record.cost
+        if row.cost is None and record.cost is not None:
+            row.cost, row.cost_cell = record.cost, record.cell
+            row.machine = machine_of(record, record.cost)
         row.source = row.source or str(record.weights.source.get("domain", ""))
     for record in unfinished:
         _note_missing(boards, record)
@@ -240,6 +246,15 @@ def _board_key(record: RunRecord) -> BoardKey:
         record.evaluator.version,
         record.evaluator.precision,
     )
+
+
+def machine_of(record: RunRecord, cost: CostPart) -> str:
+    """What the times of a record were taken on: an accelerator's name, or processor and threads."""
+    if cost.device != "cpu":
+        return cost.device
+    threads = cost.threads or record.environment.get("threads")
+    counted = f"{threads} thread{'s' if threads != 1 else ''}" if threads else ""
+    return ", ".join(filter(None, [str(record.environment.get("cpu", "cpu")), counted]))
 
 
 def column_key(record: RunRecord) -> ColumnKey:

@@ -8,14 +8,33 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from .cost_table import cost_lines
 from .leaderboard import ColumnKey, Leaderboard, missing_columns
 from .standing import Standings
 
 
 def as_csv(boards: Sequence[Leaderboard], where: Sequence[Standings] = ()) -> str:
     """One line per row and column, numbers in full precision."""
+    return _csv(_lines(boards, where))
+
+
+def as_json(boards: Sequence[Leaderboard], where: Sequence[Standings] = ()) -> str:
+    """The same lines as JSON objects."""
+    return _json(_lines(boards, where))
+
+
+def cost_as_csv(boards: Sequence[Leaderboard]) -> str:
+    """One line per row, with everything that its cost is known to be."""
+    return _csv([line for board in boards for line in cost_lines(board)])
+
+
+def cost_as_json(boards: Sequence[Leaderboard]) -> str:
+    """The same lines as JSON objects."""
+    return _json([line for board in boards for line in cost_lines(board)])
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
     out = io.StringIO()
-    rows = _lines(boards, where)
     if rows:
         writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -23,9 +42,8 @@ def as_csv(boards: Sequence[Leaderboard], where: Sequence[Standings] = ()) -> st
     return out.getvalue()
 
 
-def as_json(boards: Sequence[Leaderboard], where: Sequence[Standings] = ()) -> str:
-    """The same lines as JSON objects."""
-    return json.dumps(_lines(boards, where), indent=1) + "\n"
+def _json(rows: Sequence[dict[str, Any]]) -> str:
+    return json.dumps(rows, indent=1) + "\n"
 
 
 def _lines(boards: Sequence[Leaderboard], where: Sequence[Standings]) -> list[dict[str, Any]]:
@@ -41,8 +59,12 @@ def _flat(board: Leaderboard, where: Standings) -> list[dict[str, Any]]:
         costs = {
             "params": cost.params if cost else None,
             "flops_episode": cost.flops_episode if cost else None,
+            "flops_adapt": cost.flops_adapt if cost else None,
+            "flops_published": cost.flops_published if cost else None,
+            "flops_fft": cost.flops_fft if cost else None,
             "latency_ms": cost.latency_ms["episode"]["p50"] if cost else None,
             "device": cost.device if cost else None,
+            "machine": row.machine if cost else None,
         }
         for column in board.columns:
             score = row.scores.get(column)

@@ -20,6 +20,7 @@ _FREE = (
     "eq", "ne", "logical", "bitwise", "where", "any", "all", "sum", "mean", "amax", "amin", "exp",
     "sqrt", "rsqrt", "neg", "abs", "sigmoid", "log", "pow", "item", "local_scalar", "hardtanh",
     "unbind", "repeat", "t.default", "unsafe", "pixel", "roll", "flip", "new_", "scalar_tensor",
+    "rsub", "sgn", "conj", "masked_fill", "threshold", "profiler",
 )  # fmt: skip
 
 

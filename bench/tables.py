@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .figures import count, differs, fft, gflop
 from .guards import guards, unbeaten
 from .leaderboard import ColumnKey, Leaderboard, Row, Score, missing_columns, seeds_of
 from .standing import Standings
@@ -28,7 +29,8 @@ def text_table(board: Leaderboard, where: Standings | None = None) -> TextTable:
     headers = ["method", "backbone", "weights", "adapts", *names, *extra, "mean"]
     if where is not None:
         headers.append("rank")
-    headers += ["params", "GFLOP", "ms", "on", "selected"]
+    costs = _cost_headers(board)
+    headers += [*costs, "on", "selected"]
     numeric = frozenset(range(_FIRST, len(headers) - 2))
     if twins_of(board):
         headers.append("twin")
@@ -43,10 +45,10 @@ def text_table(board: Leaderboard, where: Standings | None = None) -> TextTable:
         for row in sorted(section.rows, key=lambda row: _by_mean(row, board, where)):
             marks |= {(len(rows), at): mark for at, mark in _marks(row, board, where).items()}
             behind |= {(len(rows), at): ids for at, ids in _behind(row, board, numeric).items()}
-            cells = _cells(row, board, extra, where)
+            cells = _cells(row, board, extra, where, costs)
             rows.append([*cells, _twin(row, board, where)] if headers[-1] == "twin" else cells)
     main = {board.main_column(column.domain) for column in board.columns}
-    notes = _notes(board, where or {})
+    notes = _notes(board, where or {}, costs)
     bracketed = any("[" in cell for row in rows for cell in row[_FIRST:])
     if where is not None or bracketed:
         notes.append("[ ] 95 % interval over query images; ± standard deviation over seeds")
@@ -56,7 +58,7 @@ def text_table(board: Leaderboard, where: Standings | None = None) -> TextTable:
         test = "sign-flip test, Holm, 5 %" if where is not None else "by the plain means"
         notes.append(f"twin: the same method shown supports of a wrong class ({test})")
     return TextTable(
-        title=_title(board),
+        title=title(board),
         headers=headers,
         rows=rows,
         numeric=numeric,
@@ -106,7 +108,8 @@ def _marks(row: Row, board: Leaderboard, where: Standings | None) -> dict[int, s
     return found
 
 
-def _title(board: Leaderboard) -> str:
+def title(board: Leaderboard) -> str:
+    """What the rows of a board share."""
     key = board.key
     suite = {"mini": "mini suite", "extra": "further domains"}.get(key.suite, "CD-FSS")
     seeds = seeds_of(list(board.rows.values()))
@@ -133,11 +136,23 @@ def _is_plain(column: ColumnKey) -> bool:
     return not column.limited and not column.profile.startswith(("partial", "unlisted", "unknown"))
 
 
+def _cost_headers(board: Leaderboard) -> list[str]:
+    """Beside what every record has: what is not nought, or not the same, in some row."""
+    known = [row.cost for row in board.rows.values() if row.cost is not None]
+    published = ["as published"] if any(map(differs, known)) else []
+    transforms = ["FFT"] if any(cost.flops_fft for cost in known) else []
+    return ["params", "GFLOP", *published, *transforms, "ms"]
+
+
 def _cells(
-    row: Row, board: Leaderboard, extra: Sequence[str], where: Standings | None
+    row: Row,
+    board: Leaderboard,
+    extra: Sequence[str],
+    where: Standings | None,
+    costs: Sequence[str],
 ) -> list[str]:
     key = row.key
-    cells = [key.label, key.backbone or BLANK, _weights(row), key.adaptation]
+    cells = [key.label, key.backbone or BLANK, weights(row), key.adaptation]
     for column in board.columns:
         score = row.scores.get(column)
         cells.append(BLANK if score is None else _score(score, row, column, where))
@@ -149,16 +164,16 @@ def _cells(
     if where is not None:
         cells.append(str(standing.rank) if standing else BLANK)
     if row.cost is None:
-        return [*cells, BLANK, BLANK, BLANK, BLANK, key.selection]
+        return [*cells, *[BLANK] * len(costs), BLANK, key.selection]
     cost = row.cost
-    return [
-        *cells,
-        _count(cost.params),
-        f"{cost.flops_episode / 1e9:.2f}",
-        f"{cost.latency_ms['episode']['p50']:.1f}",
-        cost.device,
-        key.selection,
-    ]
+    figures = {
+        "params": count(cost.params),
+        "GFLOP": gflop(cost.flops_episode),
+        "as published": gflop(cost.flops_published),
+        "FFT": fft(cost),
+        "ms": f"{cost.latency_ms['episode']['p50']:.1f}",
+    }
+    return [*cells, *(figures[header] for header in costs), cost.device, key.selection]
 
 
 def _twin(row: Row, board: Leaderboard, where: Standings | None) -> str:
@@ -186,18 +201,13 @@ def _ends(low: float, high: float) -> str:
     return f"[{low:.1f}, {high:.1f}]"
 
 
-def _weights(row: Row) -> str:
+def weights(row: Row) -> str:
+    """What they were trained on, and how they were chosen where that is unusual."""
     mark = {"source-val": "", "last": "", "none": ""}.get(row.key.selection)
     return row.key.weights + (f" ({row.key.selection})" if mark is None else "")
 
 
-def _count(number: int) -> str:
-    if number >= 1_000_000:
-        return f"{number / 1e6:.2f} M"
-    return f"{number / 1e3:.0f} k" if number else "0"
-
-
-def _notes(board: Leaderboard, where: Standings) -> list[str]:
+def _notes(board: Leaderboard, where: Standings, costs: Sequence[str]) -> list[str]:
     notes = [
         f"* {column.domain}: {column.profile}"
         + (f", first {column.episodes} episodes" if column.limited else "")
@@ -209,6 +219,10 @@ def _notes(board: Leaderboard, where: Standings) -> list[str]:
     if any(board.mean(row) is None and row.scores for row in board.rows.values()):
         notes.append(f"{BLANK} no mean where a domain is missing, partial or cut short")
     notes.append("GFLOP and ms per episode, nothing cached, batch 1; a multiply-add counts 2")
+    if "as published" in costs:
+        notes.append(f"as published: GFLOP of the published code; {BLANK} where it is not known")
+    if "FFT" in costs:
+        notes.append("FFT: GFLOP of Fourier transforms, not among the others")
     return notes
 
 

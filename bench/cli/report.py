@@ -31,6 +31,12 @@ def report(
     site: Annotated[
         Path | None, typer.Option(help="Write a static site of all leaderboards to this folder.")
     ] = None,
+    cost: Annotated[
+        bool,
+        typer.Option(
+            "--cost", help="What every row costs: operations, time, memory, and the frontiers."
+        ),
+    ] = False,
     panels: Annotated[
         bool,
         typer.Option(
@@ -52,9 +58,10 @@ def report(
     from cdfss_bench.files import write_atomically
 
     from ..answers import answers
+    from ..cost_table import cost_table
     from ..latex import as_latex
     from ..leaderboard import leaderboards
-    from ..lines import as_csv, as_json
+    from ..lines import as_csv, as_json, cost_as_csv, cost_as_json
     from ..page.document import as_html
     from ..page.site import write_site
     from ..published import against as published_table
@@ -75,6 +82,11 @@ def report(
         raise UserError(
             "pictures of episodes stand on the page", mend="add -f html -o FILE, or --site DIR"
         )
+    if cost and (form == "html" or site is not None or against is not None):
+        raise UserError(
+            "the page says what everything costs anyway, papers do not",
+            mend="leave --cost out, or ask for it alone: report --cost -f csv",
+        )
     add_plugins(plugins)
     source = _source(data_root, lists, weights_dirs) if panels else None
     published = None
@@ -85,7 +97,9 @@ def report(
         for path in write_site(site, found, published, source):
             talk(f"wrote {path}")
         return
-    if form in ("csv", "json"):
+    if cost and form in ("csv", "json"):
+        text = (cost_as_csv if form == "csv" else cost_as_json)(boards)
+    elif form in ("csv", "json"):
         # Keys of rows recur on other boards: each board is written with its own standings.
         write = as_csv if form == "csv" else as_json
         text = write(boards, [standings(board, found) for board in boards])
@@ -94,7 +108,7 @@ def report(
     else:
         tables = []
         for board in boards:
-            tables.append(text_table(board, standings(board, found)))
+            tables.append(cost_table(board) if cost else text_table(board, standings(board, found)))
             if published is not None and board.key.suite == "cdfss":
                 tables.append(published_table(board, published))
         if published is not None and all(board.key.suite == "mini" for board in boards):

@@ -8,28 +8,39 @@ from html import escape
 from ..answers import Answer
 from ..leaderboard import Leaderboard, RowKey
 from ..standing import Standings
+from .pareto import pareto
 from .style import COLORS
-from .svg import Bar, Point, bars, intervals, scatter
+from .svg import Bar, Point, bars, intervals
 
 MOST_CLASSES = 30
 """Classes of a domain that are drawn as bars; of more (FSS-1000) the hardest are."""
 
 
-def charts(
-    board: Leaderboard,
-    where: Standings,
-    found: Sequence[Answer],
-) -> str:
-    """A legend and all charts of a board, one colour per row throughout."""
-    colors = {key: index % COLORS for index, key in enumerate(board.rows)}
-    legend = "".join(
+def legend(board: Leaderboard) -> str:
+    """Which colour is which row, throughout the board's charts."""
+    colors = _colors(board)
+    spans = (
         f'<span><i class="i{colors[key]}"></i>{escape(key.label)}</span>' for key in board.rows
     )
-    plots = [*_pareto(board, where, colors), *_interval_plots(board, where, colors)]
+    return f'<p class="legend note">{"".join(spans)}</p>'
+
+
+def cost_charts(board: Leaderboard, where: Standings) -> str:
+    """The scores against operations, and against time on each machine."""
+    return f'<div class="charts">{_figures(pareto(board, where, _colors(board)))}</div>'
+
+
+def score_charts(board: Leaderboard, where: Standings, found: Sequence[Answer]) -> str:
+    """Intervals by domain, and classes."""
+    colors = _colors(board)
     return (
-        f'<p class="legend note">{legend}</p><div class="charts">{_figures(plots)}</div>'
+        f'<div class="charts">{_figures(_interval_plots(board, where, colors))}</div>'
         f'<div class="flow">{_figures(_class_bars(board, colors, found))}</div>'
     )
+
+
+def _colors(board: Leaderboard) -> dict[RowKey, int]:
+    return {key: index % COLORS for index, key in enumerate(board.rows)}
 
 
 def _figures(charts: Sequence[tuple[str, str]]) -> str:
@@ -38,28 +49,6 @@ def _figures(charts: Sequence[tuple[str, str]]) -> str:
         for title, svg in charts
         if svg
     )
-
-
-def _pareto(
-    board: Leaderboard, where: Standings, colors: Mapping[RowKey, int]
-) -> list[tuple[str, str]]:
-    flops: list[Point] = []
-    times: list[Point] = []
-    for key, row in board.rows.items():
-        mean, standing = board.mean(row), where.get((key, None))
-        if mean is None or row.cost is None:
-            continue
-        interval = standing.interval if standing else None
-        low, high = (interval.low, interval.high) if interval else (mean, mean)
-        color = colors[key]
-        flops.append(Point(key.label, row.cost.flops_episode / 1e9, mean, low, high, color))
-        latency = row.cost.latency_ms["episode"]["p50"]
-        times.append(Point(key.label, latency, mean, low, high, color))
-    return [
-        ("Mean mIoU against operations; the dashed line joins what nothing cheaper reaches",
-         scatter(flops, "GFLOP per episode", "mean mIoU (%)")),
-        ("Mean mIoU against time", scatter(times, "ms per episode, batch 1", "mean mIoU (%)")),
-    ]  # fmt: skip
 
 
 def _interval_plots(

@@ -10,12 +10,13 @@ from cdfss_bench.errors import RecordError
 
 from ..answers import Answer
 from ..compare import compare
+from ..cost_table import cost_table
 from ..leaderboard import Leaderboard, Row, leaderboards
 from ..published import Report, against
-from ..standing import standings
+from ..standing import Standings, standings
 from ..tables import text_table
 from ..texttable import BLANK, TextTable
-from .charts import charts
+from .charts import cost_charts, legend, score_charts
 from .panels import Source, section
 from .provenance import origins
 from .style import CSS, SCRIPT
@@ -84,6 +85,7 @@ def _page(body: str, found: Sequence[Answer]) -> str:
 def _header(boards: Sequence[Leaderboard], found: Sequence[Answer]) -> str:
     links = "".join(
         f'<a href="#board{i}">{escape(text_table(board).title)}</a>'
+        + (f'<a href="#cost{i}">its cost</a>' if _has_cost(board) else "")
         for i, board in enumerate(boards)
     )
     done = sum(answer.record.status == "done" for answer in found)
@@ -111,7 +113,9 @@ def _board(
         f'<input type="search" placeholder="Filter rows" data-table="t{number}">',
         _table(f"t{number}", table),
         "".join(f'<p class="note">{escape(note)}</p>' for note in table.notes),
-        charts(board, where, found),
+        legend(board),
+        _cost(number, board, where),
+        score_charts(board, where, found),
         _matrix(board, found),
         _PLACE.format(number) if placeholder else "",
     ]
@@ -122,6 +126,27 @@ def _board(
         parts.append("".join(f'<p class="note">{escape(n)}</p>' for n in beside.notes))
         parts.append("</details>")
     return "\n".join([*parts, "</section>"])
+
+
+def _has_cost(board: Leaderboard) -> bool:
+    return any(row.cost is not None for row in board.rows.values())
+
+
+def _cost(number: int, board: Leaderboard, where: Standings) -> str:
+    """What every row costs; nothing where no record says."""
+    if not _has_cost(board):
+        return ""
+    table = cost_table(board)
+    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in table.notes)
+    return "\n".join(
+        [
+            f'<h3 id="cost{number}">Cost</h3>',
+            cost_charts(board, where),
+            _table(f"c{number}", table),
+            notes,
+            "<h3>Scores</h3>",
+        ]
+    )
 
 
 def _table(name: str, table: TextTable) -> str:

@@ -69,7 +69,13 @@ def _cost(record: RunRecord) -> str:
     cost = record.cost
     if cost is None:
         return ""
+    published = "" if cost.flops_published is None else f"{cost.flops_published:,} as published"
+    transforms = f"{cost.flops_fft:,} in transforms besides" if cost.flops_fft else ""
+    beside = ", ".join(filter(None, [published, transforms]))
+    uncounted = f"; not counted: {', '.join(cost.uncounted)}" if cost.uncounted else ""
     return (
-        f"{cost.params:,} parameters, {cost.flops_episode:,} operations and "
+        f"{cost.params:,} parameters, {cost.flops_episode:,} operations"
+        f"{f' ({beside})' if beside else ''} and "
         f"{cost.latency_ms['episode']['p50']:.1f} ms per episode on {cost.device}; {cost.probe}"
+        f"{uncounted}"
     )

@@ -24,7 +24,7 @@ h3{font-size:1rem;margin:1.2rem 0 .3rem}p{margin:.3rem 0}.dim,.note{color:var(--
 .note{font-size:.85rem}nav a{margin-right:1rem}a{color:var(--accent)}
 .scroll{overflow-x:auto;border:1px solid var(--line);border-radius:8px}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:.84rem}
-th,td{padding:.34rem .45rem;text-align:left;white-space:nowrap;border-bottom:1px solid var(--line)}
+th,td{padding:.34rem .36rem;text-align:left;white-space:nowrap;border-bottom:1px solid var(--line)}
 td.num,th.num{text-align:right}
 .board td:is(:first-child,:nth-child(3),:last-child){white-space:normal}
 .board td:nth-child(3){min-width:6.5rem}.board td:first-child{min-width:8rem}
@@ -54,6 +54,8 @@ svg{width:100%;height:auto;display:block}svg text{fill:var(--fg);font-size:12px}
 .grid{stroke:var(--line)}.front{fill:none;stroke:var(--dim);stroke-dasharray:4 4}
 .whisker{stroke-width:2.5}
 @COLORS@
+.pale{fill-opacity:.25}.whisker.pale{stroke-opacity:.35}.way{stroke-dasharray:1 3}
+.ring{fill:none}
 rect{stroke:none!important}
 .legend span{display:inline-block;margin-right:1rem}.legend i{display:inline-block;width:.8em;
 height:.8em;border-radius:2px;margin-right:.35em}

@@ -7,12 +7,21 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import NamedTuple
 
+from ..frontier import frontier
+
 WIDTH = 640
 _LEFT, _RIGHT, _BOTTOM, _TOP = 56, 16, 40, 12
 
 
 class Point(NamedTuple):
-    """A labelled point; `low` and `high` are the ends of its interval on the y axis."""
+    """A labelled point; `low` and `high` are the ends of its interval on the y axis.
+
+    Attributes:
+        adapts: whether it is drawn as a diamond.
+        ranked: whether it may stand on the line of what nothing dominates.
+        published: another place on the x axis, drawn as a ring.
+        aside: what its tip says besides.
+    """
 
     label: str
     x: float
@@ -20,6 +29,10 @@ class Point(NamedTuple):
     low: float
     high: float
     color: int
+    adapts: bool = False
+    ranked: bool = True
+    published: float | None = None
+    aside: str = ""
 
 
 class Bar(NamedTuple):
@@ -36,8 +49,9 @@ def scatter(points: Sequence[Point], x_label: str, y_label: str) -> str:
     positive = [p for p in points if p.x > 0]
     if not positive:
         return ""
-    first = math.floor(math.log10(min(p.x for p in positive)) * 2) / 2
-    last = math.ceil(math.log10(max(p.x for p in positive)) * 2) / 2
+    places = [x for p in positive for x in (p.x, p.published) if x]
+    first = math.floor(math.log10(min(places)) * 2) / 2
+    last = math.ceil(math.log10(max(places)) * 2) / 2
     last = max(last, first + 0.5)
     bottom, top = _span([p.low for p in positive], [p.high for p in positive])
 
@@ -53,18 +67,25 @@ def scatter(points: Sequence[Point], x_label: str, y_label: str) -> str:
         parts.append(_line(x, _TOP, x, height - _BOTTOM, "grid"))
         parts.append(_text(x, height - _BOTTOM + 16, f"{tick:g}", "middle"))
     parts.append(_text((WIDTH + _LEFT) / 2, height - 6, x_label, "middle"))
-    front = _front(positive)
-    path = " ".join(f"{across(p.x):.1f},{up(p.y):.1f}" for p in front)
+    numbers = {i: (p.x, p.y) for i, p in enumerate(positive) if p.ranked}
+    front = frontier(numbers)
+    path = " ".join(f"{across(positive[i].x):.1f},{up(positive[i].y):.1f}" for i in front)
     parts.append(f'<polyline class="front" points="{path}"/>')
-    for p in positive:
+    for i, p in enumerate(positive):
+        shade = f"c{p.color}" if i in front else f"c{p.color} pale"
         x, y = across(p.x), up(p.y)
-        parts.append(_line(x, up(p.low), x, up(p.high), f"whisker c{p.color}"))
-        tip = f"{p.label}: {p.y:.2f} at {p.x:.3g}"
-        parts.append(
-            f'<circle class="c{p.color}" cx="{x:.1f}" cy="{y:.1f}" r="5">'
-            f"<title>{escape(tip)}</title></circle>"
-        )
-    parts += _labels([(across(p.x), up(p.y), p.label) for p in positive])
+        parts.append(_line(x, up(p.low), x, up(p.high), f"whisker {shade}"))
+        if p.published:
+            ring = across(p.published)
+            parts.append(_line(x, y, ring, y, f"way {shade}"))
+            tip = f"{p.label} as published: {p.published:.3g}"
+            parts.append(
+                f'<circle class="ring c{p.color}" cx="{ring:.1f}" cy="{y:.1f}" r="4.5">'
+                f"<title>{escape(tip)}</title></circle>"
+            )
+        parts.append(_mark(p, x, y, shade))
+    rings = [(across(p.published), up(p.y)) for p in positive if p.published]
+    parts += _labels([(across(p.x), up(p.y), p.label) for p in positive], rings)
     return _svg(height, parts, f"{y_label} against {x_label}")
 
 
@@ -127,10 +148,12 @@ def bars(groups: Sequence[tuple[str, Sequence[Bar]]], x_label: str) -> str:
     return _svg(height, parts, x_label)
 
 
-def _labels(places: Sequence[tuple[float, float, str]]) -> list[str]:
+def _labels(
+    places: Sequence[tuple[float, float, str]], rings: Sequence[tuple[float, float]]
+) -> list[str]:
     """Names beside points: right of them, else left, else lower, wherever nothing lies yet."""
     parts: list[str] = []
-    taken = [(x - 6, x + 6, y + 4) for x, y, _ in places]
+    taken = [(x - 6, x + 6, y + 4) for x, y in [*((x, y) for x, y, _ in places), *rings]]
     for x, y, label in sorted(places, key=lambda place: place[1]):
         wide, below = 7 * len(label), y + 4
         sides = [(x + 9, "start"), (x - 9 - wide, "end")]
@@ -148,13 +171,12 @@ def _labels(places: Sequence[tuple[float, float, str]]) -> list[str]:
     return parts
 
 
-def _front(points: Sequence[Point]) -> list[Point]:
-    """The points that no cheaper one reaches, cheapest first."""
-    best: list[Point] = []
-    for point in sorted(points, key=lambda p: (p.x, -p.y)):
-        if not best or point.y > best[-1].y:
-            best.append(point)
-    return best
+def _mark(point: Point, x: float, y: float, shade: str) -> str:
+    tip = f"{point.label}: {point.y:.2f} at {point.x:.3g}{point.aside}"
+    title = f"<title>{escape(tip)}</title>"
+    if point.adapts:
+        return f'<path class="{shade}" d="M{x:.1f} {y - 7:.1f}l6 7-6 7-6-7z">{title}</path>'
+    return f'<circle class="{shade}" cx="{x:.1f}" cy="{y:.1f}" r="5">{title}</circle>'
 
 
 def _span(low: Sequence[float], high: Sequence[float]) -> tuple[float, float]:
