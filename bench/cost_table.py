@@ -138,7 +138,8 @@ def _cells(row: Row) -> dict[str, str]:
 
 
 def _milliseconds(times: Mapping[str, float]) -> str:
-    p50, p90, p99 = (f"{times[name]:.1f}" for name in _PERCENTILES)
+    found = [times[name] for name in _PERCENTILES]
+    p50, p90, p99 = (f"{ms:.1f}" if found[0] < 100 else f"{ms:.0f}" for ms in found)
     return p50 if times.get("runs") == 1 else f"{p50} [{p90}, {p99}]"
 
 

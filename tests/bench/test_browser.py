@@ -76,7 +76,8 @@ seen.colors=Object.fromEntries(['fg','dim','accent','truth','found',
 seen.inner=innerWidth;seen.wide=root.scrollWidth;
 seen.charts=[...document.querySelectorAll('.charts svg,.flow svg')]
   .filter(s=>s.getBoundingClientRect().width>100).length;
-seen.marks=[...document.querySelectorAll('.charts circle:not(.ring)')].map(c=>getComputedStyle(c).fill);
+seen.marks=[...document.querySelectorAll('.charts circle:not(.ring)')]
+  .map(c=>getComputedStyle(c).fill);
 seen.tiles=[...document.querySelectorAll('details[open] .tile use')].map(u=>u.getBBox().width);
 seen.cut=[...document.querySelectorAll('.scroll')].map(s=>s.scrollWidth-s.clientWidth);
 """
