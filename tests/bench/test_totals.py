@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import pytest
@@ -63,6 +64,19 @@ def test_patnet_on_a_real_resnet50() -> None:
     assert patnet.encode == image
     assert patnet.match == sum(REAL.two_coordinates) + REAL.learner
     assert patnet.published == 2 * image + REAL.transformation + REAL.correlation + REAL.learner
+
+
+def test_apm_and_acpa_on_a_real_resnet50() -> None:
+    method = build("hsnet+apm-m[steps=0]+acpa[steps=0]", backbone="resnet50").to("meta")
+    query, supports, masks = (tensor.to("meta") for tensor in probe(1, 400, "cpu"))
+    with torch.no_grad():
+        rows, shown = method.encode(query), method.encode(supports[0])
+        found = operations_of(lambda: method.match(rows, shown, masks))
+    # Three taps of both images: 2048 channels to 8 and back; there and back 13 x 13 transforms.
+    attention = 2 * 3 * 2 * (2048 * 8 + 8 * 2048)
+    assert found.flops == REAL.correlation + REAL.learner + attention
+    assert found.fft == 2 * 3 * 2 * round(2048 * 5 * 169 * math.log2(169))
+    assert round((2 * resnet50(400) + found.flops) / 1e9, 3) == 119.066
 
 
 def test_the_printed_figures_of_hsnet_and_patnet() -> None:
@@ -241,8 +255,8 @@ def test_transforms_count_by_formula_and_in_no_total() -> None:
     )
     rows = 3 * 5 * 8 * 5 * 16 * 4
     assert operations_of(lambda: torch.fft.rfft(maps)) == (0, rows // 2, frozenset())
-    odd = round(5 * 169 * 7.400879436282184)
-    assert operations_of(lambda: torch.fft.fft2(torch.randn(13, 13) + 0j)).fft == odd  # log2 169
+    odd = round(5 * 169 * math.log2(169))
+    assert operations_of(lambda: torch.fft.fft2(torch.randn(13, 13) + 0j)).fft == odd
 
 
 def test_a_transforms_gradient_is_a_transform() -> None:
