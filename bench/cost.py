@@ -14,7 +14,16 @@ from cdfss_bench.methods.base import Method
 from cdfss_bench.methods.contract import SupportState
 from cdfss_bench.methods.published_work import published_work
 
-from .latency import Latency, added, best_batch, episodes_per_second, latency, single
+from .latency import (
+    Latency,
+    added,
+    at_most,
+    best_batch,
+    episodes_per_second,
+    fitting,
+    latency,
+    single,
+)
 from .operations import Operations, operations_of, summed
 from .records import BatchPart, CostPart
 
@@ -51,13 +60,15 @@ def cost_of(method: Method, *, shots: int, size: int, device: str) -> CostPart:
     """Parameters, FLOPs (2 per multiply-add), latencies and memory of `method`.
 
     Args:
-        method: in eval mode. Its operations are counted in the plain form, whose number does not
-            depend on the masks; time is taken of the form that runs (`Method.swift`).
+        method: is brought to the device. Its operations are counted in the plain form, whose
+            number does not depend on the masks; time is taken of the form that runs
+            (`Method.swift`).
         shots: supports per episode.
         size: side of the images in pixels.
         device: where the latencies are taken. On a CPU episodes are taken one by one, as `run`
             does; on an accelerator the batch with the most episodes per second is found too.
     """
+    method = method.to(device).eval()
     with torch.no_grad():
         counts = _counted(method, probe(shots, size, device))
         timed = _timed(method, shots, size, device)
@@ -184,18 +195,23 @@ def _best(method: Method, shots: int, size: int, device: str) -> BatchPart | Non
     swift = method.swift(device)
 
     def rate(episodes: int) -> float | None:
-        asked = probe(shots, size, device, episodes=episodes)
+        asked = fitting(lambda: probe(shots, size, device, episodes=episodes))
+        if asked is None:
+            return None
         return episodes_per_second(lambda: swift.predict(*asked), episodes, device)
 
-    episodes = best_batch(rate)
-    before = _held(device)
-    parts = _parts(_Work(swift, probe(shots, size, device, episodes=episodes)), device)
-    return BatchPart(
-        episodes=episodes,
-        latency_ms=parts,
-        episodes_per_second=round(1000 * episodes / parts["episode"]["p50"], 3),
-        peak_memory_mb=_peak_memory(method, device, before),
-    )
+    def part(episodes: int) -> BatchPart:
+        before = _held(device)
+        parts = _parts(_Work(swift, probe(shots, size, device, episodes=episodes)), device)
+        return BatchPart(
+            episodes=episodes,
+            latency_ms=parts,
+            episodes_per_second=round(1000 * episodes / parts["episode"]["p50"], 3),
+            peak_memory_mb=_peak_memory(method, device, before),
+        )
+
+    # By its parts an episode needs more memory than as a whole: features are kept between them.
+    return at_most(best_batch(rate), part)
 
 
 def _held(device: str) -> int:

@@ -54,6 +54,7 @@ class GateCell(_Part):
         miou: in percent.
         params: of the method.
         flops: of a whole episode.
+        fft: of its Fourier transforms; None in older baselines.
         time: of an episode in reference workloads.
     """
 
@@ -72,6 +73,7 @@ class GateCell(_Part):
     miou: float
     params: int
     flops: int
+    fft: int | None = None
     time: float
 
     @property
@@ -189,6 +191,8 @@ def _of_cell(old: GateCell, new: GateCell) -> list[Finding]:
         ("FLOPs", f"{old.flops:,}", f"{new.flops:,}", old.flops != new.flops),
         ("time", f"{old.time:.2f}", f"{new.time:.2f}", slower),
     )
+    if old.fft is not None and (old.fft or new.fft):
+        rows += (("FFT", f"{old.fft:,}", f"{new.fft or 0:,}", old.fft != new.fft),)
     return [
         Finding(name, what, was, is_now, "regression" if wrong else "fine")
         for what, was, is_now, wrong in rows

@@ -144,6 +144,7 @@ def _cell(outcome: Outcome, relative: float) -> GateCell:
         miou=round(record.metrics.miou, 6),
         params=record.cost.params,
         flops=record.cost.flops_episode,
+        fft=record.cost.flops_fft,
         time=relative,
     )
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from .memory import is_out_of_memory
+
+T = TypeVar("T")
 
 MOST_EPISODES = 64
 """The largest batch that is tried."""
@@ -75,16 +79,37 @@ def best_batch(rate: Callable[[int], float | None], most: int = MOST_EPISODES) -
     return best
 
 
-def episodes_per_second(work: Callable[[], object], size: int, device: str) -> float | None:
-    """Of `work` on `size` episodes on an accelerator; None where its memory is too small."""
+def at_most(size: int, compute: Callable[[int], T]) -> T:
+    """What `compute` gives for `size`, or for half as many, and so on where memory is too small.
+
+    Raises:
+        RuntimeError: if not even one fits, or for any other reason than memory.
+    """
+    while size > 1:
+        found = fitting(partial(compute, size))
+        if found is not None:
+            return found
+        size //= 2
+    return compute(1)
+
+
+def fitting(compute: Callable[[], T]) -> T | None:
+    """What `compute` gives; None where it does not fit into memory."""
     try:
-        times = _by_events(work, device, warm_up=1, least_ms=0.0)
+        return compute()
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
+    # Outside of the handler: the error's frames hold what shall be freed.
+    if torch.cuda.is_available():
         torch.cuda.empty_cache()
-        return None
-    return 1000 * size / float(np.median(times))
+    return None
+
+
+def episodes_per_second(work: Callable[[], object], size: int, device: str) -> float | None:
+    """Of `work` on `size` episodes on an accelerator; None where its memory is too small."""
+    times = fitting(lambda: _by_events(work, device, warm_up=1, least_ms=0.0))
+    return None if times is None else 1000 * size / float(np.median(times))
 
 
 def _by_timer(work: Callable[[], object]) -> list[float]:

@@ -247,6 +247,15 @@ def test_exit_codes(change: dict[str, Any], code: int) -> None:
     assert {0: "No regression", 1: "**Regression**", 2: "Not comparable"}[code] in text
 
 
+@pytest.mark.parametrize(
+    ("was", "now", "code"), [(7, 7, 0), (7, 8, 1), (0, 8, 1), (7, 0, 1), (None, 8, 0)]
+)
+def test_transforms_are_gated_where_the_baseline_knows_them(
+    was: int | None, now: int, code: int
+) -> None:
+    assert exit_code(compared([cell(fft=was)], [cell(fft=now)])) == code
+
+
 def test_a_difference_of_microseconds_trips_nothing() -> None:
     assert exit_code(compared([cell(time=0.01)], [cell(time=0.4)])) == 0
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cdfss_bench.bench.cost import cost_of, probe
-from cdfss_bench.bench.latency import added, best_batch, latency, percentiles, single
+from cdfss_bench.bench.latency import added, at_most, best_batch, latency, percentiles, single
 from cdfss_bench.methods import build
 from cdfss_bench.methods.probe import seeded
 
@@ -72,6 +72,29 @@ def test_the_best_batch_is_the_last_that_pays(rates: list[float | None], best: i
     assert best_batch(rate) == best
     assert asked == [2**i for i in range(len(asked))]
     assert max(asked) <= 64
+
+
+@pytest.mark.parametrize(("room", "found"), [(64, 16), (16, 16), (5, 4), (1, 1)])
+def test_what_does_not_fit_is_halved(room: int, found: int) -> None:
+    def compute(size: int) -> int:
+        if size > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return size
+
+    assert at_most(16, compute) == found
+
+
+def test_where_not_even_one_fits_or_something_else_is_wrong_it_is_said() -> None:
+    def hungry(_size: int) -> int:
+        raise RuntimeError("not enough memory")
+
+    def broken(_size: int) -> int:
+        raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="memory"):
+        at_most(8, hungry)
+    with pytest.raises(RuntimeError, match="shapes"):
+        at_most(8, broken)
 
 
 def test_a_batch_of_probes_is_the_probe_several_times() -> None:
