@@ -29,8 +29,8 @@ from .talk import talk
 if TYPE_CHECKING:
     from cdfss_bench.datasets import Domain
 
+    from ..conduct import Conduct
     from ..ddp import Processes
-    from ..train import Conduct
     from ..training_plan import Planned, TrainingPlan
 
 _RECIPE, _KEPT, _WATCH = "Recipe", "Which weights are kept", "Watching"
@@ -233,9 +233,9 @@ def train(
     """
     import torch
 
+    from ..conduct import Conduct
     from ..ddp import joined
     from ..scalars import check_tensorboard
-    from ..train import Conduct
     from ..training_plan import read_training_plan, refuse_unknown_plan
 
     add_plugins(plugins)
@@ -276,7 +276,7 @@ def _train_all(
 ) -> list[Planned]:
     import dataclasses
 
-    from ..train import Step
+    from ..conduct import Step
     from ..train import train as train_job
     from ..training_plan import planned
 

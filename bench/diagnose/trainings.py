@@ -11,10 +11,11 @@ from cdfss_bench.canonical import digest
 from cdfss_bench.datasets import Domain, Episode
 from cdfss_bench.errors import UserError
 
+from ..conduct import Conduct, Files, Step
 from ..curve import Targets
 from ..ddp import Processes
 from ..job import Job, described
-from ..train import Conduct, Files, Step, train
+from ..train import train
 from ..training_plan import planned, read_training_plan
 from .subject import Subject
 

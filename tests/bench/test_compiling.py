@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from cdfss_bench.bench.compiling import check_gradient
-from cdfss_bench.bench.train import Files, train
+from cdfss_bench.bench.conduct import Files
+from cdfss_bench.bench.train import train
 from cdfss_bench.errors import UserError
 
 from .training import job_of

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from cdfss_bench.bench.conduct import Conduct, Files
 from cdfss_bench.bench.curve import Targets
 from cdfss_bench.bench.scalars import Scalars, check_tensorboard
-from cdfss_bench.bench.train import Conduct, Files, train
+from cdfss_bench.bench.train import train
 from cdfss_bench.datasets import open_domain
 from cdfss_bench.errors import UserError
 

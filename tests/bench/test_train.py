@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from cdfss_bench.bench.conduct import Conduct, Step
 from cdfss_bench.bench.job import Job, reproduction
-from cdfss_bench.bench.train import Conduct, Step, initialised, train
+from cdfss_bench.bench.train import initialised, train
 from cdfss_bench.canonical import file_sha256
 from cdfss_bench.cards import validated
 from cdfss_bench.datasets import open_domain

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from cdfss_bench.bench.conduct import Conduct, Files, Step
 from cdfss_bench.bench.curve import Targets, watched_steps
 from cdfss_bench.bench.job import reproduction
 from cdfss_bench.bench.loading import Loading
@@ -24,7 +25,7 @@ from cdfss_bench.bench.source import (
     training_batch,
     validation_episodes,
 )
-from cdfss_bench.bench.train import Conduct, Files, Step, train
+from cdfss_bench.bench.train import train
 from cdfss_bench.bench.trainee import begun, freeze
 from cdfss_bench.canonical import digest
 from cdfss_bench.datasets import open_domain

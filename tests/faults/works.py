@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cdfss_bench.bench.conduct import Conduct
 from cdfss_bench.bench.runner import Runner
 from cdfss_bench.bench.selection import Selection, plan
-from cdfss_bench.bench.train import Conduct, train
+from cdfss_bench.bench.train import train
 from cdfss_bench.datasets.preparing.running import prepare as carry_out
 from cdfss_bench.errors import UserError
 
