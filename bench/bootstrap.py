@@ -23,7 +23,7 @@ from .clusters import Clusters
 RESAMPLES = 10_000
 LEVEL = 0.95
 FEWEST = 5
-"""Query images that every class must have; fewer say nothing about their spread."""
+"""Query images that every run must ask of every class; fewer say nothing about their spread."""
 
 Floats = NDArray[np.float64]
 
@@ -83,7 +83,7 @@ def resampled(
         seed: of the private stream; with the class ids it decides every draw.
 
     Returns:
-        None where a class has fewer than 5 query images.
+        None where a run asks fewer than 5 query images of a class.
     """
     if clusters.fewest < FEWEST:
         return None

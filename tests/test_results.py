@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -17,6 +19,7 @@ from .conftest import CHECKOUT
 
 RESULTS = CHECKOUT / "results"
 COMMITTED = record_paths(RESULTS / "committed")
+SAMPLE = RESULTS / "sample"
 
 
 def test_there_are_committed_records() -> None:
@@ -36,6 +39,29 @@ def test_a_committed_record_verifies_and_is_complete(path: Path) -> None:
     }  # fmt: skip
     schema = json.loads((RESULTS / "run.schema.json").read_text())
     jsonschema.validate(json.loads(path.read_text()), schema)
+
+
+def test_the_sample_is_marked_as_one_and_its_page_shows_its_records() -> None:
+    paths = record_paths(SAMPLE)
+    assert len(paths) >= 100
+    records = [read_record(path) for path in paths]
+    for path, record in zip(paths, records, strict=True):
+        if record.status == "refused":
+            assert "images" in record.reason
+            continue
+        assert verify(path.parent).problems == ()
+        assert not record.domain.complete
+        assert record.weights.selection == "last"
+    assert {record.episodes.seed for record in records} == {0, 1, 2, 3, 4}
+    program = Path(sys.executable).with_name("cdfss-bench")
+    done = subprocess.run(
+        [program, "report", "--results", SAMPLE, "-f", "md"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    shown = (SAMPLE / "README.md").read_text().partition("<!-- tables -->\n")[2]
+    assert shown.partition("\n<!-- end -->")[0].strip() == done.stdout.strip()
 
 
 def test_the_published_schema_is_that_of_the_code() -> None:

@@ -147,6 +147,15 @@ def test_a_class_with_four_images_gives_no_interval() -> None:
     assert resampled(clustered([rows_of(*many)]), resamples=50) is not None
 
 
+def test_seeds_that_ask_one_image_each_give_no_interval() -> None:
+    seeds = [rows_of((f"q{seed}", 0, 10 * seed, 100)) for seed in range(6)]
+    assert resampled(clustered(seeds)) is None
+    longer = [rows_of(*((f"q{i}", 0, i, 100) for i in range(s, s + 5))) for s in range(6)]
+    found = resampled(clustered(longer), resamples=50)
+    assert found is not None
+    assert found.mean.error > 0
+
+
 @pytest.mark.parametrize("iou", [0, 100])
 def test_no_spread_gives_no_width(iou: int) -> None:
     rows = rows_of(*((f"q{i}", 0, iou, 100) for i in range(20)))
