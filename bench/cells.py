@@ -110,6 +110,18 @@ class Cell:
             }
         )
 
+    @property
+    def network_key(self) -> tuple[object, ...]:
+        """Equal for cells that one network answers."""
+        return str(self.composition), self.weights, self.precision
+
+    @property
+    def cost_key(self) -> tuple[object, ...]:
+        """Equal, and hashable, for cells that cost the same."""
+        question = self.question
+        size = question.domain.card.image_size
+        return str(self.composition), self.weights.backbone, self.precision, question.shots, size
+
     def options(self) -> dict[str, dict[str, object]]:
         """Every option of every part."""
         return {part.card.name: dict(part.options) for part in self.composition.parts}

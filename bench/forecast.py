@@ -147,7 +147,7 @@ class _Expecting:
 
     def _expected(self, cell: Cell, left: list[Episode]) -> float | None:
         found = self._rates(cell)
-        domain, key = cell.question.domain, (str(cell.composition), cell.weights, cell.precision)
+        domain, key = cell.question.domain, cell.network_key
         is_built = key == self._network
         if not is_built or domain is not self._domain:
             self._encoded = set()
@@ -158,11 +158,8 @@ class _Expecting:
             self._encoded |= {
                 domain.item(episode.support_class_id, name).image for name in episode.supports
             }
-        size = domain.card.image_size
-        shots = cell.question.shots
-        cost = (str(cell.composition), cell.weights.backbone, cell.precision, shots, size)
-        is_costed = not self._with_cost or cost in self._costs
-        self._costs.add(cost)
+        is_costed = not self._with_cost or cell.cost_key in self._costs
+        self._costs.add(cell.cost_key)
         if found is None:
             return None
         return (

@@ -270,7 +270,7 @@ class Runner:
         return Outcome(planned, how, record, reason)
 
     def _network_of(self, cell: Cell) -> Method:
-        key = (str(cell.composition), cell.weights, cell.precision)
+        key = cell.network_key
         if self._network is None or self._network[0] != key:
             network = build(cell.composition, backbone=cell.weights.backbone or None)
             load_weights(network, cell.weights)
@@ -280,14 +280,14 @@ class Runner:
 
     def _stores_of(self, cell: Cell) -> FeatureStores:
         """Features outlive a cell: other shots and seeds of the same network reuse them."""
-        key = (str(cell.composition), cell.weights, cell.precision, cell.question.domain)
+        key = (*cell.network_key, cell.question.domain)
         if self._stores is None or self._stores[0] != key:
             self._stores = (key, FeatureStores(self.settings.budget))
         return self._stores[1]
 
     def _cost_of(self, cell: Cell, network: Method) -> CostPart:
         shots, size = cell.question.shots, cell.question.domain.card.image_size
-        key = (str(cell.composition), cell.weights.backbone, cell.precision, shots, size)
+        key = cell.cost_key
         if key not in self._costs:
             self._costs[key] = cost_of(network, shots=shots, size=size, device=self.settings.device)
         return self._costs[key]

@@ -167,17 +167,15 @@ class HSNet(Method):
                 [known[stage] if stage in known else correlated(stage) for stage in blocks]
             )[:, None]
 
+        def part(stage: str) -> Part:
+            return Part.of(blocks[stage](correlated(stage)))
+
         mixer = Mixer(learner)
         with torch.no_grad():
-            squeezed = {
-                stage: Part.of(blocks[stage](correlated(stage))) for stage in set(blocks) - learning
-            }
+            squeezed = {stage: part(stage) for stage in set(blocks) - learning}
 
         def predict() -> Tensor:
-            parts = [
-                squeezed[stage] if stage in squeezed else Part.of(blocks[stage](correlated(stage)))
-                for stage in blocks
-            ]
+            parts = [squeezed[stage] if stage in squeezed else part(stage) for stage in blocks]
             return learner.decode(mixer(parts))[:, None]
 
         return predict

@@ -4,7 +4,7 @@ A masked support is zero outside its mask, and so is every correlation with it: 
 volume on chest films. The volume is kept as the maps of those support positions that are not
 trivial, position after position, [n, C, hq, wq]; all others hold one and the same vector. Group
 normalisation over the whole volume is the statistics of what is there and, by formula, of what is
-not. The numbers are those of `HPNLearner` up to rounding; `tests/methods/test_sparse_pyramid.py`
+not. The numbers are those of `HPNLearner` up to rounding; `tests/methods/test_swift.py`
 holds them together.
 """
 
