@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +16,9 @@ import pytest
 from cdfss_bench.bench.evaluate import Settings
 from cdfss_bench.bench.executors.board import Board
 from cdfss_bench.bench.executors.choosing import Choice, executor
+from cdfss_bench.bench.executors.on_ray import RayCrew
 from cdfss_bench.bench.executors.work import Task
-from cdfss_bench.bench.runner import Progress, Runner
+from cdfss_bench.bench.runner import Runner
 from cdfss_bench.bench.selection import Selection, plan
 
 pytestmark = [
@@ -50,6 +54,8 @@ def bytes_of(results: Path) -> dict[str, bytes]:
 def test_a_node_that_is_lost_costs_time_and_no_number(
     cluster: Any, seeded_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import ray
+
     selection = Selection(
         methods=("ssp", "prototype"),
         shots=(1, 5),
@@ -60,30 +66,43 @@ def test_a_node_that_is_lost_costs_time_and_no_number(
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     expected = list(Runner(alone, with_cost=False).run(plan(selection)))
     assert {outcome.how for outcome in expected} == {"computed"}
-    at_work: dict[str, bool] = {}
-    lost: list[str] = []
+    lost: list[int] = []
     again: list[Task] = []
-    put_back = Board.put_back
+    given: set[int] = set()
+    give, put_back = RayCrew.give, Board.put_back
 
-    def listen(progress: Progress) -> None:
-        assert progress.planned.cell is not None
-        at_work[progress.planned.cell.id] = progress.done < progress.total
-        if sum(at_work.values()) == 3 and not lost:
-            node = list(cluster.worker_nodes)[-1]
-            lost.append(node.node_id)
-            cluster.remove_node(node, allow_graceful=False)
+    def whereabouts(_actor: Any) -> tuple[int, str]:
+        return os.getpid(), ray.get_runtime_context().get_node_id()
+
+    def lose(crew: RayCrew, worker: int, task: Task) -> None:
+        """The first worker to get a second task stops, gets it, and goes with its node.
+
+        What is stopped cannot answer before its node is gone, however fast the machine is.
+        """
+        if lost or worker not in given:
+            given.add(worker)
+            give(crew, worker, task)
+            return
+        lost.append(worker)
+        actor = crew._members[worker].actor  # pyright: ignore[reportPrivateUsage]
+        process, node_id = ray.get(actor.__ray_call__.remote(whereabouts))
+        os.kill(process, signal.SIGSTOP)
+        give(crew, worker, task)
+        [node] = [node for node in cluster.worker_nodes if node.node_id == node_id]
+        cluster.remove_node(node, allow_graceful=False)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
     def counted(board: Board, task: Task, *, last: bool = False) -> None:
         again.append(task)
         put_back(board, task, last=last)
 
+    monkeypatch.setattr(RayCrew, "give", lose)
     monkeypatch.setattr(Board, "put_back", counted)
-    running = executor(
-        Choice("ray", jobs=3), shared, Settings(device="cpu"), listen, with_cost=False
-    )
+    running = executor(Choice("ray", jobs=3), shared, Settings(device="cpu"), None, with_cost=False)
     outcomes = list(running.run(list(plan(selection))))
-    assert lost, "three nodes were never at work together"
-    assert again, "nothing was at work on the node that was lost"
+    assert lost, "no worker was given a second task"
+    assert len(again) == 1, "the task of the node that was lost was not put back"
     assert {outcome.how for outcome in outcomes} <= {"computed", "resumed"}
     assert bytes_of(shared) == bytes_of(alone)
     assert len(bytes_of(shared)) == len(expected) == 16
