@@ -1,8 +1,9 @@
 """The one evaluator: every method, every domain, every protocol goes through here.
 
 Structure gives the speed: each image is encoded once and kept, each support image with its mask is
-condensed once and kept, episodes are matched in batches. The method is handed images and support
-masks; the query's mask stays here, where the counting is done.
+condensed once and kept, a query is matched once with a support whose shots vote, episodes are
+matched in batches. The method is handed images and support masks; the query's mask stays here,
+where the counting is done.
 """
 
 from __future__ import annotations
@@ -98,18 +99,32 @@ class BatchTiming:
 
 @dataclass
 class FeatureStores:
-    """What is shared by all cells of one network on one domain: features, and support states.
+    """What is shared by all cells of one network on one domain.
 
-    A quarter of the budget is for states, which are small where a method condenses well.
+    A quarter of the budget is for states, which are small where a method condenses well, and a
+    sixteenth for maps.
+
+    Attributes:
+        features: by image.
+        states: of supports, by class and name.
+        maps: of one query with one support [1, 2, h, w], where shots vote.
     """
 
     budget: int = DEFAULT_BUDGET
     features: ByteBudgetStore[Rows] = field(init=False)
     states: ByteBudgetStore[SupportState] = field(init=False)
+    maps: ByteBudgetStore[Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.features = ByteBudgetStore(self.budget - self.budget // 4)
-        self.states = ByteBudgetStore(self.budget // 4)
+        for_states, for_maps = self.budget // 4, self.budget // 16
+        self.features = ByteBudgetStore(self.budget - for_states - for_maps)
+        self.states = ByteBudgetStore(for_states)
+        self.maps = ByteBudgetStore(for_maps)
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        for store in (self.features, self.states, self.maps):
+            store.clear()
 
 
 def evaluate(
@@ -187,20 +202,41 @@ class _Run:
 
     def prefetch(self, episodes: Sequence[Episode], pool: ThreadPoolExecutor) -> None:
         """Lets worker threads decode what these episodes need and nobody has encoded yet."""
-        for item in _distinct(self._items(episodes)):
+        for item in _distinct(self._needed(episodes)):
             if item.image not in self._pending and item.image not in self.stores.features:
                 self._pending[item.image] = pool.submit(self.domain.image, item)
 
     @torch.inference_mode()
     def matched(self, episodes: Sequence[Episode], timing: BatchTiming) -> Tensor:
         """Masks [B, H, W] of a batch."""
-        shots = len(episodes[0].supports)
-        features = self._encoded(_distinct(self._items(episodes)), timing)
+        features = self._encoded(_distinct(self._needed(episodes)), timing)
         with _measured(timing, "match", self.settings.device):
-            states = self._condensed(episodes, features)
-            query = Rows.cat([features[self._query(e).image] for e in episodes])
-            logits = self.method.match_states(query, states, shots=shots)
-            return self.method.decide(_numbers(logits, episodes, self.method), query.size)
+            if self._remembers_maps(episodes):
+                logits = self._voted(episodes[0], features)
+            else:
+                wanted = [(e.support_class_id, i) for e in episodes for i in self._supports(e)]
+                query = Rows.cat([features[self._query(e).image] for e in episodes])
+                states = self._condensed(wanted, features)
+                shots = len(episodes[0].supports)
+                logits = self.method.match_states(query, states, shots=shots)
+            size = self.domain.card.image_size
+            return self.method.decide(_numbers(logits, episodes, self.method), (size, size))
+
+    def _voted(self, episode: Episode, features: dict[str, Rows]) -> Tensor:
+        """Logits [1, K, 2, h, w]; what the query and a support gave together is remembered."""
+        wanted = {self._pair(episode, item): item for item in self._supports(episode)}
+        known = {pair: self.stores.maps.get(pair) for pair in wanted}
+        maps = {pair: found for pair, found in known.items() if found is not None}
+        missing = [pair for pair in wanted if pair not in maps]
+        if missing:
+            supports = [(episode.support_class_id, wanted[pair]) for pair in missing]
+            states = self._condensed(supports, features)
+            query = features[self._query(episode).image]
+            logits = self.method.match_states(query, states, shots=len(missing))
+            for pair, one in zip(missing, logits.unbind(1), strict=True):
+                maps[pair] = one.clone()
+                self.stores.maps.put(pair, maps[pair])
+        return torch.stack([maps[self._pair(episode, i)] for i in self._supports(episode)], dim=1)
 
     def adapted(self, episode: Episode, rng: torch.Generator, timing: BatchTiming) -> Tensor:
         """The mask [1, H, W] of one episode by a method that learns before it predicts.
@@ -229,8 +265,7 @@ class _Run:
 
     def forget(self) -> None:
         """Gives up everything that is kept for speed, and encodes one picture at a time."""
-        self.stores.features.clear()
-        self.stores.states.clear()
+        self.stores.clear()
         self.encode_batch = 1
 
     def truths(self, episodes: Sequence[Episode]) -> tuple[Tensor, Tensor | None]:
@@ -260,10 +295,9 @@ class _Run:
         return found
 
     def _condensed(
-        self, episodes: Sequence[Episode], features: dict[str, Rows]
+        self, wanted: Sequence[tuple[int, Item]], features: dict[str, Rows]
     ) -> list[SupportState]:
-        """One state per support, an episode's side by side."""
-        wanted = [(e.support_class_id, item) for e in episodes for item in self._supports(e)]
+        """One state per support of a class."""
         states: dict[tuple[int, str], SupportState] = {}
         missing: dict[tuple[int, str], Item] = {}
         for class_id, item in wanted:
@@ -294,8 +328,29 @@ class _Run:
     def _supports(self, episode: Episode) -> list[Item]:
         return [self.domain.item(episode.support_class_id, name) for name in episode.supports]
 
+    def _remembers_maps(self, episodes: Sequence[Episode]) -> bool:
+        return self.method.votes and len(episodes) == 1
+
+    def _pair(self, episode: Episode, support: Item) -> tuple[str, int, str]:
+        return self._query(episode).image, episode.support_class_id, support.name
+
     def _items(self, episodes: Sequence[Episode]) -> list[Item]:
         return [item for e in episodes for item in (self._query(e), *self._supports(e))]
+
+    def _needed(self, episodes: Sequence[Episode]) -> list[Item]:
+        """Queries and supports whose features something must be computed from."""
+        if self.method.adaptation != "none":
+            return self._items(episodes)
+        needed: list[Item] = []
+        for episode in episodes:
+            unmatched = self._supports(episode)
+            if self._remembers_maps(episodes):
+                maps = self.stores.maps
+                unmatched = [i for i in unmatched if self._pair(episode, i) not in maps]
+            needed += [self._query(episode)] if unmatched else []
+            states = self.stores.states
+            needed += [i for i in unmatched if (episode.support_class_id, i.name) not in states]
+        return needed
 
 
 def _distinct(items: Sequence[Item]) -> list[Item]:

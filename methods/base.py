@@ -50,6 +50,8 @@ class Method(nn.Module, ABC):
     offers: ClassVar[frozenset[Place]] = frozenset()
     unused_keys: ClassVar[tuple[str, ...]] = ()
     backbone_prefix: ClassVar[str] = "backbone."
+    shots_vote: ClassVar[bool] = False
+    """Whether `score` gives a map per shot, none of which depends on another support."""
     norm_is_frozen: ClassVar[bool] = True
     """Whether batch normalisation keeps its statistics while training."""
     precision: Precision = "fp32"
@@ -101,6 +103,11 @@ class Method(nn.Module, ABC):
     def keys_without_training(self) -> tuple[str, ...]:
         """Prefixes of state-dict entries that source training does not make."""
         return tuple(f"{p.key}." for p in self._plugins if p.key and isinstance(p, LearningPlugin))
+
+    @property
+    def votes(self) -> bool:
+        """Whether what a query and one support give together is the same in every episode."""
+        return self.shots_vote and not self.score_plugins
 
     # -- inference ---------------------------------------------------------------------------
 

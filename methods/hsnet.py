@@ -39,6 +39,7 @@ class HSNet(Method):
     """
 
     offers = frozenset({Place.FEATURE, Place.SCORE, Place.HEAD})
+    shots_vote = True
     unused_keys = ("backbone.fc.", "backbone.classifier.", "backbone.features.18.")
 
     def __init__(

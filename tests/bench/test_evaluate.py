@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ from cdfss_bench.bench.evaluate import FeatureStores, Settings, evaluate
 from cdfss_bench.bench.folder import EpisodeRow
 from cdfss_bench.bench.metrics import measure
 from cdfss_bench.bench.selection import Selection, plan
+from cdfss_bench.bench.store import ByteBudgetStore
 from cdfss_bench.datasets import Domain, Episode, open_domain
 from cdfss_bench.methods.base import Method
 from cdfss_bench.methods.building import build
+from cdfss_bench.methods.contract import SupportState
+from cdfss_bench.methods.hsnet import HSNet
+from cdfss_bench.methods.rows import Rows
 from cdfss_bench.methods.weights import load_weights
 
 ADAPTING = "hsnet+apm-s[steps=1]+acpa[steps=1]"
@@ -101,7 +106,48 @@ def test_stores_keep_to_their_budget(budget: int, seeded_weights: Path) -> None:
     network, domain, episodes = prepared("ssp", seeded_weights)
     stores = FeatureStores(budget)
     list(evaluate(network, domain, episodes, stores=stores))
-    assert stores.features.peak + stores.states.peak <= budget
+    assert stores.features.peak + stores.states.peak + stores.maps.peak <= budget
+
+
+def test_a_known_support_is_not_encoded_for_its_state(seeded_weights: Path) -> None:
+    network, domain, episodes = prepared("ssp", seeded_weights)
+    stores = FeatureStores()
+    stores.features = ByteBudgetStore(0)
+    list(evaluate(network, domain, episodes, stores=stores))
+    again = [t.encoded for _, t in evaluate(network, domain, episodes, stores=stores)]
+    assert again == [1] * len(episodes)
+
+
+def test_a_query_meets_a_support_once_where_shots_vote(
+    seeded_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, domain, _ = prepared("hsnet", seeded_weights)
+    episodes = domain.episodes(5, 0, "patnet", 40).episodes
+    met: list[int] = []
+    match = HSNet.match_states
+
+    def counted(
+        self: HSNet, query: Rows, states: Sequence[SupportState], *, shots: int
+    ) -> torch.Tensor:
+        met.append(shots)
+        return match(self, query, states, shots=shots)
+
+    monkeypatch.setattr(HSNet, "match_states", counted)
+
+    def rows(stores: FeatureStores) -> dict[int, Counts]:
+        batches = evaluate(network, domain, episodes, stores=stores)
+        return {row.index: row.counts for found, _ in batches for row in found}
+
+    stores, forgetful = FeatureStores(), FeatureStores()
+    first = rows(stores)
+    asked = [(e.class_id, e.query, name) for e in episodes for name in e.supports]
+    assert sum(met) == len(set(asked)) < len(asked)
+    met.clear()
+    assert rows(stores) == first
+    assert not met
+    forgetful.maps = ByteBudgetStore(0)
+    assert rows(forgetful) == first
+    assert sum(met) == sum(len(set(e.supports)) for e in episodes)
 
 
 def test_known_episodes_are_skipped(seeded_weights: Path) -> None:
