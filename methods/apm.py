@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -62,11 +62,20 @@ class APM(FeaturePlugin):
 
     def transform(self, features: Tensor) -> Tensor:
         """Filtered maps [N, C, h, w]."""
+        return self.transforming(features)()
+
+    def transforming(self, features: Tensor) -> Callable[[], Tensor]:
+        """As promised by `FeaturePlugin`; the spectrum is taken once."""
         spectrum = torch.fft.fft2(features)
+        amplitude, phase = spectrum.abs(), spectrum.angle()
         size = (features.shape[-2], features.shape[-1])
-        amplitude = self._weights(self.mask_amplitude, size) * spectrum.abs()
-        phase = self._weights(self.mask_phase, size) * spectrum.angle()
-        return torch.fft.ifft2(torch.polar(amplitude, phase)).real
+
+        def filtered() -> Tensor:
+            kept = self._weights(self.mask_amplitude, size) * amplitude
+            turned = self._weights(self.mask_phase, size) * phase
+            return torch.fft.ifft2(torch.polar(kept, turned)).real
+
+        return filtered
 
     def _weights(self, mask: Tensor, size: tuple[int, int]) -> Tensor:
         if mask.shape[-2:] != size:

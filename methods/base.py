@@ -154,11 +154,24 @@ class Method(nn.Module, ABC):
 
     def transformed(self, rows: Rows) -> Rows:
         """The first half of `acted`, the same for a query and a support."""
-        tensors = dict(rows.tensors)
-        for name in self._adaptable_in(rows):
-            for plugin in self.feature_plugins:
-                tensors[name] = plugin.transform(tensors[name])
-        return Rows(rows.size, tensors)
+        return self.transforming(rows)()
+
+    def transforming(self, rows: Rows) -> Callable[[], Rows]:
+        """What gives `transformed(rows)` at the plug-ins' present parameters, again and again."""
+        names = self._adaptable_in(rows)
+        if not names:
+            return lambda: rows
+        first, *others = self.feature_plugins
+        begin = first.transforming(torch.cat([rows.tensors[name] for name in names]))
+
+        def again() -> Rows:
+            maps = begin()
+            for plugin in others:
+                maps = plugin.transform(maps)
+            parts = zip(names, maps.split(len(rows)), strict=True)
+            return Rows(rows.size, {**rows.tensors, **dict(parts)})
+
+        return again
 
     def gated(self, rows: Rows, masks: Tensor | None = None) -> Rows:
         """The second half of `acted`."""
@@ -383,9 +396,10 @@ class Method(nn.Module, ABC):
             A function that gives logits [1, 1, 2, h, w] at the parameters' present values. A host
             may compute beforehand what learning leaves as it is.
         """
+        show = self.transforming(support)
 
         def predict() -> Tensor:
-            shown = self.transformed(support)
+            shown = show()
             states = self.summaries(self.gated(shown, masks), masks)
             return self.score(self.gated(shown), states, shots=1)
 

@@ -15,7 +15,7 @@ from .backbones.base import Backbone, Stage
 from .base import Method
 from .blocks.correlation import hypercorrelation
 from .blocks.hpn import HPNLearner
-from .blocks.mixing import Mixer, Part
+from .blocks.mixing import Part
 from .blocks.products import product
 from .blocks.prototypes import resized_masks
 from .blocks.sparse_pyramid import SparsePyramid, Volume
@@ -157,41 +157,66 @@ class HSNet(Method):
         learner = self.hpn_learner
         blocks = dict(zip(reversed(self.stages), learner.blocks, strict=True))
         learning = self.learning_stages()
-
-        def correlated(stage: str) -> Tensor:
-            return self._correlated(stage, query, support, masks)
-
+        correlated = {stage: self._correlating(stage, query, support, masks) for stage in blocks}
         if any(parameter.requires_grad for parameter in learner.parameters()):
             with torch.no_grad():
-                known = {stage: correlated(stage) for stage in set(blocks) - learning}
+                known = {stage: correlated[stage]() for stage in set(blocks) - learning}
             return lambda: learner(
-                [known[stage] if stage in known else correlated(stage) for stage in blocks]
+                [known[stage] if stage in known else correlated[stage]() for stage in blocks]
             )[:, None]
 
-        def part(stage: str) -> Part:
-            return Part.of(blocks[stage](correlated(stage)))
-
-        mixer = Mixer(learner)
+        sparse = SparsePyramid(learner)
         with torch.no_grad():
-            squeezed = {stage: part(stage) for stage in set(blocks) - learning}
+            squeezed = self._squeezed(sparse, set(blocks) - learning, query, support, masks)
 
-        def predict() -> Tensor:
-            parts = [squeezed[stage] if stage in squeezed else part(stage) for stage in blocks]
-            return learner.decode(mixer(parts))[:, None]
+        def part(stage: str) -> Part:
+            return squeezed.get(stage) or Part.of(blocks[stage](correlated[stage]()))
 
-        return predict
+        coarse, middle, fine = blocks
+        if learning == {coarse}:
+            size = query.group(coarse)[0].shape
+            mixed = sparse.mixer.onto(squeezed[middle], squeezed[fine], (size[-2], size[-1]))
+            return lambda: learner.decode(mixed(part(coarse)))[:, None]
+        return lambda: learner.decode(sparse.mixer([part(stage) for stage in blocks]))[:, None]
 
-    def _correlated(self, stage: str, query: Rows, support: Rows, masks: Tensor) -> Tensor:
-        """One stage's correlation from unmasked features."""
+    def _squeezed(
+        self, sparse: SparsePyramid, stages: set[str], query: Rows, support: Rows, masks: Tensor
+    ) -> dict[str, Part]:
+        """What some stages' correlations are squeezed to at the parameters' present values."""
+        asked, shown = self.acted(query), self.acted(support, masks)
+        parts: dict[str, Part] = {}
+        on_cpu = masks.device.type == "cpu"
+        spots = self.spots(shown, masks) if on_cpu else None
+        for number, stage in enumerate(reversed(self.stages)):
+            if stage not in stages:
+                continue
+            if spots is not None:
+                parts[stage] = sparse.squeezed(number, *self.volumes(stage, asked, [spots]))
+            else:
+                states = cast("Sequence[Rows]", self.summaries(shown, masks))
+                correlation = self.correlation(stage, asked, Rows.cat(states))
+                parts[stage] = Part.of(self.hpn_learner.blocks[number](correlation))
+        return parts
 
-        def only(rows: Rows) -> Rows:
+    def _correlating(
+        self, stage: str, query: Rows, support: Rows, masks: Tensor
+    ) -> Callable[[], Tensor]:
+        """What gives one stage's correlation from unmasked features, again and again."""
+
+        def only(rows: Rows) -> Callable[[], Rows]:
             own = {n: t for n, t in rows.tensors.items() if n.startswith(f"{stage}.")}
-            return self.transformed(Rows(rows.size, own))
+            return self.transforming(Rows(rows.size, own))
 
-        shown = only(support)
-        asked = shown if query is support else only(query)
-        states = cast("Sequence[Rows]", self.summaries(self.gated(shown, masks), masks))
-        return self.correlation(stage, self.gated(asked), Rows.cat(states))
+        show = only(support)
+        ask = show if query is support else only(query)
+
+        def correlate() -> Tensor:
+            shown = show()
+            asked = shown if ask is show else ask()
+            states = cast("Sequence[Rows]", self.summaries(self.gated(shown, masks), masks))
+            return self.correlation(stage, self.gated(asked), Rows.cat(states))
+
+        return correlate
 
     def loss_terms(self, batch: EpisodeBatch) -> Mapping[str, LossTerm]:
         """Mean pixel cross entropy over all shots (`compute_objective`); 255 is ignored."""

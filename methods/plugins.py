@@ -141,6 +141,13 @@ class FeaturePlugin(LearningPlugin):
         """What takes the place of `features` [N, C, h, w] before any mask is applied."""
         return features
 
+    def transforming(self, features: Tensor) -> Callable[[], Tensor]:
+        """What gives `transform(features)` at the present parameters, again and again.
+
+        A plug-in whose work on `features` does not depend on its parameters does that part here.
+        """
+        return lambda: self.transform(features)
+
     def gate(self, features: Tensor, seen: Tensor) -> Tensor:
         """`features` [N, C, h, w] with each channel weighted by what `seen` shows.
 

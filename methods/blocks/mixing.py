@@ -8,7 +8,7 @@ Gradients flow through the maps, not to the parameters: learning at test runs th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .conv4d import CenterPivotConv4d, Squeeze
+from .enlarging import Enlarged
 from .groups import NormalisedRows, affine_of_sums, sums_of
 from .hpn import HPNLearner, check_support_sizes
 
@@ -63,7 +64,24 @@ class Mixer:
         coarse, middle, fine = (part.maps for part in parts)
         mixed = self._middle(_resized(coarse, middle) + middle, side)
         mixed = self._fine(_resized(mixed, fine) + fine, side)
-        return mixed.unflatten(1, (side[0] * side[1], -1)).mean(1)
+        return _mean(mixed, side)
+
+    def onto(self, middle: Part, fine: Part, size: tuple[int, int]) -> Callable[[Part], Tensor]:
+        """What gives `self([coarse, middle, fine])` for one coarse part of that size after another.
+
+        Raises:
+            CompositionError: as above.
+        """
+        check_support_sizes([middle.side, fine.side])
+        side = middle.side
+        first = self._middle.onto(middle.maps, side, size)
+        second = self._fine.onto(fine.maps, side, _size(middle.maps))
+
+        def mixed(coarse: Part) -> Tensor:
+            check_support_sizes([coarse.side, side])
+            return _mean(second(first(coarse.maps)), side)
+
+        return mixed
 
 
 class Mixing:
@@ -83,11 +101,37 @@ class Mixing:
 
     def __call__(self, maps: Tensor, side: tuple[int, int]) -> Tensor:
         """[1, positions * C, h, w], channels last, of the same; `side` is what is left."""
-        if side not in self._prepared:
-            self._prepared[side] = [_Layer(c, norm, side) for c, norm in self._layers]
-        for layer in self._prepared[side]:
+        for layer in self._layers_of(side):
             maps = layer(maps)
         return maps
+
+    def onto(
+        self, known: Tensor, side: tuple[int, int], size: tuple[int, int]
+    ) -> Callable[[Tensor], Tensor]:
+        """What gives `self(maps + known, side)` for maps of `size` enlarged to `known`'s size."""
+        first, *others = self._layers_of(side)
+        enlarged = Enlarged(
+            first.over_query,
+            first.over_support,
+            groups=first.positions,
+            small=size,
+            large=_size(known),
+        )
+        with torch.no_grad():
+            share = first.convolved(known)
+
+        def mixed(maps: Tensor) -> Tensor:
+            maps = first.activated(enlarged(maps, share))
+            for layer in others:
+                maps = layer(maps)
+            return maps
+
+        return mixed
+
+    def _layers_of(self, side: tuple[int, int]) -> list[_Layer]:
+        if side not in self._prepared:
+            self._prepared[side] = [_Layer(c, norm, side) for c, norm in self._layers]
+        return self._prepared[side]
 
 
 class _Layer:
@@ -103,8 +147,14 @@ class _Layer:
         self.over_support = _dense(second.weight.detach(), side)[:, :, None, None]
 
     def __call__(self, maps: Tensor) -> Tensor:
+        return self.activated(self.convolved(maps))
+
+    def convolved(self, maps: Tensor) -> Tensor:
         out = F.conv2d(maps, self.over_query, padding=1, groups=self.positions)
         out += F.conv2d(maps, self.over_support)
+        return out
+
+    def activated(self, out: Tensor) -> Tensor:
         rows = out.permute(0, 2, 3, 1).flatten(0, 2)
         if rows.requires_grad:
             rows = NormalisedRows.apply(rows, self.bias, self.norm, self.positions)
@@ -118,6 +168,14 @@ class _Layer:
             )
             torch.addcmul(shift, rows, scale, out=rows).relu_()
         return rows.view(1, *out.shape[-2:], -1).permute(0, 3, 1, 2)
+
+
+def _size(maps: Tensor) -> tuple[int, int]:
+    return maps.shape[-2], maps.shape[-1]
+
+
+def _mean(mixed: Tensor, side: tuple[int, int]) -> Tensor:
+    return mixed.unflatten(1, (side[0] * side[1], -1)).mean(1)
 
 
 def _resized(maps: Tensor, like: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ class SparsePyramid:
     def __init__(self, learner: HPNLearner):
         self._learner = learner
         self._blocks = [_SparseSqueeze(block) for block in learner.blocks]
-        self._mixer = Mixer(learner)
+        self.mixer = Mixer(learner)
 
     def __call__(self, volumes: Sequence[Volume]) -> Tensor:
         """Coarse, middle and fine correlation -> logits [1, 2, 2h, 2w].
@@ -64,9 +64,13 @@ class SparsePyramid:
         Raises:
             CompositionError: for image sizes at which the three squeezed support sizes differ.
         """
-        squeezed = [block(part) for block, part in zip(self._blocks, volumes, strict=True)]
-        parts = [Part(_side_by_side(part.values), part.side) for part in squeezed]
-        return self._learner.decode(self._mixer(parts))
+        parts = [self.squeezed(number, volume) for number, volume in enumerate(volumes)]
+        return self._learner.decode(self.mixer(parts))
+
+    def squeezed(self, number: int, volume: Volume) -> Part:
+        """What the coarse (0), middle (1) or fine (2) correlation is squeezed to."""
+        found = self._blocks[number](volume)
+        return Part(_side_by_side(found.values), found.side)
 
 
 class _SparseSqueeze:

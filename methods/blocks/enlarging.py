@@ -1,0 +1,106 @@
+"""Convolutions of an enlarged map, computed before it is enlarged.
+
+A convolution's taps are sums over channels; enlarging (bilinear, corners aligned) and shifting are
+sums over positions. They commute: nine sums over channels where there are a quarter of the
+positions, then one product along each axis, which enlarges and shifts at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Enlarged:
+    """A grouped 3x3 and a dense 1x1 convolution, added, of bilinearly enlarged maps.
+
+    Gradients flow through the maps alone.
+
+    Args:
+        grouped: kernel [C, C / groups, 3, 3], zero padding.
+        dense: kernel [C, C, 1, 1].
+        groups: of the former.
+        small: (h, w) of the maps that are given.
+        large: (H, W) to which they are enlarged.
+    """
+
+    def __init__(
+        self,
+        grouped: Tensor,
+        dense: Tensor,
+        *,
+        groups: int,
+        small: tuple[int, int],
+        large: tuple[int, int],
+    ):
+        taps = grouped.unflatten(0, (groups, -1)).permute(0, 3, 4, 1, 2).flatten(1, 3)
+        self._taps = taps.flatten(0, 1)[..., None, None].contiguous()
+        self._taps_back = taps.transpose(1, 2).flatten(0, 1)[..., None, None].contiguous()
+        self._dense = dense
+        self._dense_back = dense.transpose(0, 1).contiguous()
+        self._groups = groups
+        self._small, self._large = small, large
+        self._rows, self._columns = (
+            _shifts(few, many, like=grouped) for few, many in zip(small, large, strict=True)
+        )
+
+    def __call__(self, maps: Tensor, known: Tensor) -> Tensor:
+        """[1, C, h, w] -> [1, C, H, W] of `known`, to which it is added; all channels last."""
+        found = _Linear.apply(maps, known, self)
+        assert isinstance(found, Tensor)
+        return found
+
+    def forward(self, maps: Tensor, known: Tensor) -> Tensor:
+        """As `__call__`, without a gradient."""
+        (height, width), (tall_height, _) = self._small, self._large
+        taps = _rows_of(F.conv2d(maps, self._taps, groups=self._groups))
+        taps = taps.reshape(height, width, self._groups, 3, 3, -1).permute(3, 0, 4, 1, 2, 5)
+        shifted = taps.reshape(3, height, 3, width, -1)
+        shifted[1, :, 1] += _rows_of(F.conv2d(maps, self._dense))
+        tall = (self._rows @ shifted.flatten(2).flatten(0, 1)).view(tall_height, 3 * width, -1)
+        columns = self._columns.expand(tall_height, -1, -1)
+        return _maps_of(torch.baddbmm(_rows_of(known), columns, tall))
+
+    def transposed(self, maps: Tensor) -> Tensor:
+        """[1, C, H, W] -> [1, C, h, w]: what `forward` does to `maps`, the other way round."""
+        height, width = self._small
+        tall = self._columns.T @ _rows_of(maps)
+        shifted = (self._rows.T @ tall.flatten(1)).view(3, height, 3, width, -1)
+        centre = F.conv2d(_maps_of(shifted[1, :, 1]), self._dense_back)
+        taps = shifted.unflatten(4, (self._groups, -1)).permute(1, 3, 4, 0, 2, 5)
+        around = _maps_of(taps.reshape(height, width, -1))
+        return F.conv2d(around, self._taps_back, groups=self._groups) + centre
+
+
+class _Linear(torch.autograd.Function):
+    """Autograd's own way back copies the shifted maps three times."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, known: Tensor, work: Enlarged) -> Tensor:
+        ctx.work = work
+        return work.forward(maps, known)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.work.transposed(grads[0]), None, None
+
+
+def _rows_of(maps: Tensor) -> Tensor:
+    return maps.permute(0, 2, 3, 1)[0]
+
+
+def _maps_of(rows: Tensor) -> Tensor:
+    return rows[None].permute(0, 3, 1, 2)
+
+
+def _shifts(few: int, many: int, *, like: Tensor) -> Tensor:
+    """[many, 3 * few]: enlarged by interpolation and moved by -1, 0 and 1, zero beyond the edge."""
+    unit = torch.eye(few, device=like.device, dtype=like.dtype)
+    enlarged = F.interpolate(unit[None], many, mode="linear", align_corners=True)[0].T
+    beyond = enlarged.new_zeros(1, few)
+    before = torch.cat([beyond, enlarged[:-1]])
+    after = torch.cat([enlarged[1:], beyond])
+    return torch.cat([before, enlarged, after], dim=1)
