@@ -148,25 +148,37 @@ class Leaderboard:
         """Of several populations of a domain the one that is compared: whole, with most rows."""
 
         def weight(column: ColumnKey) -> tuple[bool, int, int]:
-            scores = [r.scores[column] for r in self.rows.values() if column in r.scores]
-            return all(s.complete for s in scores), len(scores), column.episodes
+            rows = sum(column in row.scores for row in self.rows.values())
+            return self._is_whole(column), rows, column.episodes
 
         return max((c for c in self.columns if c.domain == domain), key=weight)
+
+    @property
+    def mean_columns(self) -> list[ColumnKey]:
+        """What a mean is taken over: each domain's whole population, all episodes asked.
+
+        Empty where a domain has no such column or several, or where there is one domain only.
+        """
+        whole = [column for column in self.columns if self._is_whole(column)]
+        domains = [column.domain for column in whole]
+        known = {column.domain for column in self.columns}
+        return whole if len(domains) > 1 and sorted(domains) == sorted(known) else []
 
     def mean(self, row: Row) -> float | None:
         """Mean over the domains, or None where it would not be the field's number.
 
         A mean needs every domain of the board once, complete: never a mean over what happens to
-        be there.
+        be there. What another row did with fewer episodes stands beside it and changes nothing.
         """
-        domains = [column.domain for column in self.columns]
-        if len(set(domains)) != len(domains) or len(domains) < 2:
-            return None
-        scores = [row.scores.get(column) for column in self.columns]
-        present = [score for score in scores if score is not None and score.complete]
-        if len(present) != len(self.columns):
+        scores = [row.scores.get(column) for column in self.mean_columns]
+        present = [score for score in scores if score is not None]
+        if not present or len(present) != len(scores):
             return None
         return statistics.fmean(score.mean for score in present)
+
+    def _is_whole(self, column: ColumnKey) -> bool:
+        scores = [row.scores[column] for row in self.rows.values() if column in row.scores]
+        return all(score.complete for score in scores)
 
 
 def leaderboards(records: Iterable[RunRecord]) -> list[Leaderboard]:

@@ -88,7 +88,7 @@ def _of_mean(
     board: Leaderboard,
     replicates: Mapping[tuple[RowKey, ColumnKey], Resampled | None],
 ) -> Interval | None:
-    parts = [replicates[row.key, column] for column in board.columns]
+    parts = [replicates[row.key, column] for column in board.mean_columns]
     known = [part for part in parts if part is not None]
     return together(known) if len(known) == len(parts) else None
 

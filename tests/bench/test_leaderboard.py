@@ -130,6 +130,20 @@ def test_there_is_no_mean_over_what_happens_to_be_there() -> None:
     assert means == {"ssp": 41.5, "loec": None}
 
 
+def test_what_another_row_cut_short_takes_no_mean_away() -> None:
+    short = record("loec", "isic", episodes__limited=True, episodes__count=5)
+    board = only([*all_domains("ssp"), short])
+    assert len(board.columns) == 5
+    means = {row.label: board.mean(entry) for row, entry in board.rows.items()}
+    assert means == {"ssp": 41.5, "loec": None}
+
+
+def test_two_whole_populations_of_a_domain_give_no_mean() -> None:
+    other = record("loec", "isic", domain__fingerprint="a" * 64)
+    board = only([*all_domains("ssp"), other])
+    assert [board.mean(row) for row in board.rows.values()] == [None, None]
+
+
 def test_a_partial_or_shortened_column_gives_no_mean() -> None:
     partial = [*all_domains()[:3], record(domain="isic", domain__complete=False)]
     limited = [*all_domains()[:3], record(domain="isic", episodes__limited=True)]
