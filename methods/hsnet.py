@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -91,25 +91,21 @@ class HSNet(Method):
         """What one support amounts to in the sparse form; its mask is [1, H, W]."""
         return SpottedSupport({s: spotted(support.group(s), mask) for s in self.stages})
 
-    def volumes(self, stage: str, query: Rows, supports: Sequence[SpottedSupport]) -> list[Volume]:
+    def volumes(
+        self, stage: str, query: Rows, supports: Sequence[SpottedSupport]
+    ) -> Iterable[Volume]:
         """One stage's hypercorrelation per support of one episode, without its zeros; N = 1."""
         spots = [support.stages[stage] for support in supports]
-        height, width = query.group(stage)[0].shape[-2:]
         counts = [len(s.taps[0]) for s in spots]
+        height, width = query.group(stage)[0].shape[-2:]
         values = query.group(stage)[0].new_empty((sum(counts), len(spots[0].taps), height * width))
-        self.fill(values, stage, query, supports)
-        maps = values.unflatten(2, (height, width)).split(counts)
-        return [Volume(part, s.row, s.side) for part, s in zip(maps, spots, strict=True)]
-
-    def fill(
-        self, values: Tensor, stage: str, query: Rows, supports: Sequence[SpottedSupport]
-    ) -> None:
-        """Clamped cosines into `values` [n, taps, h*w], the supports' spots one after the other."""
         for number, tap in enumerate(query.group(stage)):
             # All supports in one product: oneDNN brings the query into its own order but once.
-            seen = torch.cat([support.stages[stage].taps[number] for support in supports])
+            seen = torch.cat([own.taps[number] for own in spots])
             found = product(seen, unit_rows(position_rows(tap)))
             torch.clamp(found, min=0, out=values[:, number])
+        maps = values.unflatten(2, (height, width)).split(counts)
+        return [Volume(part, s.row, s.side) for part, s in zip(maps, spots, strict=True)]
 
     def score(self, query: Rows, states: Sequence[SupportState], *, shots: int) -> Tensor:
         """One map per shot, [B, K, 2, h, w]."""

@@ -6,17 +6,18 @@ task-adaptive fine-tuning; that is the plug-in `tfi`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from .backbones.base import Backbone
 from .blocks.anchors import EPS, coordinates, in_plane, prototype_basis
-from .blocks.correlation import hypercorrelation
-from .blocks.products import product
+from .blocks.correlation import directions, hypercorrelation
+from .blocks.products import fill_rank_two
 from .blocks.prototypes import masked_mean, resized_masks
-from .blocks.spots import Spots, SpottedSupport, position_rows, spotted, unit_rows
+from .blocks.sparse_pyramid import Volume
+from .blocks.spots import Spots, SpottedSupport, spotted
 from .hsnet import HSNet
 from .plugins import Place, Plugin
 from .rows import Rows
@@ -108,20 +109,25 @@ class PATNet(HSNet):
             stages[stage] = spotted(planes, mask)
         return SpottedSupport(stages, bases)
 
-    def fill(
-        self, values: Tensor, stage: str, query: Rows, supports: Sequence[SpottedSupport]
-    ) -> None:
-        """As in HSNet, from two coordinates: each support's basis maps the query too."""
-        spots = [support.stages[stage] for support in supports]
-        counts = [len(s.taps[0]) for s in spots]
+    def volumes(
+        self, stage: str, query: Rows, supports: Sequence[SpottedSupport]
+    ) -> Iterator[Volume]:
+        """As in HSNet, from two coordinates: each support's basis maps the query too.
+
+        One support after the other: what is written is read again before it leaves the cache.
+        """
+        seen: list[Tensor] = []
         for number, tap in enumerate(query.group(stage)):
             name = f"{stage}.{number}"
             bases = torch.stack([support.bases[name] for support in supports])
-            seen = in_plane(coordinates(bases, tap), self.anchors(name))
-            parts = values[:, number].split(counts)
-            for part, own, plane in zip(parts, spots, seen, strict=True):
-                found = product(own.taps[number], unit_rows(position_rows(plane[None])))
-                torch.clamp(found, min=0, out=part)
+            seen.append(directions(in_plane(coordinates(bases, tap), self.anchors(name))))
+        height, width = query.group(stage)[0].shape[-2:]
+        for index, support in enumerate(supports):
+            own = support.stages[stage]
+            values = seen[0].new_empty((len(own.taps[0]), len(own.taps), height * width))
+            for number, (rows, columns) in enumerate(zip(own.taps, seen, strict=True)):
+                fill_rank_two(values[:, number], rows, columns[index])
+            yield Volume(values.unflatten(2, (height, width)), own.row, own.side)
 
     def correlation(self, stage: str, query: Rows, support: Rows) -> Tensor:
         """Hypercorrelation [B, taps, hq, wq, hs, ws] of the transformed features."""

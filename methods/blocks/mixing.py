@@ -175,7 +175,8 @@ def _size(maps: Tensor) -> tuple[int, int]:
 
 
 def _mean(mixed: Tensor, side: tuple[int, int]) -> Tensor:
-    return mixed.unflatten(1, (side[0] * side[1], -1)).mean(1)
+    rows = mixed.permute(0, 2, 3, 1).unflatten(3, (side[0] * side[1], -1))
+    return rows.mean(3).permute(0, 3, 1, 2)
 
 
 def _resized(maps: Tensor, like: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ oneDNN, which knows them all.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -20,3 +21,17 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     maps = a.contiguous().as_strided((1, depth, rows, 1), (rows * depth, 1, depth, depth))
     # The dilation of a single tap means nothing, but keeps torch from its own slower kernel.
     return F.conv2d(maps, b[:, :, None, None], dilation=2)[0, :, :, 0].t()
+
+
+_CHUNK = 128
+"""Rows whose product stays in a cache until it is cut."""
+
+
+def fill_rank_two(out: Tensor, rows: Tensor, columns: Tensor) -> None:
+    """Writes what is positive of `rows columns` into `out`, [M, N] of [M, 2] and [2, N].
+
+    Nearly all of it is memory traffic: a library's product and a cut are two walks over `out`.
+    """
+    for target, part in zip(out.split(_CHUNK), rows.split(_CHUNK), strict=True):
+        found = torch.mul(part[:, :1], columns[0])
+        torch.clamp(found.addcmul_(part[:, 1:], columns[1]), min=0, out=target)

@@ -85,11 +85,13 @@ def peaks() -> tuple[float, float]:
 class Compared:
     """Seconds of one episode, images encoded for it, and where the plain one did it too: that.
 
-    `counts` are those of the fast mask and of the plain one.
+    `matched` is the share of its supports that the query had not met before; `counts` are those of
+    the fast mask and of the plain one.
     """
 
     fast: float
     encoded: int
+    matched: float
     plain: float | None = None
     difference: Difference | None = None
     counts: tuple[Counts, Counts] | None = None
@@ -105,9 +107,12 @@ def compared(
     fast = evaluate(method, domain, episodes, settings=Settings(budget=budget), stores=stores)
     every = max(1, len(episodes) // max(1, plain))
     for number in range(len(episodes)):
+        hits = stores.maps.hits
         began = time.perf_counter()
         (row,), timing = next(fast)
-        found = Compared(time.perf_counter() - began, timing.encoded)
+        ended = time.perf_counter()
+        met = (stores.maps.hits - hits) / shots
+        found = Compared(ended - began, timing.encoded, 1 - met)
         if number % every == every - 1:
             loaded = domain.load(row.episode)
             asked = (loaded.query_image, loaded.support_images, loaded.support_masks)
@@ -156,14 +161,15 @@ def main() -> None:
         fast = float(np.mean([row.fast for row in rows]))
         slow = float(np.mean([row.plain for row in rows if row.plain is not None]))
         encoded = float(np.mean([row.encoded for row in rows]))
-        flops, moves = work_of(method, example, encoded)
+        matched = float(np.mean([row.matched for row in rows]))
+        flops, moves = work_of(method, example, encoded, matched)
         limit = flops / compute
         apart = np.array([row.difference for row in rows if row.difference]).sum(0)
         both = zip(*(row.counts for row in rows if row.counts), strict=True)
         fore = [100 * sum(c.inter for c in own) / max(1, sum(c.union for c in own)) for own in both]
         print(
             f"{name:8} plain {slow:.3f} s, fast {fast:.3f} s an episode "
-            f"({encoded:.2f} images encoded): {slow / fast:.1f}x; "
+            f"({encoded:.2f} images encoded, {matched:.0%} of supports matched): {slow / fast:.1f}x; "
             f"{flops / 1e9:.0f} GFLOP take {limit:.3f} s at the peak ({fast / limit:.2f}x of it), "
             f"{moves / 1e9:.1f} GB {moves / copy:.3f} s at the copy's speed; "
             f"{apart[0]} pixels compared, {apart[1]} differ, {apart[2]} not by rounding; "
@@ -213,8 +219,10 @@ class Moved(TorchDispatchMode):
         return result
 
 
-def work_of(method: Method, example: Example, encoded: float) -> tuple[float, float]:
-    """FLOPs and bytes of an episode in the form that runs, with so many images encoded."""
+def work_of(
+    method: Method, example: Example, encoded: float, matched: float
+) -> tuple[float, float]:
+    """FLOPs and bytes of an episode in the form that runs, with so much encoded and matched."""
     swift = method.swift("cpu")
     query, supports, masks = example
     with torch.no_grad():
@@ -230,7 +238,7 @@ def work_of(method: Method, example: Example, encoded: float) -> tuple[float, fl
                 work()
             parts.append((flops, moved.bytes))
     (flops, moves), (more_flops, more_moves) = parts
-    return flops * encoded + more_flops, moves * encoded + more_moves
+    return flops * encoded + more_flops * matched, moves * encoded + more_moves * matched
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from cdfss_bench.methods.blocks.correlation import hypercorrelation
 from cdfss_bench.methods.blocks.groups import group_affine
 from cdfss_bench.methods.blocks.hpn import HPNLearner
 from cdfss_bench.methods.blocks.mixing import Mixing, Part
-from cdfss_bench.methods.blocks.products import product
+from cdfss_bench.methods.blocks.products import fill_rank_two, product
 from cdfss_bench.methods.blocks.sparse_pyramid import SparsePyramid, Volume
 from cdfss_bench.methods.blocks.spots import position_rows, spotted, unit_rows
 from cdfss_bench.methods.blocks.windows import runs
@@ -161,6 +161,25 @@ def test_gradients_pass_through_mixing_as_through_the_squeeze(left: tuple[int, i
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("left", [(1, 1), (2, 2)])
+def test_mixing_onto_known_maps_is_mixing(left: tuple[int, int]) -> None:
+    torch.manual_seed(1)
+    block = Squeeze((8, 8, 8, 8), (3, 3, 3), (1, 1, 1)).double().eval()
+    coarse = Part.of(drawn(1, 8, 4, 3, *left).double()).maps.requires_grad_()
+    known = Part.of(drawn(1, 8, 9, 5, *left, seed=3).double()).maps
+    mixing = Mixing(block)
+    enlarged = F.interpolate(coarse, (9, 5), mode="bilinear", align_corners=True)
+    expected = mixing(enlarged + known, left)
+    again = mixing.onto(known, left, (4, 3))
+    weights = drawn(*expected.shape, seed=2).double()
+    (slope,) = torch.autograd.grad((expected * weights).sum(), coarse)
+    for _ in range(2):
+        found = again(coarse)
+        torch.testing.assert_close(found, expected)
+        (found_slope,) = torch.autograd.grad((found * weights).sum(), coarse)
+        torch.testing.assert_close(found_slope, slope)
+
+
 def test_runs_cover_every_row_of_a_window_once() -> None:
     rng = np.random.default_rng(0)
     rows = np.where(rng.random((40, 25)) < 0.5, rng.integers(0, 30, (40, 25)), -1)
@@ -188,6 +207,15 @@ def test_group_statistics_cover_what_is_not_stored() -> None:
         expected = norm(whole.permute(1, 0, 2)[None]).squeeze(0).permute(1, 0, 2)
     torch.testing.assert_close(values * scale[:, None] + shift[:, None], expected[:3])
     torch.testing.assert_close(shift[:, None].expand(6, 10), expected[4])
+
+
+@pytest.mark.parametrize("rows", [0, 1, 128, 300])
+def test_a_product_of_rank_two_is_written_where_it_is_positive(rows: int) -> None:
+    left, right = drawn(rows, 2), drawn(2, 7, seed=2)
+    held = torch.full((rows, 3, 7), 9.0)
+    fill_rank_two(held[:, 1], left, right)
+    torch.testing.assert_close(held[:, 1], (left @ right).clamp(min=0))
+    assert bool((held[:, ::2] == 9).all())
 
 
 @pytest.mark.parametrize("rows", [0, 1, 7, 300])
