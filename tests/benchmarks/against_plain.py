@@ -169,7 +169,8 @@ def main() -> None:
         fore = [100 * sum(c.inter for c in own) / max(1, sum(c.union for c in own)) for own in both]
         print(
             f"{name:8} plain {slow:.3f} s, fast {fast:.3f} s an episode "
-            f"({encoded:.2f} images encoded, {matched:.0%} of supports matched): {slow / fast:.1f}x; "
+            f"({encoded:.2f} images encoded, {matched:.0%} of supports matched): "
+            f"{slow / fast:.1f}x; "
             f"{flops / 1e9:.0f} GFLOP take {limit:.3f} s at the peak ({fast / limit:.2f}x of it), "
             f"{moves / 1e9:.1f} GB {moves / copy:.3f} s at the copy's speed; "
             f"{apart[0]} pixels compared, {apart[1]} differ, {apart[2]} not by rounding; "
