@@ -99,14 +99,14 @@ class BatchTiming:
 
 @dataclass
 class FeatureStores:
-    """What is shared by all cells of one network on one domain.
+    """What is shared by all cells of one network on one domain, within one budget.
 
-    A quarter of the budget is for states, which are small where a method condenses well, and a
-    sixteenth for maps.
+    A sixteenth is for maps. States come before features, up to three quarters: a forgotten state
+    costs an encoding too, and is the smaller of both.
 
     Attributes:
         features: by image.
-        states: of supports, by class and name.
+        states: of supports, by class and name; `keep` puts them there.
         maps: of one query with one support [1, 2, h, w], where shots vote.
     """
 
@@ -116,15 +116,28 @@ class FeatureStores:
     maps: ByteBudgetStore[Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
-        for_states, for_maps = self.budget // 4, self.budget // 16
-        self.features = ByteBudgetStore(self.budget - for_states - for_maps)
-        self.states = ByteBudgetStore(for_states)
-        self.maps = ByteBudgetStore(for_maps)
+        self.maps = ByteBudgetStore(self.budget // 16)
+        self.states = ByteBudgetStore(self.budget * 3 // 4)
+        self.features = ByteBudgetStore(self.budget - self.maps.budget)
+
+    def keep(self, key: tuple[int, str], state: SupportState) -> None:
+        """Keeps a support's state; features make room for it."""
+        room = self.budget - self.maps.budget
+        wanted = self.states.used + state.nbytes
+        self.features.resize(room - min(self.states.budget, wanted))
+        self.states.put(key, state)
+        self.features.resize(room - self.states.used)
+
+    @property
+    def used(self) -> int:
+        """Bytes held."""
+        return self.features.used + self.states.used + self.maps.used
 
     def clear(self) -> None:
         """Forgets everything."""
         for store in (self.features, self.states, self.maps):
             store.clear()
+        self.features.resize(self.budget - self.maps.budget)
 
 
 def evaluate(
@@ -315,7 +328,7 @@ class _Run:
                 if isinstance(state, Rows):
                     state = state.detached_copy()
                 states[key] = state
-                self.stores.states.put(key, state)
+                self.stores.keep(key, state)
         return [states[class_id, item.name] for class_id, item in wanted]
 
     def _picture(self, item: Item) -> NDArray[np.uint8]:

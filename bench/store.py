@@ -56,12 +56,15 @@ class ByteBudgetStore(Generic[V]):
         size = value.nbytes
         if size > self.budget:
             return
-        while self.used + size > self.budget:
-            _, dropped = self._values.popitem(last=False)
-            self.used -= dropped.nbytes
+        self._make_room(size)
         self._values[key] = value
         self.used += size
         self.peak = max(self.peak, self.used)
+
+    def resize(self, budget: int) -> None:
+        """Another budget from now on; what it does not hold is forgotten."""
+        self.budget = budget
+        self._make_room(0)
 
     def clear(self) -> None:
         """Forgets everything."""
@@ -75,3 +78,8 @@ class ByteBudgetStore(Generic[V]):
     def __len__(self) -> int:
         """How many values are held."""
         return len(self._values)
+
+    def _make_room(self, size: int) -> None:
+        while self.used + size > self.budget:
+            _, dropped = self._values.popitem(last=False)
+            self.used -= dropped.nbytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -138,6 +139,14 @@ Batch = Annotated[
         envvar="CDFSS_BATCH", min=0, rich_help_panel=_COMPUTE,
     ),
 ]  # fmt: skip
+Memory = Annotated[
+    float,
+    typer.Option(
+        "--memory", metavar="GIB",
+        help="GiB for features that may be needed again; changes the time, no number.",
+        envvar="CDFSS_MEMORY", min=0, max=1 << 20, rich_help_panel=_COMPUTE,
+    ),
+]  # fmt: skip
 Reduced = Annotated[
     str | None,
     typer.Option(
@@ -242,3 +251,16 @@ def chosen_device(device: str) -> str:
         reason = str(error).splitlines()[0]
         raise UserError(f"--device {device} cannot be used here: {reason}") from error
     return device
+
+
+def budget_of(memory: float) -> int:
+    """Bytes of so many GiB.
+
+    Raises:
+        UserError: for what is no number.
+    """
+    from cdfss_bench.errors import UserError
+
+    if math.isnan(memory):
+        raise UserError("--memory nan is no number of GiB", mend="name one, such as --memory 8")
+    return int(memory * 2**30)

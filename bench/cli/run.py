@@ -21,6 +21,7 @@ from .options import (
     Episodes,
     Jobs,
     Lists,
+    Memory,
     Methods,
     Plugins,
     Protocol,
@@ -35,6 +36,7 @@ from .options import (
     WeightsDirs,
     Where,
     add_plugins,
+    budget_of,
     chosen_device,
     selected,
 )
@@ -42,6 +44,7 @@ from .progress import bar
 from .talk import say, show, show_aside, talk
 
 if TYPE_CHECKING:
+    from ..evaluate import Settings
     from ..executors.choosing import Choice
     from ..runner import Listener, Outcome, Progress
     from ..selection import Planned, Selection
@@ -68,6 +71,7 @@ def run(
     results: Results = Path("results"),
     device: Device = "auto",
     batch: Batch = 0,
+    memory: Memory = 2,
     precision: Reduced = None,
     threads: Threads = None,
     with_controls: Annotated[
@@ -124,10 +128,12 @@ def run(
     if dry_run:
         _show_plan(selection, results, where, not no_cost, began, as_json=as_json)
         return
+    from ..evaluate import Settings
     from ..executors.choosing import Choice
 
     choice = Choice(executor, jobs, threads, timeout, plugins or (), talk)
-    outcomes = _execute(selection, results, where, batch, choice, not no_cost)
+    settings = Settings(device=where, batch=batch, budget=budget_of(memory))
+    outcomes = _execute(selection, results, settings, choice, not no_cost)
     _show_results(outcomes, as_json=as_json)
     if selection.precision != "fp32":
         _say_differences(outcomes, results)
@@ -143,18 +149,15 @@ def run(
 def _execute(
     selection: Selection,
     results: Path,
-    device: str,
-    batch: int,
+    settings: Settings,
     choice: Choice,
     with_cost: bool,
 ) -> list[Outcome]:
-    from ..evaluate import Settings
     from ..executors.choosing import executor
     from ..selection import plan as cells_of
 
     cells = list(cells_of(selection))
     _say_weights(cells)
-    settings = Settings(device=device, batch=batch)
     with _progress(len(cells)) as (listener, finished):
         outcomes: list[Outcome] = []
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -87,6 +88,27 @@ def test_a_run_says_where_its_time_went(typed: Type) -> None:
     assert [word for word in header if word in STAGES] == list(STAGES)
     assert "mini-lesion" in row
     assert "where the time went" in typed(words).stderr, "what is known already is told again"
+
+
+def test_memory_changes_no_number(typed: Type, tmp_path: Path) -> None:
+    words = "run -m hsnet -d mini-lesion -k 2 --episodes 6 --no-cost"
+    assert typed(f"{words} --results ample").returncode == 0
+    assert typed(f"{words} --results none --memory 0").returncode == 0
+    ample, none = (next(tmp_path.glob(f"{name}/runs/*/*/*")) for name in ("ample", "none"))
+    assert (ample / "episodes.jsonl").read_bytes() == (none / "episodes.jsonl").read_bytes()
+    encoded = [
+        sum(int(n) for n in re.findall(r'"encoded": (\d+)', (at / "timings.jsonl").read_text()))
+        for at in (ample, none)
+    ]
+    assert encoded[0] < encoded[1]
+
+
+@pytest.mark.parametrize("memory", ["nan", "-1", "inf", "much"])
+def test_memory_is_a_number_of_gib(typed: Type, memory: str) -> None:
+    done = typed(f"run -m ssp -d mini-lesion --episodes 1 --no-cost --memory {memory}")
+    assert done.returncode == 2
+    assert "--memory" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_plan_file_is_the_same_as_flags(typed: Type, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from cdfss_bench.bench.counts import Counts
@@ -105,16 +107,46 @@ def test_stores_shared_between_shots_encode_nothing_twice(seeded_weights: Path) 
 def test_stores_keep_to_their_budget(budget: int, seeded_weights: Path) -> None:
     network, domain, episodes = prepared("ssp", seeded_weights)
     stores = FeatureStores(budget)
-    list(evaluate(network, domain, episodes, stores=stores))
-    assert stores.features.peak + stores.states.peak + stores.maps.peak <= budget
+    for _ in evaluate(network, domain, episodes, stores=stores):
+        assert stores.used <= budget
+
+
+@given(
+    st.integers(0, 60), st.lists(st.tuples(st.booleans(), st.integers(0, 9), st.integers(0, 30)))
+)
+def test_states_and_features_share_one_budget(
+    budget: int, puts: list[tuple[bool, int, int]]
+) -> None:
+    stores = FeatureStores(budget)
+    for is_state, key, size in puts:
+        value: Any = torch.zeros(size, dtype=torch.uint8)
+        if is_state:
+            stores.keep((0, str(key)), value)
+        else:
+            stores.features.put(str(key), value)
+        assert stores.used <= budget
+        assert stores.features.budget == budget - stores.maps.budget - stores.states.used
+
+
+def test_features_make_room_for_states() -> None:
+    stores = FeatureStores(160)
+    one: Any = torch.zeros(50, dtype=torch.uint8)
+    for name in "abc":
+        stores.features.put(name, one)
+    stores.keep((0, "s"), one)
+    assert [name in stores.features for name in "abc"] == [False, True, True]
+    assert (0, "s") in stores.states
 
 
 def test_a_known_support_is_not_encoded_for_its_state(seeded_weights: Path) -> None:
     network, domain, episodes = prepared("ssp", seeded_weights)
     stores = FeatureStores()
-    stores.features = ByteBudgetStore(0)
     list(evaluate(network, domain, episodes, stores=stores))
-    again = [t.encoded for _, t in evaluate(network, domain, episodes, stores=stores)]
+    again: list[int] = []
+    stores.features.clear()
+    for _, timing in evaluate(network, domain, episodes, stores=stores):
+        again.append(timing.encoded)
+        stores.features.clear()
     assert again == [1] * len(episodes)
 
 

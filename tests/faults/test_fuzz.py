@@ -275,7 +275,7 @@ VERBS = [
 FLAGS = [
     "-m", "-d", "-k", "--seed", "--protocol", "--suite", "--episodes", "--data-root", "--backbone",
     "--weights", "--json", "--results", "--format", "--device", "--jobs", "--timeout", "--against",
-    "-h", "--plugin", "--executor", "--batch", "--threads", "--full",
+    "-h", "--plugin", "--executor", "--batch", "--memory", "--threads", "--full",
 ]  # fmt: skip
 ARGUMENTS = [
     "ssp", "loec", "prototype", "mini-lesion", "mini-chest", "isic", "0..2", "0..99999999999", "-1",
