@@ -119,7 +119,12 @@ def _by_timer(work: Callable[[], object]) -> list[float]:
     work()
     # A first run finds memory and chooses kernels; what is left is at least three more.
     span = max(_MILLISECONDS / 1000, (_LEAST_RUNS - 0.5) * (time.perf_counter() - began))
-    timer = Timer("work()", globals={"work": work}, num_threads=torch.get_num_threads())
+    timer = Timer(
+        "work()",
+        globals={"work": work},
+        num_threads=torch.get_num_threads(),
+        timer=time.perf_counter,
+    )
     times: list[float] = []
     while len(times) < _LEAST_RUNS:
         times += timer.blocked_autorange(min_run_time=span).times

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -88,8 +88,12 @@ class HSNet(Method):
         return [self.correlation(stage, query, support) for stage in reversed(self.stages)]
 
     def spots(self, support: Rows, mask: Tensor) -> SpottedSupport:
-        """What one support amounts to in the sparse form; its mask is [1, H, W]."""
-        return SpottedSupport({s: spotted(support.group(s), mask) for s in self.stages})
+        """What one support amounts to in the sparse form, as far as there are features of it.
+
+        Its mask is [1, H, W].
+        """
+        groups = {stage: support.group(stage) for stage in self.stages}
+        return SpottedSupport({s: spotted(taps, mask) for s, taps in groups.items() if taps})
 
     def volumes(
         self, stage: str, query: Rows, supports: Sequence[SpottedSupport]
@@ -179,7 +183,8 @@ class HSNet(Method):
         self, sparse: SparsePyramid, stages: set[str], query: Rows, support: Rows, masks: Tensor
     ) -> dict[str, Part]:
         """What some stages' correlations are squeezed to at the parameters' present values."""
-        asked, shown = self.acted(query), self.acted(support, masks)
+        asked = self.acted(_only(query, stages))
+        shown = self.acted(_only(support, stages), masks)
         parts: dict[str, Part] = {}
         on_cpu = masks.device.type == "cpu"
         spots = self.spots(shown, masks) if on_cpu else None
@@ -198,13 +203,8 @@ class HSNet(Method):
         self, stage: str, query: Rows, support: Rows, masks: Tensor
     ) -> Callable[[], Tensor]:
         """What gives one stage's correlation from unmasked features, again and again."""
-
-        def only(rows: Rows) -> Callable[[], Rows]:
-            own = {n: t for n, t in rows.tensors.items() if n.startswith(f"{stage}.")}
-            return self.transforming(Rows(rows.size, own))
-
-        show = only(support)
-        ask = show if query is support else only(query)
+        show = self.transforming(_only(support, {stage}))
+        ask = show if query is support else self.transforming(_only(query, {stage}))
 
         def correlate() -> Tensor:
             shown = show()
@@ -225,6 +225,11 @@ class HSNet(Method):
         full = F.interpolate(maps, query.size, mode="bilinear", align_corners=True)
         truth = batch.query_masks.repeat_interleave(shots, 0).long()
         return {"query": LossTerm(1.0, F.cross_entropy(full, truth, ignore_index=255))}
+
+
+def _only(rows: Rows, stages: Collection[str]) -> Rows:
+    own = {n: t for n, t in rows.tensors.items() if n.rpartition(".")[0] in stages}
+    return Rows(rows.size, own)
 
 
 def _three_widths(text: str) -> tuple[int, int, int]:

@@ -96,7 +96,7 @@ class PATNet(HSNet):
         return Rows(support.size, tensors)
 
     def spots(self, support: Rows, mask: Tensor) -> SpottedSupport:
-        """The coordinates of what the mask leaves, and per tap the basis [2, C]."""
+        """As in HSNet: the coordinates of what the mask leaves, and per tap the basis [2, C]."""
         stages: dict[str, Spots] = {}
         bases: dict[str, Tensor] = {}
         for stage in self.stages:
@@ -106,7 +106,8 @@ class PATNet(HSNet):
                 basis = prototype_basis(*prototypes(tap, mask))
                 bases[name] = basis[0]
                 planes.append(in_plane(coordinates(basis, tap), self.anchors(name)))
-            stages[stage] = spotted(planes, mask)
+            if planes:
+                stages[stage] = spotted(planes, mask)
         return SpottedSupport(stages, bases)
 
     def volumes(
