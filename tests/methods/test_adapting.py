@@ -13,7 +13,7 @@ from torch import Tensor
 from cdfss_bench.errors import CompositionError, WeightsError
 from cdfss_bench.methods import build, parse
 from cdfss_bench.methods.adapting import descend, learning, rehearsed_errors
-from cdfss_bench.methods.apm import APM, APMM
+from cdfss_bench.methods.apm import APM, APMM, APMS
 from cdfss_bench.methods.backbones.base import Stage
 from cdfss_bench.methods.base import Method
 from cdfss_bench.methods.checkpoints import load_into
@@ -239,6 +239,24 @@ def masker(channels: int = 6, side: int = 7) -> APM:
     module.ride_on(Stage("any", channels, 32, 1))
     module.reset(torch.zeros(1, channels, side, side), None)
     return module
+
+
+@pytest.mark.parametrize(("kind", "side"), [(APMM, 7), (APMS, 7), (APMM, 4)])
+def test_the_filters_own_gradient_is_autograds(kind: type[APM], side: int) -> None:
+    module = kind().double()
+    features = torch.randn(2, 6, side, side, generator=generator(), dtype=torch.float64)
+    module.reset(features, None)
+    with torch.no_grad():
+        for mask in module.parameters():
+            mask.copy_(torch.randn(mask.shape, generator=generator(1), dtype=mask.dtype))
+    weights = torch.randn(features.shape, generator=generator(2), dtype=torch.float64)
+
+    def slopes(maps: Tensor) -> tuple[Tensor, ...]:
+        found = module.transform(maps)
+        return found, *torch.autograd.grad((found * weights).sum(), list(module.parameters()))
+
+    plain = slopes(features.clone().requires_grad_())
+    torch.testing.assert_close(slopes(features), plain)
 
 
 def test_masks_are_made_for_400_pixels_and_take_the_size_that_they_are_given() -> None:
