@@ -12,7 +12,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,10 +32,7 @@ from .counts import count
 from .folder import EpisodeRow
 from .memory import backing_off
 from .schedule import reuse_order
-from .store import ByteBudgetStore
-
-DEFAULT_BUDGET = 2 << 30
-"""Bytes of features kept per run."""
+from .store import DEFAULT_BUDGET, FeatureStores
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,49 +92,6 @@ class BatchTiming:
             "adapt_ms": round(self.adapt, 3),
             "match_ms": round(self.match, 3),
         }
-
-
-@dataclass
-class FeatureStores:
-    """What is shared by all cells of one network on one domain, within one budget.
-
-    A sixteenth is for maps. States come before features, up to three quarters: a forgotten state
-    costs an encoding too, and is the smaller of both.
-
-    Attributes:
-        features: by image.
-        states: of supports, by class and name; `keep` puts them there.
-        maps: of one query with one support [1, 2, h, w], where shots vote.
-    """
-
-    budget: int = DEFAULT_BUDGET
-    features: ByteBudgetStore[Rows] = field(init=False)
-    states: ByteBudgetStore[SupportState] = field(init=False)
-    maps: ByteBudgetStore[Tensor] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.maps = ByteBudgetStore(self.budget // 16)
-        self.states = ByteBudgetStore(self.budget * 3 // 4)
-        self.features = ByteBudgetStore(self.budget - self.maps.budget)
-
-    def keep(self, key: tuple[int, str], state: SupportState) -> None:
-        """Keeps a support's state; features make room for it."""
-        room = self.budget - self.maps.budget
-        wanted = self.states.used + state.nbytes
-        self.features.resize(room - min(self.states.budget, wanted))
-        self.states.put(key, state)
-        self.features.resize(room - self.states.used)
-
-    @property
-    def used(self) -> int:
-        """Bytes held."""
-        return self.features.used + self.states.used + self.maps.used
-
-    def clear(self) -> None:
-        """Forgets everything."""
-        for store in (self.features, self.states, self.maps):
-            store.clear()
-        self.features.resize(self.budget - self.maps.budget)
 
 
 def evaluate(

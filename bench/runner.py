@@ -18,12 +18,13 @@ from cdfss_bench.methods.weights import load_weights
 from .allocator import keep_memory
 from .cells import Cell, Question, now, refused_record
 from .cost import cost_of
-from .evaluate import FeatureStores, Settings, evaluate
+from .evaluate import Settings, evaluate
 from .folder import Appender, CellFolder, EpisodeRow, checksum
 from .measured import metrics_of
 from .records import CostPart, RunRecord, read_record
 from .selection import Planned
 from .spent import Clock
+from .store import FeatureStores
 
 How = Literal["computed", "resumed", "known", "refused", "failed", "busy"]
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cdfss_bench.methods.contract import SupportState
+    from cdfss_bench.methods.rows import Rows
+
+DEFAULT_BUDGET = 2 << 30
+"""Bytes of features kept per run."""
 
 
 class Sized(Protocol):
@@ -83,3 +93,46 @@ class ByteBudgetStore(Generic[V]):
         while self.used + size > self.budget:
             _, dropped = self._values.popitem(last=False)
             self.used -= dropped.nbytes
+
+
+@dataclass
+class FeatureStores:
+    """What is shared by all cells of one network on one domain, within one budget.
+
+    A sixteenth is for maps. States come before features, up to three quarters: a forgotten state
+    costs an encoding too, and is the smaller of both.
+
+    Attributes:
+        features: by image.
+        states: of supports, by class and name; `keep` puts them there.
+        maps: of one query with one support [1, 2, h, w], where shots vote.
+    """
+
+    budget: int = DEFAULT_BUDGET
+    features: ByteBudgetStore[Rows] = field(init=False)
+    states: ByteBudgetStore[SupportState] = field(init=False)
+    maps: ByteBudgetStore[Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.maps = ByteBudgetStore(self.budget // 16)
+        self.states = ByteBudgetStore(self.budget * 3 // 4)
+        self.features = ByteBudgetStore(self.budget - self.maps.budget)
+
+    def keep(self, key: tuple[int, str], state: SupportState) -> None:
+        """Keeps a support's state; features make room for it."""
+        room = self.budget - self.maps.budget
+        wanted = self.states.used + state.nbytes
+        self.features.resize(room - min(self.states.budget, wanted))
+        self.states.put(key, state)
+        self.features.resize(room - self.states.used)
+
+    @property
+    def used(self) -> int:
+        """Bytes held."""
+        return self.features.used + self.states.used + self.maps.used
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        for store in (self.features, self.states, self.maps):
+            store.clear()
+        self.features.resize(self.budget - self.maps.budget)

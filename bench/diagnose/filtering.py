@@ -16,8 +16,9 @@ from cdfss_bench.methods.backbones.base import Stage
 from cdfss_bench.methods.base import Method
 from cdfss_bench.methods.plugins import FeaturePlugin, Place
 
-from ..evaluate import FeatureStores, Settings, evaluate
+from ..evaluate import Settings, evaluate
 from ..folder import EpisodeRow
+from ..store import FeatureStores
 from .apm_published import published
 from .resampling import Resamples, paired
 from .spectra import BANDS, Edge, Filter, cells

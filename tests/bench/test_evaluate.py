@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cdfss_bench.bench.counts import Counts
-from cdfss_bench.bench.evaluate import FeatureStores, Settings, evaluate
+from cdfss_bench.bench.evaluate import Settings, evaluate
 from cdfss_bench.bench.folder import EpisodeRow
 from cdfss_bench.bench.metrics import measure
 from cdfss_bench.bench.selection import Selection, plan
-from cdfss_bench.bench.store import ByteBudgetStore
+from cdfss_bench.bench.store import ByteBudgetStore, FeatureStores
 from cdfss_bench.datasets import Domain, Episode, open_domain
 from cdfss_bench.methods.base import Method
 from cdfss_bench.methods.building import build

@@ -33,7 +33,8 @@ from cdfss_bench.bench.allocator import keep_memory
 from cdfss_bench.bench.cost import flops_of
 from cdfss_bench.bench.counts import Counts
 from cdfss_bench.bench.counts import count as pixels_of
-from cdfss_bench.bench.evaluate import FeatureStores, Settings, evaluate
+from cdfss_bench.bench.evaluate import Settings, evaluate
+from cdfss_bench.bench.store import FeatureStores
 from cdfss_bench.datasets import Domain, open_domain
 from cdfss_bench.methods import build, parse
 from cdfss_bench.methods.base import Method

@@ -18,8 +18,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from cdfss_bench.bench.allocator import keep_memory
 from cdfss_bench.bench.cost import probe
-from cdfss_bench.bench.evaluate import FeatureStores, evaluate
+from cdfss_bench.bench.evaluate import evaluate
 from cdfss_bench.bench.operations import Operations, operations_of, summed
+from cdfss_bench.bench.store import FeatureStores
 from cdfss_bench.datasets import open_domain
 from cdfss_bench.methods import METHODS, build, parse
 from cdfss_bench.methods.base import Method

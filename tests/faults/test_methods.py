@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from cdfss_bench.bench.counts import Counts
-from cdfss_bench.bench.evaluate import FeatureStores, Settings, evaluate
+from cdfss_bench.bench.evaluate import Settings, evaluate
 from cdfss_bench.bench.executors.crew import Answered, Died, Event, Stepped
 from cdfss_bench.bench.executors.dispatch import ATTEMPTS, Dispatcher
 from cdfss_bench.bench.executors.work import Answer, Setup, Task, Worker
 from cdfss_bench.bench.memory import backing_off
 from cdfss_bench.bench.runner import Outcome, Runner
 from cdfss_bench.bench.selection import Selection, plan
+from cdfss_bench.bench.store import FeatureStores
 from cdfss_bench.errors import UserError
 from cdfss_bench.methods.base import Method
 
