@@ -157,17 +157,22 @@ class HSNet(Method):
         learner = self.hpn_learner
         blocks = dict(zip(reversed(self.stages), learner.blocks, strict=True))
         learning = self.learning_stages()
-        correlated = {stage: self._correlating(stage, query, support, masks) for stage in blocks}
+        fixed = set(blocks) - learning
+
+        def correlating(stage: str) -> Callable[[], Tensor]:
+            return self._correlating(stage, query, support, masks)
+
+        correlated = {stage: correlating(stage) for stage in learning}
         if any(parameter.requires_grad for parameter in learner.parameters()):
             with torch.no_grad():
-                known = {stage: correlated[stage]() for stage in set(blocks) - learning}
+                known = {stage: correlating(stage)() for stage in fixed}
             return lambda: learner(
                 [known[stage] if stage in known else correlated[stage]() for stage in blocks]
             )[:, None]
 
         sparse = SparsePyramid(learner)
         with torch.no_grad():
-            squeezed = self._squeezed(sparse, set(blocks) - learning, query, support, masks)
+            squeezed = self._squeezed(sparse, fixed, query, support, masks)
 
         def part(stage: str) -> Part:
             return squeezed.get(stage) or Part.of(blocks[stage](correlated[stage]()))
@@ -176,8 +181,8 @@ class HSNet(Method):
         if learning == {coarse}:
             size = query.group(coarse)[0].shape
             mixed = sparse.mixer.onto(squeezed[middle], squeezed[fine], (size[-2], size[-1]))
-            return lambda: learner.decode(mixed(part(coarse)))[:, None]
-        return lambda: learner.decode(sparse.mixer([part(stage) for stage in blocks]))[:, None]
+            return lambda: sparse.decode(mixed(part(coarse)))[:, None]
+        return lambda: sparse.decode(sparse.mixer([part(stage) for stage in blocks]))[:, None]
 
     def _squeezed(
         self, sparse: SparsePyramid, stages: set[str], query: Rows, support: Rows, masks: Tensor

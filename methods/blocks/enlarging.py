@@ -7,11 +7,11 @@ positions, then one product along each axis, which enlarges and shifts at once.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .linear import applied
 
 
 class Enlarged:
@@ -49,9 +49,7 @@ class Enlarged:
 
     def __call__(self, maps: Tensor, known: Tensor) -> Tensor:
         """[1, C, h, w] -> [1, C, H, W] of `known`, to which it is added; all channels last."""
-        found = _Linear.apply(maps, known, self)
-        assert isinstance(found, Tensor)
-        return found
+        return applied(lambda given: self.forward(given, known), self.transposed, maps)
 
     def forward(self, maps: Tensor, known: Tensor) -> Tensor:
         """As `__call__`, without a gradient."""
@@ -73,19 +71,6 @@ class Enlarged:
         taps = shifted.unflatten(4, (self._groups, -1)).permute(1, 3, 4, 0, 2, 5)
         around = _maps_of(taps.reshape(height, width, -1))
         return F.conv2d(around, self._taps_back, groups=self._groups) + centre
-
-
-class _Linear(torch.autograd.Function):
-    """Autograd's own way back copies the shifted maps three times."""
-
-    @staticmethod
-    def forward(ctx: Any, maps: Tensor, known: Tensor, work: Enlarged) -> Tensor:
-        ctx.work = work
-        return work.forward(maps, known)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.work.transposed(grads[0]), None, None
 
 
 def _rows_of(maps: Tensor) -> Tensor:

@@ -76,12 +76,13 @@ class HPNLearner(nn.Module):
 
     def decode(self, encoded: Tensor) -> Tensor:
         """[B, 128, h, w] -> logits [B, 2, 2h, 2w]."""
-        hidden = self.decoder1(encoded)
-        height, width = hidden.shape[-2:]
-        doubled = F.interpolate(
-            hidden, (height * 2, width * 2), mode="bilinear", align_corners=True
-        )
-        return self.decoder2(doubled)
+        return self.decoder2(doubled(self.decoder1(encoded)))
+
+
+def doubled(maps: Tensor) -> Tensor:
+    """[B, C, h, w] -> [B, C, 2h, 2w], bilinear, aligned."""
+    height, width = maps.shape[-2:]
+    return F.interpolate(maps, (height * 2, width * 2), mode="bilinear", align_corners=True)
 
 
 def check_support_sizes(sides: Sequence[tuple[int, ...]]) -> None:

@@ -1,9 +1,7 @@
 """HSNet's mixing on what is left of the support: one position, or two by two.
 
-All positions lie side by side as channels, [1, positions * C, h, w]. The convolution over the
-support dimensions, padded 3x3 on 2x2 maps, then is one dense matrix, and the one over the query
-dimensions a grouped convolution: 1.3 GFLOP instead of 3 at 50 x 50, and no copy between the layers.
-Gradients flow through the maps, not to the parameters: learning at test runs this too.
+All positions lie side by side as channels, [1, positions * C, h, w], without a copy between the
+layers. Gradients flow through the maps, not to the parameters: learning at test runs this too.
 """
 
 from __future__ import annotations
@@ -18,8 +16,9 @@ from torch import Tensor, nn
 
 from .conv4d import CenterPivotConv4d, Squeeze
 from .enlarging import Enlarged
-from .groups import NormalisedRows, affine_of_sums, sums_of
+from .groups import normalised
 from .hpn import HPNLearner, check_support_sizes
+from .small_support import SmallSupport
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +110,8 @@ class Mixing:
         """What gives `self(maps + known, side)` for maps of `size` enlarged to `known`'s size."""
         first, *others = self._layers_of(side)
         enlarged = Enlarged(
-            first.over_query,
-            first.over_support,
+            first.convolved.over_query,
+            first.convolved.over_support,
             groups=first.positions,
             small=size,
             large=_size(known),
@@ -136,37 +135,19 @@ class Mixing:
 
 class _Layer:
     def __init__(self, convolution: CenterPivotConv4d, norm: nn.GroupNorm, side: tuple[int, int]):
-        first, second = convolution.conv1, convolution.conv2
-        assert first.bias is not None
-        assert second.bias is not None
-        self.positions = side[0] * side[1]
-        self.bias = (first.bias + second.bias).detach()
+        assert convolution.conv1.bias is not None
+        assert convolution.conv2.bias is not None
+        self.convolved = SmallSupport(convolution, side)
+        self.positions = self.convolved.positions
+        self.bias = (convolution.conv1.bias + convolution.conv2.bias).detach()
         self.norm = norm
-        grouped = first.weight.detach().repeat(self.positions, 1, 1, 1)
-        self.over_query = grouped.contiguous(memory_format=torch.channels_last)
-        self.over_support = _dense(second.weight.detach(), side)[:, :, None, None]
 
     def __call__(self, maps: Tensor) -> Tensor:
         return self.activated(self.convolved(maps))
 
-    def convolved(self, maps: Tensor) -> Tensor:
-        out = F.conv2d(maps, self.over_query, padding=1, groups=self.positions)
-        out += F.conv2d(maps, self.over_support)
-        return out
-
     def activated(self, out: Tensor) -> Tensor:
         rows = out.permute(0, 2, 3, 1).flatten(0, 2)
-        if rows.requires_grad:
-            rows = NormalisedRows.apply(rows, self.bias, self.norm, self.positions)
-            assert isinstance(rows, Tensor)
-        else:
-            sums, squares = sums_of(rows, self.positions)
-            count = self.positions * len(rows)
-            scale, shift = (
-                part.repeat(self.positions)
-                for part in affine_of_sums(sums, squares, self.bias, self.norm, count)
-            )
-            torch.addcmul(shift, rows, scale, out=rows).relu_()
+        rows = normalised(rows, self.bias, self.norm, self.positions)
         return rows.view(1, *out.shape[-2:], -1).permute(0, 3, 1, 2)
 
 
@@ -181,17 +162,3 @@ def _mean(mixed: Tensor, side: tuple[int, int]) -> Tensor:
 
 def _resized(maps: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(maps, like.shape[-2:], mode="bilinear", align_corners=True)
-
-
-def _dense(kernel: Tensor, side: tuple[int, int]) -> Tensor:
-    """A padded 3x3 convolution of [C, C', side] as a matrix [positions * C', positions * C]."""
-    height, width = side
-    places = [(y, x) for y in range(height) for x in range(width)]
-
-    def between(out: tuple[int, int], inside: tuple[int, int]) -> Tensor:
-        dy, dx = inside[0] - out[0] + 1, inside[1] - out[1] + 1
-        near = 0 <= dy < 3 and 0 <= dx < 3
-        return kernel[:, :, dy, dx] if near else torch.zeros_like(kernel[:, :, 0, 0])
-
-    rows = [torch.cat([between(out, inside) for inside in places], dim=1) for out in places]
-    return torch.cat(rows)

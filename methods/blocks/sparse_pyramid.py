@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .conv4d import CenterPivotConv4d, Squeeze
+from .decoding import Decoder
 from .groups import group_affine
 from .hpn import HPNLearner
 from .mixing import Mixer, Part
@@ -54,7 +55,7 @@ class SparsePyramid:
     """
 
     def __init__(self, learner: HPNLearner):
-        self._learner = learner
+        self.decode = Decoder(learner)
         self._blocks = [_SparseSqueeze(block) for block in learner.blocks]
         self.mixer = Mixer(learner)
 
@@ -65,7 +66,7 @@ class SparsePyramid:
             CompositionError: for image sizes at which the three squeezed support sizes differ.
         """
         parts = [self.squeezed(number, volume) for number, volume in enumerate(volumes)]
-        return self._learner.decode(self.mixer(parts))
+        return self.decode(self.mixer(parts))
 
     def squeezed(self, number: int, volume: Volume) -> Part:
         """What the coarse (0), middle (1) or fine (2) correlation is squeezed to."""

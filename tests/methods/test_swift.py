@@ -12,6 +12,7 @@ from cdfss_bench.methods.backbones.card import BACKBONES, build_backbone
 from cdfss_bench.methods.backbones.folded import folded
 from cdfss_bench.methods.blocks.conv4d import Squeeze
 from cdfss_bench.methods.blocks.correlation import hypercorrelation
+from cdfss_bench.methods.blocks.decoding import Decoder
 from cdfss_bench.methods.blocks.groups import group_affine
 from cdfss_bench.methods.blocks.hpn import HPNLearner
 from cdfss_bench.methods.blocks.mixing import Mixing, Part
@@ -19,6 +20,7 @@ from cdfss_bench.methods.blocks.products import fill_rank_two, product
 from cdfss_bench.methods.blocks.sparse_pyramid import SparsePyramid, Volume
 from cdfss_bench.methods.blocks.spots import position_rows, spotted, unit_rows
 from cdfss_bench.methods.blocks.windows import runs
+from cdfss_bench.methods.blocks.winograd import Convolution3x3
 
 from .contract import compositions, episodes, fresh, network, side, tensors
 
@@ -135,11 +137,12 @@ def test_the_sparse_pyramid_is_the_dense_one(sides: tuple[int, ...], share: floa
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("left", [(1, 1), (2, 2), (2, 3)])
-def test_mixing_is_the_squeeze_of_stride_one(left: tuple[int, int]) -> None:
+@pytest.mark.parametrize("height", [6, 25])
+@pytest.mark.parametrize("left", [(1, 1), (1, 2), (2, 2), (2, 3), (3, 2)])
+def test_mixing_is_the_squeeze_of_stride_one(left: tuple[int, int], height: int) -> None:
     torch.manual_seed(1)
     block = Squeeze((8, 8, 8, 8), (3, 3, 3), (1, 1, 1)).eval()
-    x = drawn(1, 8, 6, 5, *left)
+    x = drawn(1, 8, height, 5, *left)
     side_by_side = x.permute(0, 4, 5, 1, 2, 3).flatten(1, 3)
     with torch.no_grad():
         expected = block(x).permute(0, 4, 5, 1, 2, 3).flatten(1, 3)
@@ -148,11 +151,14 @@ def test_mixing_is_the_squeeze_of_stride_one(left: tuple[int, int]) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("left", [(1, 1), (2, 2)])
-def test_gradients_pass_through_mixing_as_through_the_squeeze(left: tuple[int, int]) -> None:
+@pytest.mark.parametrize("height", [6, 25])
+@pytest.mark.parametrize("left", [(1, 1), (2, 2), (2, 3), (3, 2)])
+def test_gradients_pass_through_mixing_as_through_the_squeeze(
+    left: tuple[int, int], height: int
+) -> None:
     torch.manual_seed(1)
     block = Squeeze((8, 8, 8, 8), (3, 3, 3), (1, 1, 1)).double().eval()
-    x = drawn(1, 8, 6, 5, *left).double().requires_grad_()
+    x = drawn(1, 8, height, 5, *left).double().requires_grad_()
     kept = block(x).permute(0, 4, 5, 1, 2, 3).flatten(1, 3)
     weights = drawn(*kept.shape, seed=2).double()
     (expected,) = torch.autograd.grad((kept * weights).sum(), x)
@@ -178,6 +184,50 @@ def test_mixing_onto_known_maps_is_mixing(left: tuple[int, int]) -> None:
         torch.testing.assert_close(found, expected)
         (found_slope,) = torch.autograd.grad((found * weights).sum(), coarse)
         torch.testing.assert_close(found_slope, slope)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("height", [1, 2, 3, 4, 5, 8, 25, 50])
+def test_winograds_form_is_the_convolution(height: int, groups: int) -> None:
+    maps = drawn(2, groups * 5, height, 7).double()
+    weight = drawn(6, 5, 3, 3, seed=1).double()
+    expected = F.conv2d(maps, weight.repeat(groups, 1, 1, 1), padding=1, groups=groups)
+    layer = Convolution3x3(weight, groups=groups)
+    torch.testing.assert_close(layer.by_rows(maps), expected)
+    torch.testing.assert_close(layer(maps), expected)
+
+
+def test_winograds_form_rounds_little_more_than_the_direct_one() -> None:
+    maps, weight = drawn(1, 64, 24, 24).relu(), drawn(64, 64, 3, 3, seed=1)
+    expected = F.conv2d(maps.double(), weight.double(), padding=1)
+    found = Convolution3x3(weight).by_rows(maps)
+    assert (found - expected).abs().max() < 4e-6 * expected.abs().max()
+
+
+@pytest.mark.parametrize("height", [5, 26])
+def test_a_gradient_goes_back_through_winograds_form(height: int) -> None:
+    maps = drawn(1, 6, height, 4).double().requires_grad_()
+    weight, weights = drawn(4, 3, 3, 3, seed=1).double(), drawn(1, 8, height, 4, seed=2).double()
+    kernel = weight.repeat(2, 1, 1, 1)
+    (expected,) = torch.autograd.grad(
+        (F.conv2d(maps, kernel, padding=1, groups=2) * weights).sum(), maps
+    )
+    (found,) = torch.autograd.grad((Convolution3x3(weight, groups=2)(maps) * weights).sum(), maps)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("height", [5, 24])
+def test_decoding_is_the_learners(height: int) -> None:
+    torch.manual_seed(1)
+    learner = HPNLearner([1, 1, 1], (4, 8, 8)).double().eval()
+    maps = drawn(2, 8, height, 6).double().requires_grad_()
+    expected, found = learner.decode(maps), Decoder(learner)(maps)
+    torch.testing.assert_close(found, expected)
+    weights = drawn(*expected.shape, seed=2).double()
+    slopes = [torch.autograd.grad((part * weights).sum(), maps)[0] for part in (expected, found)]
+    torch.testing.assert_close(slopes[1], slopes[0])
+    with torch.no_grad():
+        torch.testing.assert_close(Decoder(learner)(maps), expected)
 
 
 def test_runs_cover_every_row_of_a_window_once() -> None:
