@@ -64,6 +64,7 @@ class Method(nn.Module, ABC):
         self._plugins = (*plugins,)
         self.stage_plugins = [p for p in plugins if isinstance(p, StagePlugin)]
         self.feature_plugins = [p for p in plugins if isinstance(p, FeaturePlugin)]
+        self.gating_plugins = [p for p in self.feature_plugins if p.gates]
         self.score_plugins = [p for p in plugins if isinstance(p, ScorePlugin)]
         self.learning_plugins = [p for p in plugins if isinstance(p, LearningPlugin) and p.steps]
         for plugin in plugins:
@@ -175,10 +176,12 @@ class Method(nn.Module, ABC):
 
     def gated(self, rows: Rows, masks: Tensor | None = None) -> Rows:
         """The second half of `acted`."""
+        if not self.gating_plugins:
+            return rows
         tensors = dict(rows.tensors)
         for name in self._adaptable_in(rows):
             maps = tensors[name]
-            for plugin in self.feature_plugins:
+            for plugin in self.gating_plugins:
                 seen = maps if masks is None else maps * resized_masks(masks, maps)
                 maps = plugin.gate(maps, seen)
             tensors[name] = maps

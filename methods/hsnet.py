@@ -13,7 +13,7 @@ from cdfss_bench.errors import CompositionError
 
 from .backbones.base import Backbone, Stage
 from .base import Method
-from .blocks.correlation import hypercorrelation
+from .blocks.correlation import hypercorrelation, self_correlation
 from .blocks.hpn import HPNLearner
 from .blocks.mixing import Part
 from .blocks.products import product
@@ -82,6 +82,10 @@ class HSNet(Method):
     def correlation(self, stage: str, query: Rows, support: Rows) -> Tensor:
         """One stage's hypercorrelation [B, taps, hq, wq, hs, ws] of features with states."""
         return hypercorrelation(query.group(stage), support.group(stage))
+
+    def correlation_with_itself(self, stage: str, support: Rows, masks: Tensor) -> Tensor:
+        """`correlation` of a support's features with their own masked state; masks [N, H, W]."""
+        return self_correlation(support.group(stage), masks)
 
     def correlate(self, query: Rows, support: Rows) -> list[Tensor]:
         """Coarse, middle, fine hypercorrelation [B, taps, hq, wq, hs, ws]."""
@@ -158,14 +162,12 @@ class HSNet(Method):
         blocks = dict(zip(reversed(self.stages), learner.blocks, strict=True))
         learning = self.learning_stages()
         fixed = set(blocks) - learning
-
-        def correlating(stage: str) -> Callable[[], Tensor]:
-            return self._correlating(stage, query, support, masks)
-
-        correlated = {stage: correlating(stage) for stage in learning}
+        correlated = {stage: self._correlating(stage, query, support, masks) for stage in learning}
         if any(parameter.requires_grad for parameter in learner.parameters()):
             with torch.no_grad():
-                known = {stage: correlating(stage)() for stage in fixed}
+                asked = self.acted(_only(query, fixed))
+                shown = self.acted(_only(support, fixed), masks)
+                known = {stage: self._correlated(stage, asked, shown, masks) for stage in fixed}
             return lambda: learner(
                 [known[stage] if stage in known else correlated[stage]() for stage in blocks]
             )[:, None]
@@ -199,8 +201,7 @@ class HSNet(Method):
             if spots is not None:
                 parts[stage] = sparse.squeezed(number, *self.volumes(stage, asked, [spots]))
             else:
-                states = cast("Sequence[Rows]", self.summaries(shown, masks))
-                correlation = self.correlation(stage, asked, Rows.cat(states))
+                correlation = self._correlated(stage, asked, shown, masks)
                 parts[stage] = Part.of(self.hpn_learner.blocks[number](correlation))
         return parts
 
@@ -213,11 +214,17 @@ class HSNet(Method):
 
         def correlate() -> Tensor:
             shown = show()
+            if ask is show and not self.gating_plugins:
+                return self.correlation_with_itself(stage, shown, masks)
             asked = shown if ask is show else ask()
-            states = cast("Sequence[Rows]", self.summaries(self.gated(shown, masks), masks))
-            return self.correlation(stage, self.gated(asked), Rows.cat(states))
+            return self._correlated(stage, self.gated(asked), self.gated(shown, masks), masks)
 
         return correlate
+
+    def _correlated(self, stage: str, query: Rows, support: Rows, masks: Tensor) -> Tensor:
+        """One stage's correlation of features, the support's not yet masked."""
+        states = cast("Sequence[Rows]", self.summaries(_only(support, {stage}), masks))
+        return self.correlation(stage, query, Rows.cat(states))
 
     def loss_terms(self, batch: EpisodeBatch) -> Mapping[str, LossTerm]:
         """Mean pixel cross entropy over all shots (`compute_objective`); 255 is ignored."""

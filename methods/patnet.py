@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .backbones.base import Backbone
 from .blocks.anchors import EPS, coordinates, in_plane, prototype_basis
-from .blocks.correlation import directions, hypercorrelation
+from .blocks.correlation import directions, hypercorrelation, self_correlation
 from .blocks.products import fill_rank_two
 from .blocks.prototypes import masked_mean, resized_masks
 from .blocks.sparse_pyramid import Volume
@@ -129,6 +129,14 @@ class PATNet(HSNet):
             for number, (rows, columns) in enumerate(zip(own.taps, seen, strict=True)):
                 fill_rank_two(values[:, number], rows, columns[index])
             yield Volume(values.unflatten(2, (height, width)), own.row, own.side)
+
+    def correlation_with_itself(self, stage: str, support: Rows, masks: Tensor) -> Tensor:
+        """As in HSNet, of the transformed features."""
+        planes: list[Tensor] = []
+        for number, tap in enumerate(support.group(stage)):
+            basis = prototype_basis(*prototypes(tap, masks))
+            planes.append(in_plane(coordinates(basis, tap), self.anchors(f"{stage}.{number}")))
+        return self_correlation(planes, masks)
 
     def correlation(self, stage: str, query: Rows, support: Rows) -> Tensor:
         """Hypercorrelation [B, taps, hq, wq, hs, ws] of the transformed features."""

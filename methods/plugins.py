@@ -148,6 +148,11 @@ class FeaturePlugin(LearningPlugin):
         """
         return lambda: self.transform(features)
 
+    @property
+    def gates(self) -> bool:
+        """Whether its `gate` is more than the maps as they are."""
+        return type(self).gate is not FeaturePlugin.gate
+
     def gate(self, features: Tensor, seen: Tensor) -> Tensor:
         """`features` [N, C, h, w] with each channel weighted by what `seen` shows.
 

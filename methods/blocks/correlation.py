@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .prototypes import resized_masks
+
 EPS = 1e-5
 
 
@@ -29,4 +31,21 @@ def hypercorrelation(query: Sequence[Tensor], support: Sequence[Tensor]) -> Tens
     for q, s in zip(query, support, strict=True):
         product = directions(q).transpose(1, 2) @ directions(s)
         maps.append(product.clamp(min=0).reshape(len(q), *q.shape[-2:], *s.shape[-2:]))
+    return torch.stack(maps, dim=1)
+
+
+def self_correlation(taps: Sequence[Tensor], masks: Tensor) -> Tensor:
+    """`hypercorrelation` of taps [B, C, h, w] with themselves under masks [B, H, W].
+
+    A masked position has its own direction, made shorter by what 1e-5 is beside its norm: one
+    division and one product where gradients would otherwise pass through two of each.
+    """
+    maps: list[Tensor] = []
+    for tap in taps:
+        soft, rows = resized_masks(masks, tap).flatten(2), tap.flatten(2)
+        norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+        units = rows / (norms + EPS)
+        shortened = soft * (norms + EPS) / (soft * norms + EPS)
+        product = (units.transpose(1, 2) @ units) * shortened
+        maps.append(product.clamp(min=0).reshape(len(tap), *tap.shape[-2:], *tap.shape[-2:]))
     return torch.stack(maps, dim=1)

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from .linear import applied
 
+_PLACES = [(y, x) for y in range(3) for x in range(3)]
+_AROUND = [place for place in _PLACES if place != (1, 1)]
+
 
 class Enlarged:
     """A grouped 3x3 and a dense 1x1 convolution, added, of bilinearly enlarged maps.
@@ -36,11 +39,12 @@ class Enlarged:
         small: tuple[int, int],
         large: tuple[int, int],
     ):
-        taps = grouped.unflatten(0, (groups, -1)).permute(0, 3, 4, 1, 2).flatten(1, 3)
-        self._taps = taps.flatten(0, 1)[..., None, None].contiguous()
-        self._taps_back = taps.transpose(1, 2).flatten(0, 1)[..., None, None].contiguous()
-        self._dense = dense
-        self._dense_back = dense.transpose(0, 1).contiguous()
+        taps = [[grouped[:, :, y, x] for x in range(3)] for y in range(3)]
+        self._taps = [[tap[..., None, None].contiguous() for tap in row] for row in taps]
+        self._taps_back = [[_turned(tap, groups) for tap in row] for row in self._taps]
+        whole = torch.block_diag(*taps[1][1].unflatten(0, (groups, -1)))
+        self._dense = whole[..., None, None] + dense
+        self._dense_back = self._dense.transpose(0, 1).contiguous()
         self._groups = groups
         self._small, self._large = small, large
         self._rows, self._columns = (
@@ -54,10 +58,9 @@ class Enlarged:
     def forward(self, maps: Tensor, known: Tensor) -> Tensor:
         """As `__call__`, without a gradient."""
         (height, width), (tall_height, _) = self._small, self._large
-        taps = _rows_of(F.conv2d(maps, self._taps, groups=self._groups))
-        taps = taps.reshape(height, width, self._groups, 3, 3, -1).permute(3, 0, 4, 1, 2, 5)
-        shifted = taps.reshape(3, height, 3, width, -1)
-        shifted[1, :, 1] += _rows_of(F.conv2d(maps, self._dense))
+        shifted = maps.new_empty(3, height, 3, width, self._dense.shape[0])
+        for y, x in _PLACES:
+            shifted[y, :, x] = _rows_of(self._tapped(maps, y, x))
         tall = (self._rows @ shifted.flatten(2).flatten(0, 1)).view(tall_height, 3 * width, -1)
         columns = self._columns.expand(tall_height, -1, -1)
         return _maps_of(torch.baddbmm(_rows_of(known), columns, tall))
@@ -67,10 +70,21 @@ class Enlarged:
         height, width = self._small
         tall = self._columns.T @ _rows_of(maps)
         shifted = (self._rows.T @ tall.flatten(1)).view(3, height, 3, width, -1)
-        centre = F.conv2d(_maps_of(shifted[1, :, 1]), self._dense_back)
-        taps = shifted.unflatten(4, (self._groups, -1)).permute(1, 3, 4, 0, 2, 5)
-        around = _maps_of(taps.reshape(height, width, -1))
-        return F.conv2d(around, self._taps_back, groups=self._groups) + centre
+        found = F.conv2d(_maps_of(shifted[1, :, 1]), self._dense_back)
+        for y, x in _AROUND:
+            around = _maps_of(shifted[y, :, x])
+            found += F.conv2d(around, self._taps_back[y][x], groups=self._groups)
+        return found
+
+    def _tapped(self, maps: Tensor, y: int, x: int) -> Tensor:
+        if (y, x) == (1, 1):
+            return F.conv2d(maps, self._dense)
+        return F.conv2d(maps, self._taps[y][x], groups=self._groups)
+
+
+def _turned(kernel: Tensor, groups: int) -> Tensor:
+    """[groups * C', C, 1, 1] -> [groups * C, C', 1, 1]."""
+    return kernel.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1).contiguous()
 
 
 def _rows_of(maps: Tensor) -> Tensor:

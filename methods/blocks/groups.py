@@ -89,7 +89,7 @@ class _NormalisedRows(torch.autograd.Function):
             part.to(rows.dtype).repeat(ctx.positions)
             for part in torch.autograd.grad(ctx.found, ctx.given, (to_scale, to_shift))
         )
-        result = passed.mul_(scale).addcmul_(rows, 2 * by_square).add_(by_sum)
+        result = torch.addcmul(by_sum, rows, 2 * by_square).addcmul_(passed, scale)
         return result, None, None, None
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +24,8 @@ from cdfss_bench.methods.blocks.sparse_pyramid import SparsePyramid, Volume
 from cdfss_bench.methods.blocks.spots import position_rows, spotted, unit_rows
 from cdfss_bench.methods.blocks.windows import runs
 from cdfss_bench.methods.blocks.winograd import Convolution3x3
+from cdfss_bench.methods.hsnet import HSNet
+from cdfss_bench.methods.rows import Rows
 
 from .contract import compositions, episodes, fresh, network, side, tensors
 
@@ -184,6 +189,35 @@ def test_mixing_onto_known_maps_is_mixing(left: tuple[int, int]) -> None:
         torch.testing.assert_close(found, expected)
         (found_slope,) = torch.autograd.grad((found * weights).sum(), coarse)
         torch.testing.assert_close(found_slope, slope)
+
+
+@pytest.mark.parametrize("name", ["hsnet", "patnet"])
+def test_a_support_correlates_with_itself_as_with_another(name: str) -> None:
+    method = network(name)
+    assert isinstance(method, HSNet)
+    given = episodes(1, 1, side(name))
+    image, masks = given.support_images[0], given.support_masks[0]
+    with torch.no_grad():
+        features = method.features(image)
+    for stage in method.stages:
+        taps = [f"{stage}.{i}" for i in range(len(features.group(stage)))]
+        slopes: list[tuple[Tensor, ...]] = []
+        values: list[Tensor] = []
+        for own in (True, False):
+            live = {tap: features.tensors[tap].clone().requires_grad_() for tap in taps}
+            rows = Rows(features.size, live)
+            if own:
+                value = method.correlation_with_itself(stage, rows, masks)
+            else:
+                state = cast("Sequence[Rows]", method.summaries(rows, masks))
+                value = method.correlation(stage, rows, Rows.cat(state))
+            weights = drawn(*value.shape, seed=2)
+            slopes.append(torch.autograd.grad((value * weights).sum(), list(live.values())))
+            values.append(value)
+        torch.testing.assert_close(values[0], values[1], rtol=1e-5, atol=1e-6)
+        for found, expected in zip(*slopes, strict=True):
+            largest = float(expected.abs().max())
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * largest)
 
 
 @pytest.mark.parametrize("groups", [1, 3])
