@@ -14,12 +14,13 @@ from torch import Tensor
 from cdfss_bench.methods.backbones.card import BACKBONES, build_backbone
 from cdfss_bench.methods.backbones.folded import folded
 from cdfss_bench.methods.blocks.conv4d import Squeeze
-from cdfss_bench.methods.blocks.correlation import hypercorrelation
+from cdfss_bench.methods.blocks.correlation import hypercorrelation, self_correlation
 from cdfss_bench.methods.blocks.decoding import Decoder
 from cdfss_bench.methods.blocks.groups import group_affine
 from cdfss_bench.methods.blocks.hpn import HPNLearner
 from cdfss_bench.methods.blocks.mixing import Mixing, Part
 from cdfss_bench.methods.blocks.products import fill_rank_two, product
+from cdfss_bench.methods.blocks.prototypes import resized_masks
 from cdfss_bench.methods.blocks.sparse_pyramid import SparsePyramid, Volume
 from cdfss_bench.methods.blocks.spots import position_rows, spotted, unit_rows
 from cdfss_bench.methods.blocks.windows import runs
@@ -218,6 +219,19 @@ def test_a_support_correlates_with_itself_as_with_another(name: str) -> None:
         for found, expected in zip(*slopes, strict=True):
             largest = float(expected.abs().max())
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * largest)
+
+
+def test_a_support_that_is_dark_somewhere_correlates_with_itself() -> None:
+    tap = drawn(1, 6, 3, 3)
+    tap[..., 0, 1] = 0
+    tap.requires_grad_()
+    masks = torch.zeros(1, 12, 12)
+    masks[:, :7, :9] = 1
+    found = self_correlation([tap], masks)
+    expected = hypercorrelation([tap], [tap * resized_masks(masks, tap)])
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    slopes = [torch.autograd.grad(part.square().sum(), tap)[0] for part in (found, expected)]
+    torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("groups", [1, 3])
