@@ -56,7 +56,7 @@ def normalised(rows: Tensor, bias: Tensor, norm: nn.GroupNorm, positions: int) -
     if rows.requires_grad:
         found = _NormalisedRows.apply(rows, bias, norm, positions)
         assert isinstance(found, Tensor)
-        return found
+        return found.relu_()
     sums, squares = sums_of(rows, positions)
     affine = affine_of_sums(sums, squares, bias, norm, positions * len(rows))
     scale, shift = (part.repeat(positions) for part in affine)
@@ -73,23 +73,21 @@ class _NormalisedRows(torch.autograd.Function):
             given = [part.requires_grad_() for part in (sums, squares)]
             found = affine_of_sums(sums, squares, bias, norm, positions * len(rows))
         scale, shift = (part.detach().repeat(positions) for part in found)
-        out = torch.addcmul(shift, rows, scale).relu_()
-        ctx.save_for_backward(rows, out, scale)
+        ctx.save_for_backward(rows, scale)
         ctx.given, ctx.found, ctx.positions = given, found, positions
-        return out
+        return torch.addcmul(shift, rows, scale)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         """The rows act on the result directly, and on every row through two sums."""
-        rows, out, scale = ctx.saved_tensors
-        passed = grads[0] * (out > 0)
-        to_shift = passed.sum(0).view(ctx.positions, -1).sum(0)
-        to_scale = (passed * rows).sum(0).view(ctx.positions, -1).sum(0)
+        rows, scale = ctx.saved_tensors
+        to_shift = grads[0].sum(0).view(ctx.positions, -1).sum(0)
+        to_scale = (grads[0] * rows).sum(0).view(ctx.positions, -1).sum(0)
         by_sum, by_square = (
             part.to(rows.dtype).repeat(ctx.positions)
             for part in torch.autograd.grad(ctx.found, ctx.given, (to_scale, to_shift))
         )
-        result = torch.addcmul(by_sum, rows, 2 * by_square).addcmul_(passed, scale)
+        result = torch.addcmul(by_sum, rows, 2 * by_square).addcmul_(grads[0], scale)
         return result, None, None, None
 
 

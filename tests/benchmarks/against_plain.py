@@ -195,7 +195,7 @@ def learned(name: str, backbone: str, example: Example, steps: int) -> None:
     swift = method.swift("cpu")
     fast: list[float] = []
     slow: list[float] = []
-    for turn in range(3):
+    for turn in range(6):
         began = time.perf_counter()
         swift.adapt(one, mask, rng=torch.Generator().manual_seed(0))
         between = time.perf_counter()
