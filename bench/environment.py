@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import allocator
+from .arithmetic import rounds_to_tf32
 
 PACKAGES = ("cdfss-bench", "torch", "numpy", "pandas", "pillow", "safetensors", "pydantic")
 
@@ -86,7 +87,7 @@ def describe(device: str) -> dict[str, Any]:
         "device": device_name(device),
         "cuda": torch.version.cuda if on_gpu else None,
         "driver": _driver() if on_gpu else None,
-        "tf32": bool(torch.backends.cuda.matmul.allow_tf32) if on_gpu else False,
+        "tf32": on_gpu and rounds_to_tf32(),
         "decoder": decoder_versions(),
     }
 

@@ -28,6 +28,7 @@ from cdfss_bench.methods.base import Method
 from cdfss_bench.methods.contract import SupportState
 from cdfss_bench.methods.rows import Rows
 
+from .arithmetic import exact_fp32
 from .counts import count
 from .folder import EpisodeRow
 from .memory import backing_off
@@ -121,6 +122,7 @@ def evaluate(
         ValueError: if the method returns NaN, or anything but 0/1 masks of the image's size.
         UserError: if not even one episode fits into the device's memory.
     """
+    exact_fp32()
     settings = settings or Settings()
     stores = stores or FeatureStores(settings.budget)
     method = method.to(settings.device).eval().swift(settings.device)

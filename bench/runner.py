@@ -16,6 +16,7 @@ from cdfss_bench.methods.building import build
 from cdfss_bench.methods.weights import load_weights
 
 from .allocator import keep_memory
+from .arithmetic import exact_fp32
 from .cells import Cell, Question, now, refused_record
 from .cost import cost_of
 from .evaluate import Settings, evaluate
@@ -86,6 +87,7 @@ class Runner:
         command: str | None = None,
     ):
         keep_memory()
+        exact_fp32()
         self.results = results
         self.settings = settings or Settings()
         self.listener = listener

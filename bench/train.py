@@ -19,6 +19,7 @@ from cdfss_bench.methods.checkpoints import write_checkpoint
 from cdfss_bench.methods.weights_card import WeightsCard, read_card
 
 from .allocator import keep_memory
+from .arithmetic import exact_fp32
 from .compiling import check_gradient, compiled
 from .conduct import Conduct, Files, Step
 from .curve import JsonLines, miou, watched_steps
@@ -53,6 +54,7 @@ def train(job: Job, output: Path, conduct: Conduct | None = None) -> WeightsCard
             a number, or if a file cannot be written.
     """
     keep_memory()
+    exact_fp32()
     files, conduct = Files(output), conduct or Conduct()
     with files.lock() if job.processes.leads else nullcontext():
         if conduct.fresh and job.processes.leads:

@@ -241,8 +241,10 @@ def chosen_device(device: str) -> str:
     """
     import torch
 
+    from cdfss_bench.bench.arithmetic import exact_fp32
     from cdfss_bench.errors import UserError
 
+    exact_fp32()
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

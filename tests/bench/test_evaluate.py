@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from cdfss_bench.bench.arithmetic import rounds_to_tf32
 from cdfss_bench.bench.counts import Counts
 from cdfss_bench.bench.evaluate import Settings, evaluate
 from cdfss_bench.bench.folder import EpisodeRow
@@ -218,6 +219,15 @@ def test_a_method_never_sees_the_mask_of_a_query() -> None:
     shown = [mask for mask in network.seen if mask.ndim == 3]
     assert len(shown) == 1
     assert not any(torch.equal(mask, truth) for mask in shown[0])
+
+
+def test_fp32_is_not_rounded_to_tf32() -> None:
+    torch.backends.cudnn.allow_tf32 = True  # torch's default
+    assert rounds_to_tf32()
+    domain = open_domain("mini-chest")
+    episodes = domain.episodes(1, 0, "patnet", 1).episodes
+    list(evaluate(build("centre-ellipse"), domain, episodes))
+    assert not rounds_to_tf32()
 
 
 def test_a_mask_of_the_wrong_shape_is_refused() -> None:
