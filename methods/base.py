@@ -64,7 +64,6 @@ class Method(nn.Module, ABC):
         self._plugins = (*plugins,)
         self.stage_plugins = [p for p in plugins if isinstance(p, StagePlugin)]
         self.feature_plugins = [p for p in plugins if isinstance(p, FeaturePlugin)]
-        self.gating_plugins = [p for p in self.feature_plugins if p.gates]
         self.score_plugins = [p for p in plugins if isinstance(p, ScorePlugin)]
         self.learning_plugins = [p for p in plugins if isinstance(p, LearningPlugin) and p.steps]
         for plugin in plugins:
@@ -83,6 +82,11 @@ class Method(nn.Module, ABC):
                 self.add_module(plugin.key, plugin)
         if backbone is not None:
             publish_with_prefix(self, self.backbone_prefix)
+
+    @property
+    def gating_plugins(self) -> list[FeaturePlugin]:
+        """Those feature plug-ins that weigh channels by what a mask leaves."""
+        return [plugin for plugin in self.feature_plugins if plugin.gates]
 
     @property
     def adaptation(self) -> Adaptation:
