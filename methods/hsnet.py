@@ -163,10 +163,11 @@ class HSNet(Method):
         learning = self.learning_stages()
         fixed = set(blocks) - learning
         correlated = {stage: self._correlating(stage, query, support, masks) for stage in learning}
+        with torch.no_grad():
+            asked = self.acted(_only(query, fixed))
+            shown = self.acted(_only(support, fixed), masks)
         if any(parameter.requires_grad for parameter in learner.parameters()):
             with torch.no_grad():
-                asked = self.acted(_only(query, fixed))
-                shown = self.acted(_only(support, fixed), masks)
                 known = {stage: self._correlated(stage, asked, shown, masks) for stage in fixed}
             return lambda: learner(
                 [known[stage] if stage in known else correlated[stage]() for stage in blocks]
@@ -174,7 +175,7 @@ class HSNet(Method):
 
         sparse = SparsePyramid(learner)
         with torch.no_grad():
-            squeezed = self._squeezed(sparse, fixed, query, support, masks)
+            squeezed = self._squeezed(sparse, fixed, asked, shown, masks)
 
         def part(stage: str) -> Part:
             return squeezed.get(stage) or Part.of(blocks[stage](correlated[stage]()))
@@ -187,11 +188,9 @@ class HSNet(Method):
         return lambda: sparse.decode(sparse.mixer([part(stage) for stage in blocks]))[:, None]
 
     def _squeezed(
-        self, sparse: SparsePyramid, stages: set[str], query: Rows, support: Rows, masks: Tensor
+        self, sparse: SparsePyramid, stages: set[str], asked: Rows, shown: Rows, masks: Tensor
     ) -> dict[str, Part]:
-        """What some stages' correlations are squeezed to at the parameters' present values."""
-        asked = self.acted(_only(query, stages))
-        shown = self.acted(_only(support, stages), masks)
+        """What some stages' correlations are squeezed to; plug-ins have acted on their features."""
         parts: dict[str, Part] = {}
         on_cpu = masks.device.type == "cpu"
         spots = self.spots(shown, masks) if on_cpu else None

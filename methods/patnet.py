@@ -103,9 +103,9 @@ class PATNet(HSNet):
             planes: list[Tensor] = []
             for number, tap in enumerate(support.group(stage)):
                 name = f"{stage}.{number}"
-                basis = prototype_basis(*prototypes(tap, mask))
+                basis, plane = self._own_plane(name, tap, mask)
                 bases[name] = basis[0]
-                planes.append(in_plane(coordinates(basis, tap), self.anchors(name)))
+                planes.append(plane)
             if planes:
                 stages[stage] = spotted(planes, mask)
         return SpottedSupport(stages, bases)
@@ -132,11 +132,16 @@ class PATNet(HSNet):
 
     def correlation_with_itself(self, stage: str, support: Rows, masks: Tensor) -> Tensor:
         """As in HSNet, of the transformed features."""
-        planes: list[Tensor] = []
-        for number, tap in enumerate(support.group(stage)):
-            basis = prototype_basis(*prototypes(tap, masks))
-            planes.append(in_plane(coordinates(basis, tap), self.anchors(f"{stage}.{number}")))
+        planes = [
+            self._own_plane(f"{stage}.{number}", tap, masks)[1]
+            for number, tap in enumerate(support.group(stage))
+        ]
         return self_correlation(planes, masks)
+
+    def _own_plane(self, name: str, tap: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """The basis [N, 2, C] of a support's own prototypes, and the tap in its anchors' plane."""
+        basis = prototype_basis(*prototypes(tap, masks))
+        return basis, in_plane(coordinates(basis, tap), self.anchors(name))
 
     def correlation(self, stage: str, query: Rows, support: Rows) -> Tensor:
         """Hypercorrelation [B, taps, hq, wq, hs, ws] of the transformed features."""

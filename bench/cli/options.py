@@ -234,7 +234,7 @@ def selected(plan: Path | None, **typed: Any) -> Selection:
 
 
 def chosen_device(device: str) -> str:
-    """`auto` decided.
+    """`auto` decided; whatever it is, fp32 keeps its digits there from now on.
 
     Raises:
         UserError: if the device is not there.

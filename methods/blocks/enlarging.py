@@ -13,8 +13,8 @@ from torch import Tensor
 
 from .linear import applied
 
-_PLACES = [(y, x) for y in range(3) for x in range(3)]
-_AROUND = [place for place in _PLACES if place != (1, 1)]
+_CENTRE = (1, 1)
+_AROUND = [(y, x) for y in range(3) for x in range(3) if (y, x) != _CENTRE]
 
 
 class Enlarged:
@@ -39,13 +39,13 @@ class Enlarged:
         small: tuple[int, int],
         large: tuple[int, int],
     ):
-        taps = [[grouped[:, :, y, x] for x in range(3)] for y in range(3)]
-        self._taps = [[tap[..., None, None].contiguous() for tap in row] for row in taps]
-        self._taps_back = [[_turned(tap, groups) for tap in row] for row in self._taps]
-        whole = torch.block_diag(*taps[1][1].unflatten(0, (groups, -1)))
-        self._dense = whole[..., None, None] + dense
-        self._dense_back = self._dense.transpose(0, 1).contiguous()
-        self._groups = groups
+        # The dense kernel has the place of the grouped one's centre, and takes it in.
+        centre = torch.block_diag(*grouped[:, :, 1, 1].unflatten(0, (groups, -1)))
+        around = {(y, x): (grouped[:, :, y, x, None, None], groups) for y, x in _AROUND}
+        taps = {_CENTRE: (centre[..., None, None] + dense, 1), **around}
+        self._taps = {place: (tap.contiguous(), many) for place, (tap, many) in taps.items()}
+        self._taps_back = {place: (_turned(*tap), tap[1]) for place, tap in taps.items()}
+        self._channels = len(dense)
         self._small, self._large = small, large
         self._rows, self._columns = (
             _shifts(few, many, like=grouped) for few, many in zip(small, large, strict=True)
@@ -58,9 +58,9 @@ class Enlarged:
     def forward(self, maps: Tensor, known: Tensor) -> Tensor:
         """As `__call__`, without a gradient."""
         (height, width), (tall_height, _) = self._small, self._large
-        shifted = maps.new_empty(3, height, 3, width, self._dense.shape[0])
-        for y, x in _PLACES:
-            shifted[y, :, x] = _rows_of(self._tapped(maps, y, x))
+        shifted = maps.new_empty(3, height, 3, width, self._channels)
+        for (y, x), (tap, groups) in self._taps.items():
+            shifted[y, :, x] = _rows_of(F.conv2d(maps, tap, groups=groups))
         tall = (self._rows @ shifted.flatten(2).flatten(0, 1)).view(tall_height, 3 * width, -1)
         columns = self._columns.expand(tall_height, -1, -1)
         return _maps_of(torch.baddbmm(_rows_of(known), columns, tall))
@@ -70,16 +70,14 @@ class Enlarged:
         height, width = self._small
         tall = self._columns.T @ _rows_of(maps)
         shifted = (self._rows.T @ tall.flatten(1)).view(3, height, 3, width, -1)
-        found = F.conv2d(_maps_of(shifted[1, :, 1]), self._dense_back)
-        for y, x in _AROUND:
-            around = _maps_of(shifted[y, :, x])
-            found += F.conv2d(around, self._taps_back[y][x], groups=self._groups)
+        parts = (
+            F.conv2d(_maps_of(shifted[y, :, x]), tap, groups=groups)
+            for (y, x), (tap, groups) in self._taps_back.items()
+        )
+        found = next(parts)
+        for part in parts:
+            found += part
         return found
-
-    def _tapped(self, maps: Tensor, y: int, x: int) -> Tensor:
-        if (y, x) == (1, 1):
-            return F.conv2d(maps, self._dense)
-        return F.conv2d(maps, self._taps[y][x], groups=self._groups)
 
 
 def _turned(kernel: Tensor, groups: int) -> Tensor:

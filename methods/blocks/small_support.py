@@ -105,10 +105,11 @@ class _TwoRows:
         both = (rows[..., 0, :] + rows[..., 1, :]).permute(0, 3, 1, 2)
         shared = F.conv2d(both, self._shared).permute(0, 2, 3, 1)
         crossed = F.conv2d(maps, self._crossed, groups=2).permute(0, 2, 3, 1)
+        from_first, from_second = crossed.chunk(2, dim=3)
         found = out.permute(0, 2, 3, 1).unflatten(3, (2, -1))
         found += shared.unsqueeze(3)
-        found[..., 0, :] += crossed.unflatten(3, (2, -1))[..., 1, :]
-        found[..., 1, :] += crossed.unflatten(3, (2, -1))[..., 0, :]
+        found[..., 0, :] += from_second
+        found[..., 1, :] += from_first
 
 
 def _dense(kernel: Tensor, side: tuple[int, int]) -> Tensor:

@@ -43,14 +43,6 @@ class Convolution3x3:
     def __init__(self, weight: Tensor, *, groups: int = 1):
         self._weight = weight.detach().clone()
         self._groups = groups
-        rows = torch.tensor(_KERNEL_ROWS, dtype=torch.float64, device=weight.device)
-        kernels = torch.einsum("ra,ocab->rocb", rows, self._weight.double()).to(weight.dtype)
-        self._rows = [self._repeated(kernel[:, :, None]) for kernel in kernels]
-        self._direct = self._repeated(self._weight)
-
-    def _repeated(self, kernel: Tensor) -> Tensor:
-        last = kernel.contiguous(memory_format=torch.channels_last)
-        return last.repeat(self._groups, 1, 1, 1).contiguous(memory_format=torch.channels_last)
 
     def __call__(self, maps: Tensor) -> Tensor:
         """[B, groups * C, h, w] -> [B, groups * C', h, w], channels last."""
@@ -65,6 +57,22 @@ class Convolution3x3:
     def transposed(self) -> Convolution3x3:
         """What a gradient goes back through: the kernel turned by half a circle."""
         return Convolution3x3(self._weight.transpose(0, 1).flip(2, 3), groups=self._groups)
+
+    # Which of the two forms is asked for, the size of the maps decides.
+
+    @cached_property
+    def _rows(self) -> list[Tensor]:
+        rows = torch.tensor(_KERNEL_ROWS, dtype=torch.float64, device=self._weight.device)
+        kernels = torch.einsum("ra,ocab->rocb", rows, self._weight.double())
+        return [self._repeated(kernel[:, :, None].to(self._weight.dtype)) for kernel in kernels]
+
+    @cached_property
+    def _direct(self) -> Tensor:
+        return self._repeated(self._weight)
+
+    def _repeated(self, kernel: Tensor) -> Tensor:
+        many = kernel.repeat(self._groups, 1, 1, 1)
+        return many.contiguous(memory_format=torch.channels_last)
 
     def _there(self, maps: Tensor) -> Tensor:
         if maps.device.type == "cpu" and maps.shape[-2] >= WORTH_ROWS:

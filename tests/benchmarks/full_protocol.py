@@ -27,12 +27,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 from against_plain import network, plain_logits, plain_mask
 
 from cdfss_bench.bench.allocator import keep_memory
+from cdfss_bench.bench.environment import device_name
 from cdfss_bench.bench.evaluate import Settings, evaluate
 from cdfss_bench.bench.store import FeatureStores
 from cdfss_bench.datasets import Domain
 from cdfss_bench.datasets.cache import DecodeCache, Pixels
 from cdfss_bench.datasets.domain import DomainClass, Item
 from cdfss_bench.datasets.opening import DOMAINS, open_domain
+from cdfss_bench.datasets.transforms import nearest_indices
 from cdfss_bench.methods.base import Method
 
 MODELS = {
@@ -108,7 +110,7 @@ class Enlarged(Domain):
         item = Item(name, name, name, 1)
         read = self._model.read_labels(item) if labels else self._model.read_image(name)
         side = self.card.image_size
-        places = np.arange(side) * read.array.shape[0] // side
+        places = nearest_indices(read.array.shape[0], side)
         return np.ascontiguousarray(read.array[np.ix_(places, places)])
 
 
@@ -139,7 +141,7 @@ def row(
                     method, domain, episodes, seed=seed, settings=settings, stores=stores
                 ):
                     done += len(rows)
-                    for stage in ("load", "encode", "encoded", "adapt", "match"):
+                    for stage in ("load", "encode", "encoded", "match"):
                         stages[stage] += getattr(timing, stage)
             took = time.perf_counter() - began
             total, asked = total + took, asked + done
@@ -185,8 +187,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--memory", type=float, default=2, help="GiB of features kept")
     parser.add_argument("--share", type=float, default=1, help="of pictures and episodes")
     given = parser.parse_args(words)
-    name = torch.cuda.get_device_name() if given.device.startswith("cuda") else "cpu"
-    print(f"{name}, torch {torch.__version__}, allocator {keep_memory()}, {' '.join(sys.argv[1:])}")
+    asked = " ".join(sys.argv[1:] if words is None else words)
+    where = f"{device_name(given.device)}, torch {torch.__version__}"
+    print(f"{where}, allocator {keep_memory()}, {asked}")
     domains = {name: Enlarged(name, given.share) for name in given.domains}
     first = next(iter(domains.values()))
     loaded = first.load(first.episodes(5, 0, "patnet", 1).episodes[0])
