@@ -155,6 +155,7 @@ class Cell:
             method=method_part(self.composition, weights.backbone),
             weights=WeightsPart(
                 description=weights.description,
+                kind=weights.kind(self.composition),
                 pretrained=weights.pretrained.name if weights.pretrained else "",
                 pretrained_sha256=pretrained,
                 checkpoint=weights.checkpoint.name if weights.checkpoint else "",

@@ -13,6 +13,7 @@ from cdfss_bench.canonical import digest
 from cdfss_bench.errors import RecordError
 from cdfss_bench.files import write_atomically
 from cdfss_bench.methods.card import Precision
+from cdfss_bench.methods.weights import WeightsKind
 
 SCHEMA = 1
 
@@ -94,6 +95,7 @@ class WeightsPart(_Part):
 
     Attributes:
         description: what they were trained on, for tables.
+        kind: what they are to the method (`methods.weights.WeightsKind`); empty in older records.
         pretrained: name of the backbone's file.
         pretrained_sha256: of that file.
         checkpoint: name of the source-trained file.
@@ -104,6 +106,7 @@ class WeightsPart(_Part):
     """
 
     description: str
+    kind: WeightsKind | Literal[""] = ""
     pretrained: str = ""
     pretrained_sha256: str = ""
     checkpoint: str = ""

@@ -109,6 +109,11 @@ class Composition:
         """Whether any part has parameters beside the backbone's that must have been trained."""
         return any(part.card.has_head for part in self.parts)
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether its published form is trained on source data: a recipe, or a part that trains."""
+        return any(part.card.recipe is not None or part.card.trains for part in self.parts)
+
     def with_host_options(self, options: Mapping[str, Value]) -> Composition:
         """With further options of the host, as if typed in its brackets.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cdfss_bench.canonical import file_sha256
 from cdfss_bench.errors import WeightsError
@@ -19,6 +19,9 @@ from .weights_card import WeightsCard, read_card
 if TYPE_CHECKING:
     from .base import Method
     from .checkpoints import Checkpoint
+
+WeightsKind = Literal["not needed", "source-trained", "published", "not source-trained"]
+"""What weights are to the method that runs with them (`Weights.kind`)."""
 
 PACKAGED = Path(__file__).parent / "pretrained"
 """The mini suite's weights, which come with the package."""
@@ -49,6 +52,18 @@ class Weights:
         if self.checkpoint is not None:
             return f"trained on {self.card.trained_on if self.card else 'unknown'}"
         return f"{self.entry.trained_on} only" if self.entry else "none"
+
+    def kind(self, composition: Composition) -> WeightsKind:
+        """What these weights are to `composition`.
+
+        `not needed`: nothing of it is trained on source data. `source-trained`: by `train`.
+        `published`: a checkpoint that `train` did not make. `not source-trained`: the method is
+        trained on source data in its published form, and here only its backbone is pretrained.
+        """
+        if self.checkpoint is not None:
+            ours = self.card is not None and self.card.origin == ""
+            return "source-trained" if ours else "published"
+        return "not source-trained" if composition.is_trained else "not needed"
 
     @property
     def selection(self) -> str:
