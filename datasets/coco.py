@@ -2,208 +2,280 @@
 
 from __future__ import annotations
 
-import json
+import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from pathlib import PurePosixPath
-from typing import Any, cast
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageOps
 
 from cdfss_bench.canonical import canonical_json, digest
 from cdfss_bench.errors import DataError
+from cdfss_bench.options import Value
 
-from .cache import Pixels
+from .cache import DecodeCache, Pixels
+from .card import DomainCard
+from .coco_paths import ImageFiles, missing_images, no_annotations
+from .coco_shapes import Size, drawing_library, drawing_version, drawn
+from .coco_tables import Id, Pair, Tables, read_tables
 from .domain import DomainClass, Item
-from .files import MAX_PIXELS
 from .own import OwnDomain
-from .transforms import resized_labels
+from .transforms import TRANSFORM_VERSION, resized_image, resized_labels
 
-_DRAWING = 1
+_DRAWING = 2
 """Bump when a drawn mask changes."""
 
-Row = dict[str, Any]
+_UNDECIDED = 255
+_ORIENTATION = 0x0112
+_TURNED = (5, 6, 7, 8)
+"""Values of EXIF's orientation that exchange width and height."""
 
 
 class CocoDomain(OwnDomain):
     """`annotations.json` with `images`, `annotations`, `categories`, beside a folder `images/`.
 
-    An item is an (image, category) pair; its mask is the union of the pair's annotations. Polygons
-    are filled with their outline (Pillow's rule), run lengths may be plain or packed. Annotations
-    of crowds (`iscrowd`) are left out. Every pair is asked once.
+    An item is an (image, category) pair; its mask is the union of the pair's annotations, drawn by
+    pycocotools. Pixels of a crowd (`iscrowd`) of the category are undecided, unless an object
+    covers them. Objects with a box alone belong to the background and are counted in `notes`.
+    Every pair with an object is asked once.
+
+    Raises:
+        DataError: if pycocotools is not installed.
     """
 
+    def __init__(
+        self,
+        card: DomainCard,
+        root: Path,
+        options: Mapping[str, Value],
+        cache: DecodeCache,
+        lists: Path | None = None,
+    ):
+        super().__init__(card, root, options, cache, lists)
+        drawing_library()
+
     def discover(self) -> Sequence[DomainClass]:
-        """The categories that have annotations, in the order of their ids.
+        """The categories that have objects, in the order of their ids.
 
         Raises:
-            DataError: if the file is no such list, or names an image outside its folder.
+            DataError: if a row of the file is wrong, an image is missing or of another size, or no
+                annotation of a category has a segmentation.
         """
-        names = {int(row["id"]): str(row["name"]) for row in self._rows("categories")}
-        items: dict[int, list[Item]] = {}
-        for image_id, category in sorted(self._pairs):
-            if category not in names:
-                raise self._broken(f"category {category} of image {image_id} is not listed")
-            path = self._path(image_id)
-            mask = f"{self._file}#{image_id}/{category}"
-            items.setdefault(category, []).append(Item(path, path, mask, None))
+        tables, paths = self._tables, self._paths
+        items: dict[Id, list[Item]] = {}
+        for image, category in self._pairs:
+            mask = self._mask_of(image, category)
+            items.setdefault(category, []).append(Item(paths[image], paths[image], mask, 1))
+        for category in dict.fromkeys(category for _, category in tables.pairs):
+            if category not in items:
+                raise DataError(
+                    f"{tables.path}: no annotation of category '{tables.categories[category]}' is "
+                    "an object with a segmentation (only boxes or crowds)",
+                    mend="export segmentations; if its masks are marked as crowds, read them with "
+                    "coco[crowds=objects]; or remove the category",
+                )
+        self._note()
+        named = [(name, items[key]) for key, name in tables.categories.items() if key in items]
         return [
-            DomainClass(self.card.first_class_id + place, names[category], tuple(items[category]))
-            for place, category in enumerate(sorted(items))
+            DomainClass(self.card.first_class_id + place, name, tuple(found))
+            for place, (name, found) in enumerate(named)
         ]
 
-    def read_labels(self, item: Item) -> Pixels:
-        """The union of an item's annotations, [S, S] of 0 and 1.
+    @property
+    def void_label(self) -> int | None:
+        """The label of crowds, where the file has any that are undecided."""
+        return _UNDECIDED if self._has_crowds else None
+
+    def read_image(self, path: str) -> Pixels:
+        """The picture at `path` turned upright, uint8 [S, S, 3].
 
         Raises:
-            DataError: if an annotation is no polygon or run length of the image's size.
+            DataError: if the file is missing or is not a readable image.
         """
-        image_id, category = map(int, item.mask.rpartition("#")[2].split("/"))
-        row, side = self._images[image_id], self.card.image_size
-        size = int(row["width"]), int(row["height"])
-        shapes = [part["segmentation"] for part in self._pairs[image_id, category]]
+        side = self.card.image_size
+
+        def decode() -> Pixels:
+            native: Size = (0, 0)
+
+            def upright(image: Image.Image) -> NDArray[np.uint8]:
+                nonlocal native
+                turned = ImageOps.exif_transpose(image)
+                native = turned.size
+                return resized_image(turned, side)
+
+            return Pixels(self.opened(path, upright).array, native)
+
+        return self.cached(path, "upright image", decode)
+
+    def read_labels(self, item: Item) -> Pixels:
+        """The labels of an item, [S, S]: 1 for objects, 255 for crowds, 0 elsewhere."""
+        image, category = self._by_mask[item.mask]
+        pair, size = self._pairs[image, category], self._tables.images[image].size
+        side = self.card.image_size
 
         def draw() -> Pixels:
-            try:
-                return Pixels(resized_labels(_drawn(shapes, size), side), size)
-            except (ValueError, TypeError, KeyError, IndexError) as error:
-                raise self._broken(
-                    f"a segmentation of image {image_id} cannot be drawn ({error})"
-                ) from error
+            objects = drawn(pair.objects, size)
+            labels = objects.astype(np.uint8)
+            labels[drawn(pair.crowds, size) & ~objects] = _UNDECIDED
+            return Pixels(resized_labels(labels, side), size)
 
-        key = {"shapes": digest(shapes), "size": size, "side": side, "drawing": _DRAWING}
+        key = {
+            "objects": pair.objects,
+            "crowds": pair.crowds,
+            "size": size,
+            "side": side,
+            "transform": TRANSFORM_VERSION,
+            "drawing": [_DRAWING, drawing_version()],
+        }
         return self.cache.get(digest(key), draw)
-
-    def grey_values(self, item: Item) -> int:
-        """A drawn mask has none."""
-        del item
-        return 0
 
     def file_sizes(self, paths: Iterable[str]) -> dict[str, int]:
         """Bytes of images; for a mask, a checksum of its annotations."""
-        masks = {path for path in paths if path.startswith(f"{self._file}#")}
+        masks = {path for path in paths if path in self._by_mask}
         sizes = super().file_sizes(set(paths) - masks)
         for path in masks:
-            image_id, category = map(int, path.rpartition("#")[2].split("/"))
-            shapes = [part["segmentation"] for part in self._pairs[image_id, category]]
-            sizes[path] = zlib.crc32(canonical_json(shapes).encode())
+            image, category = self._by_mask[path]
+            pair = self._pairs[image, category]
+            shown = self._tables.images[image].size, self._tables.categories[category]
+            content = [*shown, pair.objects, pair.crowds]
+            sizes[path] = zlib.crc32(canonical_json(content).encode())
         return sizes
 
     @property
     def _file(self) -> str:
         return str(self.options["annotations"])
 
+    def _mask_of(self, image: Id, category: Id) -> str:
+        return f"{self._file}#{image!r}/{category!r}"
+
     @cached_property
-    def _json(self) -> Row:
+    def _tables(self) -> Tables:
         path = self.root / self._file
         if not path.is_file():
-            raise self.nothing_found()
-        try:
-            loaded: object = json.loads(path.read_bytes())
-        except (OSError, ValueError, RecursionError) as error:
-            raise self._broken(str(error)) from error
-        if not isinstance(loaded, dict):
-            raise self._broken("it must hold images, annotations and categories")
-        return cast("Row", loaded)
-
-    def _rows(self, key: str) -> list[Row]:
-        rows = self._json.get(key)
-        if not isinstance(rows, list):
-            raise self._broken(f"it must hold a list '{key}'")
-        return cast("list[Row]", rows)
+            raise no_annotations(self.root, self._file) or self.nothing_found()
+        return read_tables(path)
 
     @cached_property
-    def _images(self) -> dict[int, Row]:
-        try:
-            rows = {int(row["id"]): row for row in self._rows("images")}
-            for row in rows.values():
-                if not 0 < int(row["width"]) * int(row["height"]) <= MAX_PIXELS:
-                    raise self._broken(f"image {row['id']} has an impossible size")
-        except (KeyError, TypeError, ValueError) as error:
-            raise self._broken(f"a row of 'images' lacks {error}") from error
-        return rows
+    def _pairs(self) -> dict[tuple[Id, Id], Pair]:
+        """The pairs with an object, as the option `crowds` has it."""
+        pairs = self._tables.pairs
+        if self.options["crowds"] == "objects":
+            pairs = {key: Pair([*pair.objects, *pair.crowds]) for key, pair in pairs.items()}
+        return {key: pair for key, pair in pairs.items() if pair.objects}
 
     @cached_property
-    def _pairs(self) -> dict[tuple[int, int], list[Row]]:
-        pairs: dict[tuple[int, int], list[Row]] = {}
-        crowds = 0
-        try:
-            for row in self._rows("annotations"):
-                if row.get("iscrowd"):
-                    crowds += 1
-                    continue
-                pair = int(row["image_id"]), int(row["category_id"])
-                if pair[0] not in self._images:
-                    raise self._broken(f"image {pair[0]} of an annotation is not listed")
-                if row["segmentation"]:
-                    pairs.setdefault(pair, []).append(row)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise self._broken(f"a row of 'annotations' lacks {error}") from error
-        if crowds:
-            self.notes[f"{crowds} annotations of crowds are left out"] = None
-        return pairs
+    def _has_crowds(self) -> bool:
+        return any(pair.crowds for pair in self._pairs.values())
 
-    def _path(self, image_id: int) -> str:
-        name = str(self._images[image_id].get("file_name", ""))
-        inside = PurePosixPath(name)
-        if not name or inside.is_absolute() or ".." in inside.parts or "\\" in name:
-            raise self._broken(f"image {image_id} is called {name!r}")
-        return f"{self.options['images']}/{name}"
+    @cached_property
+    def _by_mask(self) -> dict[str, tuple[Id, Id]]:
+        return {self._mask_of(*pair): pair for pair in self._pairs}
 
-    def _broken(self, why: str) -> DataError:
-        return DataError(
-            f"{self.root / self._file} is no COCO-style annotation file: {why}",
-            mend="export it again, with segmentations",
+    @cached_property
+    def _paths(self) -> dict[Id, str]:
+        """The file of each image that is asked, relative to the root; sizes are compared."""
+        images = self._tables.images
+        asked = list(dict.fromkeys(image for image, _ in self._pairs))
+        files = ImageFiles(self.root, self._image_folder)
+        found: dict[Id, str] = {}
+        owners: dict[str, Id] = {}
+        missing: dict[str, str] = {}
+        for image in asked:
+            path = files.find(images[image].file_name)
+            if path is None:
+                missing[f"{self._tables.path}: image {image}"] = images[image].file_name
+                continue
+            if path in owners:
+                raise DataError(
+                    f"{self._tables.path}: images {owners[path]} and {image} are the same file, "
+                    f"{self.root / path}",
+                    mend="give both the same image id, or name another file",
+                )
+            owners[path], found[image] = image, path
+        if missing:
+            raise missing_images(files, self.root, missing, len(asked))
+        self._compare_sizes(found)
+        return found
+
+    @property
+    def _image_folder(self) -> str:
+        folder = str(self.options["images"])
+        if (self.root / folder).is_dir():
+            return folder
+        beside = Path(self._file).parent
+        if folder != self.card.options["images"].default or beside.is_absolute():
+            raise DataError(
+                f"the folder of images {self.root / folder} is missing",
+                mend="name the right one: coco[images=FOLDER]",
+            )
+        return beside.as_posix()
+
+    def _compare_sizes(self, paths: Mapping[Id, str]) -> None:
+        """Refuses images whose width and height are not those of their file, shown upright."""
+        images = self._tables.images
+        found = {image: _sizes(self.root / path) for image, path in paths.items()}
+        wrong = {
+            image: sizes
+            for image, sizes in found.items()
+            if sizes is not None and sizes[1] != images[image].size
+        }
+        if not wrong:
+            return
+        image, (stored, shown) = next(iter(wrong.items()))
+        width, height = images[image].size
+        others = f" ({len(wrong)} of {len(paths)} images are refused)" if len(wrong) > 1 else ""
+        turned, mend = "", "export the annotations again for these files, or use the original files"
+        if (width, height) == stored:
+            turned = " when it is turned upright as its EXIF orientation says"
+            mend = (
+                "export the annotations for the upright picture, or remove the orientation from "
+                "the file's EXIF data"
+            )
+        elif (height, width) == shown:
+            mend = "exchange width and height in the rows of 'images', or export again"
+        raise DataError(
+            f"{self._tables.path}: image {image} is {width}x{height}, but "
+            f"{self.root / paths[image]} is {shown[0]}x{shown[1]}{turned}{others}",
+            mend=mend,
         )
 
-
-def _drawn(shapes: Sequence[Any], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The union of polygons and run lengths on [height, width]."""
-    canvas = Image.new("L", size)
-    pen = ImageDraw.Draw(canvas)
-    runs = np.zeros((size[1], size[0]), np.uint8)
-    for shape in shapes:
-        if isinstance(shape, dict):
-            runs |= _run_lengths(cast("Row", shape), size)
-            continue
-        for polygon in shape:
-            points = [float(value) for value in polygon]
-            if len(points) < 6 or len(points) % 2:
-                raise ValueError(f"a polygon of {len(points)} numbers")
-            pen.polygon(points, fill=1, outline=1)
-    return np.asarray(canvas) | runs
-
-
-def _run_lengths(shape: Row, size: tuple[int, int]) -> NDArray[np.uint8]:
-    height, width = (int(value) for value in shape["size"])
-    if (width, height) != size:
-        raise ValueError(f"run lengths of {width}x{height} for an image of {size[0]}x{size[1]}")
-    counts = shape["counts"]
-    lengths = _unpacked(counts) if isinstance(counts, str) else [int(c) for c in counts]
-    if min(lengths, default=0) < 0 or sum(lengths) != width * height:
-        raise ValueError("run lengths that do not cover the image")
-    values = np.arange(len(lengths)) % 2
-    # COCO counts down the columns.
-    return np.repeat(values, lengths).astype(np.uint8).reshape(width, height).T
+    def _note(self) -> None:
+        """Counts in `notes` what is not an object, and what was cut."""
+        tables, total = self._tables, self._tables.total
+        counted: list[str] = []
+        if boxes := tables.boxes:
+            counted.append(
+                f"{len(boxes)} of {total} annotations have no segmentation (a box at most) and are "
+                f"left out: their objects count as background (the first is {boxes[0]})"
+            )
+        if crowds := tables.crowds:
+            kind = "objects" if self.options["crowds"] == "objects" else "undecided pixels"
+            counted.append(
+                f"{len(crowds)} of {total} annotations are crowds and read as {kind} (the first is "
+                f"{crowds[0]})"
+            )
+        if counted:
+            self.notes[f"{self._file}: {'; '.join(counted)}"] = None
+        if cut := tables.cut:
+            self.notes[
+                f"{self._file}: {len(cut)} of {total} annotations reach beyond their image, by "
+                f"{tables.beyond:.4g} pixels at most, and are cut at its edge (the first is "
+                f"{cut[0]})"
+            ] = None
 
 
-def _unpacked(text: str) -> list[int]:
-    """COCO's packed run lengths: 5 bits a character, differences to the last but one."""
-    lengths: list[int] = []
-    value = shift = 0
-    for character in text:
-        code = ord(character) - 48
-        if not 0 <= code < 64:
-            raise ValueError("packed run lengths with strange characters")
-        value |= (code & 31) << shift
-        shift += 5
-        if code & 32:
-            continue
-        if code & 16:
-            value -= 1 << shift
-        lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
-        value = shift = 0
-    return lengths
+def _sizes(path: Path) -> tuple[Size, Size] | None:
+    """(width, height) of a picture as stored and as shown; None where it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            # A PNG whose EXIF data follows its pixels would have to be decoded for them.
+            known = image.format != "PNG" or "exif" in image.info
+            turned = known and image.getexif().get(_ORIENTATION) in _TURNED
+            width, height = image.size
+    # Whoever reads the picture says what is wrong with it.
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, struct.error):
+        return None
+    return (width, height), (height, width) if turned else (width, height)

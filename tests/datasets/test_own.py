@@ -1,12 +1,9 @@
-"""Own data without a line of code: class folders and COCO-style annotations; two further sets."""
+"""Own data in class folders, without a line of code; two further sets."""
 
 from __future__ import annotations
 
-import json
 import os
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +11,6 @@ from PIL import Image
 
 from cdfss_bench.datasets import DOMAINS, open_domain
 from cdfss_bench.datasets.checking import check_domain
-from cdfss_bench.datasets.coco import _run_lengths  # pyright: ignore[reportPrivateUsage]
 from cdfss_bench.datasets.preparing.running import prepare
 from cdfss_bench.errors import DataError
 
@@ -90,146 +86,6 @@ def test_without_folders_the_layout_is_shown(tmp_path: Path) -> None:
     assert not report.usable
     assert "images/<class>/<name>.jpg" in report.findings[0].problem
     assert "name their folder" in report.findings[0].mend
-
-
-# -- COCO-style annotations ------------------------------------------------------------------------
-
-
-def changed(root: Path, **changes: Any) -> None:
-    page = json.loads((root / "annotations.json").read_text())
-    (root / "annotations.json").write_text(json.dumps({**page, **changes}))
-
-
-def rows_of(root: Path) -> list[dict[str, Any]]:
-    return json.loads((root / "annotations.json").read_text())["annotations"]
-
-
-def test_categories_with_annotations_are_classes_in_the_order_of_their_ids(tmp_path: Path) -> None:
-    trees.write_coco(tmp_path)
-    domain = open_domain("coco", tmp_path, cache=None)
-    assert [(entry.id, entry.name) for entry in domain.classes] == [(0, "box"), (1, "wedge")]
-    assert domain.counts == (6, 6)
-    assert len(domain.episodes(shots=5)) == 12
-    item = domain.classes[0].items[0]
-    truth = domain.truth(item)
-    rows, columns = np.flatnonzero(truth.any(axis=1)), np.flatnonzero(truth.any(axis=0))
-    # 10x10 pixels at (1, 2) of 40x28, both outlines included.
-    assert truth.mean() == pytest.approx(100 / (40 * 28), abs=0.002)
-    assert (rows[0] * 28 // 400, columns[0] * 40 // 400) == (2, 1)
-
-
-def test_several_annotations_of_a_pair_are_one_mask(tmp_path: Path) -> None:
-    trees.write_coco(tmp_path)
-    rows = rows_of(tmp_path)
-    rows.append({**rows[0], "segmentation": [[25, 20, 34, 20, 34, 25, 25, 25]]})
-    changed(tmp_path, annotations=rows)
-    domain = open_domain("coco", tmp_path, cache=None)
-    truth = domain.truth(domain.classes[0].items[0])
-    assert truth.mean() == pytest.approx(160 / (40 * 28), abs=0.003)
-
-
-def packed(lengths: list[int]) -> str:
-    """COCO's packing, from its description: differences in groups of five bits."""
-    text = ""
-    for place, length in enumerate(lengths):
-        value = length - (lengths[place - 2] if place > 2 else 0)
-        while True:
-            bits = value & 31
-            value >>= 5
-            more = value != (-1 if bits & 16 else 0)
-            text += chr((bits | 32 if more else bits) + 48)
-            if not more:
-                break
-    return text
-
-
-def test_run_lengths_plain_and_packed_go_down_the_columns() -> None:
-    mask = (np.random.RandomState(0).rand(28, 40) > 0.6).astype(np.uint8)
-    mask[5:20, 7:30] = 1
-    flat = mask.T.reshape(-1)
-    cuts = np.flatnonzero(np.diff(flat)) + 1
-    edges = [0, *(int(cut) for cut in cuts), flat.size]
-    lengths = [last - first for first, last in pairwise(edges)]
-    if flat[0]:
-        lengths.insert(0, 0)
-    for counts in (lengths, packed(lengths)):
-        found = _run_lengths({"size": [28, 40], "counts": counts}, (40, 28))
-        assert (found == mask).all()
-
-
-def test_crowds_are_left_out_and_counted(tmp_path: Path) -> None:
-    trees.write_coco(tmp_path)
-    rows = rows_of(tmp_path)
-    rows[0]["iscrowd"] = 1
-    changed(tmp_path, annotations=rows)
-    domain = open_domain("coco", tmp_path)
-    assert domain.counts == (5, 6)
-    assert list(domain.notes) == ["1 annotations of crowds are left out"]
-
-
-def test_the_fingerprint_changes_with_an_annotation(tmp_path: Path) -> None:
-    trees.write_coco(tmp_path)
-    before = open_domain("coco", tmp_path).fingerprint
-    assert open_domain("coco", tmp_path).fingerprint == before
-    rows = rows_of(tmp_path)
-    rows[0]["segmentation"][0][0] += 1
-    changed(tmp_path, annotations=rows)
-    assert open_domain("coco", tmp_path).fingerprint != before
-
-
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"images": None}, "must hold a list 'images'"),
-        ({"images": [{"id": 1}]}, "lacks 'width'"),
-        ({"categories": []}, "category 3 of image 1 is not listed"),
-        ({"annotations": [{"image_id": 99, "category_id": 3, "segmentation": [[1]]}]}, "image 99"),
-        ({"annotations": [{"category_id": 3}]}, "lacks 'image_id'"),
-        ({"images": [{"id": 1, "width": 10**6, "height": 10**6}]}, "impossible size"),
-    ],
-)
-def test_a_broken_annotation_file_is_one_sentence(
-    tmp_path: Path, changes: dict[str, Any], sentence: str
-) -> None:
-    trees.write_coco(tmp_path)
-    changed(tmp_path, **changes)
-    with pytest.raises(DataError, match="is no COCO-style annotation file") as caught:
-        _ = open_domain("coco", tmp_path).classes
-    assert sentence in caught.value.problem
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{", "\xff", '{"images": 3}'])
-def test_no_annotation_file_at_all_is_one_sentence(tmp_path: Path, text: str) -> None:
-    (tmp_path / "annotations.json").write_text(text, encoding="latin-1")
-    with pytest.raises(DataError, match="is no COCO-style annotation file"):
-        _ = open_domain("coco", tmp_path).classes
-
-
-@pytest.mark.parametrize(
-    "segmentation",
-    [[[1, 2, 3]], [["a", 1, 2, 3, 4, 5]], {"size": [3, 3], "counts": [9]},
-     {"size": [28, 40], "counts": [5, 5]}, {"size": [28, 40], "counts": "~~~~"}, {"counts": []}],
-)  # fmt: skip
-def test_a_segmentation_that_cannot_be_drawn_is_one_sentence(
-    tmp_path: Path, segmentation: object
-) -> None:
-    trees.write_coco(tmp_path)
-    rows = rows_of(tmp_path)
-    rows[0]["segmentation"] = segmentation
-    changed(tmp_path, annotations=rows)
-    report = check_domain("coco", tmp_path, full=True)
-    assert not report.usable
-    assert any("image 1 cannot be drawn" in finding.problem for finding in report.findings)
-
-
-@pytest.mark.parametrize("name", ["../secret.jpg", "/etc/passwd", "a/../../b.jpg", ""])
-def test_an_image_outside_its_folder_is_refused(tmp_path: Path, name: str) -> None:
-    trees.write_coco(tmp_path)
-    page = json.loads((tmp_path / "annotations.json").read_text())
-    page["images"][0]["file_name"] = name
-    changed(tmp_path, images=page["images"])
-    with pytest.raises(DataError, match="image 1 is called"):
-        _ = open_domain("coco", tmp_path).classes
 
 
 # -- further data sets -----------------------------------------------------------------------------
