@@ -176,9 +176,9 @@ def _unpacked(text: str) -> NDArray[np.int64]:
     difference to the last but one.
     """
     codes = np.frombuffer(text.encode("utf-8", "replace"), np.uint8).astype(np.int64) - 48
-    ends = np.flatnonzero(codes < 32)
-    if not len(codes) or codes.min() < 0 or codes.max() > 63 or ends[-1:] != [len(codes) - 1]:
+    if not len(codes) or codes.min() < 0 or codes.max() > 63 or codes[-1] > 31:
         raise Fault("has packed run lengths with characters that COCO does not write")
+    ends = np.flatnonzero(codes < 32)
     starts = np.concatenate(([0], ends[:-1] + 1))
     spans = ends - starts + 1
     if spans.max() > _LONGEST_NUMBER:
