@@ -3,7 +3,8 @@
 One file per picture: written beside its final name and renamed, so that any number of processes
 may fill the cache at once; opened as a read-only memory map; guarded by a checksum, so that a
 damaged entry is decoded again instead of being believed. The key holds everything that can change
-a pixel (file path, size and time, transform, side, decoder versions), so nothing ever goes stale.
+a pixel (the file's content, transform, side, decoder versions), so nothing ever goes stale, and a
+tree that was moved or renamed finds its entries. The folder may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from .transforms import TRANSFORM_VERSION
 _HEADER = struct.Struct("<8sI I3I 2I")
 _MAGIC = b"CDFSSPX2"
 _OFFSET = 64
+
+ENTRIES = "decoded"
+"""Folder of the entries. (`pixels` held entries by path and time, which nobody finds any more.)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class DecodeCache:
         """The entry of `key`, made (and kept) by `make` where it is missing or damaged."""
         if self.folder is None:
             return make()
-        path = self.folder / "pixels" / key[:2] / f"{key}.px"
+        path = self.folder / ENTRIES / key[:2] / f"{key}.px"
         found = _read(path)
         if found is not None:
             return found
@@ -81,18 +85,17 @@ class DecodeCache:
         return pixels
 
 
-def file_key(path: Path, *, kind: str, side: int) -> str:
+def picture_key(sha256: str, *, kind: str, side: int) -> str:
     """The key of a file's transformed picture.
 
-    Raises:
-        OSError: if the file is not there.
+    Args:
+        sha256: of the file's bytes.
+        kind: what is made of them.
+        side: in pixels, of the result.
     """
-    stat = path.stat()
     return digest(
         {
-            "path": str(path.absolute()),
-            "size": stat.st_size,
-            "time": stat.st_mtime_ns,
+            "content": sha256,
             "kind": kind,
             "side": side,
             "transform": TRANSFORM_VERSION,

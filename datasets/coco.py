@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import struct
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from cdfss_bench.canonical import canonical_json, digest
+from cdfss_bench.canonical import digest
 from cdfss_bench.errors import DataError
 from cdfss_bench.options import Value
 
@@ -132,17 +131,13 @@ class CocoDomain(OwnDomain):
         }
         return self.cache.get(digest(key), draw)
 
-    def file_sizes(self, paths: Iterable[str]) -> dict[str, int]:
-        """Bytes of images; for a mask, a checksum of its annotations."""
-        masks = {path for path in paths if path in self._by_mask}
-        sizes = super().file_sizes(set(paths) - masks)
-        for path in masks:
-            image, category = self._by_mask[path]
-            pair = self._pairs[image, category]
-            shown = self._tables.images[image].size, self._tables.categories[category]
-            content = [*shown, pair.objects, pair.crowds]
-            sizes[path] = zlib.crc32(canonical_json(content).encode())
-        return sizes
+    def extra_files(self) -> Sequence[Path]:
+        """The annotation file."""
+        return (self.root / self._file,)
+
+    def item_files(self, item: Item) -> Sequence[str]:
+        """The image; masks are drawn from the annotation file."""
+        return (item.image,)
 
     @property
     def _file(self) -> str:

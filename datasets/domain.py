@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cdfss_bench.canonical import digest
 from cdfss_bench.errors import DataError, unknown
 from cdfss_bench.options import Value, spelled
 
@@ -82,8 +81,9 @@ class EpisodeTensors:
 class Domain(ABC):
     """A data set as few-shot segmentation sees it.
 
-    A reader implements `discover`, `read_image` and `read_labels`; sampling, manifests,
-    fingerprints, profiles, caching and tensors are common to all.
+    A reader implements `discover`, `read_image`, `read_labels` and `content_hash`, or derives from
+    `FileDomain` and implements `discover` alone; sampling, manifests, profiles and tensors are
+    common to all.
 
     Args:
         card: what is known without the files.
@@ -130,8 +130,15 @@ class Domain(ABC):
         """The label map of an item, [S, S]: 0/1, or label values where `item.label` is set."""
 
     @abstractmethod
-    def file_sizes(self, paths: Iterable[str]) -> dict[str, int]:
-        """Bytes of each file, for the fingerprint."""
+    def content_hash(self, *, again: bool = False) -> str:
+        """sha256 over all that decides which data this is: class ids, names, labels, contents.
+
+        Args:
+            again: whether every file is hashed, whatever is remembered of it.
+
+        Raises:
+            DataError: naming a file that cannot be read.
+        """
 
     def listed_queries(self) -> Sequence[tuple[int, str]] | None:
         """(class id, name) of each published query in order, or None where queries are drawn."""
@@ -189,11 +196,8 @@ class Domain(ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over class ids, names and file sizes: which data this is."""
-        items = [(entry.id, item) for entry in self.classes for item in entry.items]
-        sizes = self.file_sizes({path for _, i in items for path in (i.image, i.mask)})
-        rows = [[c, i.name, i.label or 0, sizes[i.image], sizes[i.mask]] for c, i in items]
-        return digest({"domain": self.title, "files": sorted(rows)})
+        """Which data this is, by content; it stands in manifests, records and trained weights."""
+        return self.content_hash()
 
     @cached_property
     def profile(self) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+import unicodedata
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from cdfss_bench.canonical import digest
 from cdfss_bench.errors import DataError
 
-from .cache import Pixels, file_key
+from .cache import Pixels, picture_key
+from .contents import Contents, FileChangedError
 from .domain import Domain, Item
 from .transforms import binary_mask, resized_image, resized_labels
 
@@ -86,31 +92,90 @@ class FileDomain(Domain):
         self.opened(item.mask, count)
         return found
 
-    def file_sizes(self, paths: Iterable[str]) -> dict[str, int]:
-        """Bytes of each file.
+    def extra_files(self) -> Sequence[Path]:
+        """Files beside images and masks that decide what is read: annotations, class tables, lists.
+
+        A reader names those that it has read, in an order that does not depend on where they lie.
+        """
+        return ()
+
+    def item_files(self, item: Item) -> Sequence[str]:
+        """The files that an item's pixels are read from, relative to the root.
+
+        A reader whose masks are drawn from annotations names the image alone.
+        """
+        return (item.image, item.mask)
+
+    def content_hash(self, *, again: bool = False) -> str:
+        """sha256 over class ids, names, labels and the content of every file that is read.
+
+        It depends neither on where the root lies nor on times, nor on how an operating system
+        spells a name.
+
+        Args:
+            again: whether every file is hashed, whatever the index says of it.
 
         Raises:
-            DataError: naming the first file that is not there.
+            DataError: naming a file that cannot be read.
         """
-        sizes: dict[str, int] = {}
-        for path in sorted(set(paths)):
-            try:
-                sizes[path] = (self.root / path).stat().st_size
-            except OSError as error:
-                raise self._missing(path, error) from error
-        return sizes
+        items = [(entry, item) for entry in self.classes for item in entry.items]
+        files = {item: tuple(self.item_files(item)) for _, item in items}
+        extra = [str(path.absolute()) for path in self.extra_files()]
+        what = f"the files of {self.title}"
+        with self._explained():
+            # First what `classes` has just read, before anybody edits it.
+            held = self._contents.all(extra, what, again=again)
+            paths = [path for found in files.values() for path in found]
+            held |= self._contents.all(paths, what, again=again)
+        rows = [
+            [e.id, _portable(i.name), i.label, *(held[path] for path in files[i])] for e, i in items
+        ]
+        return digest(
+            {
+                "domain": self.title,
+                "classes": [[entry.id, _portable(entry.name)] for entry in self.classes],
+                "files": sorted(rows, key=repr),
+                "extra": [held[path] for path in extra],
+            }
+        )
 
     def cached(self, path: str, kind: str, decode: Callable[[], Pixels]) -> Pixels:
-        """What `decode` makes of the file at `path`, or what it made of it before.
+        """What `decode` makes of the file at `path`, or what it made of the same content before.
+
+        Args:
+            path: of the file, relative to the root.
+            kind: names all that decides the pixels beside the file's content.
+            decode: reads the file.
 
         Raises:
-            DataError: if the file is missing.
+            DataError: if the file is missing, or holds something else than when it was hashed.
         """
+        with self._explained():
+            content = self._contents.sha256(path)
+
+        def checked() -> Pixels:
+            pixels = decode()
+            with self._explained():
+                self._contents.sha256(path)  # replaced while it was decoded: nobody may keep this
+            return pixels
+
+        return self.cache.get(picture_key(content, kind=kind, side=self.card.image_size), checked)
+
+    @cached_property
+    def _contents(self) -> Contents:
+        return Contents(self.root, self.cache.folder)
+
+    @contextmanager
+    def _explained(self) -> Generator[None]:
         try:
-            key = file_key(self.root / path, kind=kind, side=self.card.image_size)
+            yield
+        except FileChangedError as error:
+            raise DataError(
+                f"{error.path} changed while it was in use",
+                mend="type the same command again: the changed data count as other data",
+            ) from error
         except OSError as error:
-            raise self._missing(path, error) from error
-        return self.cache.get(key, decode)
+            raise self._missing(error.filename, error) from error
 
     def opened(self, path: str, use: Callable[[Image.Image], NDArray[np.uint8]]) -> Pixels:
         """What `use` makes of the picture at `path`.
@@ -142,9 +207,13 @@ class FileDomain(Domain):
             ) from error
 
     def _missing(self, path: str, error: OSError) -> DataError:
-        reason = "is missing" if isinstance(error, FileNotFoundError) else f"({error.strerror})"
+        if not isinstance(error, FileNotFoundError):
+            return DataError(
+                f"{self.root / path} cannot be read ({error.strerror})",
+                mend="make it a file that you may read, or replace it",
+            )
         return DataError(
-            f"{self.root / path} {reason}",
+            f"{self.root / path} is missing",
             mend=f"cdfss-bench data check {self.card.name} --data-root DIR",
         )
 
@@ -157,3 +226,8 @@ def _label_map(image: Image.Image) -> NDArray[np.uint8]:
     if labels.max(initial=0) > 255:
         raise ValueError(f"a label map holds 0 to 255, this holds {labels.max()}")
     return labels.astype(np.uint8)
+
+
+def _portable(name: str) -> str:
+    """A name as every operating system would spell it: composed letters, forward slashes."""
+    return unicodedata.normalize("NFC", name.replace(os.sep, "/"))

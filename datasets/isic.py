@@ -52,14 +52,18 @@ class ISIC(FileDomain):
             for i, (n, items) in enumerate(zip(names, folders, strict=True))
         ]
 
-    @cached_property
-    def _table(self) -> Mapping[str, str]:
-        """Class of each image id; empty where no table is at hand."""
+    def extra_files(self) -> Sequence[Path]:
+        """The class table, where there is one."""
         places = [self.root / "ISIC" / "class_id.csv"]
         if self.lists is not None:
             places.insert(0, self.lists / "isic_class_id.csv")
-        path = next((place for place in places if place.is_file()), None)
-        return {} if path is None else _read_table(path, self.card.classes)
+        return [place for place in places if place.is_file()][:1]
+
+    @cached_property
+    def _table(self) -> Mapping[str, str]:
+        """Class of each image id; empty where no table is at hand."""
+        found = self.extra_files()
+        return _read_table(found[0], self.card.classes) if found else {}
 
     def _class_of(self, index: int, items: Sequence[Item]) -> str:
         found = {self._table[key] for item in items if (key := Path(item.name).stem) in self._table}

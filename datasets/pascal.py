@@ -75,36 +75,24 @@ class Pascal(FileDomain):
         here = pictures & _stems(folder, ".png")
         return [(name, class_id) for name, class_id in self._listed() if name in here]
 
+    def extra_files(self) -> Sequence[Path]:
+        """The fold lists that the options choose."""
+        return [path for path, _ in self._list_files()]
+
     def _listed(self) -> Iterator[tuple[str, int]]:
+        for path, fold in self._list_files():
+            yield from _read_list(path, fold)
+
+    def _list_files(self) -> list[tuple[Path, int]]:
+        """(list, fold) of each list that is read, in order."""
         fold, split = int(self.options["fold"]), str(self.options["split"])
         if fold == _FOLDS and split == "val":
             raise DataError(
                 "fold 4 of PASCAL VOC has no validation classes: all 20 are trained on",
                 mend="use pascal[fold=0,split=val], or another fold from 0 to 3",
             )
-        if split == "val":
-            yield from self._fold(split, fold)
-        else:
-            for other in range(_FOLDS):
-                if other != fold:
-                    yield from self._fold(split, other)
-
-    def _fold(self, split: str, fold: int) -> Iterator[tuple[str, int]]:
-        path = self._lists / split / f"fold{fold}.txt"
-        try:
-            lines = path.read_text(encoding="utf-8-sig").split()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise DataError(f"the PASCAL list {path} cannot be read ({reason})") from error
-        allowed = range(fold * _CLASSES_PER_FOLD, (fold + 1) * _CLASSES_PER_FOLD)
-        for line in lines:
-            match = _LINE.fullmatch(line)
-            if match is None or int(match["label"]) - 1 not in allowed:
-                raise DataError(
-                    f"{path}: '{line}' is not NAME__CC with a class of fold {fold} "
-                    f"({allowed[0] + 1:02d} to {allowed[-1] + 1:02d})"
-                )
-            yield match["name"], int(match["label"]) - 1
+        folds = [fold] if split == "val" else [other for other in range(_FOLDS) if other != fold]
+        return [(self._lists / split / f"fold{chosen}.txt", chosen) for chosen in folds]
 
     @cached_property
     def _lists(self) -> Path:
@@ -122,3 +110,20 @@ class Pascal(FileDomain):
 
 def _stems(folder: Path, suffix: str) -> set[str]:
     return {path.stem for path in folder.iterdir() if path.suffix == suffix}
+
+
+def _read_list(path: Path, fold: int) -> Iterator[tuple[str, int]]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise DataError(f"the PASCAL list {path} cannot be read ({reason})") from error
+    allowed = range(fold * _CLASSES_PER_FOLD, (fold + 1) * _CLASSES_PER_FOLD)
+    for line in lines:
+        match = _LINE.fullmatch(line)
+        if match is None or int(match["label"]) - 1 not in allowed:
+            raise DataError(
+                f"{path}: '{line}' is not NAME__CC with a class of fold {fold} "
+                f"({allowed[0] + 1:02d} to {allowed[-1] + 1:02d})"
+            )
+        yield match["name"], int(match["label"]) - 1

@@ -18,7 +18,7 @@ from cdfss_bench.datasets.cache import (
     Pixels,
     decoder_versions,
     default_folder,
-    file_key,
+    picture_key,
 )
 
 from . import trees
@@ -49,7 +49,7 @@ def cache(tmp_path: Path) -> DecodeCache:
 
 def entry_of(cache: DecodeCache, key: str = KEY) -> Path:
     assert cache.folder is not None
-    return cache.folder / "pixels" / key[:2] / f"{key}.px"
+    return cache.folder / "decoded" / key[:2] / f"{key}.px"
 
 
 @pytest.mark.parametrize("shape", [(40, 40, 3), (40, 40)])
