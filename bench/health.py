@@ -78,7 +78,7 @@ def _data(data_root: Path | None, lists: Path | None) -> Iterator[Finding]:
         if root is None:
             yield Finding(name, "absent", "no data root is named", "--data-root DIR")
             continue
-        report = check_domain(name, Path(root), lists, full=False)
+        report = check_domain(name, Path(root), lists, full=False, hashed=False)
         if report.usable:
             yield Finding(name, "fine", report.profile)
         else:

@@ -33,7 +33,7 @@ class DomainPart(_Part):
         suite: `cdfss`, `mini` or `extra`.
         profile: the named population, or what part of it was there.
         complete: whether the result may stand in the population's column.
-        fingerprint: sha256 of names and sizes of all files.
+        fingerprint: sha256 of names and contents of all files.
         classes: names of the classes that were asked, by id.
     """
 

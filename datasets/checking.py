@@ -49,7 +49,7 @@ class DomainReport:
         domain: its name.
         usable: whether it can be evaluated on.
         profile: the recognised population, or what part is here.
-        fingerprint: of names and sizes; the one that stands in records.
+        fingerprint: of names and contents; the one that stands in records.
         names: sha256 of the sorted names alone: equal for trees that differ only in encoding.
         classes: images by class name.
         expected: images by known population.
@@ -118,7 +118,7 @@ def check_domains(
         names: of the domains.
         root: the data root.
         lists: folder of published lists.
-        full: whether every image and mask is opened.
+        full: whether every image and mask is hashed anew and opened.
         listener: is told (done, total) within each domain.
     """
     seen: Seen = {}
@@ -148,6 +148,7 @@ def check_domain(
     lists: Path | None = None,
     *,
     full: bool,
+    hashed: bool = True,
     seen: Seen | None = None,
     listener: Callable[[int, int], None] | None = None,
 ) -> DomainReport:
@@ -157,7 +158,8 @@ def check_domain(
         name: of the domain.
         root: the data root.
         lists: folder of published lists.
-        full: whether every image and mask is opened.
+        full: whether every image and mask is hashed anew and opened.
+        hashed: whether the fingerprint is computed.
         seen: gets the hash of every picture that was opened.
         listener: is told (done, total).
     """
@@ -168,7 +170,7 @@ def check_domain(
             domain.title,
             usable=True,
             profile=domain.profile,
-            fingerprint=domain.fingerprint,
+            fingerprint=domain.content_hash(again=full) if hashed else "",
             names=digest(sorted([e.id, i.name] for e in domain.classes for i in e.items)),
             classes={entry.name: len(entry.items) for entry in domain.classes},
             expected={key: sum(p.images) for key, p in domain.card.profiles.items()},

@@ -24,6 +24,7 @@ from . import (
     weights,
 )
 from .interrupts import leave_on_second_interrupt
+from .progress import patient_progress
 from .talk import complain
 
 app = typer.Typer(
@@ -69,7 +70,10 @@ def _common(
     ] = False,
 ) -> None:
     """Cross-domain few-shot segmentation, compared honestly."""
+    from cdfss_bench.progress import show_progress_with
+
     del version
+    show_progress_with(patient_progress)
     if debug:
         os.environ["CDFSS_DEBUG"] = "1"
 

@@ -20,7 +20,7 @@ from .preparation import (
     show_fetched,
     show_summary,
 )
-from .progress import progress
+from .progress import patient_progress, progress
 from .talk import say, talk
 
 if TYPE_CHECKING:
@@ -44,10 +44,16 @@ def check(
     data_root: DataRoot = None,
     lists: Lists = None,
     plugins: Plugins = None,
-    full: Annotated[bool, typer.Option("--full", help="Also open every image and mask.")] = False,
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="Also hash and open every image and mask, whatever is known."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Count files, recognise the population, and name what is odd with what mends it.
+
+    Files are hashed for the fingerprint; those whose size and times are known from an earlier
+    command are not hashed again, except with --full.
 
     With --full every image and mask is opened: damage, sizes, empty masks, mask values, files
     that are never read, and the same picture twice, within a domain and between those checked
@@ -60,7 +66,7 @@ def check(
 
     add_plugins(plugins)
     chosen = names or [n for n in DOMAINS.names() if DOMAINS.card(n).suite == "cdfss"]
-    with progress("opening pictures") as listener:
+    with patient_progress("opening pictures") as listener:
         reports = check_domains(
             chosen, data_root, lists, full=full, listener=listener if full else None
         )

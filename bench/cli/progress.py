@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from .talk import err_console, talk
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _QUIET = 10.0
 """Seconds between two lines of progress where there is no terminal."""
+
+_PATIENCE = 1.0
+"""Seconds of work that nobody needs to be told of."""
 
 
 def bar(*, bytewise: bool = False) -> Progress:
@@ -46,16 +49,48 @@ def progress(what: str, *, bytewise: bool = False) -> Generator[Callable[[int, i
         What is to be told (done, total); total 0 stands for unknown.
     """
     if not sys.stderr.isatty():
-        last = time.monotonic()
-
-        def line(done: int, total: int) -> None:
-            nonlocal last
-            if time.monotonic() - last > _QUIET:
-                last = time.monotonic()
-                talk(f"{what}: {done:,} of {f'{total:,}' if total else 'unknown'}")
-
-        yield line
+        yield _lines(what, quiet_until=time.monotonic() + _QUIET)
         return
     with bar(bytewise=bytewise) as shown:
         task = shown.add_task(what.replace("[", r"\["), total=None)
         yield lambda done, total: shown.update(task, completed=done, total=total or None)
+
+
+@contextmanager
+def patient_progress(what: str) -> Generator[Callable[[int, int], None]]:
+    """As `progress`, once the work takes longer than a second.
+
+    Args:
+        what: the word before the bar.
+
+    Yields:
+        What is to be told (done, total).
+    """
+    from rich.errors import LiveError
+
+    began = time.monotonic()
+    shown: Callable[[int, int], None] | None = None
+    with ExitStack() as screen:
+
+        def tell(done: int, total: int) -> None:
+            nonlocal shown
+            if shown is None and time.monotonic() - began > _PATIENCE:
+                shown = _lines(what)
+                if sys.stderr.isatty():
+                    # Inside another bar older versions of rich draw none: then lines will do.
+                    with suppress(LiveError):
+                        shown = screen.enter_context(progress(what))
+            if shown is not None:
+                shown(done, total)
+
+        yield tell
+
+
+def _lines(what: str, quiet_until: float = 0.0) -> Callable[[int, int], None]:
+    def line(done: int, total: int) -> None:
+        nonlocal quiet_until
+        if time.monotonic() > quiet_until:
+            quiet_until = time.monotonic() + _QUIET
+            talk(f"{what}: {done:,} of {f'{total:,}' if total else 'unknown'}")
+
+    return line

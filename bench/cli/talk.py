@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, TextIO, cast
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ def _show(drawings: Sequence[RenderableType], stream: TextIO) -> None:
     stream.write("".join(f"{line.rstrip()}\n" for line in text.splitlines()))
 
 
+@lru_cache(maxsize=1)
 def err_console() -> Console:
-    """For progress on standard error."""
+    """For progress on standard error; the same one always, which keeps two bars apart."""
     from rich.console import Console
 
     return Console(stderr=True)

@@ -70,7 +70,7 @@ def lossless(pixels: NDArray[np.uint8] | NDArray[np.bool_]) -> bytes:
     """A PNG of RGB pixels [H, W, 3], grey ones [H, W], or a black-and-white mask [H, W] (bool).
 
     Nothing is compressed: deflate's output depends on the library that does it, and with it the
-    size of the file, which the fingerprint of a data set hashes.
+    file, which the fingerprint of a data set hashes.
     """
     height, width = pixels.shape[:2]
     colour = 2 if pixels.ndim == 3 else 0

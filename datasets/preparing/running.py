@@ -99,7 +99,7 @@ def prepare(
 
 def _recognise(summary: Summary, home: Path, options: Mapping[str, Value]) -> None:
     try:
-        domain = open_domain(summary.domain, home, options, cache=None)
+        domain = open_domain(summary.domain, home, options)
         summary.profile, summary.fingerprint = domain.profile, domain.fingerprint
     except DataError as error:
         summary.problems.append(error.problem)

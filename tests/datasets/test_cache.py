@@ -20,6 +20,7 @@ from cdfss_bench.datasets.cache import (
     default_folder,
     picture_key,
 )
+from cdfss_bench.errors import DataError
 
 from . import trees
 
@@ -179,64 +180,27 @@ def test_what_was_kept_before_the_disk_filled_is_still_read(cache: DecodeCache) 
 # -- keys ----------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    path = tmp_path / "picture.png"
-    trees.save(path, trees.photo(1))
-    return path
+CONTENT = "c" * 64
 
 
-def test_an_untouched_file_keeps_its_key(picture: Path) -> None:
-    assert file_key(picture, kind="image", side=400) == file_key(picture, kind="image", side=400)
+def key(content: str = CONTENT, kind: str = "image", side: int = 400) -> str:
+    return picture_key(content, kind=kind, side=side)
 
 
-def test_a_relative_path_has_the_key_of_the_absolute_one(
-    picture: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(picture.parent)
-    relative = file_key(Path("picture.png"), kind="image", side=400)
-    assert relative == file_key(picture, kind="image", side=400)
+def test_the_same_content_has_the_same_key() -> None:
+    assert key() == key()
 
 
-def test_another_size_is_another_key(picture: Path) -> None:
-    before, times = file_key(picture, kind="image", side=400), picture.stat()
-    with picture.open("ab") as file:
-        file.write(b"\0")
-    os.utime(picture, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert file_key(picture, kind="image", side=400) != before
-
-
-def test_another_time_is_another_key(picture: Path) -> None:
-    before, times = file_key(picture, kind="image", side=400), picture.stat()
-    os.utime(picture, ns=(times.st_atime_ns, times.st_mtime_ns + 1_000_000))
-    assert file_key(picture, kind="image", side=400) != before
-
-
-def test_another_path_kind_or_side_is_another_key(picture: Path) -> None:
-    other = picture.with_name("other.png")
-    os.link(picture, other)
-    keys = {
-        file_key(picture, kind="image", side=400),
-        file_key(other, kind="image", side=400),
-        file_key(picture, kind="binary", side=400),
-        file_key(picture, kind="image", side=128),
-    }
-    assert len(keys) == 4
+def test_another_content_kind_or_side_is_another_key() -> None:
+    assert len({key(), key(content="d" * 64), key(kind="binary"), key(side=128)}) == 4
 
 
 @pytest.mark.parametrize("name", ["pillow", "libjpeg_turbo", "zlib"])
-def test_another_decoder_is_another_key(
-    picture: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    before = file_key(picture, kind="image", side=400)
+def test_another_decoder_is_another_key(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    before = key()
     versions = {**decoder_versions(), name: "0.0.1"}
     monkeypatch.setattr("cdfss_bench.datasets.cache.decoder_versions", lambda: versions)
-    assert file_key(picture, kind="image", side=400) != before
-
-
-def test_a_missing_file_has_no_key(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        file_key(tmp_path / "absent", kind="image", side=400)
+    assert key() != before
 
 
 @pytest.mark.parametrize(
@@ -308,6 +272,75 @@ def test_only_a_changed_file_is_decoded_again(tmp_path: Path, decoded: list[str]
     ] == [0]
 
 
+@pytest.mark.parametrize("name", ["isic", "folder", "pascal"])
+def test_replaced_pixels_of_the_same_size_and_time_are_decoded(tmp_path: Path, name: str) -> None:
+    {**trees.WRITERS, "folder": trees.write_folder}[name](tmp_path)
+    domain = open_domain(name, tmp_path, cache=tmp_path / "cache")
+    item, times = domain.classes[0].items[0], (10**18, 10**18)
+    os.utime(tmp_path / item.image, ns=times)
+    before, size = domain.image(item), (tmp_path / item.image).stat().st_size
+    trees.save(tmp_path / item.image, trees.photo(77))
+    with (tmp_path / item.image).open("ab") as file:
+        file.write(bytes(max(0, size - file.tell())))
+        file.truncate(size)
+    os.utime(tmp_path / item.image, ns=times)
+    after = open_domain(name, tmp_path, cache=tmp_path / "cache").image(item)
+    assert not np.array_equal(after, before)
+    assert np.array_equal(after, open_domain(name, tmp_path, cache=None).image(item))
+
+
+def test_a_tree_that_was_moved_finds_its_entries(tmp_path: Path, decoded: list[str]) -> None:
+    trees.write_isic(tmp_path / "a")
+    first = list(read_all(open_domain("isic", tmp_path / "a", cache=tmp_path / "cache")))
+    (tmp_path / "a").rename(tmp_path / "b")
+    decoded.clear()
+    assert list(read_all(open_domain("isic", tmp_path / "b", cache=tmp_path / "cache"))) == first
+    assert decoded == []
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("place", ["image", "mask"])
+def test_a_file_that_changed_after_the_fingerprint_is_refused(
+    tmp_path: Path, place: str, *, cached: bool
+) -> None:
+    trees.write_isic(tmp_path)
+    domain = open_domain("isic", tmp_path, cache=tmp_path / "cache" if cached else None)
+    episode = domain.episodes(1, length=1)[0]
+    domain.load(episode)
+    path = tmp_path / getattr(domain.item(episode.class_id, episode.query), place)
+    content = path.read_bytes()
+    path.write_bytes(content)
+    domain.load(episode)  # written again with the same bytes: nothing changed
+    trees.save(path, trees.photo(77) if place == "image" else trees.blob(5))
+    with pytest.raises(DataError) as caught:
+        domain.load(episode)
+    assert caught.value.problem == f"{path} changed while it was in use"
+    assert caught.value.mend is not None
+
+
+def test_pixels_of_a_file_that_changes_while_it_is_decoded_are_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trees.write_isic(tmp_path)
+    domain = open_domain("isic", tmp_path, cache=tmp_path / "cache")
+    item, _ = domain.classes[0].items[0], domain.fingerprint
+    path = tmp_path / item.image
+    original = path.read_bytes()
+    really_open = Image.open
+
+    def late(name: Path) -> Image.Image:
+        trees.save(path, trees.photo(77))
+        return really_open(name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Image, "open", late)
+        with pytest.raises(DataError, match="changed while it was in use"):
+            domain.image(item)
+    path.write_bytes(original)
+    expected = open_domain("isic", tmp_path, cache=None).image(item)
+    assert np.array_equal(domain.image(item), expected)
+
+
 def test_a_label_map_and_a_mask_of_one_file_are_kept_apart(tmp_path: Path) -> None:
     trees.write_pascal(tmp_path)
     domain = open_domain("pascal", tmp_path, cache=tmp_path / "cache")
@@ -352,6 +385,7 @@ def test_two_processes_may_fill_the_cache_at_once(tmp_path: Path) -> None:
     assert [worker.returncode for worker in workers] == [0, 0]
     assert answers[0] == answers[1]
     assert answers[0].endswith(" None\n")
-    entries = [path for path in cache.rglob("*") if path.is_file()]
-    assert len(entries) == 2 * 6 * len(trees.SCENES)
+    entries = [path for path in (cache / "decoded").rglob("*") if path.is_file()]
+    # A tile lies in six class folders: one picture, six masks.
+    assert len(entries) == (1 + 6) * len(trees.SCENES)
     assert {path.suffix for path in entries} == {".px"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -723,7 +724,7 @@ def test_a_truncated_jpeg_is_named_in_a_sentence(tmp_path: Path) -> None:
     assert domain.image(item).shape == (400, 400, 3)
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(DataError, match="is not a readable image"):
-        domain.image(item)
+        opened("isic", tmp_path).image(item)
 
 
 def test_a_png_whose_later_chunks_are_damaged_is_named_in_a_sentence(tmp_path: Path) -> None:
@@ -935,14 +936,103 @@ def test_the_fingerprint_stays_when_the_root_moves(tree: Path, tmp_path: Path, n
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
+def test_the_fingerprint_does_not_know_the_time(tree: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(tree, tmp_path / "old")
+    for path in (tmp_path / "old").rglob("*"):
+        os.utime(path, (10**9, 10**9))
+    assert opened(name, tmp_path / "old").fingerprint == opened(name, tree).fingerprint
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
 @pytest.mark.parametrize("places", [FIRST_IMAGE, FIRST_MASK])
-def test_the_fingerprint_changes_with_the_size_of_a_file(
-    tree: Path, tmp_path: Path, name: str, places: Mapping[str, str]
+@pytest.mark.parametrize("how", ["a byte more", "another byte"])
+def test_the_fingerprint_changes_with_the_content_of_a_file(
+    tree: Path, tmp_path: Path, name: str, places: Mapping[str, str], how: str
 ) -> None:
     shutil.copytree(tree, tmp_path / "changed")
-    with (tmp_path / "changed" / places[name]).open("ab") as file:
-        file.write(b"\0")
+    path = tmp_path / "changed" / places[name]
+    raw, times = path.read_bytes(), path.stat()
+    path.write_bytes(raw + b"\0" if how == "a byte more" else raw[:-1] + bytes([raw[-1] ^ 1]))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert opened(name, tmp_path / "changed").fingerprint != opened(name, tree).fingerprint
+
+
+def test_the_fingerprint_changes_with_the_values_of_a_label_map(tmp_path: Path) -> None:
+    trees.write_pascal(tmp_path)
+    before = opened("pascal", tmp_path).fingerprint
+    path = tmp_path / FIRST_MASK["pascal"]
+    labels = np.array(Image.open(path))
+    labels[labels == 15] = 0
+    trees.save_labels(path, labels)
+    assert opened("pascal", tmp_path).fingerprint != before
+
+
+def test_the_fingerprint_changes_with_a_list(tmp_path: Path) -> None:
+    trees.write_pascal(tmp_path)
+    read, other = (
+        {f: opened("pascal", tmp_path, fold=f).fingerprint for f in (0, 1)} for _ in range(2)
+    )
+    assert read == other
+    path = tmp_path / "splits/pascal/trn/fold1.txt"
+    path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
+    # Fold 1 is trained on by fold 0 alone.
+    assert opened("pascal", tmp_path, fold=0).fingerprint != read[0]
+    assert opened("pascal", tmp_path, fold=1).fingerprint == read[1]
+
+
+def test_the_fingerprint_does_not_know_where_lists_lie(tmp_path: Path) -> None:
+    trees.write_pascal(tmp_path / "a")
+    trees.write_pascal(tmp_path / "b", lists="elsewhere/pascal")
+    inside = open_domain("pascal", tmp_path / "a", cache=None)
+    outside = open_domain("pascal", tmp_path / "b", lists=tmp_path / "b/elsewhere", cache=None)
+    assert inside.fingerprint == outside.fingerprint
+
+
+def test_the_fingerprint_changes_with_the_class_table(tmp_path: Path) -> None:
+    trees.write_isic(tmp_path)
+    table = tmp_path / "ISIC" / "class_id.csv"
+    found = [opened("isic", tmp_path).fingerprint]
+    orders = [("nevus", "melanoma"), ("melanoma", "nevus")]
+    for first, second in orders:
+        numbers = {first: (1, 4, 30), second: (2, 5, 100), "seborrheic_keratosis": (3, 6, 20)}
+        trees.write_class_table(table, numbers)
+        found.append(opened("isic", tmp_path).fingerprint)
+    table.write_text(table.read_text() + "ISIC_9999999,nevus\n")
+    found.append(opened("isic", tmp_path).fingerprint)
+    assert len(set(found)) == len(found)
+
+
+@pytest.mark.parametrize("name", ["folder", "isic"])
+def test_a_list_that_is_named_relative_to_the_folder_of_work_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    trees.write_isic(tmp_path)
+    trees.write_folder(tmp_path)
+    trees.write_class_table(tmp_path / "ISIC" / "class_id.csv", {"nevus": (1,)})
+    expected = opened(name, tmp_path).fingerprint
+    monkeypatch.chdir(tmp_path.parent)
+    assert opened(name, Path(tmp_path.name)).fingerprint == expected
+
+
+def test_the_fingerprint_does_not_know_how_letters_are_composed(tmp_path: Path) -> None:
+    prints: list[str] = []
+    for form in ("NFC", "NFD"):
+        for name in ("caf\u00e9", "na\u00efve"):
+            spelled = unicodedata.normalize(form, name)
+            for number in range(3):
+                file = f"{spelled} {number}.png"
+                trees.save(tmp_path / form / "images" / spelled / file, trees.photo(number))
+                trees.save(tmp_path / form / "masks" / spelled / file, trees.blob(number))
+        prints.append(opened("folder", tmp_path / form).fingerprint)
+    assert prints[0] == prints[1]
+
+
+def test_the_fingerprint_changes_with_the_name_of_a_class(tmp_path: Path) -> None:
+    trees.write_coco(tmp_path)
+    path = tmp_path / "annotations.json"
+    before = opened("coco", tmp_path).fingerprint
+    path.write_text(path.read_text().replace('"box"', '"bag"'))
+    assert opened("coco", tmp_path).fingerprint != before
 
 
 def test_the_fingerprint_changes_with_a_name(tmp_path: Path) -> None:
