@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cdfss_bench.errors import RecordError
 
+from .current import chosen
 from .folder import CellFolder, EpisodeRow, parse_row
 from .records import RunRecord, read_runs
 
@@ -56,7 +57,7 @@ class Answer:
 
     @property
     def asked(self) -> list[tuple[str, int]]:
-        """Query and class of every episode: what a twin with other supports has in common."""
+        """Query and class of every episode: what a control with other supports has in common."""
         return [(row.episode.query, row.episode.class_id) for row in self.rows]
 
 
@@ -69,9 +70,16 @@ def answers(results: Path) -> list[Answer]:
     return [Answer(path, record) for path, record in read_runs(results)]
 
 
-def finished(found: Iterable[Answer]) -> list[Answer]:
-    """Those that are done."""
-    return [a for a in found if a.record.status == "done" and a.record.metrics is not None]
+def shown(found: Iterable[Answer]) -> list[Answer]:
+    """Those that answer their questions, one per row, column and seed (`current.chosen`)."""
+    known = list(found)
+    kept = {id(one.record) for one in chosen(answer.record for answer in known).shown}
+    return [answer for answer in known if id(answer.record) in kept]
+
+
+def by_cell(found: Iterable[Answer]) -> dict[str, Answer]:
+    """The answers that leaderboards show, by the id of their cell."""
+    return {answer.record.cell: answer for answer in shown(found)}
 
 
 def by_seed(found: Sequence[Answer]) -> dict[int, Answer]:

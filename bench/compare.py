@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,19 +13,17 @@ from numpy.typing import NDArray
 
 from cdfss_bench.errors import RecordError, unknown
 
-from .answers import Answer, by_seed, finished
+from .answers import Answer, by_seed, shown
 from .bootstrap import Interval, Resampled, resampled, together
+from .claims import ALPHA, MINIMUM, NONE, detectable
 from .clusters import clustered
-from .leaderboard import ColumnKey, RowKey, column_key, row_key
+from .current import is_finished, state_of
+from .leaderboard import CONTROL, ColumnKey, RowKey, column_key, row_key
 from .permutation import difference, holm, p_value, swapped
 from .records import RunRecord
-from .twins import TWIN
 
-MINIMUM = 0.5
-"""Points below which a difference is no claim, however certain it is."""
-ALPHA = 0.05
-_POWER = 1.959964 + 0.841621
-"""Standard errors that a true difference must measure to be found at 5 % four times in five."""
+MEAN = "mean"
+"""Stands for a domain's title where all domains count alike."""
 
 
 class Field(NamedTuple):
@@ -47,6 +45,7 @@ class Difference:
         domain: its title; `mean` for the mean over the domains above it.
         seeds: on which both were asked.
         episodes: per seed.
+        limited: whether they are the first of more.
         a: mIoU of A in percent, the mean over the seeds.
         b: mIoU of B.
         interval: of A - B in points; None where a class has fewer than 5 query images.
@@ -58,11 +57,14 @@ class Difference:
         losses: episodes that B segments better.
         detectable: points that this comparison finds in four cases of five.
         verdict: in words.
+        stale_a: whether older code computed A's.
+        stale_b: whether older code computed B's.
     """
 
     domain: str
     seeds: tuple[int, ...]
     episodes: int
+    limited: bool
     a: float
     b: float
     interval: Interval | None
@@ -74,6 +76,14 @@ class Difference:
     losses: int
     detectable: float | None
     verdict: str
+    stale_a: bool
+    stale_b: bool
+
+    @property
+    def length(self) -> str:
+        """Episodes per seed, in words where they are not the whole protocol."""
+        is_cut = self.limited and self.domain != MEAN
+        return f"first {self.episodes}" if is_cut else str(self.episodes)
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -90,6 +100,8 @@ class Comparison:
         field: what they share.
         differences: by domain; the mean last where there are several.
         minimum: the declared smallest difference of a claim, in points.
+        remarks: what was chosen, and what is not known of the code.
+        notes: (name, what its records note by domain) of A and of B.
     """
 
     a: str
@@ -97,6 +109,8 @@ class Comparison:
     field: Field
     differences: tuple[Difference, ...]
     minimum: float
+    remarks: tuple[str, ...] = ()
+    notes: tuple[tuple[str, Mapping[str, tuple[str, ...]]], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -106,24 +120,40 @@ class Comparison:
             **self.field._asdict(),
             "minimum": self.minimum,
             "differences": [each.to_json() for each in self.differences],
+            "remarks": list(self.remarks),
+            "notes": {name: dict(by_domain) for name, by_domain in self.notes},
         }
 
 
-def chosen(found: Sequence[Answer], name: str, results: Path) -> list[Answer]:
+def chosen(
+    found: Sequence[Answer],
+    name: str,
+    results: Path,
+    wanted: Callable[[Answer], bool] = lambda _: True,
+) -> list[Answer]:
     """The finished answers that a name or the folder of a run means.
+
+    A name means the records that `report` shows, a folder its own record whatever its age.
+
+    Args:
+        found: all answers under the results folder.
+        name: a label as typed or as shown, or a folder.
+        results: that folder, for messages.
+        wanted: which answers may be compared.
 
     Raises:
         RecordError: if nothing answers, or several rows of a leaderboard do.
     """
-    done = finished(found)
     folder = Path(name)
     if (folder / "run.json").is_file():
-        wanted = (folder / "run.json").resolve()
-        hit = [a for a in done if a.path.resolve() == wanted]
+        path = (folder / "run.json").resolve()
+        hit = [a for a in found if is_finished(a.record) and a.path.resolve() == path]
         if not hit:
             raise RecordError(f"{folder} is not a finished run under {results}")
         return hit
-    hit = [a for a in done if a.record.method.label == name]
+    done = [answer for answer in shown(found) if wanted(answer)]
+    hit = [a for a in done if a.record.name == name]
+    hit = hit or [a for a in done if a.record.method.label == name]
     if not hit:
         raise unknown(
             "or unfinished method", name, {a.record.method.label for a in done}, error=RecordError
@@ -153,11 +183,15 @@ def compare(
     comparisons: list[Comparison] = []
     for field in fields:
         ours, theirs = ([x for x in side if _field(x.record) == field] for side in (a, b))
-        pairs = _paired(ours, theirs)
+        pairs, remarks = _paired(ours, theirs)
         if pairs:
             names = (_name(ours[0], theirs[0]), _name(theirs[0], ours[0]))
             compared = _compared(pairs, minimum, resamples)
-            comparisons.append(Comparison(*names, field, compared, minimum))
+            remarks += _of_unknown_code(pairs)
+            notes = [(name, _noted(pairs, side)) for side, name in enumerate(names)]
+            comparisons.append(
+                Comparison(*names, field, compared, minimum, tuple(remarks), tuple(notes))
+            )
     if not comparisons:
         raise RecordError(
             "the two have no domain, shots, protocol and seed in common",
@@ -169,33 +203,88 @@ def compare(
 Pairs = dict[ColumnKey, list[tuple[int, Answer, Answer]]]
 
 
-def _paired(a: Sequence[Answer], b: Sequence[Answer]) -> Pairs:
-    """Answers to the same questions, by domain and seed."""
+def _paired(a: Sequence[Answer], b: Sequence[Answer]) -> tuple[Pairs, list[str]]:
+    """Answers to the same questions, one column a domain, and what was left out for it."""
     pairs: Pairs = {}
+    remarks: list[str] = []
     domains = sorted({x.record.domain.title for x in a} & {x.record.domain.title for x in b})
     for domain in domains:
         ours, theirs = (_by_column(side, domain) for side in (a, b))
-        for column in sorted(ours.keys() & theirs.keys()):
-            first, second = by_seed(ours[column]), by_seed(theirs[column])
-            for seed in sorted(first.keys() & second.keys()):
-                _same_questions(first[seed], second[seed])
-                pairs.setdefault(column, []).append((seed, first[seed], second[seed]))
+        common = {
+            column: seeds
+            for column in sorted(ours.keys() & theirs.keys())
+            if (seeds := sorted(ours[column].keys() & theirs[column].keys()))
+        }
         if not ours.keys() & theirs.keys():
             raise RecordError(
                 f"{domain}: the two saw different data or numbers of episodes "
                 f"({_populations(ours)} and {_populations(theirs)})",
                 mend="run both on the same data, with the same --episodes",
             )
-    return pairs
+        if not common:
+            continue
+        column = max(common, key=lambda c: _weight(c, [*ours[c].values(), *theirs[c].values()]))
+        for seed in common[column]:
+            _same_questions(ours[column][seed], theirs[column][seed])
+            pairs.setdefault(column, []).append((seed, ours[column][seed], theirs[column][seed]))
+        if len(common) > 1:
+            remarks.append(_left_out(column, [c for c in common if c != column]))
+    return pairs, remarks
+
+
+def _weight(column: ColumnKey, found: Sequence[Answer]) -> tuple[bool, bool, bool, int]:
+    """Of several columns of a domain the whole protocol on whole data comes first, then length."""
+    is_whole = all(answer.record.domain.complete for answer in found)
+    is_fresh = all(state_of(answer.record) != "stale" for answer in found)
+    return not column.limited, is_whole, is_fresh, column.episodes
+
+
+def _left_out(column: ColumnKey, others: Sequence[ColumnKey]) -> str:
+    """What both answered too, and is not compared: a domain counts once."""
+    lengths = sorted({c.episodes for c in others if c.episodes != column.episodes})
+    told = [f"with {' and '.join(map(str, lengths))}"] if lengths else []
+    if any(c.fingerprint != column.fingerprint or c.profile != column.profile for c in others):
+        told.append("on other data")
+    which = f"the first {column.episodes}" if column.limited else f"all {column.episodes}"
+    return (
+        f"{column.domain}: {which} episodes, the longest that both answered; "
+        f"both also answered {', '.join(told)}: not compared, a domain counts once"
+    )
+
+
+def _of_unknown_code(pairs: Pairs) -> list[str]:
+    """A sentence for every method of which it cannot be told whether its records are current."""
+    labels = {
+        answer.record.method.label
+        for cells in pairs.values()
+        for _, *two in cells
+        for answer in two
+        if state_of(answer.record) == "unknown"
+    }
+    return [
+        f"code of {label} is not here, so it cannot be told whether it is current "
+        "(--plugin FOLDER names it)"
+        for label in sorted(labels)
+    ]
+
+
+def _noted(pairs: Pairs, side: int) -> dict[str, tuple[str, ...]]:
+    """What the records of A (0) or B (1) note, by domain."""
+    return {
+        column.domain: tuple(
+            dict.fromkeys(note for _, *two in cells for note in two[side].record.notes)
+        )
+        for column, cells in pairs.items()
+    }
 
 
 def _same_questions(a: Answer, b: Answer) -> None:
     if a.record.episodes.sha256 == b.record.episodes.sha256:
         return
     labels = {a.record.method.label, b.record.method.label}
-    twins = any(f"{label}{TWIN}" in labels for label in labels)
-    if twins and a.asked == b.asked:
-        return  # a twin is shown other supports on purpose; its queries are the same
+    is_control = any(f"{label}{CONTROL}" in labels for label in labels)
+    if is_control and a.asked == b.asked:
+        return  # a control is shown other supports on purpose; its queries are the same
     raise RecordError(
         f"{a.record.domain.title}, seed {a.record.episodes.seed}: the two were asked different "
         f"episodes ({a.record.episodes.sha256[:8]} and {b.record.episodes.sha256[:8]})",
@@ -219,7 +308,7 @@ def _compared(pairs: Pairs, minimum: float, resamples: int) -> tuple[Difference,
         _on_domain(column, cells, found[column], adjusted[column], minimum)
         for column, cells in pairs.items()
     ]
-    if len({column.domain for column in pairs}) == len(pairs) > 1:
+    if len(pairs) > 1:
         differences.append(_mean(differences, list(found.values()), minimum))
     return tuple(differences)
 
@@ -243,6 +332,7 @@ def _on_domain(
         domain=column.domain,
         seeds=tuple(seed for seed, _, _ in cells),
         episodes=column.episodes,
+        limited=column.limited,
         a=statistics.fmean(a for a, _ in scores),
         b=statistics.fmean(b for _, b in scores),
         interval=resample.mean if resample else None,
@@ -252,8 +342,10 @@ def _on_domain(
         wins=better.count(1),
         ties=better.count(0),
         losses=better.count(-1),
-        detectable=_POWER * resample.mean.error if resample else None,
+        detectable=detectable(resample.mean if resample else None),
         verdict=verdict_on(total, p_holm, minimum),
+        stale_a=any(state_of(x.record) == "stale" for _, x, _ in cells),
+        stale_b=any(state_of(y.record) == "stale" for _, _, y in cells),
     )
 
 
@@ -268,9 +360,10 @@ def _mean(
     total = sum(total for _, _, total in found) / number
     p = p_value(total, np.sum([null for _, null, _ in found], axis=0) / number)
     return Difference(
-        domain="mean",
+        domain=MEAN,
         seeds=tuple(sorted({seed for d in differences for seed in d.seeds})),
         episodes=sum(d.episodes for d in differences),
+        limited=any(d.limited for d in differences),
         a=statistics.fmean(d.a for d in differences),
         b=statistics.fmean(d.b for d in differences),
         interval=interval,
@@ -280,15 +373,17 @@ def _mean(
         wins=sum(d.wins for d in differences),
         ties=sum(d.ties for d in differences),
         losses=sum(d.losses for d in differences),
-        detectable=_POWER * interval.error if interval else None,
+        detectable=detectable(interval),
         verdict=verdict_on(total, p, minimum),
+        stale_a=any(d.stale_a for d in differences),
+        stale_b=any(d.stale_b for d in differences),
     )
 
 
 def verdict_on(difference: float, p: float, minimum: float) -> str:
     """What may be said: a claim needs significance and the declared minimum."""
     if p > ALPHA:
-        return "not distinguishable"
+        return NONE
     if abs(difference) < minimum:
         return f"different, by less than {minimum:g} points"
     return "A is better" if difference > 0 else "B is better"
@@ -305,15 +400,16 @@ def _field(record: RunRecord) -> Field:
     )
 
 
-def _by_column(side: Sequence[Answer], domain: str) -> dict[ColumnKey, list[Answer]]:
+def _by_column(side: Sequence[Answer], domain: str) -> dict[ColumnKey, dict[int, Answer]]:
+    """The answers on a domain by column and seed."""
     found: dict[ColumnKey, list[Answer]] = {}
     for answer in side:
         if answer.record.domain.title == domain:
             found.setdefault(column_key(answer.record), []).append(answer)
-    return found
+    return {column: by_seed(answers) for column, answers in found.items()}
 
 
-def _populations(columns: dict[ColumnKey, list[Answer]]) -> str:
+def _populations(columns: Mapping[ColumnKey, object]) -> str:
     return ", ".join(
         f"{column.profile} {column.fingerprint[:4]}, {column.episodes} episodes"
         for column in sorted(columns)
@@ -322,8 +418,8 @@ def _populations(columns: dict[ColumnKey, list[Answer]]) -> str:
 
 def _name(one: Answer, other: Answer) -> str:
     """The label, with what tells the two apart where the labels do not."""
-    if one.record.method.label != other.record.method.label:
-        return one.record.method.label
+    if one.record.name != other.record.name:
+        return one.record.name
     return _spoken(row_key(one.record))
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .figures import count, differs, fft, gflop
+from .current import STALE
+from .figures import UNSTEADY_LEGEND, count, differs, fft, gflop, is_steady, steadiness
 from .frontier import by_machine, frontier, measured
+from .guards import code_notes, record_notes
 from .leaderboard import Leaderboard, Row, RowKey
 from .records import CostPart
 from .tables import title, weights
@@ -16,10 +18,14 @@ _PERCENTILES = ("p50", "p90", "p99")
 _PARTS = ("encode", "match", "adapt", "episode")
 
 
-def cost_table(board: Leaderboard) -> TextTable:
-    """Parameters, operations, latencies, memory, and who stands on which frontier."""
-    known = [row.cost for row in board.rows.values() if row.cost is not None]
-    shown = _shown(known)
+def cost_table(board: Leaderboard, *, every_note: bool = False) -> TextTable:
+    """Parameters, operations, latencies, memory, and who stands on which frontier.
+
+    Args:
+        board: whose rows are shown.
+        every_note: whether each note of the records stands below, or two lines a row.
+    """
+    shown = _shown(_costs(board))
     machines = {name: chr(ord("a") + i) for i, name in enumerate(_machines(board))}
     best = frontiers(board)
     sections: dict[int, str] = {}
@@ -41,10 +47,17 @@ def cost_table(board: Leaderboard) -> TextTable:
         headers=headers,
         rows=rows,
         numeric=frozenset(range(_FIRST, len(headers) - 2)),
-        notes=[*_notes(board, shown), *(f"{sign}: {name}" for name, sign in machines.items())],
+        notes=[
+            *_notes(board, shown),
+            *(f"{sign}: {name}" for name, sign in machines.items()),
+            *code_notes(board),
+            *record_notes(board, every=every_note),
+        ],
         sections=sections,
         outdated=board.outdated,
         behind=behind,
+        secondary=[*reversed(headers[_FIRST + 1 : -2]), "on"],
+        whole="report --cost --wide, or report --cost -f csv",
     )
 
 
@@ -77,7 +90,14 @@ def cost_lines(board: Leaderboard) -> list[dict[str, Any]]:
         values["best_batch_peak_memory_mb"] = batch.peak_memory_mb if batch else None
         values |= _times("best_batch_", batch.latency_ms if batch else {})
         values["uncounted"] = " ".join(row.cost.uncounted)
-        values |= {"machine": row.machine, "frontier": best.get(key, "")}
+        notes = dict.fromkeys(note for score in row.scores.values() for note in score.notes)
+        values |= {
+            "latency_stable": is_steady(row.cost),
+            "machine": row.machine,
+            "frontier": best.get(key, ""),
+            "code": row.cost_state,
+            "notes": list(notes),
+        }
         lines.append({**board.key._asdict(), **key._asdict(), **values})
     return lines
 
@@ -114,7 +134,12 @@ _HEADERS = (
 def _cells(row: Row) -> dict[str, str]:
     cells: dict[str, str] = dict.fromkeys(_HEADERS, BLANK)
     key, cost = row.key, row.cost
-    cells |= {"method": key.label, "backbone": key.backbone or BLANK, "weights": weights(row)}
+    mark = STALE if cost is not None and row.cost_state == "stale" else ""
+    cells |= {
+        "method": f"{key.label}{mark}",
+        "backbone": key.backbone or BLANK,
+        "weights": weights(row),
+    }
     if cost is None:
         return cells
     cells |= {
@@ -130,7 +155,7 @@ def _cells(row: Row) -> dict[str, str]:
     for part in _PARTS:
         times = cost.latency_ms.get(part)
         if times is not None:
-            cells[f"{part} ms"] = _milliseconds(times)
+            cells[f"{part} ms"] = f"{steadiness(cost, part)}{_milliseconds(times)}"
     if cost.best_batch is not None:
         each = cost.best_batch
         cells["best batch"] = f"{each.episodes} ({each.episodes_per_second:.1f} episodes/s)"
@@ -141,6 +166,10 @@ def _milliseconds(times: Mapping[str, float]) -> str:
     found = [times[name] for name in _PERCENTILES]
     p50, p90, p99 = (f"{ms:.1f}" if found[0] < 100 else f"{ms:.0f}" for ms in found)
     return p50 if times.get("runs") == 1 else f"{p50} [{p90}, {p99}]"
+
+
+def _costs(board: Leaderboard) -> list[CostPart]:
+    return [row.cost for row in board.rows.values() if row.cost is not None]
 
 
 def _machines(board: Leaderboard) -> list[str]:
@@ -163,6 +192,8 @@ def _notes(board: Leaderboard, shown: Sequence[str]) -> list[str]:
     )
     if "adapt ms" in shown:
         notes.append("adapt ms: one run, part of the episode's")
+    if any(not is_steady(cost, part) for cost in _costs(board) for part in cost.latency_ms):
+        notes.append(UNSTEADY_LEGEND)
     notes += [
         "MiB: peak; on an accelerator of method and work, on a CPU of the whole process",
         "frontier: nothing cheaper (FLOPs; time on the same machine) has a higher mIoU",

@@ -26,3 +26,33 @@ def fft(cost: CostPart) -> str:
 def differs(cost: CostPart) -> bool:
     """Whether the published code is known to compute another number of operations than ours."""
     return cost.flops_published not in (None, cost.flops_episode)
+
+
+UNSTEADY = "~"
+"""Stands before a time that another measurement may not repeat."""
+UNSTEADY_LEGEND = (
+    f"{UNSTEADY} unsteady: p90 above twice p50, or other programs had the processor meanwhile"
+)
+_SPREAD, _OWN_SHARE = 2.0, 0.9
+
+
+def is_steady(cost: CostPart, part: str = "episode") -> bool:
+    """Whether a latency is a number to compare: a small spread, and a processor of its own.
+
+    Args:
+        cost: as recorded.
+        part: of the episode, as in `latency_ms`.
+    """
+    times = cost.latency_ms[part]
+    is_alone = cost.cpu_share is None or cost.cpu_share >= _OWN_SHARE
+    return is_alone and times["p90"] <= _SPREAD * times["p50"]
+
+
+def milliseconds(cost: CostPart, part: str = "episode") -> str:
+    """The median, with a mark where it is unsteady."""
+    return f"{steadiness(cost, part)}{cost.latency_ms[part]['p50']:.1f}"
+
+
+def steadiness(cost: CostPart, part: str = "episode") -> str:
+    """The mark of an unsteady time, else nothing."""
+    return "" if is_steady(cost, part) else UNSTEADY

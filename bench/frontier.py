@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
-from .leaderboard import ORACLE, ColumnKey, Leaderboard, Row, RowKey
+from .leaderboard import BARE, ORACLE, ColumnKey, Leaderboard, Row, RowKey
 
 K = TypeVar("K")
 
@@ -17,7 +17,8 @@ class Measured(NamedTuple):
         miou: the mean over the board's domains, or of its only domain.
         gflop: of an episode, learning included.
         ms: of an episode, learning included; the median.
-        ranked: whether it may stand on a frontier; what was selected on target data may not.
+        ranked: whether it may stand on a frontier; what was selected on target data, lacks its
+            source training, or was computed by older code may not.
     """
 
     miou: float
@@ -34,7 +35,10 @@ def only_column(board: Leaderboard) -> ColumnKey | None:
 def measured(board: Leaderboard) -> dict[RowKey, Measured]:
     """The rows of a board that have both a score for the whole board and a cost."""
     unranked = {
-        row.key for section in board.sections() if section.title == ORACLE for row in section.rows
+        row.key
+        for section in board.sections()
+        for row in section.rows
+        if section.title in (BARE, ORACLE) or board.is_stale(row, only_column(board))
     }
     found: dict[RowKey, Measured] = {}
     for key, row in board.rows.items():

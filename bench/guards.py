@@ -1,4 +1,4 @@
-"""What a reader must know before believing a leaderboard: leakage, and rows that need a twin."""
+"""What a reader must know before believing a leaderboard: leakage, old code, failed controls."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import statistics
 from cdfss_bench.datasets import DOMAINS
 from cdfss_bench.datasets.domain import COPY
 
-from .leaderboard import Leaderboard, Row
+from .current import STALE_LEGEND, State
+from .leaderboard import ColumnKey, Leaderboard, Row, controls_of
+from .notes import note_lines
 from .standing import Standings
-from .twins import twins_of
+from .twins import AgainstControl
 
 
 def guards(board: Leaderboard, where: Standings) -> list[str]:
@@ -17,12 +19,13 @@ def guards(board: Leaderboard, where: Standings) -> list[str]:
 
     Args:
         board: what is shown.
-        where: with the tests against the twins; may be empty.
+        where: with the tests against the controls; may be empty.
     """
     return [
+        *code_notes(board),
         *_selected_on_targets(board),
         *_checkpoint_per_target(board),
-        *_twins(board, where),
+        *_controls(board, where),
         *_overlaps(board),
         *_copies(board),
     ]
@@ -49,36 +52,105 @@ def _checkpoint_per_target(board: Leaderboard) -> list[str]:
     ]
 
 
-def _twins(board: Leaderboard, where: Standings) -> list[str]:
-    """Methods that are not shown to do better with the right support than with a wrong one."""
-    return [
-        f"{row.key.label} does not beat its shuffled-support twin on {', '.join(domains)}: "
-        "there it segments what is salient, not what was asked"
-        for row, _ in twins_of(board)
-        if (domains := unbeaten(board, row, where))
+def code_notes(board: Leaderboard) -> list[str]:
+    """What was computed by other code than the installed one, and what is not shown for it."""
+    rows = board.rows.values()
+    lines = [STALE_LEGEND] if any(s.is_stale for row in rows for s in row.scores.values()) else []
+    lines += [
+        f"code of {label} is not here, so it cannot be told whether it is current "
+        "(--plugin FOLDER names it)"
+        for label in sorted(board.unknown)
     ]
+    words: dict[State, str] = {
+        "current": "of the current code", "stale": "of older code", "unknown": "of code not here",
+    }  # fmt: skip
+    total = board.left_out.total()
+    if total:
+        each = [f"{board.left_out[state]} {word}" for state, word in words.items()]
+        told = ", ".join(text for text in each if not text.startswith("0 "))
+        lines.append(
+            f"not shown: {total} superseded record{'s' if total > 1 else ''} ({told}); a newer one "
+            "answers the same question"
+        )
+    return lines
 
 
-def unbeaten(board: Leaderboard, row: Row, where: Standings) -> list[str] | None:
-    """Where a row does not beat its twin, or None if there is no twin to beat.
+def record_notes(
+    board: Leaderboard, *, every: bool = False, told: tuple[str, ...] = ()
+) -> list[str]:
+    """What the records on a board note, at most two lines a row.
 
-    The sign-flip test decides, or the plain means where rows were not read.
+    Args:
+        board: what is shown.
+        every: each note by itself instead.
+        told: beginnings of notes that stand below the table anyway.
     """
-    twin = next((twin for own, twin in twins_of(board) if own is row), None)
-    shared = (
-        [] if twin is None else [c for c in board.columns if c in row.scores.keys() & twin.scores]
-    )
-    if twin is None or not shared:
-        return None
-    lost: list[str] = []
-    for column in shared:
+    noted: list[tuple[str, dict[str, dict[str, None]]]] = []
+    for row in board.rows.values():
+        by_domain: dict[str, dict[str, None]] = {}
+        for column in board.columns:
+            if column in row.scores:
+                kept = [n for n in row.scores[column].notes if every or not n.startswith(told)]
+                by_domain.setdefault(column.domain, {}).update(dict.fromkeys(kept))
+        if by_domain:
+            noted.append((row.key.label, by_domain))
+    return note_lines(noted, every=every)
+
+
+def against_control(
+    board: Leaderboard, row: Row, where: Standings
+) -> dict[ColumnKey, AgainstControl]:
+    """How a row does against its shuffled-support control, by column; empty without tests."""
+    found: dict[ColumnKey, AgainstControl] = {}
+    for column in board.columns:
         standing = where.get((row.key, column))
-        tested = standing.twin if standing else None
-        if tested is not None and not tested.is_beaten:
-            lost.append(f"{column.domain} ({tested.points:+.2f}, p = {tested.p:.2g})")
-        elif tested is None and row.scores[column].mean <= twin.scores[column].mean:
-            lost.append(column.domain)
-    return lost
+        if standing is not None and standing.control is not None:
+            found[column] = standing.control
+    return found
+
+
+def _controls(board: Leaderboard, where: Standings) -> list[str]:
+    """Methods that are not shown to do better with the right support than with a wrong one."""
+    lines: list[str] = []
+    for row, _ in controls_of(board):
+        tested = against_control(board, row, where).items()
+        label = row.key.label
+        told = [f"{c.domain} ({_sized(t)})" for c, t in tested if t.finding == "not better"]
+        if told:
+            lines.append(
+                f"{label} does not beat its shuffled-support control on {', '.join(told)}: "
+                "there it segments what is salient, not what was asked"
+            )
+        told = [
+            f"{c.domain} ({t.points:+.2f} points, p = {t.p:.2g}, {_seen(t)})"
+            for c, t in tested
+            if t.finding == "no significant difference"
+        ]
+        if told:
+            lines.append(
+                f"{label}: no significant difference from its shuffled-support control on "
+                f"{', '.join(told)}"
+            )
+        told = [f"{c.domain} ({_sized(t)})" for c, t in tested if t.finding == "slightly better"]
+        if told:
+            lines.append(
+                f"{label} is better than its shuffled-support control by less than a claim needs "
+                f"on {', '.join(told)}"
+            )
+    return lines
+
+
+def _sized(tested: AgainstControl) -> str:
+    ends = tested.interval
+    if ends is None:
+        return f"{tested.points:+.2f} points, p = {tested.p:.2g}"
+    return f"{tested.points:+.2f} points, 95 % interval {ends.low:+.2f} to {ends.high:+.2f}"
+
+
+def _seen(tested: AgainstControl) -> str:
+    if tested.detectable is None:
+        return "too few query images to say what is detectable"
+    return f"detectable {tested.detectable:.1f} points"
 
 
 def _overlaps(board: Leaderboard) -> list[str]:

@@ -11,6 +11,7 @@ _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "–": "--", "±": r"$\pm$", "≈": r"$\approx$", "·": r"$\cdot$",
+    "†": r"$\dagger$",
 }  # fmt: skip
 
 

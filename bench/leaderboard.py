@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -10,39 +11,9 @@ from typing import NamedTuple
 from cdfss_bench.datasets.domain import COPY
 
 from .counts import EVALUATOR_VERSION
-from .records import CostPart, RunRecord
-
-
-class RowKey(NamedTuple):
-    """What makes a row: seeds of the same row are averaged, anything else is another row."""
-
-    label: str
-    composition: str
-    backbone: str
-    weights: str
-    weights_sha256: str
-    selection: str
-    adaptation: str
-
-
-class ColumnKey(NamedTuple):
-    """What makes a column: another population or another episode count is another column."""
-
-    domain: str
-    profile: str
-    fingerprint: str
-    limited: bool
-    episodes: int
-
-
-class BoardKey(NamedTuple):
-    """What makes a leaderboard: nothing on it was measured in another way."""
-
-    suite: str
-    protocol: str
-    shots: int
-    evaluator: int
-    precision: str
+from .current import Chosen, State, chosen, is_finished
+from .keys import BoardKey, ColumnKey, RowKey, board_key, column_key, machine_of, row_key
+from .records import NOT_TRAINED, CostPart, RunRecord
 
 
 @dataclass
@@ -56,6 +27,8 @@ class Score:
         per_class: IoU by class id, one per seed.
         classes: their names.
         complete: whether the column is a named population, all episodes asked.
+        state: of the code that computed all of it.
+        notes: of the records, each once.
     """
 
     mious: dict[int, float] = field(default_factory=dict[int, float])
@@ -66,6 +39,13 @@ class Score:
     per_class: dict[int, list[float]] = field(default_factory=dict[int, list[float]])
     classes: dict[int, str] = field(default_factory=dict[int, str])
     complete: bool = True
+    state: State = "current"
+    notes: dict[str, None] = field(default_factory=dict[str, None])
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether older code computed it."""
+        return self.state == "stale"
 
     @property
     def mean(self) -> float:
@@ -86,10 +66,13 @@ class Row:
         key: what it is.
         scores: by column.
         missing: reasons by domain title, where there is no score.
-        cost: from any of its records.
+        cost: of the newest of its records that has one; a shuffled-support control costs what its
+            host costs and has the host's.
         cost_cell: the id of that record.
+        cost_state: of the code of that record.
         machine: on which its times were taken; only times of one machine may be compared.
         source: what it was trained on, as its weights' card says.
+        weights_kind: what its weights are to it, as `records.WeightsPart.kind`.
     """
 
     key: RowKey
@@ -97,8 +80,15 @@ class Row:
     missing: dict[str, str] = field(default_factory=dict[str, str])
     cost: CostPart | None = None
     cost_cell: str = ""
+    cost_state: State = "current"
     machine: str = ""
     source: str = ""
+    weights_kind: str = ""
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it lacks the source training of its published form."""
+        return self.weights_kind == "not source-trained"
 
 
 class Section(NamedTuple):
@@ -113,7 +103,10 @@ _SECTIONS = {
     "episode": "adapts to the support of each episode",
     "transductive": "adapts to the support and the unlabelled query",
 }
+BARE = "not source-trained: backbone weights only"
 ORACLE = "not comparable: selected on target data"
+CONTROL = "@shuffled-support"
+"""Behind a method's name: the same method, shown supports of a wrong class."""
 
 
 @dataclass
@@ -126,16 +119,20 @@ class Leaderboard:
         rows: by method name.
         copies: what the records note of supports that are their query's own picture, by column;
             a control's wrong supports are left out.
+        left_out: finished records in whose place another is shown, by the state of their code.
+        unknown: methods whose code is not installed here.
     """
 
     key: BoardKey
     columns: list[ColumnKey] = field(default_factory=list[ColumnKey])
     rows: dict[RowKey, Row] = field(default_factory=dict[RowKey, Row])
     copies: dict[ColumnKey, set[str]] = field(default_factory=dict[ColumnKey, set[str]])
+    left_out: Counter[State] = field(default_factory=Counter[State])
+    unknown: dict[str, None] = field(default_factory=dict[str, None])
 
     def sections(self) -> list[Section]:
-        """Rows by adaptation class; what was selected on target data apart, ranked with nobody."""
-        titles = [*_SECTIONS.values(), ORACLE]
+        """Rows by adaptation class; what is comparable with none of them apart."""
+        titles = [*_SECTIONS.values(), BARE, ORACLE]
         rows = {title: [r for r in self.rows.values() if _section(r) == title] for title in titles}
         return [Section(title, rows[title]) for title in titles if rows[title]]
 
@@ -147,19 +144,27 @@ class Leaderboard:
     def main_column(self, domain: str) -> ColumnKey:
         """Of several populations of a domain the one that is compared: whole, with most rows."""
 
-        def weight(column: ColumnKey) -> tuple[bool, int, int]:
+        def weight(column: ColumnKey) -> tuple[bool, bool, int, int]:
             rows = sum(column in row.scores for row in self.rows.values())
-            return self._is_whole(column), rows, column.episodes
+            return self._is_whole(column), self._is_fresh(column), rows, column.episodes
 
         return max((c for c in self.columns if c.domain == domain), key=weight)
+
+    def is_stale(self, row: Row, column: ColumnKey | None) -> bool:
+        """Whether older code computed a row's score, or any part of its mean (None)."""
+        columns = self.mean_columns if column is None else [column]
+        return any(c in row.scores and row.scores[c].is_stale for c in columns)
 
     @property
     def mean_columns(self) -> list[ColumnKey]:
         """What a mean is taken over: each domain's whole population, all episodes asked.
 
-        Empty where a domain has no such column or several, or where there is one domain only.
+        Empty where a domain has no such column or several, or where there is one domain only. What
+        only older code answered counts where the installed code answered nothing of a domain.
         """
         whole = [column for column in self.columns if self._is_whole(column)]
+        fresh = {column.domain for column in whole if self._is_fresh(column)}
+        whole = [c for c in whole if c.domain not in fresh or self._is_fresh(c)]
         domains = [column.domain for column in whole]
         known = {column.domain for column in self.columns}
         return whole if len(domains) > 1 and sorted(domains) == sorted(known) else []
@@ -177,55 +182,101 @@ class Leaderboard:
         return statistics.fmean(score.mean for score in present)
 
     def _is_whole(self, column: ColumnKey) -> bool:
-        scores = [row.scores[column] for row in self.rows.values() if column in row.scores]
-        return all(score.complete for score in scores)
+        return all(score.complete for score in self._scores(column))
+
+    def _is_fresh(self, column: ColumnKey) -> bool:
+        return any(not score.is_stale for score in self._scores(column))
+
+    def _scores(self, column: ColumnKey) -> list[Score]:
+        return [row.scores[column] for row in self.rows.values() if column in row.scores]
 
 
 def leaderboards(records: Iterable[RunRecord]) -> list[Leaderboard]:
-    """The leaderboards of all records, mini suite last, fewer shots first."""
+    """The leaderboards of all records, mini suite last, fewer shots first.
+
+    Of several records of one question `current.chosen` decides which is shown.
+    """
+    known = list(records)
+    choice = chosen(known)
     boards: dict[BoardKey, Leaderboard] = {}
-    unfinished: list[RunRecord] = []
-    for record in records:
-        if record.status != "done" or record.metrics is None:
-            unfinished.append(record)
-            continue
-        board = boards.setdefault(key := _board_key(record), Leaderboard(key))
-        column = column_key(record)
-        if column not in board.columns:
-            board.columns.append(column)
-        row = board.rows.setdefault(own := row_key(record), Row(own))
-        score = row.scores.setdefault(
-            column,
-            Score(complete=record.domain.complete and not record.episodes.limited),
-        )
-        if "@" not in record.method.composition:
-            found = {note for note in record.notes if note.startswith(COPY)}
-            board.copies.setdefault(column, set()).update(found)
-        seed = record.episodes.seed
-        score.mious[seed] = record.metrics.miou
-        score.cells[seed] = record.cell
-        if record.metrics.miou_interval is not None:
-            score.intervals[seed] = record.metrics.miou_interval
-        for class_id, iou in record.metrics.per_class.items():
-            score.per_class.setdefault(class_id, []).append(iou)
-        score.classes |= record.domain.classes
-        if row.cost is None and record.cost is not None:
-            row.cost, row.cost_cell = record.cost, record.cell
-            row.machine = machine_of(record, record.cost)
-        row.source = row.source or str(record.weights.source.get("domain", ""))
-    for record in unfinished:
+    for one in choice.shown:
+        key = board_key(one.record)
+        _add(boards.setdefault(key, Leaderboard(key)), one)
+    for record, state in choice.left_out:
+        boards[board_key(record)].left_out[state] += 1
+    unfinished = [record for record in known if not is_finished(record)]
+    for record in sorted(unfinished, key=lambda record: (record.finished, record.started)):
         _note_missing(boards, record)
     for board in boards.values():
+        for host, control in controls_of(board):
+            if host.cost is not None:
+                control.cost, control.cost_cell = host.cost, host.cost_cell
+                control.cost_state, control.machine = host.cost_state, host.machine
         board.columns.sort()
         board.rows = dict(sorted(board.rows.items()))
     return sorted(boards.values(), key=lambda b: (b.key.suite == "mini", *b.key))
 
 
+def _add(board: Leaderboard, one: Chosen) -> None:
+    """Puts a finished record on its board; older ones must come first."""
+    record, state = one
+    assert record.metrics is not None
+    column = column_key(record)
+    if column not in board.columns:
+        board.columns.append(column)
+    row = board.rows.setdefault(own := row_key(record), Row(own))
+    score = row.scores.setdefault(
+        column, Score(complete=record.domain.complete and not record.episodes.limited, state=state)
+    )
+    if CONTROL not in record.method.composition:
+        found = {note for note in record.notes if note.startswith(COPY)}
+        board.copies.setdefault(column, set()).update(found)
+    if state == "unknown":
+        board.unknown[record.method.label] = None
+    seed = record.episodes.seed
+    score.mious[seed] = record.metrics.miou
+    score.cells[seed] = record.cell
+    if record.metrics.miou_interval is not None:
+        score.intervals[seed] = record.metrics.miou_interval
+    for class_id, iou in record.metrics.per_class.items():
+        score.per_class.setdefault(class_id, []).append(iou)
+    score.classes |= record.domain.classes
+    score.notes |= dict.fromkeys(record.notes)
+    if record.cost is not None and (row.cost is None or not _is_older(state, row.cost_state)):
+        row.cost, row.cost_cell, row.cost_state = record.cost, record.cell, state
+        row.machine = machine_of(record, record.cost)
+    row.source = str(record.weights.source.get("domain", "")) or row.source
+    row.weights_kind = record.weights_kind or row.weights_kind
+
+
+def _is_older(state: State, other: State) -> bool:
+    return state == "stale" and other != "stale"
+
+
+def controls_of(board: Leaderboard) -> list[tuple[Row, Row]]:
+    """(row, its shuffled-support control) for every row with one on the same weights."""
+    rows = {
+        (key.composition, key.backbone, key.weights_sha256, key.selection): row
+        for key, row in board.rows.items()
+    }
+    pairs: list[tuple[Row, Row]] = []
+    for key, row in board.rows.items():
+        name = f"{key.composition}{CONTROL}"
+        control = rows.get((name, key.backbone, key.weights_sha256, key.selection))
+        if control is not None:
+            pairs.append((row, control))
+    return pairs
+
+
 def _note_missing(boards: dict[BoardKey, Leaderboard], record: RunRecord) -> None:
-    board = boards.setdefault(key := _board_key(record), Leaderboard(key))
+    board = boards.setdefault(key := board_key(record), Leaderboard(key))
     reason = record.reason or f"the run is {record.status}"
     wanted = (record.method.label, record.method.composition)
-    alike = [row for row in board.rows.values() if (row.key.label, row.key.composition) == wanted]
+    alike = [
+        row
+        for key, row in board.rows.items()
+        if (key.label.removesuffix(NOT_TRAINED), key.composition) == wanted
+    ]
     if not alike:
         own = row_key(record)
         alike = [board.rows.setdefault(own, Row(own))]
@@ -236,7 +287,9 @@ def _note_missing(boards: dict[BoardKey, Leaderboard], record: RunRecord) -> Non
 
 
 def _section(row: Row) -> str:
-    return ORACLE if "target" in row.key.selection else _SECTIONS[row.key.adaptation]
+    if "target" in row.key.selection:
+        return ORACLE
+    return BARE if row.is_bare else _SECTIONS[row.key.adaptation]
 
 
 def missing_columns(board: Leaderboard) -> list[str]:
@@ -248,46 +301,3 @@ def missing_columns(board: Leaderboard) -> list[str]:
 def seeds_of(rows: Sequence[Row]) -> list[int]:
     """All seeds behind some rows."""
     return sorted({seed for row in rows for s in row.scores.values() for seed in s.mious})
-
-
-def _board_key(record: RunRecord) -> BoardKey:
-    return BoardKey(
-        record.domain.suite,
-        record.episodes.protocol,
-        record.episodes.shots,
-        record.evaluator.version,
-        record.evaluator.precision,
-    )
-
-
-def machine_of(record: RunRecord, cost: CostPart) -> str:
-    """What the times of a record were taken on: an accelerator's name, or processor and threads."""
-    if cost.device != "cpu":
-        return cost.device
-    threads = cost.threads or record.environment.get("threads")
-    counted = f"{threads} thread{'s' if threads != 1 else ''}" if threads else ""
-    return ", ".join(filter(None, [str(record.environment.get("cpu", "cpu")), counted]))
-
-
-def column_key(record: RunRecord) -> ColumnKey:
-    """The column in which a record stands."""
-    return ColumnKey(
-        record.domain.title,
-        record.domain.profile,
-        record.domain.fingerprint,
-        record.episodes.limited,
-        record.episodes.count,
-    )
-
-
-def row_key(record: RunRecord) -> RowKey:
-    """The row in which a record stands."""
-    return RowKey(
-        record.method.label,
-        record.method.composition,
-        record.method.backbone,
-        record.weights.description,
-        record.weights.checkpoint_sha256 or record.weights.pretrained_sha256,
-        record.weights.selection,
-        record.method.adaptation,
-    )

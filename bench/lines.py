@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from .cost_table import cost_lines
-from .leaderboard import ColumnKey, Leaderboard, missing_columns
-from .standing import Standings
+from .figures import is_steady
+from .leaderboard import ColumnKey, Leaderboard, Score, missing_columns
+from .standing import Standing, Standings
 
 
 def as_csv(boards: Sequence[Leaderboard], where: Sequence[Standings] = ()) -> str:
@@ -33,12 +34,16 @@ def cost_as_json(boards: Sequence[Leaderboard]) -> str:
     return _json([line for board in boards for line in cost_lines(board)])
 
 
+_NEXT = " | "
+"""Between the notes of one cell of a CSV file."""
+
+
 def _csv(rows: Sequence[dict[str, Any]]) -> str:
     out = io.StringIO()
     if rows:
         writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({**row, "notes": _NEXT.join(row["notes"])} for row in rows)
     return out.getvalue()
 
 
@@ -54,7 +59,12 @@ def _lines(boards: Sequence[Leaderboard], where: Sequence[Standings]) -> list[di
 def _flat(board: Leaderboard, where: Standings) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     for row in board.rows.values():
-        shared = {**board.key._asdict(), **row.key._asdict(), "source": row.source}
+        shared = {
+            **board.key._asdict(),
+            **row.key._asdict(),
+            "source": row.source,
+            "weights_kind": row.weights_kind,
+        }
         cost = row.cost
         costs = {
             "params": cost.params if cost else None,
@@ -63,49 +73,38 @@ def _flat(board: Leaderboard, where: Standings) -> list[dict[str, Any]]:
             "flops_published": cost.flops_published if cost else None,
             "flops_fft": cost.flops_fft if cost else None,
             "latency_ms": cost.latency_ms["episode"]["p50"] if cost else None,
+            "latency_stable": is_steady(cost) if cost else None,
             "device": cost.device if cost else None,
             "machine": row.machine if cost else None,
         }
         for column in board.columns:
-            score = row.scores.get(column)
-            standing = where.get((row.key, column))
-            ends = standing.interval if standing else None
-            twin = standing.twin if standing else None
-            lines.append(
-                {
-                    **shared,
-                    **column._asdict(),
-                    "miou": None if score is None else score.mean,
-                    "miou_low": None if ends is None else ends.low,
-                    "miou_high": None if ends is None else ends.high,
-                    "miou_sd_over_seeds": None if score is None else score.spread,
-                    "rank": None if standing is None else standing.rank,
-                    "tied_with_best": None if standing is None else standing.tied,
-                    "points_over_twin": None if twin is None else twin.points,
-                    "p_over_twin": None if twin is None else twin.p,
-                    "seeds": "" if score is None else " ".join(map(str, sorted(score.mious))),
-                    "reason": row.missing.get(column.domain, ""),
-                    **costs,
-                }
-            )
+            measured = _measured(row.scores.get(column), where.get((row.key, column)))
+            reason = row.missing.get(column.domain, "")
+            lines.append({**shared, **column._asdict(), **measured, "reason": reason, **costs})
         for domain in missing_columns(board):
             if domain in row.missing:
                 empty = ColumnKey(domain, "absent", "", limited=False, episodes=0)
-                lines.append(
-                    {
-                        **shared,
-                        **empty._asdict(),
-                        "miou": None,
-                        "miou_low": None,
-                        "miou_high": None,
-                        "miou_sd_over_seeds": None,
-                        "rank": None,
-                        "tied_with_best": None,
-                        "points_over_twin": None,
-                        "p_over_twin": None,
-                        "seeds": "",
-                        "reason": row.missing[domain],
-                        **costs,
-                    }
-                )
+                measured, reason = _measured(None, None), row.missing[domain]
+                lines.append({**shared, **empty._asdict(), **measured, "reason": reason, **costs})
     return lines
+
+
+def _measured(score: Score | None, standing: Standing | None) -> dict[str, Any]:
+    """What is known of a row in a column; the same keys where nothing is."""
+    ends = standing.interval if standing else None
+    control = standing.control if standing else None
+    return {
+        "miou": score.mean if score else None,
+        "miou_low": ends.low if ends else None,
+        "miou_high": ends.high if ends else None,
+        "miou_sd_over_seeds": score.spread if score else None,
+        "rank": standing.rank if standing else None,
+        "tied_with_best": standing.tied if standing else None,
+        "points_over_control": control.points if control else None,
+        "p_over_control": control.p if control else None,
+        "detectable_over_control": control.detectable if control else None,
+        "against_control": control.finding if control else None,
+        "seeds": " ".join(map(str, sorted(score.mious))) if score else "",
+        "code": score.state if score else "",
+        "notes": list(score.notes) if score else [],
+    }

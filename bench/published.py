@@ -10,7 +10,8 @@ from pathlib import Path
 
 from cdfss_bench.errors import RecordError
 
-from .leaderboard import Leaderboard, Row
+from .current import STALE, STALE_LEGEND
+from .leaderboard import ColumnKey, Leaderboard, Row
 from .texttable import BLANK, TextTable
 
 DOMAINS = ("fss1000", "deepglobe", "isic", "chestxray")
@@ -135,6 +136,8 @@ def against(board: Leaderboard, reports: Sequence[Report]) -> TextTable:
         notes=[
             "a range: sources disagree; in brackets: measured here, difference to the nearer end",
             "published figures differ in data, episodes and checkpoint selection: docs/protocol.md",
+            *_bare(board),
+            *([STALE_LEGEND] if any(STALE in cell for cells in rows for cell in cells) else []),
             *(f"source: {source}" for source in sources),
         ],
         sections=sections,
@@ -147,9 +150,16 @@ def _ours(report: Report, board: Leaderboard) -> Row | None:
     name = re.sub(r"[^a-z0-9+-]", "", report.method.lower())
     backbone = _BACKBONES.get(report.backbone.lower(), report.backbone.lower())
     for key, row in board.rows.items():
-        if (key.label.lower(), key.backbone) == (name, backbone):
+        if (key.label.lower(), key.backbone) == (name, backbone) and not row.is_bare:
             return row
     return None
+
+
+def _bare(board: Leaderboard) -> list[str]:
+    """Rows that have a published method's name and lack its training."""
+    labels = sorted(row.key.label for row in board.rows.values() if row.is_bare)
+    said = f"left out, since published figures are of trained methods: {', '.join(labels)}"
+    return [said] if labels else []
 
 
 def _cell(report: Report, name: str, board: Leaderboard, ours: Row | None) -> str:
@@ -158,17 +168,25 @@ def _cell(report: Report, name: str, board: Leaderboard, ours: Row | None) -> st
         return BLANK
     low, high = values[0], values[-1]
     text = f"{low:.2f}" if high - low < 0.1 else f"{low:.2f}–{high:.2f}"
-    measured = _measured(ours, name, board) if ours is not None else None
-    if measured is None:
+    found = _measured(ours, name, board) if ours is not None else None
+    if found is None:
         return text
+    measured, mark = found
     nearest = min(max(measured, low), high)
-    return f"{text} ({measured:.2f}, {measured - nearest:+.2f})"
+    return f"{text} ({measured:.2f}{mark}, {measured - nearest:+.2f})"
 
 
-def _measured(row: Row, name: str, board: Leaderboard) -> float | None:
+def _measured(row: Row, name: str, board: Leaderboard) -> tuple[float, str] | None:
+    """Our number and its mark; of several populations one that the installed code computed."""
     if name == "mean":
-        return board.mean(row)
-    for column, score in row.scores.items():
-        if column.domain == name and score.complete:
-            return score.mean
-    return None
+        mean = board.mean(row)
+        return None if mean is None else (mean, _mark(board, row, None))
+    columns = [c for c, score in row.scores.items() if c.domain == name and score.complete]
+    if not columns:
+        return None
+    column = min(columns, key=lambda c: board.is_stale(row, c))
+    return row.scores[column].mean, _mark(board, row, column)
+
+
+def _mark(board: Leaderboard, row: Row, column: ColumnKey | None) -> str:
+    return STALE if board.is_stale(row, column) else ""

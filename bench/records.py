@@ -10,12 +10,16 @@ from typing import Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cdfss_bench.canonical import digest
-from cdfss_bench.errors import RecordError
+from cdfss_bench.errors import RecordError, UserError
 from cdfss_bench.files import write_atomically
 from cdfss_bench.methods.card import Precision
+from cdfss_bench.methods.grammar import parse
 from cdfss_bench.methods.weights import WeightsKind
 
 SCHEMA = 1
+
+NOT_TRAINED = " (not source-trained)"
+"""Stands behind a method's label where only its backbone is pretrained."""
 
 Status = Literal["started", "done", "failed", "refused", "interrupted"]
 
@@ -164,6 +168,9 @@ class CostPart(_Part):
         best_batch: None on a CPU, where episodes are taken one by one, and for what learns.
         device: on which the latencies were taken.
         threads: of the CPU; 0 on an accelerator and in older records.
+        cpu_share: of the time that was measured, the share in which the measuring thread had a
+            processor; below 1 where other programs took it away. None on an accelerator and in
+            older records.
         peak_memory_mb: on an accelerator of method and measured work at batch 1, on a CPU of the
             process.
     """
@@ -183,6 +190,7 @@ class CostPart(_Part):
     best_batch: BatchPart | None = None
     device: str
     threads: int = 0
+    cpu_share: float | None = None
     peak_memory_mb: float
 
 
@@ -238,6 +246,23 @@ class RunRecord(_Part):
     started: str = ""
     finished: str = ""
     seal: str = ""
+
+    @property
+    def name(self) -> str:
+        """The label that is shown; a method without its source training says so."""
+        bare = self.weights_kind == "not source-trained"
+        return f"{self.method.label}{NOT_TRAINED}" if bare else self.method.label
+
+    @property
+    def weights_kind(self) -> WeightsKind | Literal[""]:
+        """`weights.kind`; that of an older record is told by its description where possible."""
+        if self.weights.kind or not self.weights.description.endswith(" only"):
+            return self.weights.kind
+        try:
+            is_trained = parse(self.method.composition).is_trained
+        except UserError:
+            return ""
+        return "not source-trained" if is_trained else "not needed"
 
     def sealed(self) -> str:
         """The seal that belongs to the record as it is."""

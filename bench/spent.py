@@ -142,7 +142,7 @@ def profile(records: Iterable[RunRecord], results: Path) -> TextTable:
         ]
         each = f"{1000 * spent.total / spent.episodes:.1f}"
         counts = [str(spent.episodes), str(spent.encoded)]
-        rows.append([record.method.label, where, *counts, *shares, f"{spent.total:.2f}", each])
+        rows.append([record.name, where, *counts, *shares, f"{spent.total:.2f}", each])
     return TextTable(
         title="where the time went (s)",
         headers=["method", "cell", "episodes", "encoded", *STAGES, "total", "ms an episode"],

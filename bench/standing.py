@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from .answers import Answer
+from .answers import Answer, by_cell
 from .bootstrap import Interval, Resampled, resampled, together
+from .claims import ALPHA
 from .clusters import clustered
 from .leaderboard import ColumnKey, Leaderboard, Row, RowKey, Score
 from .permutation import difference, holm, p_value, swapped
-from .twins import AgainstTwin, against_twins
+from .twins import AgainstControl, against_controls
 
 RESAMPLES = 2_000
 """For tables, which show one decimal of an interval; `compare` takes 10,000."""
@@ -22,16 +23,16 @@ class Standing:
 
     Attributes:
         interval: 95 %, over query images; None where they are too few or the rows are not there.
-        rank: among the rows of the same section, 1 is the best.
-        tied: whether it cannot be told from the best of its section: the paired test, adjusted by
-            Holm's rule for all rows of the column, does not reach 5 %.
-        twin: how it does against its twin with shuffled supports; None where that is not there.
+        rank: among the rows of the same section, 1 is the best; None for what older code computed.
+        tied: whether it does not differ significantly from the best of its section: the paired
+            test, adjusted by Holm's rule for all rows of the column, does not reach 5 %.
+        control: how it does against its shuffled-support control; None where that is not there.
     """
 
     interval: Interval | None
-    rank: int
+    rank: int | None
     tied: bool
-    twin: AgainstTwin | None = None
+    control: AgainstControl | None = None
 
 
 Standings = Mapping[tuple[RowKey, ColumnKey | None], Standing]
@@ -44,34 +45,40 @@ def standings(board: Leaderboard, found: Iterable[Answer]) -> Standings:
     Raises:
         RecordError: if a finished record has lost its rows.
     """
-    by_cell = {answer.record.cell: answer for answer in found}
-    twins = against_twins(board, by_cell.values())
+    known = by_cell(found)
+    controls = against_controls(board, known)
     result: dict[tuple[RowKey, ColumnKey | None], Standing] = {}
     replicates: dict[tuple[RowKey, ColumnKey], Resampled | None] = {}
     for column in board.columns:
         for section in board.sections():
             rows = [row for row in section.rows if column in row.scores]
-            rows.sort(key=lambda row: -row.scores[column].mean)
+            rows.sort(key=lambda row: (row.scores[column].is_stale, -row.scores[column].mean))
             answers = {
-                row.key: [by_cell[c] for _, c in sorted(row.scores[column].cells.items())]
+                row.key: [known[c] for _, c in sorted(row.scores[column].cells.items())]
                 for row in rows
             }
-            tied = _tied([answers[row.key] for row in rows])
-            for rank, (row, ties) in enumerate(zip(rows, tied, strict=True), 1):
+            ranked = [row for row in rows if not row.scores[column].is_stale]
+            tied = _tied([answers[row.key] for row in ranked])
+            for place, row in enumerate(rows):
                 again = resampled(
                     clustered([answer.rows for answer in answers[row.key]]), resamples=RESAMPLES
                 )
                 replicates[row.key, column] = again
                 interval = _stated(row.scores[column], again.mean if again else None)
+                is_ranked = place < len(ranked)
                 result[row.key, column] = Standing(
-                    interval, rank, ties, twins.get((row.key, column))
+                    interval,
+                    place + 1 if is_ranked else None,
+                    is_ranked and tied[place],
+                    controls.get((row.key, column)),
                 )
     for section in board.sections():
         ranked = [(mean, row) for row in section.rows if (mean := board.mean(row)) is not None]
-        ranked.sort(key=lambda pair: -pair[0])
+        ranked.sort(key=lambda pair: (board.is_stale(pair[1], None), -pair[0]))
         for rank, (_, row) in enumerate(ranked, 1):
             interval = _of_mean(row, board, replicates)
-            result[row.key, None] = Standing(interval, rank, tied=False)
+            stale = board.is_stale(row, None)
+            result[row.key, None] = Standing(interval, None if stale else rank, tied=False)
     return result
 
 
@@ -94,7 +101,7 @@ def _of_mean(
 
 
 def _tied(ordered: list[list[Answer]]) -> list[bool]:
-    """Of each row, best first, whether the best cannot be told from it."""
+    """Of each row, best first, whether the best does not differ significantly from it."""
     if not ordered:
         return []
     best, *others = ordered
@@ -107,4 +114,4 @@ def _tied(ordered: list[list[Answer]]) -> list[bool]:
             under_null = swapped(clusters, permutations=RESAMPLES)
             p_values[index] = p_value(difference(clusters), under_null)
     adjusted = holm(p_values)
-    return [False, *(adjusted.get(index, 0.0) > 0.05 for index in range(1, len(ordered)))]
+    return [False, *(adjusted.get(index, 0.0) > ALPHA for index in range(1, len(ordered)))]

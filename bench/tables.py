@@ -5,24 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .figures import count, differs, fft, gflop
-from .guards import guards, unbeaten
-from .leaderboard import ColumnKey, Leaderboard, Row, Score, missing_columns, seeds_of
+from cdfss_bench.datasets.domain import COPY
+
+from .claims import MINIMUM
+from .current import STALE, STALE_LEGEND
+from .figures import UNSTEADY_LEGEND, count, differs, fft, gflop, is_steady, milliseconds
+from .guards import against_control, guards, record_notes
+from .leaderboard import ColumnKey, Leaderboard, Row, Score, controls_of, missing_columns, seeds_of
+from .notes import note_lines
 from .standing import Standings
 from .texttable import BLANK, TextTable
-from .twins import twins_of
 
 if TYPE_CHECKING:
     from .compare import Comparison
 
 
-def text_table(board: Leaderboard, where: Standings | None = None) -> TextTable:
+def text_table(
+    board: Leaderboard, where: Standings | None = None, *, every_note: bool = False
+) -> TextTable:
     """The leaderboard with its reasons for blanks as notes.
 
     Args:
         board: what is shown.
-        where: intervals over all seeds, ranks and ties; without it the intervals of single-seed
-            records are shown, and nobody is marked.
+        where: intervals over all seeds, ranks, ties and tests against controls; without it the
+            intervals of single-seed records are shown, and nobody is marked.
+        every_note: whether each note of the records stands below, or two lines a row.
     """
     extra = missing_columns(board)
     names = [_column_name(column, board.columns) for column in board.columns]
@@ -32,8 +39,9 @@ def text_table(board: Leaderboard, where: Standings | None = None) -> TextTable:
     costs = _cost_headers(board)
     headers += [*costs, "on", "selected"]
     numeric = frozenset(range(_FIRST, len(headers) - 2))
-    if twins_of(board):
-        headers.append("twin")
+    controls = controls_of(board)
+    if controls and where is not None:
+        headers.append(_CONTROL)
     rows: list[list[str]] = []
     sections: dict[int, str] = {}
     marks: dict[tuple[int, int], str] = {}
@@ -46,17 +54,27 @@ def text_table(board: Leaderboard, where: Standings | None = None) -> TextTable:
             marks |= {(len(rows), at): mark for at, mark in _marks(row, board, where).items()}
             behind |= {(len(rows), at): ids for at, ids in _behind(row, board, numeric).items()}
             cells = _cells(row, board, extra, where, costs)
-            rows.append([*cells, _twin(row, board, where)] if headers[-1] == "twin" else cells)
+            if headers[-1] == _CONTROL:
+                cells.append(_control(row, board, where or {}))
+            rows.append(cells)
     main = {board.main_column(column.domain) for column in board.columns}
     notes = _notes(board, where or {}, costs)
     bracketed = any("[" in cell for row in rows for cell in row[_FIRST:])
     if where is not None or bracketed:
         notes.append("[ ] 95 % interval over query images; ± standard deviation over seeds")
     if where is not None and "tied" in marks.values():
-        notes.append("≈ not distinguishable from the best of its section (paired, Holm, 5 %)")
-    if headers[-1] == "twin":
-        test = "sign-flip test, Holm, 5 %" if where is not None else "by the plain means"
-        notes.append(f"twin: the same method shown supports of a wrong class ({test})")
+        notes.append("≈ no significant difference from the best of its section (paired, Holm, 5 %)")
+    if headers[-1] == _CONTROL:
+        notes.append(
+            f"{_CONTROL}: against the same method shown supports of a wrong class; better: "
+            f"sign-flip test, Holm, 5 %, and {MINIMUM:g} points; not better: the 95 % interval of "
+            f"the difference lies below 0 or within ±{MINIMUM:g} points"
+        )
+    elif controls:
+        notes.append(
+            "cdfss-bench report says whether a method is better than its shuffled-support control"
+        )
+    notes += record_notes(board, every=every_note, told=(COPY,))
     return TextTable(
         title=title(board),
         headers=headers,
@@ -68,11 +86,21 @@ def text_table(board: Leaderboard, where: Standings | None = None) -> TextTable:
         grey=frozenset(_FIRST + i for i, c in enumerate(board.columns) if c not in main),
         outdated=board.outdated,
         behind=behind,
+        secondary=_secondary(board, costs),
+        whole="report --wide, or report -f csv",
     )
 
 
 _FIRST = 4
 """Index of the first column of a domain."""
+_CONTROL = "control"
+
+
+def _secondary(board: Leaderboard, costs: Sequence[str]) -> list[str]:
+    """Columns that a narrow screen may lack, the least needed first; none that tells rows apart."""
+    names = ["selected", "on", *reversed(costs), "adapts"]
+    labels = [key.label for key in board.rows]
+    return [*names, "weights", "backbone"] if len(set(labels)) == len(labels) else names
 
 
 def _behind(row: Row, board: Leaderboard, numeric: frozenset[int]) -> dict[int, Sequence[str]]:
@@ -98,6 +126,8 @@ def _marks(row: Row, board: Leaderboard, where: Standings | None) -> dict[int, s
         place = at if column is not None else at + len(missing_columns(board))
         standing = where.get((row.key, column))
         if standing is None:
+            continue
+        if standing.rank is None:
             continue
         if standing.rank == 1:
             found[place] = "best"
@@ -160,9 +190,10 @@ def _cells(
     mean, standing = board.mean(row), (where or {}).get((row.key, None))
     interval = standing.interval if standing else None
     ends = f" {_ends(interval.low, interval.high)}" if interval else ""
-    cells.append(BLANK if mean is None else f"{mean:.2f}{ends}")
+    mark = STALE if board.is_stale(row, None) else ""
+    cells.append(BLANK if mean is None else f"{mean:.2f}{mark}{ends}")
     if where is not None:
-        cells.append(str(standing.rank) if standing else BLANK)
+        cells.append(str(standing.rank) if standing and standing.rank else BLANK)
     if row.cost is None:
         return [*cells, *[BLANK] * len(costs), BLANK, key.selection]
     cost = row.cost
@@ -171,21 +202,25 @@ def _cells(
         "GFLOP": gflop(cost.flops_episode),
         "as published": gflop(cost.flops_published),
         "FFT": fft(cost),
-        "ms": f"{cost.latency_ms['episode']['p50']:.1f}",
+        "ms": milliseconds(cost),
     }
     return [*cells, *(figures[header] for header in costs), cost.device, key.selection]
 
 
-def _twin(row: Row, board: Leaderboard, where: Standings | None) -> str:
-    """Whether the right support is shown to help: `beaten`, or where it is not."""
-    lost = unbeaten(board, row, where or {})
-    if lost is None:
+def _control(row: Row, board: Leaderboard, where: Standings) -> str:
+    """Whether the right support is shown to help: `better`, or where that is not so."""
+    tested = against_control(board, row, where)
+    if not tested:
         return BLANK
-    return f"not on {', '.join(text.partition(' ')[0] for text in lost)}" if lost else "beaten"
+    domains: dict[str, list[str]] = {}
+    for column, found in tested.items():
+        if found.finding != "better":
+            domains.setdefault(found.finding, []).append(column.domain)
+    return "; ".join(f"{word} on {', '.join(on)}" for word, on in domains.items()) or "better"
 
 
 def _score(score: Score, row: Row, column: ColumnKey, where: Standings | None) -> str:
-    text = f"{score.mean:.2f}"
+    text = f"{score.mean:.2f}" + (STALE if score.is_stale else "")
     if score.spread is not None:
         text += f" ±{score.spread:.2f}"
     standing = (where or {}).get((row.key, column))
@@ -219,6 +254,8 @@ def _notes(board: Leaderboard, where: Standings, costs: Sequence[str]) -> list[s
     if any(board.mean(row) is None and row.scores for row in board.rows.values()):
         notes.append(f"{BLANK} no mean where a domain is missing, partial or cut short")
     notes.append("GFLOP and ms per episode, nothing cached, batch 1; a multiply-add counts 2")
+    if any(row.cost is not None and not is_steady(row.cost) for row in board.rows.values()):
+        notes.append(UNSTEADY_LEGEND)
     if "as published" in costs:
         notes.append(f"as published: GFLOP of the published code; {BLANK} where it is not known")
     if "FFT" in costs:
@@ -241,14 +278,15 @@ def _reasons(board: Leaderboard) -> list[str]:
 def comparison_table(comparison: Comparison) -> TextTable:
     """Two methods side by side, a line per domain."""
     where = comparison.field
-    headers = ["domain", "seeds", "A", "B", "A - B", "95 % interval", "p (Holm)"]
-    headers += ["wins", "ties", "losses", "can see", "verdict"]
+    headers = ["domain", "episodes", "seeds", "A", "B", "A - B", "95 % interval", "p (Holm)"]
+    headers += ["wins", "ties", "losses", "detectable", "verdict"]
     rows = [
         [
             each.domain,
+            each.length,
             ", ".join(map(str, each.seeds)),
-            f"{each.a:.2f}",
-            f"{each.b:.2f}",
+            f"{each.a:.2f}{STALE if each.stale_a else ''}",
+            f"{each.b:.2f}{STALE if each.stale_b else ''}",
             f"{each.a - each.b:+.2f}" + ("" if each.spread is None else f" ±{each.spread:.2f}"),
             BLANK
             if each.interval is None
@@ -261,12 +299,14 @@ def comparison_table(comparison: Comparison) -> TextTable:
         for each in comparison.differences
     ]
     notes = [
-        "mIoU in %, paired by query image; wins, ties and losses count episodes",
-        "can see: points of difference that this many episodes find in four cases of five",
+        "mIoU in %, paired by query image; episodes per seed; wins, ties, losses over all seeds",
+        "detectable: the difference in points that this many episodes find in four cases of five",
         f"a claim needs p <= 0.05 and {comparison.minimum:g} points",
     ]
     if any(each.interval is None for each in comparison.differences):
         notes.append(f"{BLANK} no interval where a class has fewer than 5 query images")
+    if any(each.stale_a or each.stale_b for each in comparison.differences):
+        notes.append(STALE_LEGEND)
     return TextTable(
         title=(
             f"A = {comparison.a}, B = {comparison.b} · {where.shots}-shot · "
@@ -274,6 +314,8 @@ def comparison_table(comparison: Comparison) -> TextTable:
         ),
         headers=headers,
         rows=rows,
-        numeric=frozenset(range(2, 11)),
-        notes=notes,
+        numeric=frozenset({1, *range(3, 12)}),
+        notes=[*notes, *comparison.remarks, *note_lines(comparison.notes)],
+        secondary=["ties", "losses", "wins", "seeds"],
+        whole="compare --wide, or compare --json",
     )

@@ -1,13 +1,9 @@
-"""A table of finished text, for Markdown and for a terminal."""
+"""A table of finished text, and its form in Markdown; `screen` draws it on a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 BLANK = "–"
 
@@ -23,10 +19,13 @@ class TextTable:
         numeric: indices of right-aligned columns.
         notes: below the table.
         sections: title by the index of the row before which it stands.
-        marks: `best`, `second` or `tied` (not distinguishable from the best), by row and column.
+        marks: `best`, `second` or `tied` (no significant difference from the best), by row and
+            column.
         grey: columns that are shown and compared with nothing.
         outdated: whether all of it is: another evaluator's.
         behind: ids of the records behind a number, by row and column.
+        secondary: headers of columns that a narrow screen may lack, the least needed first.
+        whole: what shows all columns on a narrow screen.
     """
 
     title: str
@@ -41,6 +40,8 @@ class TextTable:
     behind: Mapping[tuple[int, int], Sequence[str]] = field(
         default_factory=dict[tuple[int, int], Sequence[str]]
     )
+    secondary: Sequence[str] = ()
+    whole: str = ""
 
 
 def as_markdown(tables: Sequence[TextTable]) -> str:
@@ -73,36 +74,3 @@ def _markdown_line(cells: Sequence[str], *, escape: bool = True) -> str:
 
 def _escaped(cell: str) -> str:
     return cell.replace("|", "\\|")
-
-
-def as_rich(table: TextTable) -> RenderableType:
-    """For a terminal."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    drawn = Table(
-        title=Text(table.title),  # a method's brackets are no markup
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    for index, header in enumerate(table.headers):
-        is_number = index in table.numeric
-        drawn.add_column(header, justify="right" if is_number else "left", no_wrap=index == 0)
-    styles = {"best": "bold", "second": "underline"}
-    for at, row in enumerate(table.rows):
-        if at in table.sections:
-            drawn.add_section()
-            drawn.add_row(Text(table.sections[at], style="italic"))
-        cells = [
-            Text(
-                cell,
-                style="dim" if i in table.grey else styles.get(table.marks.get((at, i), ""), ""),
-            )
-            for i, cell in enumerate(row)
-        ]
-        drawn.add_row(*cells, style="dim" if table.outdated else None)
-    return Group(drawn, *(Text(note, style="dim") for note in table.notes))

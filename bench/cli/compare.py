@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import AsJson, Backbone, Domains, Protocol, Results, Seeds, Shots, parsed_seeds
+from .options import (
+    AsJson,
+    Backbone,
+    Domains,
+    Plugins,
+    Protocol,
+    Results,
+    Seeds,
+    Shots,
+    Wide,
+    add_plugins,
+    parsed_seeds,
+)
 from .talk import say, show
 
 if TYPE_CHECKING:
@@ -27,20 +39,23 @@ def compare(
     minimum: Annotated[
         float, typer.Option("--minimum", min=0.0, help="Points below which nothing is claimed.")
     ] = 0.5,
+    plugins: Plugins = None,
+    wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare two methods, paired by query image, from their records alone.
 
-    Shows the difference of mIoU with its 95 % interval, a sign-flip permutation p adjusted by
-    Holm's rule over the domains, wins, ties and losses by episode, and the smallest difference
-    that the comparison finds in four cases of five.
+    A name means the records that `report` shows; of a domain that both answered in several lengths
+    the longest counts. Shows the difference of mIoU with its 95 % interval, a sign-flip permutation
+    p adjusted by Holm's rule over the domains, wins, ties and losses by episode, and the smallest
+    difference that the comparison finds in four cases of five.
     """
     from ..answers import answers
     from ..compare import chosen
     from ..compare import compare as compared
     from ..tables import comparison_table
-    from ..texttable import as_rich
 
+    add_plugins(plugins)
     wanted_seeds = set(parsed_seeds(seeds)) if seeds else None
 
     def selected(answer: Answer) -> bool:
@@ -53,10 +68,10 @@ def compare(
             and (backbone is None or record.method.backbone == backbone)
         )
 
-    found = [answer for answer in answers(results) if selected(answer)]
-    sides = [chosen(found, name, results) for name in (a, b)]
+    found = answers(results)
+    sides = [chosen(found, name, results, selected) for name in (a, b)]
     comparisons = compared(*sides, minimum=minimum)
     if as_json:
         say(json.dumps([comparison.to_json() for comparison in comparisons], indent=1))
         return
-    show(*(as_rich(comparison_table(comparison)) for comparison in comparisons))
+    show(*map(comparison_table, comparisons), wide=wide)

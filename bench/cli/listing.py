@@ -90,11 +90,11 @@ def runs(
 
     found: list[dict[str, Any]] = []
     for path, record in read_runs(results):
-        if not fnmatchcase(record.method.label, pattern):
+        if not any(fnmatchcase(n, pattern) for n in (record.method.label, record.name)):
             continue
         found.append(
             {
-                "method": record.method.label,
+                "method": record.name,
                 "backbone": record.method.backbone,
                 "domain": record.domain.title,
                 "shots": record.episodes.shots,
@@ -129,14 +129,7 @@ def runs(
 
 
 def show_table(headers: list[str], rows: list[list[str]]) -> None:
-    """A table on standard output."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
+    """A table of text on standard output."""
+    from ..texttable import TextTable
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for index, header in enumerate(headers):
-        table.add_column(header, no_wrap=index == 0, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    show(table)
+    show(TextTable("", headers, rows, frozenset()))

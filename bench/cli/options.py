@@ -184,6 +184,10 @@ Timeout = Annotated[
         envvar="CDFSS_TIMEOUT", min=0.001, rich_help_panel=_COMPUTE,
     ),
 ]  # fmt: skip
+Wide = Annotated[
+    bool,
+    typer.Option("--wide", help="Whole tables, however narrow the terminal is."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 

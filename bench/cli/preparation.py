@@ -21,21 +21,19 @@ SHOWN = 20
 
 def show_summary(summary: Summary) -> None:
     """The table of what was made, then what was odd, then what could not be used."""
-    from rich.table import Table
+    from ..texttable import TextTable
 
-    table = Table(title=f"{summary.domain} in {summary.folder}", title_justify="left")
-    table.add_column("what")
-    table.add_column("count", justify="right")
-    for what, count in sorted(summary.counts.items()):
-        table.add_row(what, f"{count:,}")
-    table.add_row("files", f"{summary.files:,}", end_section=True)
-    table.add_row("units made now", f"{summary.made:,}")
-    table.add_row("units that were already done", f"{summary.kept:,}")
-    table.add_row("left out or odd", f"{len(summary.odd):,}")
-    table.add_row("could not be used", f"{len(summary.problems):,}", end_section=True)
-    table.add_row("profile", summary.profile)
-    table.add_row("fingerprint", summary.fingerprint[:16])
-    show(table)
+    counts = {**dict(sorted(summary.counts.items())), "files": summary.files}
+    made = {
+        "units made now": summary.made,
+        "units that were already done": summary.kept,
+        "left out or odd": len(summary.odd),
+        "could not be used": len(summary.problems),
+    }
+    rows = [[what, f"{count:,}"] for what, count in (*counts.items(), *made.items())]
+    rows += [["profile", summary.profile], ["fingerprint", summary.fingerprint[:16]]]
+    title = f"{summary.domain} in {summary.folder}"
+    show(TextTable(title, ["what", "count"], rows, numeric=frozenset({1})))
     _list_some("left out or odd", summary.odd)
     _list_some("could not be used", summary.problems)
     if summary.problems:
@@ -79,21 +77,20 @@ def show_fetched(files: Sequence[Fetched]) -> None:
 
 def show_downloads(cards: Sequence[DomainCard], *, as_json: bool) -> None:
     """Addresses and sizes, from the cards alone."""
-    from rich.table import Table
+    from ..texttable import TextTable
 
     if as_json:
         pages = {c.name: [d.model_dump(mode="json") for d in c.downloads] for c in cards}
         say(json.dumps(pages, indent=1))
         return
-    table = Table(pad_edge=False)
-    for header in ("domain", "file", "about", "where"):
-        table.add_column(header, justify="right" if header == "about" else "left")
+    rows: list[list[str]] = []
     for card in cards:
         for entry in card.downloads:
             size = f"{entry.bytes / 1e9:,.2f} GB" if entry.bytes else ""
             where = entry.url or f"{entry.page}: {entry.click}"
-            table.add_row(card.name, entry.file, size, where)
-    show(table)
+            rows.append([card.name, entry.file, size, where])
+    headers = ["domain", "file", "about", "where"]
+    show(TextTable("", headers, rows, numeric=frozenset({2})))
 
 
 def refuse_foreign(name: str, option: str, flag: str) -> None:

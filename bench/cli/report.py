@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from ..page.panels import Source
 
-from .options import DataRoot, Lists, Plugins, Results, WeightsDirs, add_plugins
+from .options import DataRoot, Lists, Plugins, Results, WeightsDirs, Wide, add_plugins
 from .talk import say, show, talk
 
 FORMATS = ("table", "md", "latex", "csv", "json", "html")
@@ -44,6 +44,11 @@ def report(
             help="Pictures of single episodes on the HTML page; needs the data and the weights.",
         ),
     ] = False,
+    notes: Annotated[
+        bool,
+        typer.Option("--notes", help="Every note of the records; by default two lines a row."),
+    ] = False,
+    wide: Wide = False,
     data_root: DataRoot = None,
     lists: Lists = None,
     weights_dirs: WeightsDirs = None,
@@ -51,6 +56,8 @@ def report(
 ) -> None:
     """Show the leaderboards of all records: methods by domains, with intervals and cost.
 
+    Of several records of one question the newest of the installed code is shown; what only older
+    code computed is marked.
     Reads records and their rows only: no network, no data, no GPU. With --panels the masks of a
     few episodes are computed again.
     """
@@ -68,10 +75,11 @@ def report(
     from ..published import find_published, read_published
     from ..standing import standings
     from ..tables import text_table
-    from ..texttable import as_markdown, as_rich
+    from ..texttable import as_markdown
 
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
+    add_plugins(plugins)
     found = answers(results)
     boards = leaderboards(answer.record for answer in found)
     if not boards:
@@ -87,14 +95,13 @@ def report(
             "the page says what everything costs anyway, papers do not",
             mend="leave --cost out, or ask for it alone: report --cost -f csv",
         )
-    add_plugins(plugins)
     source = _source(data_root, lists, weights_dirs) if panels else None
     published = None
     if against is not None:
         file = find_published(results) if against == "published" else Path(against)
         published = read_published(file)
     if site is not None:
-        for path in write_site(site, found, published, source):
+        for path in write_site(site, found, published, source, every_note=notes):
             talk(f"wrote {path}")
         return
     if cost and form in ("csv", "json"):
@@ -104,17 +111,20 @@ def report(
         write = as_csv if form == "csv" else as_json
         text = write(boards, [standings(board, found) for board in boards])
     elif form == "html":
-        text = as_html(found, published, source)
+        text = as_html(found, published, source, every_note=notes)
     else:
         tables = []
         for board in boards:
-            tables.append(cost_table(board) if cost else text_table(board, standings(board, found)))
+            if cost:
+                tables.append(cost_table(board, every_note=notes))
+            else:
+                tables.append(text_table(board, standings(board, found), every_note=notes))
             if published is not None and board.key.suite == "cdfss":
                 tables.append(published_table(board, published))
         if published is not None and all(board.key.suite == "mini" for board in boards):
             talk("published figures are of the real targets; these records are of the mini suite")
         if form == "table" and output is None:
-            show(*map(as_rich, tables))
+            show(*tables, wide=wide)
             return
         text = as_latex(tables) if form == "latex" else as_markdown(tables)
     if output is None:

@@ -78,7 +78,7 @@ def run(
         bool,
         typer.Option(
             "--with-controls",
-            help="Add the control rows, and to each method its twin with shuffled supports.",
+            help="Add the control rows, and to each method its shuffled-support control.",
         ),
     ] = False,
     jobs: Jobs = None,
@@ -238,13 +238,12 @@ def _show_results(outcomes: Sequence[Outcome], *, as_json: bool) -> None:
     from ..leaderboard import leaderboards
     from ..lines import as_json as to_json
     from ..tables import text_table
-    from ..texttable import as_rich
 
     boards = leaderboards(o.record for o in outcomes if o.record is not None)
     if as_json:
         say(to_json(boards))
         return
-    show(*(as_rich(text_table(board)) for board in boards))
+    show(*map(text_table, boards))
 
 
 def _say_differences(outcomes: Sequence[Outcome], results: Path) -> None:
@@ -256,10 +255,9 @@ def _say_differences(outcomes: Sequence[Outcome], results: Path) -> None:
 
 def _show_profile(outcomes: Sequence[Outcome], results: Path) -> None:
     from ..spent import profile
-    from ..texttable import as_rich
 
     done = [o.record for o in outcomes if o.record is not None and o.record.status == "done"]
-    show_aside(as_rich(profile(done, results)))
+    show_aside(profile(done, results))
 
 
 def _show_plan(
@@ -273,21 +271,17 @@ def _show_plan(
 ) -> None:
     import json
 
-    from rich.table import Table
-
     from ..forecast import forecast
     from ..selection import plan as cells_of
+    from ..texttable import TextTable
 
     lines = forecast(cells_of(selection), results, device=device, with_cost=with_cost)
     if as_json:
         say(json.dumps([line.to_json() for line in lines], indent=1))
     else:
-        table = Table(title=f"{len(lines)} cells", title_justify="left", pad_edge=False)
-        for header in ("cell", "state", "episodes", "expected"):
-            table.add_column(header, justify="left" if header in ("cell", "state") else "right")
-        for line in lines:
-            table.add_row(line.name, line.state, str(line.episodes or ""), line.expected)
-        show(table)
+        cells = [[line.name, line.state, str(line.episodes or ""), line.expected] for line in lines]
+        headers = ["cell", "state", "episodes", "expected"]
+        show(TextTable(f"{len(lines)} cells", headers, cells, numeric=frozenset({2, 3})))
     # Starting and planning are what this command has just done.
     start = time.perf_counter() - began
     total = start + sum(line.seconds for line in lines if line.seconds is not None)

@@ -9,9 +9,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TextIO, cast
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console
 
     from cdfss_bench.errors import UserError
+
+    from ..texttable import TextTable
+
+_PAPER = 300
+"""Characters of a line where there is no terminal; longer texts wrap, numbers never do."""
 
 
 def talk(sentence: str) -> None:
@@ -32,27 +37,37 @@ def complain(error: UserError) -> None:
         talk(f"  mend: {error.mend}")
 
 
-def show(*drawings: RenderableType) -> None:
-    """Tables on standard output; as wide as they need where there is no terminal."""
-    _show(drawings, sys.stdout)
+def show(*tables: TextTable, wide: bool = False) -> None:
+    """Tables on standard output, within the terminal; whole where there is none, or if `wide`."""
+    _show(tables, sys.stdout, wide=wide)
 
 
-def show_aside(*drawings: RenderableType) -> None:
+def show_aside(*tables: TextTable) -> None:
     """As `show`, on standard error: for the person, no part of the data."""
-    _show(drawings, sys.stderr)
+    _show(tables, sys.stderr, wide=False)
 
 
-def _show(drawings: Sequence[RenderableType], stream: TextIO) -> None:
+def _show(tables: Sequence[TextTable], stream: TextIO, *, wide: bool) -> None:
     from rich.console import Console
 
+    from ..screen import as_rich, least_width
+
     screen = Console(file=stream)
-    if screen.is_terminal:
-        for drawing in drawings:
-            screen.print(drawing)
+    if stream.isatty():
+        for table in tables:
+            drawn = as_rich(table, None if wide else screen.width)
+            screen.print(drawn, crop=False, highlight=False)
         return
-    paper = Console(file=io.StringIO(), width=300, no_color=True)
-    for drawing in drawings:
-        paper.print(drawing, highlight=False)
+    # Colours may be forced upon a file; a width is not: whoever reads it wants whole lines.
+    paper = Console(
+        file=io.StringIO(),
+        force_terminal=screen.is_terminal,
+        no_color=None if screen.is_terminal else True,
+        width=_PAPER,
+    )
+    for table in tables:
+        drawn = as_rich(table, max(_PAPER, least_width(table)))
+        paper.print(drawn, highlight=False, soft_wrap=True)
     text = cast("io.StringIO", paper.file).getvalue()
     stream.write("".join(f"{line.rstrip()}\n" for line in text.splitlines()))
 

@@ -348,7 +348,6 @@ def _evaluate(
     from ..runner import Runner
     from ..selection import plan as cells_of
     from ..tables import text_table
-    from ..texttable import as_rich
     from ..training_plan import evaluations
     from .run import line_of
     from .talk import show
@@ -362,7 +361,7 @@ def _evaluate(
         outcomes.append(outcome)
         talk(line_of(outcome))
     boards = leaderboards(o.record for o in outcomes if o.record is not None)
-    show(*(as_rich(text_table(board)) for board in boards))
+    show(*map(text_table, boards))
     how = {outcome.how for outcome in outcomes}
     if "failed" in how:
         raise typer.Exit(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from ..answers import Answer
+from ..answers import Answer, by_cell
 from ..leaderboard import Leaderboard, RowKey
 from ..standing import Standings
 from .pareto import pareto
@@ -72,7 +72,7 @@ def _interval_plots(
 def _class_bars(
     board: Leaderboard, colors: Mapping[RowKey, int], found: Sequence[Answer]
 ) -> list[tuple[str, str]]:
-    records = {answer.record.cell: answer.record for answer in found}
+    records = {cell: answer.record for cell, answer in by_cell(found).items()}
     charts: list[tuple[str, str]] = []
     for column in board.columns:
         values: dict[int, list[Bar]] = {}

@@ -8,9 +8,11 @@ from html import escape
 from cdfss_bench import __version__
 from cdfss_bench.errors import RecordError
 
-from ..answers import Answer
+from ..answers import Answer, by_cell, shown
 from ..compare import compare
 from ..cost_table import cost_table
+from ..current import STALE
+from ..figures import UNSTEADY
 from ..leaderboard import Leaderboard, Row, leaderboards
 from ..published import Report, against
 from ..standing import Standings, standings
@@ -34,6 +36,8 @@ def as_html(
     found: Sequence[Answer],
     published: Sequence[Report] | None = None,
     source: Source | None = None,
+    *,
+    every_note: bool = False,
 ) -> str:
     """The whole report, self-contained.
 
@@ -42,6 +46,7 @@ def as_html(
         published: what papers report, if it shall stand beside.
         source: draws single episodes, if they shall be shown: as many as fit into 2 MB, each
             board having an equal share of what is left.
+        every_note: whether each note of the records stands below its table, or two lines a row.
 
     Raises:
         RecordError: if a finished record has lost its rows.
@@ -49,16 +54,25 @@ def as_html(
     boards = leaderboards(answer.record for answer in found)
     parts = [_header(boards, found)]
     for number, board in enumerate(boards):
-        parts.append(_board(number, board, found, published, placeholder=source is not None))
+        parts.append(
+            _board(
+                number,
+                board,
+                found,
+                published,
+                placeholder=source is not None,
+                every_note=every_note,
+            )
+        )
     page = _page("\n".join(parts), found)
     if source is not None:
-        by_cell = {answer.record.cell: answer for answer in found}
+        known = by_cell(found)
         for number, board in enumerate(boards):
             left = PAGE_LIMIT - len(page.encode())
             panels = section(
                 board,
                 _best_first(board),
-                by_cell,
+                known,
                 source,
                 budget=left // (len(boards) - number),
                 prefix=f"b{number}-",
@@ -68,7 +82,7 @@ def as_html(
 
 
 def _page(body: str, found: Sequence[Answer]) -> str:
-    said = origins(found)
+    said = origins(shown(found))
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
@@ -104,9 +118,10 @@ def _board(
     published: Sequence[Report] | None,
     *,
     placeholder: bool,
+    every_note: bool,
 ) -> str:
     where = standings(board, found)
-    table = text_table(board, where)
+    table = text_table(board, where, every_note=every_note)
     parts = [
         f'<section id="board{number}"{" class=outdated" if table.outdated else ""}>',
         f"<h2>{escape(table.title)}</h2>",
@@ -184,8 +199,9 @@ def _cell(table: TextTable, index: int, at: int, text: str) -> str:
 
 
 def _sorted_as(text: str) -> str:
-    """By what a cell is sorted: 1.15 M lies above 412 k, `≈` and `±` count nothing."""
-    number, _, unit = text.lstrip("≈").partition(" ")
+    """By what a cell is sorted: 1.15 M lies above 412 k, marks and `±` count nothing."""
+    number, _, unit = text.lstrip(f"≈{UNSTEADY}").partition(" ")
+    number = number.rstrip(STALE)
     if unit not in ("k", "M"):
         return number
     return f"{float(number) * {'k': 1e3, 'M': 1e6}[unit]:.0f}"
@@ -197,16 +213,17 @@ def _num(index: int, table: TextTable) -> str:
 
 def _matrix(board: Leaderboard, found: Sequence[Answer]) -> str:
     """Mean paired differences, row minus column; coloured where they are significant."""
-    by_cell = {answer.record.cell: answer for answer in found}
+    known_cells = by_cell(found)
     rows = sorted(board.rows.values(), key=lambda row: -(board.mean(row) or 0))[:MOST_IN_MATRIX]
     rows = [row for row in rows if row.scores]
     if len(rows) < 2:
         return ""
     sides = [
-        [by_cell[cell] for score in row.scores.values() for cell in score.cells.values()]
+        [known_cells[cell] for score in row.scores.values() for cell in score.cells.values()]
         for row in rows
     ]
-    head = "".join(f'<th class="num">{escape(row.key.label)}</th>' for row in rows)
+    names = [escape(row.key.label) + (STALE if _has_stale(row) else "") for row in rows]
+    head = "".join(f'<th class="num">{name}</th>' for name in names)
     lines: list[str] = []
     known: dict[tuple[int, int], tuple[str, str, str]] = {}
     for i in range(len(rows)):
@@ -216,12 +233,12 @@ def _matrix(board: Leaderboard, found: Sequence[Answer]) -> str:
             turned = {"A is better": "B is better", "B is better": "A is better"}
             swap = text.replace("+", "~").replace("-", "+").replace("~", "-")
             known[j, i] = (swap, p, turned.get(verdict, verdict))
-    for i, row in enumerate(rows):
+    for i in range(len(rows)):
         cells = "".join(
             '<td class="num dim">·</td>' if i == j else _difference(*known[i, j])
             for j in range(len(rows))
         )
-        lines.append(f"<tr><th>{escape(row.key.label)}</th>{cells}</tr>")
+        lines.append(f"<tr><th>{names[i]}</th>{cells}</tr>")
     return (
         "<h3>Paired differences</h3>"
         '<p class="note">Row minus column in points of mIoU, over the domains that both answered; '
@@ -229,6 +246,10 @@ def _matrix(board: Leaderboard, found: Sequence[Answer]) -> str:
         f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
+
+
+def _has_stale(row: Row) -> bool:
+    return any(score.is_stale for score in row.scores.values())
 
 
 def _paired(a: Sequence[Answer], b: Sequence[Answer]) -> tuple[str, str, str]:

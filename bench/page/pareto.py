@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ..figures import differs
+from ..figures import UNSTEADY, differs, is_steady
 from ..frontier import Measured, by_machine, measured, only_column
 from ..leaderboard import Leaderboard, RowKey
 from ..standing import Standings
@@ -43,8 +43,10 @@ def pareto(
     for machine, keys in by_machine(board, rows).items():
         caption = f"{_begun(score)} against time on {machine}"
         label = "ms per episode, median, batch 1, nothing cached"
+        restless = [key.label for key in keys if _is_unsteady(board, key)]
+        told = [*notes, *([f"{UNSTEADY} unsteady: {', '.join(restless)}"] if restless else [])]
         plots.append(
-            (f"{caption} ({'; '.join(notes)})", scatter(points(keys, time=True), label, score))
+            (f"{caption} ({'; '.join(told)})", scatter(points(keys, time=True), label, score))
         )
     return plots
 
@@ -77,6 +79,11 @@ def _point(
         published=None if published is None else published / 1e9,
         aside=aside,
     )
+
+
+def _is_unsteady(board: Leaderboard, key: RowKey) -> bool:
+    cost = board.rows[key].cost
+    return cost is not None and not is_steady(cost)
 
 
 def _has_rings(points: Iterable[Point]) -> bool:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..answers import Answer
+from ..current import State, state_of
+from ..figures import milliseconds
 from ..records import RunRecord
+
+_MOST_NOTES = 5
+"""Of a record, in its dialog; `report --notes` has all."""
+_STATES: dict[State, str] = {
+    "current": "current", "stale": "older than the installed", "unknown": "not installed here",
+}  # fmt: skip
 
 
 def origins(found: Iterable[Answer]) -> str:
@@ -26,7 +34,7 @@ def provenance(found: Iterable[Answer]) -> dict[str, dict[str, str]]:
         environment = record.environment
         git = environment.get("git") or {}
         values = {
-            "method": f"{record.method.label} = {record.method.composition}",
+            "method": f"{record.name} = {record.method.composition}",
             "backbone": record.method.backbone,
             "adapts": record.method.adaptation,
             "domain": f"{record.domain.title}, {record.domain.profile}",
@@ -44,7 +52,9 @@ def provenance(found: Iterable[Answer]) -> dict[str, dict[str, str]]:
             "checkpoint": f"{record.weights.checkpoint} {record.weights.checkpoint_sha256}",
             "selection": record.weights.selection,
             "evaluator": f"version {record.evaluator.version}, {record.evaluator.precision}",
-            "code": f"{record.method.code[:16]}, commit {git.get('commit', 'unknown')}",
+            "code": f"{record.method.code[:16]}, {_STATES[state_of(record)]}, "
+            f"commit {git.get('commit', 'unknown')}",
+            "notes": "; ".join(record.notes[:_MOST_NOTES]) + _more(record.notes),
             "machine": f"{environment.get('device', '')} {environment.get('cpu', '')}".strip(),
             "command": record.command,
             "finished": record.finished,
@@ -65,6 +75,10 @@ def _interned(said: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     return {"keys": keys, "texts": list(texts), "cells": cells}
 
 
+def _more(notes: Sequence[str]) -> str:
+    return f"; and {len(notes) - _MOST_NOTES} more" if len(notes) > _MOST_NOTES else ""
+
+
 def _cost(record: RunRecord) -> str:
     cost = record.cost
     if cost is None:
@@ -76,6 +90,6 @@ def _cost(record: RunRecord) -> str:
     return (
         f"{cost.params:,} parameters, {cost.flops_episode:,} operations"
         f"{f' ({beside})' if beside else ''} and "
-        f"{cost.latency_ms['episode']['p50']:.1f} ms per episode on {cost.device}; {cost.probe}"
+        f"{milliseconds(cost)} ms per episode on {cost.device}; {cost.probe}"
         f"{uncounted}"
     )

@@ -23,6 +23,8 @@ def write_site(
     found: Sequence[Answer],
     published: Sequence[Report] | None = None,
     source: Source | None = None,
+    *,
+    every_note: bool = False,
 ) -> list[Path]:
     """`index.html`, the same as CSV and JSON, and the JSON Schema of the records.
 
@@ -33,7 +35,7 @@ def write_site(
     where = [standings(board, found) for board in boards]
     schema = json.dumps(published_schema(), indent=1) + "\n"
     files = {
-        "index.html": as_html(found, published, source),
+        "index.html": as_html(found, published, source, every_note=every_note),
         "leaderboard.csv": as_csv(boards, where),
         "leaderboard.json": as_json(boards, where),
         "run.schema.json": schema,
