@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -117,10 +117,11 @@ class Cell:
 
     @property
     def cost_key(self) -> tuple[object, ...]:
-        """Equal, and hashable, for cells that cost the same."""
+        """Equal, and hashable, for cells that cost the same: a control is its host's network."""
         question = self.question
+        host = str(replace(self.composition, control=""))
         size = question.domain.card.image_size
-        return str(self.composition), self.weights.backbone, self.precision, question.shots, size
+        return host, self.weights.backbone, self.precision, question.shots, size
 
     def options(self) -> dict[str, dict[str, object]]:
         """Every option of every part."""

@@ -16,6 +16,7 @@ from cdfss_bench.methods.published_work import published_work
 
 from .latency import (
     Latency,
+    OwnTime,
     added,
     at_most,
     best_batch,
@@ -71,7 +72,8 @@ def cost_of(method: Method, *, shots: int, size: int, device: str) -> CostPart:
     method = method.to(device).eval()
     with torch.no_grad():
         counts = _counted(method, probe(shots, size, device))
-        timed = _timed(method, shots, size, device)
+        with OwnTime() as own:
+            timed = _timed(method, shots, size, device)
     encodings = (1 + shots) * (2 if method.adapts_encoder else 1)
     whole = summed([(encodings, counts.encode), (1, counts.match), (1, counts.adapt)])
     condensed = counts.condense.flops // shots
@@ -92,6 +94,7 @@ def cost_of(method: Method, *, shots: int, size: int, device: str) -> CostPart:
         best_batch=timed.best_batch,
         device=torch.cuda.get_device_name(device) if on_gpu else "cpu",
         threads=0 if on_gpu else torch.get_num_threads(),
+        cpu_share=None if on_gpu else own.share,
         peak_memory_mb=timed.peak_memory_mb,
     )
 

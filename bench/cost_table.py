@@ -56,9 +56,17 @@ def cost_table(board: Leaderboard, *, every_note: bool = False) -> TextTable:
         sections=sections,
         outdated=board.outdated,
         behind=behind,
-        secondary=[*reversed(headers[_FIRST + 1 : -2]), "on"],
+        secondary=_secondary(board),
         whole="report --cost --wide, or report --cost -f csv",
     )
+
+
+def _secondary(board: Leaderboard) -> list[str]:
+    """Columns that a narrow screen may lack, the least needed first; none that tells rows apart."""
+    names = ["MiB", "best batch", "FFT", "encode ms", "match ms", "adapt ms", "support"]
+    names += ["GFLOP query", "adaptation", "as published", "params"]
+    labels = [key.label for key in board.rows]
+    return ["weights", "backbone", *names] if len(set(labels)) == len(labels) else names
 
 
 def frontiers(board: Leaderboard) -> dict[RowKey, str]:

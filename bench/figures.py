@@ -33,7 +33,7 @@ UNSTEADY = "~"
 UNSTEADY_LEGEND = (
     f"{UNSTEADY} unsteady: p90 above twice p50, or other programs had the processor meanwhile"
 )
-_SPREAD, _OWN_SHARE = 2.0, 0.9
+_SPREAD, _OWN_SHARE = 2.0, 0.8
 
 
 def is_steady(cost: CostPart, part: str = "episode") -> bool:

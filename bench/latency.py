@@ -47,6 +47,25 @@ def single(work: Callable[[], object], device: str) -> Latency:
     return percentiles([1000 * (time.perf_counter() - began)])
 
 
+class OwnTime:
+    """How much of the time of its block the measuring thread had a processor.
+
+    Attributes:
+        share: from 0 to 1, rounded to three decimals. The thread computes, or waits for the threads
+            that share its work: what is missing went to other programs, or to waiting for them.
+    """
+
+    share: float = 1.0
+
+    def __enter__(self) -> OwnTime:
+        self._wall, self._own = time.perf_counter(), time.thread_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        wall, own = time.perf_counter() - self._wall, time.thread_time() - self._own
+        self.share = round(min(own / wall, 1.0), 3) if wall > 0 else 1.0
+
+
 def percentiles(times: Sequence[float]) -> Latency:
     """Of milliseconds, rounded to a microsecond."""
     found = np.percentile(times, (50, 90, 99))

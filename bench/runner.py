@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -291,9 +291,25 @@ class Runner:
     def _cost_of(self, cell: Cell, network: Method) -> CostPart:
         shots, size = cell.question.shots, cell.question.domain.card.image_size
         key = cell.cost_key
+        if key not in self._costs and (known := self._cost_of_host(cell)) is not None:
+            self._costs[key] = known
         if key not in self._costs:
             self._costs[key] = cost_of(network, shots=shots, size=size, device=self.settings.device)
         return self._costs[key]
+
+    def _cost_of_host(self, cell: Cell) -> CostPart | None:
+        """What the recorded host of a shuffled-support control costs: the same network."""
+        if not cell.composition.control:
+            return None
+        host = replace(
+            cell,
+            composition=replace(
+                cell.composition, control="", label=cell.composition.label.partition("@")[0]
+            ),
+            question=replace(cell.question, control=""),
+        )
+        record = finished_record(host.folder(self.results), host)
+        return None if record is None else record.cost
 
     def _forget_notes(self, domain: Domain) -> None:
         """A record tells what its own episodes met, whatever ran before on the same domain."""

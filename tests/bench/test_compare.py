@@ -12,6 +12,7 @@ import pytest
 
 from cdfss_bench.bench.answers import answers
 from cdfss_bench.bench.compare import Comparison, chosen, compare, verdict_on
+from cdfss_bench.bench.tables import comparison_table
 from cdfss_bench.errors import RecordError
 
 from .worked import write_cell
@@ -44,11 +45,11 @@ def test_the_better_method_is_called_better_on_either_side(tmp_path: Path) -> No
 def test_a_method_ties_with_its_copy(tmp_path: Path) -> None:
     write_cell(tmp_path, "ssp")
     (one,) = compared(tmp_path, "ssp", "ssp").differences
-    assert (one.p, one.verdict, one.ties) == (1, "not distinguishable", 60)
+    assert (one.p, one.verdict, one.ties) == (1, "no significant difference", 60)
 
 
 def test_a_claim_needs_significance_and_the_minimum(tmp_path: Path) -> None:
-    assert verdict_on(3, 0.06, 0.5) == "not distinguishable"
+    assert verdict_on(3, 0.06, 0.5) == "no significant difference"
     assert verdict_on(0.3, 0.001, 0.5) == "different, by less than 0.5 points"
     assert verdict_on(-0.7, 0.05, 0.5) == "B is better"
     write_cell(tmp_path, "loec", skill=0.6)
@@ -89,11 +90,47 @@ def test_other_episodes_are_refused(tmp_path: Path) -> None:
         compared(tmp_path, "loec", "ssp")
 
 
-def test_a_twin_is_paired_by_its_queries(tmp_path: Path) -> None:
+def test_a_control_is_paired_by_its_queries(tmp_path: Path) -> None:
     write_cell(tmp_path, "ssp")
     write_cell(tmp_path, "ssp@shuffled-support", skill=0.3, episodes__sha256="0" * 64)
     (one,) = compared(tmp_path, "ssp", "ssp@shuffled-support").differences
     assert one.verdict == "A is better"
+
+
+def both(results: Path, domain: str, *, limited: bool = True, **changes: Any) -> None:
+    for method in ("loec", "ssp"):
+        write_cell(results, method, domain, episodes__limited=limited, **changes)
+
+
+def test_a_domain_counts_once_with_the_longest_run_that_both_have(tmp_path: Path) -> None:
+    for episodes in (15, 30, 45):
+        both(tmp_path, "isic", episodes=episodes)
+    write_cell(tmp_path, "loec", "isic", episodes=48, episodes__limited=True)
+    both(tmp_path, "deepglobe", episodes=60, limited=False)
+    both(tmp_path, "deepglobe", episodes=90)
+    comparison = compared(tmp_path, "loec", "ssp")
+    told = [(d.domain, d.length) for d in comparison.differences]
+    assert told == [("deepglobe", "60"), ("isic", "first 45"), ("mean", "105")]
+    # Holm's rule sees two domains, not five runs.
+    two = [d.p for d in comparison.differences[:-1]]
+    largest = max(d.p_holm for d in comparison.differences[:-1])
+    assert largest == pytest.approx(max(2 * min(two), max(two)))
+    first, second = comparison.remarks
+    assert first.startswith("deepglobe: all 60 episodes, the longest that both answered; ")
+    assert "isic: the first 45 episodes" in second
+    assert "both also answered with 15 and 30: not compared" in second
+    table = comparison_table(comparison)
+    at = list(table.headers).index("episodes")
+    assert [cells[at] for cells in table.rows] == ["60", "first 45", "105"]
+    assert set(comparison.remarks) < set(table.notes)
+
+
+def test_a_longer_run_without_a_common_seed_is_not_taken(tmp_path: Path) -> None:
+    both(tmp_path, "isic", episodes=30)
+    write_cell(tmp_path, "loec", "isic", episodes=60, seed=0)
+    write_cell(tmp_path, "ssp", "isic", episodes=60, seed=1)
+    (one,) = compared(tmp_path, "loec", "ssp").differences
+    assert one.length == "first 30"
 
 
 @pytest.mark.parametrize(

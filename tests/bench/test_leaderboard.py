@@ -10,13 +10,25 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from cdfss_bench.bench.cells import evaluator_code, method_code
 from cdfss_bench.bench.leaderboard import Leaderboard, leaderboards
 from cdfss_bench.bench.lines import as_csv, as_json
 from cdfss_bench.bench.records import CostPart, RunRecord
+from cdfss_bench.bench.screen import as_rich
 from cdfss_bench.bench.tables import text_table
-from cdfss_bench.bench.texttable import TextTable, as_markdown, as_rich
+from cdfss_bench.bench.texttable import TextTable, as_markdown
+from cdfss_bench.errors import UserError
+from cdfss_bench.methods.grammar import parse
 
 DOMAINS = ("chestxray", "deepglobe", "fss1000", "isic")
+
+
+def code_of(method: str) -> str:
+    """Hash of the installed code of a method; any text for one that is not installed."""
+    try:
+        return method_code(parse(method))
+    except UserError:
+        return "not installed"
 
 
 def record(
@@ -43,10 +55,10 @@ def record(
             "options": {},
             "adaptation": "none",
             "backbone": "resnet50",
-            "code": "c",
+            "code": code_of(method),
         },
         "weights": {"description": "trained on pascal", "selection": "last"},
-        "evaluator": {"version": 1, "code": "v", "image_size": 400},
+        "evaluator": {"version": 1, "code": evaluator_code(), "image_size": 400},
     }
     if miou is not None:
         values["metrics"] = {

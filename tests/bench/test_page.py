@@ -102,11 +102,12 @@ def test_a_checkpoint_per_target_is_a_row_per_target_without_a_mean(tmp_path: Pa
     assert {cells[mean] for cells in table.rows} == {"–"}
 
 
-def test_a_method_that_does_not_beat_its_twin_is_named(tmp_path: Path) -> None:
+def test_a_method_that_does_not_beat_its_control_is_named(tmp_path: Path) -> None:
     write_cell(tmp_path, "ssp", skill=0.4)
     write_cell(tmp_path, "ssp@shuffled-support", skill=0.5)
     assert any(
-        "ssp does not beat its shuffled-support twin on isic" in n for n in table_of(tmp_path).notes
+        "ssp does not beat its shuffled-support control on isic" in note
+        for note in table_of(tmp_path).notes
     )
 
 

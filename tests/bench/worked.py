@@ -58,7 +58,8 @@ def write_cell(
         counts = Counts(inter, union, PIXELS - union, PIXELS - inter)
         rows.append(EpisodeRow(index, episode, counts))
     found = measure([row.episode.class_id for row in rows], [row.counts for row in rows])
-    cell = hashlib.sha256(f"{method}{domain}{seed}{changes}".encode()).hexdigest()
+    told = f"{method}{domain}{seed}{episodes}{skill}{changes}"
+    cell = hashlib.sha256(told.encode()).hexdigest()
     filled = record(
         method,
         domain,
