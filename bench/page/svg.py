@@ -8,6 +8,7 @@ from html import escape
 from typing import NamedTuple
 
 from ..frontier import frontier
+from ..records import NOT_TRAINED
 
 WIDTH = 640
 _LEFT, _RIGHT, _BOTTOM, _TOP = 56, 16, 40, 12
@@ -92,7 +93,7 @@ def scatter(points: Sequence[Point], x_label: str, y_label: str) -> str:
 def intervals(points: Sequence[Point], x_label: str) -> str:
     """A line per method: the estimate and its interval, best first."""
     ordered = sorted(points, key=lambda p: -p.y)
-    left, row = 176, 24
+    left, row = 204, 24
     height = _TOP + row * len(ordered) + _BOTTOM
     low, high = _span([p.low for p in ordered], [p.high for p in ordered])
 
@@ -107,7 +108,7 @@ def intervals(points: Sequence[Point], x_label: str) -> str:
     parts.append(_text((WIDTH + left) / 2, height - 6, x_label, "middle"))
     for index, p in enumerate(ordered):
         y = _TOP + row * (index + 0.5)
-        parts.append(_text(left - 8, y + 4, _short(p.label, 24), "end"))
+        parts.append(_text(left - 8, y + 4, _short(p.label, 28), "end"))
         parts.append(_line(across(p.low), y, across(p.high), y, f"whisker c{p.color}"))
         tip = f"{p.label}: {p.y:.2f} [{p.low:.2f}, {p.high:.2f}]"
         parts.append(
@@ -221,7 +222,11 @@ def _text(x: float, y: float, text: str, anchor: str) -> str:
 
 
 def _short(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+    """At most so many characters; what says that a method is not trained is kept."""
+    if len(text) <= length:
+        return text
+    end = NOT_TRAINED if text.endswith(NOT_TRAINED) else ""
+    return f"{text[: length - 1 - len(end)]}…{end}"
 
 
 def _svg(height: float, parts: Sequence[str], label: str) -> str:
