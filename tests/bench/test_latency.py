@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
+from cdfss_bench.bench.answers import answers
 from cdfss_bench.bench.cost import cost_of, probe
-from cdfss_bench.bench.latency import added, at_most, best_batch, latency, percentiles, single
+from cdfss_bench.bench.cost_table import cost_table
+from cdfss_bench.bench.figures import milliseconds
+from cdfss_bench.bench.latency import (
+    OwnTime,
+    added,
+    at_most,
+    best_batch,
+    latency,
+    percentiles,
+    single,
+)
+from cdfss_bench.bench.latex import as_latex
+from cdfss_bench.bench.leaderboard import leaderboards
+from cdfss_bench.bench.lines import as_csv, cost_as_csv
+from cdfss_bench.bench.page.document import as_html
+from cdfss_bench.bench.tables import text_table
 from cdfss_bench.methods import build
 from cdfss_bench.methods.probe import seeded
+
+from .test_leaderboard import record
+from .test_page import COST
+from .worked import write_cell
 
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -119,6 +142,8 @@ def test_a_cpu_takes_episodes_one_by_one() -> None:
     cost = cost_of(seeded(build("ssp", backbone="resnet-mini")), shots=1, size=64, device="cpu")
     assert cost.best_batch is None
     assert (cost.device, cost.threads) == ("cpu", torch.get_num_threads())
+    assert cost.cpu_share is not None
+    assert 0 < cost.cpu_share <= 1
     for part in cost.latency_ms.values():
         assert 0 < part["p50"] <= part["p90"] <= part["p99"]
         assert part["runs"] >= 3
@@ -150,3 +175,54 @@ def launch(square: torch.Tensor) -> float:
     spent = 1000 * (time.perf_counter() - began)
     torch.cuda.synchronize()
     return spent
+
+
+@pytest.mark.parametrize(
+    ("p90", "share", "shown"),
+    [
+        (15.0, 1.0, "10.0"),
+        (20.0, None, "10.0"),
+        (20.1, 1.0, "~10.0"),
+        (11.0, 0.5, "~10.0"),  # another program had the processor half of the time
+        (11.0, 0.85, "10.0"),
+    ],
+)
+def test_a_time_is_a_plain_number_only_if_it_is_steady(
+    p90: float, share: float | None, shown: str
+) -> None:
+    times = {"p50": 10.0, "p90": p90, "p99": 90.0}
+    paid = COST.model_copy(update={"latency_ms": {"episode": times}, "cpu_share": share})
+    assert milliseconds(paid) == shown
+    (board,) = leaderboards([record("ssp", cost=paid)])
+    scores, costs = text_table(board), cost_table(board)
+    assert scores.rows[0][list(scores.headers).index("ms")] == shown
+    assert costs.rows[0][list(costs.headers).index("episode ms")].startswith(shown)
+    is_marked = shown.startswith("~")
+    for table in (scores, costs):
+        assert any(note.startswith("~ unsteady") for note in table.notes) == is_marked
+    for text in (as_csv([board]), cost_as_csv([board])):
+        (line,) = csv.DictReader(io.StringIO(text))
+        assert line["latency_stable"] == str(not is_marked)
+    assert as_latex([scores]).count(r"\textasciitilde{}10.0") == is_marked
+
+
+def test_the_page_marks_unsteady_times(tmp_path: Path) -> None:
+    times = {"p50": 10.0, "p90": 50.0, "p99": 90.0}
+    paid = COST.model_copy(update={"latency_ms": {"episode": times}})
+    write_cell(tmp_path, "ssp", cost=paid)
+    write_cell(tmp_path, "loec", cost=COST)
+    page = as_html(answers(tmp_path))
+    assert "~ unsteady: ssp)" in page
+    assert "~10.0 ms per episode" in page
+    assert 'data-value="10.0"' in page
+
+
+def test_a_busy_processor_is_seen() -> None:
+    with OwnTime() as alone:
+        began = time.thread_time()
+        while time.thread_time() - began < 0.02:
+            pass
+    with OwnTime() as waiting:
+        time.sleep(0.05)
+    assert alone.share > waiting.share
+    assert waiting.share < 0.5

@@ -14,8 +14,11 @@ from pathlib import Path
 import pytest
 
 from cdfss_bench.bench.folder import CellFolder
-from cdfss_bench.bench.records import read_record, read_runs
-from cdfss_bench.bench.runner import Outcome
+from cdfss_bench.bench.records import CostPart, read_record, read_runs
+from cdfss_bench.bench.runner import Outcome, Runner
+from cdfss_bench.bench.selection import Selection, plan
+
+from .test_page import COST
 
 Run = Callable[..., list[Outcome]]
 
@@ -168,3 +171,34 @@ def test_kill_9_loses_nothing_and_leaves_no_trace(seeded_weights: Path, tmp_path
     records = [json.loads(folder.record.read_text()) for folder in (killed, calm)]
     assert records[0]["metrics"] == records[1]["metrics"]
     assert records[0]["cell"] == records[1]["cell"]
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        [["ssp", "ssp@shuffled-support"]],
+        [["ssp@shuffled-support", "ssp"]],
+        [["ssp"], ["ssp@shuffled-support"]],  # two commands: the host's record is on the disk
+    ],
+)
+def test_a_control_is_never_measured_beside_its_host(
+    order: list[list[str]],
+    seeded_weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured: list[int] = []
+
+    def cost_of(*_: object, **__: object) -> CostPart:
+        measured.append(1)
+        return COST
+
+    monkeypatch.setattr("cdfss_bench.bench.runner.cost_of", cost_of)
+    for methods in order:
+        selection = Selection(
+            methods=tuple(methods), suite="mini", domains=("mini-lesion",), episodes=2,
+            weights_dirs=(seeded_weights,),
+        )  # fmt: skip
+        outcomes = list(Runner(tmp_path).run(plan(selection)))
+        assert [o.record.cost for o in outcomes if o.record] == [COST] * len(methods)
+    assert len(measured) == 1
