@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from cdfss_bench.errors import UserError
 from cdfss_bench.methods.grammar import parse
 
-from .cells import evaluator_code, method_code
+from .cells import evaluator_code, method_part
 from .keys import BoardKey, ColumnKey, RowKey, board_key, column_key, row_key
 from .records import RunRecord
 
@@ -93,8 +93,8 @@ def state_of(record: RunRecord) -> State:
     if record.evaluator.code != evaluator_code():
         return "stale"
     try:
-        installed = method_code(parse(record.method.composition))
-    except (UserError, OSError):
+        installed = method_part(parse(record.method.composition), record.method.backbone).code
+    except (UserError, OSError, SyntaxError, ValueError):  # a plug-in may be gone or broken
         return "unknown"
     return "current" if installed == record.method.code else "stale"
 

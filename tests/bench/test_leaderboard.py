@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cdfss_bench.bench.cells import evaluator_code, method_code
+from cdfss_bench.bench.cells import evaluator_code, method_part
 from cdfss_bench.bench.leaderboard import Leaderboard, leaderboards
 from cdfss_bench.bench.lines import as_csv, as_json
 from cdfss_bench.bench.records import CostPart, RunRecord
@@ -23,10 +23,10 @@ from cdfss_bench.methods.grammar import parse
 DOMAINS = ("chestxray", "deepglobe", "fss1000", "isic")
 
 
-def code_of(method: str) -> str:
+def code_of(method: str, backbone: str) -> str:
     """Hash of the installed code of a method; any text for one that is not installed."""
     try:
-        return method_code(parse(method))
+        return method_part(parse(method), backbone).code
     except UserError:
         return "not installed"
 
@@ -55,7 +55,7 @@ def record(
             "options": {},
             "adaptation": "none",
             "backbone": "resnet50",
-            "code": code_of(method),
+            "code": code_of(method, changes.get("method__backbone", "resnet50")),
         },
         "weights": {"description": "trained on pascal", "selection": "last"},
         "evaluator": {"version": 1, "code": evaluator_code(), "image_size": 400},
