@@ -31,9 +31,8 @@ def cost_table(board: Leaderboard, *, every_note: bool = False) -> TextTable:
     sections: dict[int, str] = {}
     rows: list[list[str]] = []
     behind: dict[tuple[int, int], Sequence[str]] = {}
-    found = board.sections()
-    for section in found:
-        if len(found) > 1:
+    for section in board.sections():
+        if section.is_told:
             sections[len(rows)] = section.title
         for row in section.rows:
             cells = {header: cell for header, cell in _cells(row).items() if header in shown}

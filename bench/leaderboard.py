@@ -92,10 +92,17 @@ class Row:
 
 
 class Section(NamedTuple):
-    """Rows of a board that are ranked among each other."""
+    """Rows of a board that are ranked among each other.
+
+    Attributes:
+        title: what they have in common.
+        rows: by method name.
+        is_told: whether its title is shown: there are others, or it is comparable with none.
+    """
 
     title: str
     rows: list[Row]
+    is_told: bool
 
 
 _SECTIONS = {
@@ -134,7 +141,12 @@ class Leaderboard:
         """Rows by adaptation class; what is comparable with none of them apart."""
         titles = [*_SECTIONS.values(), BARE, ORACLE]
         rows = {title: [r for r in self.rows.values() if _section(r) == title] for title in titles}
-        return [Section(title, rows[title]) for title in titles if rows[title]]
+        several = sum(map(bool, rows.values())) > 1
+        return [
+            Section(title, rows[title], several or title in (BARE, ORACLE))
+            for title in titles
+            if rows[title]
+        ]
 
     @property
     def outdated(self) -> bool:

@@ -46,9 +46,8 @@ def text_table(
     sections: dict[int, str] = {}
     marks: dict[tuple[int, int], str] = {}
     behind: dict[tuple[int, int], Sequence[str]] = {}
-    found = board.sections()
-    for section in found:
-        if len(found) > 1:
+    for section in board.sections():
+        if section.is_told:
             sections[len(rows)] = section.title
         for row in sorted(section.rows, key=lambda row: _by_mean(row, board, where)):
             marks |= {(len(rows), at): mark for at, mark in _marks(row, board, where).items()}

@@ -120,6 +120,12 @@ def test_compare_finds_it_by_what_was_typed(results: Path) -> None:
     assert title(NAME).startswith(f"A = {NAME}, B = ssp")
 
 
+def test_its_section_is_named_where_it_is_the_only_one() -> None:
+    (board,) = leaderboards([record("loec", d, cost=COST, **KIND) for d in DOMAINS])
+    for table in (text_table(board), cost_table(board)):
+        assert list(table.sections.values()) == [BARE]
+
+
 def test_a_listing_names_it_so(results: Path) -> None:
     listed = json.loads(typed("list", "runs", "loec", "--results", str(results), "--json"))
     assert {run["method"] for run in listed} == {NAME}

@@ -36,7 +36,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (or name it: CHROMIUM)"),
 ]
 
-TWIN = "ssp@shuffled-support"
+CONTROL = "ssp@shuffled-support"
 MS = {"p50": 912.3, "p90": 1013.4, "p99": 1114.5, "runs": 20}
 LEARNT = COST.model_copy(
     update={
@@ -110,7 +110,7 @@ seen.dialog=open('loec','isic');seen.mean=open('loec','mean');seen.cost=open('ss
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Records of four domains: sections, blanks, a twin, two sizes of networks, evil names."""
+    """Records of four domains: sections, blanks, a control, two sizes of networks, evil names."""
     folder = tmp_path_factory.mktemp("browser")
     for number, domain in enumerate(DOMAINS):
         small = COST.model_copy(update={"params": 412_000, "flops_episode": 10**9})
@@ -119,7 +119,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_cell(folder, "all-foreground", domain, skill=0.3, method__backbone="")
         write_cell(folder, "apm-m", domain, skill=0.4, method__adaptation="episode", cost=LEARNT)
         if domain != "chestxray":
-            write_cell(folder, TWIN, domain, skill=0.3, episodes__sha256="other")
+            write_cell(folder, CONTROL, domain, skill=0.3, episodes__sha256="other")
     write_cell(folder, "<b>&amp;'\"", "isic", skill=0.2, domain__classes={0: "</script>"})
     return folder
 
@@ -186,10 +186,10 @@ def test_sorting_filtering_and_provenance(page: str, place: Path, tmp_path: Path
     assert up == down[::-1]
     assert len(down) == 5
     assert (seen["said"], seen["then"], seen["one"]) == ("descending", "ascending", 1)
-    # 8.67 M is more than 412 k, and what has no figure comes last.
-    assert seen["params"][1:-2] == ["8.67 M", "412 k", "–", "–", "–"]
+    # 8.67 M is more than 412 k (a control costs what its host costs), no figure comes last.
+    assert seen["params"][1:-2] == ["8.67 M", "412 k", "412 k", "–", "–"]
     assert seen["names"][1:-2] == sorted(first[1:-2], key=str.lower, reverse=True)
-    assert seen["filtered"] == ["#", TWIN, "ssp", "#"]
+    assert seen["filtered"] == ["#", CONTROL, "ssp", "#"]
     assert seen["none"] == ["#", "#"]
     assert sorted(seen["all"]) == sorted(first)
     (record,) = (
