@@ -69,7 +69,7 @@ def code_notes(board: Leaderboard) -> list[str]:
         each = [f"{board.left_out[state]} {word}" for state, word in words.items()]
         told = ", ".join(text for text in each if not text.startswith("0 "))
         lines.append(
-            f"not shown: {total} superseded record{'s' if total > 1 else ''} ({told}); a newer one "
+            f"not shown: {total} superseded record{'s' if total > 1 else ''} ({told}); another record "
             "answers the same question"
         )
     return lines
