@@ -69,8 +69,8 @@ def code_notes(board: Leaderboard) -> list[str]:
         each = [f"{board.left_out[state]} {word}" for state, word in words.items()]
         told = ", ".join(text for text in each if not text.startswith("0 "))
         lines.append(
-            f"not shown: {total} superseded record{'s' if total > 1 else ''} ({told}); another record "
-            "answers the same question"
+            f"not shown: {total} superseded record{'s' if total > 1 else ''} ({told}); another "
+            "record answers the same question"
         )
     return lines
 
