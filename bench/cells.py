@@ -157,6 +157,8 @@ class Cell:
             weights=WeightsPart(
                 description=weights.description,
                 kind=weights.kind(self.composition),
+                words=weights.words(self.composition),
+                toy=weights.is_toy and question.domain.card.suite != "mini",
                 pretrained=weights.pretrained.name if weights.pretrained else "",
                 pretrained_sha256=pretrained,
                 checkpoint=weights.checkpoint.name if weights.checkpoint else "",

@@ -100,6 +100,8 @@ class WeightsPart(_Part):
     Attributes:
         description: what they were trained on, for tables.
         kind: what they are to the method (`methods.weights.WeightsKind`); empty in older records.
+        words: what they are, in words: source, episodes and selection, or the lack of them.
+        toy: whether they were made for the mini suite and the domain is another's: a trial.
         pretrained: name of the backbone's file.
         pretrained_sha256: of that file.
         checkpoint: name of the source-trained file.
@@ -111,6 +113,8 @@ class WeightsPart(_Part):
 
     description: str
     kind: WeightsKind | Literal[""] = ""
+    words: str = ""
+    toy: bool = False
     pretrained: str = ""
     pretrained_sha256: str = ""
     checkpoint: str = ""

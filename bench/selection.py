@@ -13,7 +13,6 @@ from cdfss_bench.cards import validated
 from cdfss_bench.datasets import DOMAINS, Domain, open_domain
 from cdfss_bench.datasets.opening import split_name
 from cdfss_bench.errors import DataError, UserError
-from cdfss_bench.methods.backbones.card import refusal
 from cdfss_bench.methods.card import Precision
 from cdfss_bench.methods.grammar import METHODS, Composition, parse
 from cdfss_bench.methods.weights import Weights, default_folders, resolve_weights
@@ -100,6 +99,19 @@ class Selection(BaseModel):
         return "cdfss" if self.root is not None else "mini"
 
     @property
+    def is_mini(self) -> bool:
+        """Whether all of it is asked on the mini suite's own domains, with its sizes."""
+        return self.chosen_suite == "mini" and all(
+            DOMAINS.card(split_name(name)[0]).suite == "mini" for name in self.domains
+        )
+
+    def suite_for(self, domain: Domain) -> Literal["mini", "cdfss"]:
+        """The suite whose sizes are meant on a domain: its own, if none was named."""
+        if self.suite != "auto":
+            return self.suite
+        return "mini" if domain.card.suite == "mini" else "cdfss"
+
+    @property
     def folders(self) -> list[Path]:
         """Where weights are looked for, in order."""
         return [*self.weights_dirs, *default_folders()]
@@ -159,13 +171,23 @@ class Planned:
         self.asked: Selection | None = None
 
     @property
+    def name(self) -> str:
+        """The method, `ssp`, or `ssp (not source-trained)` where only its backbone is trained."""
+        label = self.composition.label
+        return f"{label} (not source-trained)" if self.lacks_training else label
+
+    @property
+    def lacks_training(self) -> bool:
+        """Whether the method is trained on source data in its published form and here is not."""
+        if self.cell is None:
+            return False
+        return self.cell.weights.kind(self.composition) == "not source-trained"
+
+    @property
     def title(self) -> str:
         """`loec · isic · 5-shot · seed 0`."""
         asked = self.question
-        return (
-            f"{self.composition.label} · {asked.domain.title} · {asked.shots}-shot · "
-            f"seed {asked.seed}"
-        )
+        return f"{self.name} · {asked.domain.title} · {asked.shots}-shot · seed {asked.seed}"
 
     def refuse(self, error: UserError) -> None:
         """Notes why the cell cannot be computed."""
@@ -173,16 +195,13 @@ class Planned:
 
 
 def compositions(selection: Selection) -> list[Composition]:
-    """The selected methods, with the mini suite's defaults where it is meant.
+    """The selected methods, each once, in their published sizes.
 
     Raises:
         CompositionError: for a name that cannot be built.
     """
     names = [*selection.methods, *(_added(selection.methods) if selection.controls else ())]
-    parsed = [parse(name) for name in dict.fromkeys(names)]
-    if selection.chosen_suite != "mini":
-        return parsed
-    return [composition.in_miniature() for composition in parsed]
+    return [parse(name) for name in dict.fromkeys(names)]
 
 
 def _added(methods: Sequence[str]) -> Iterator[str]:
@@ -202,16 +221,21 @@ def plan(selection: Selection) -> Iterator[Planned]:
     Raises:
         UserError: for names that mean nothing.
     """
-    methods = compositions(selection)
-    resolved = {str(c): weights_of(c, selection) for c in methods}
+    published = compositions(selection)
+    resolved: dict[tuple[str, bool], Weights | UserError] = {}
     for domain in open_domains(selection):
-        for composition in methods:
+        suite = selection.suite_for(domain)
+        on_mini = suite == "mini" and domain.card.suite == "mini"
+        for composition in [c.in_miniature() if suite == "mini" else c for c in published]:
+            key = (str(composition), on_mini)
+            if key not in resolved:
+                resolved[key] = weights_of(composition, selection, on_mini=on_mini)
             if _has_no_twin(composition, domain, selection):
                 continue
             changes = {
                 "methods": (composition.label,),
                 "domains": (domain.title,),
-                "suite": selection.chosen_suite,
+                "suite": suite,
                 "controls": False,
             }
             asked = selection.model_copy(update=changes)
@@ -225,7 +249,7 @@ def plan(selection: Selection) -> Iterator[Planned]:
                         selection.episodes,
                         composition.control,
                     )
-                    planned = _planned(composition, question, resolved[str(composition)], selection)
+                    planned = _planned(composition, question, resolved[key], selection)
                     planned.asked = asked
                     yield planned
 
@@ -262,22 +286,25 @@ def _planned(
     return planned
 
 
-def weights_of(composition: Composition, selection: Selection) -> Weights | UserError:
-    """The weights that a composition runs with, or why there are none."""
+def weights_of(
+    composition: Composition, selection: Selection, *, on_mini: bool
+) -> Weights | UserError:
+    """The weights that a composition runs with, or why there are none.
+
+    Args:
+        composition: the method.
+        selection: what names backbone, files and folders.
+        on_mini: whether the data are the mini suite's, for which its own weights are meant.
+    """
     host = composition.host.card
-    backbone = selection.backbone
-    if backbone is None and selection.chosen_suite == "mini":
-        backbone = host.mini.backbone
-    if not host.backbones:
-        backbone = None
-    elif backbone is not None and (refused := refusal(host, backbone)) is not None:
-        return refused
+    backbone = selection.backbone if host.backbones else None
     try:
         return resolve_weights(
             composition,
             backbone=backbone,
             checkpoint=_named_checkpoint(composition, selection.weights),
             folders=selection.folders,
+            on_mini=on_mini,
         )
     except UserError as error:
         return error

@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from cdfss_bench.cards import validated
 from cdfss_bench.datasets import Domain, open_domain
-from cdfss_bench.errors import UserError, WeightsError, unknown
+from cdfss_bench.errors import UserError, unknown
 from cdfss_bench.methods.card import Bug, Recipe
+from cdfss_bench.methods.file_kinds import WEIGHTS_SUFFIXES, refuse_missing
 from cdfss_bench.methods.grammar import Composition, parse
 from cdfss_bench.methods.weights import (
     Weights,
@@ -251,9 +252,10 @@ def _planned(
     device: str,
     processes: Processes,
 ) -> Planned:
-    chosen = plan.backbone or (composition.host.card.mini.backbone if plan.is_mini else None)
+    weights = pretrained_for(
+        composition, backbone=plan.backbone, folders=plan.folders, on_mini=plan.is_mini
+    )
     # What an earlier training of the same plan wrote is found too.
-    weights = pretrained_for(composition, backbone=chosen, folders=plan.folders)
     init = _initial(recipe.init, weights, [*plan.folders, folder], is_mini=plan.is_mini)
     name = re.sub(r"[^A-Za-z0-9.+=-]", "_", trained_name(composition)).strip("_")
     sharp = f"-sam{recipe.sam:g}" if recipe.sam else ""
@@ -327,14 +329,13 @@ def _initial(init: str, weights: Weights, folders: Sequence[Path], *, is_mini: b
     """The checkpoint that `init` names: a file, or what was trained as a method of that name."""
     if not init:
         return None
-    if Path(init).suffix in (".safetensors", ".pt", ".pth"):
-        if not Path(init).is_file():
-            raise WeightsError(f"the weights file {init} does not exist")
+    if Path(init).suffix in WEIGHTS_SUFFIXES or os.sep in init or Path(init).is_file():
+        refuse_missing(Path(init))
         return Path(init)
     composition = parse(init)
     if is_mini:
         composition = composition.in_miniature()
-    return initial_for(composition, weights, folders=folders)
+    return initial_for(composition, weights, folders=folders, on_mini=is_mini)
 
 
 def _seed_and_bugs(

@@ -6,7 +6,6 @@ kernels are stored input first, the three projections of an attention apart, eac
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cdfss_bench.errors import WeightsError
+
+from .file_kinds import GET_AGAIN, oddity
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -30,8 +31,12 @@ def read_augreg(path: Path) -> dict[str, Tensor]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays: Arrays = {name: np.asarray(file[name], np.float32) for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{path} is not a readable .npz file ({error})") from error
+    except Exception as error:  # a damaged file fails in NumPy in any of a dozen ways
+        reason = f"it is {what}" if (what := oddity(path)) else "it is damaged or no plain arrays"
+        raise WeightsError(
+            f"{path} is not a readable .npz file: {reason}",
+            mend=GET_AGAIN,
+        ) from error
     try:
         entries = _embedding(arrays)
         index = 0

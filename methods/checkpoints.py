@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,7 +17,14 @@ from cdfss_bench.errors import WeightsError
 from cdfss_bench.files import write_atomically
 
 from .augreg import read_augreg
+from .backbones.base import Backbone
+from .file_kinds import GET_AGAIN, is_npz, is_safetensors, oddity, refuse_missing
+from .state_dicts import fitted, tensors_in, without_inserted
+from .torch_files import load_torch
 from .weights_card import METADATA_KEY, WeightsCard, read_card
+
+_CLASSIFIER = re.compile(r"(.*\.)?(fc|head|head\.fc|classifier(\.\d+)?|logits)\.weight")
+_IMAGENET = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +44,33 @@ class Checkpoint:
     card: WeightsCard | None
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """A `.safetensors` file, a published `.pt`/`.pth` read with `weights_only`, or Google's `.npz`.
+def read_checkpoint(path: Path, entry: str = "") -> Checkpoint:
+    """The entries of a weights file: safetensors, `torch.save`'s, or Google's `.npz`.
 
-    `module.` prefixes of DataParallel are removed; a dictionary that holds the state dict under
-    `state_dict` or `model` is opened.
+    The content decides, not the suffix. Containers (`state_dict`, `model`, ...) are opened, and
+    parts of keys that wrappers insert (`module.`, `_orig_mod.`) are removed.
+
+    Args:
+        path: of the file.
+        entry: which state dict is meant, where a file holds several.
 
     Raises:
-        WeightsError: if the file is missing, damaged, or holds anything but named tensors.
+        WeightsError: if the file is missing, damaged, holds anything but plain named tensors, or
+            several state dicts of which none is named.
     """
-    if not path.is_file():
-        raise WeightsError(f"the weights file {path} does not exist")
-    readers = {".safetensors": _read_safetensors, ".npz": read_augreg}
-    tensors = readers.get(path.suffix, _read_published)(path)
-    floats = {
-        name: tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in tensors.items()
-    }
-    return Checkpoint(path, file_sha256(path), floats, read_card(path))
+    refuse_missing(path)
+    card = read_card(path)
+    if card is not None:
+        tensors = _read_safetensors(path)  # written by us, under the network's own keys
+    else:
+        tensors = without_inserted(tensors_in(_read(path), path, entry), path)
+    return Checkpoint(path, file_sha256(path), _as_float32(tensors, path), card)
+
+
+def _read(path: Path) -> object:
+    if is_safetensors(path):
+        return _read_safetensors(path)
+    return read_augreg(path) if is_npz(path) else load_torch(path)
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], card: WeightsCard) -> None:
@@ -76,8 +92,11 @@ def load_into(
     unused: Sequence[str] = (),
     optional: Sequence[str] = (),
     complete: bool,
-) -> None:
+    renames: Mapping[str, str] | None = None,
+) -> list[str]:
     """Loads `tensors` into `module`, whose state-dict keys they carry.
+
+    A prefix that all keys share and the module's do not have (`model.`, `net.`) is removed.
 
     Args:
         module: the network or backbone.
@@ -86,11 +105,21 @@ def load_into(
         unused: prefixes of entries that may be there and are not needed.
         optional: prefixes of entries of the module that need not be there.
         complete: whether every other entry of the module must be there.
+        renames: key prefixes of the file and the module's.
+
+    Returns:
+        The entries of the file that were left out.
 
     Raises:
-        WeightsError: for missing, foreign or misshapen entries; the first ones are named.
+        WeightsError: for missing, foreign or misshapen entries, and for numbers of another kind or
+            that are not finite; the first ones are named.
     """
     expected = module.state_dict()
+    whole = not isinstance(module, Backbone)
+    given = fitted(tensors, expected.keys(), path=path, renames=renames, whole=whole)
+    ids = {id(tensor): name for name, tensor in given.items() if name in expected}
+    left = [name for name, tensor in tensors.items() if id(tensor) not in ids]
+    tensors = given
     counters = {name for name in expected if name.endswith("num_batches_tracked")}
     missing = [
         name
@@ -121,26 +150,88 @@ def load_into(
         if tensor.shape != expected[name].shape:
             raise WeightsError(
                 f"{path}: '{name}' is {list(tensor.shape)}, "
-                f"{type(module).__name__} expects {list(expected[name].shape)}"
+                f"{type(module).__name__} expects {list(expected[name].shape)}",
+                mend="check --method and its options, and --backbone",
             )
     known = {name: tensor for name, tensor in tensors.items() if name in expected}
+    _refuse_wrong_numbers(known, expected, path)
     try:
         module.load_state_dict({**expected, **known})
     except RuntimeError as error:  # an elastic entry has a shape that nothing can be made of
-        problem = " ".join(str(error).split())
-        raise WeightsError(f"{path} does not fit {type(module).__name__}: {problem}") from error
+        odd = [n for n, t in known.items() if n.endswith(elastic) and t.shape != expected[n].shape]
+        raise WeightsError(
+            f"{path} does not fit {type(module).__name__}: nothing can be made of {_some(odd)} of "
+            f"shape {list(known[odd[0]].shape)}"
+            if odd
+            else f"{path} does not fit {type(module).__name__}",
+            mend="check --method and --backbone",
+        ) from error
+    return left
 
 
-def renamed(tensors: Mapping[str, Tensor], renames: Mapping[str, str]) -> dict[str, Tensor]:
-    """`tensors` with key prefixes replaced."""
+def refuse_bare_backbone(checkpoint: Checkpoint) -> None:
+    """Refuses a pretrained backbone where weights of a trained method are meant.
 
-    def changed(name: str) -> str:
-        for old, new in renames.items():
-            if name.startswith(old):
-                return new + name[len(old) :]
-        return name
+    A method without a head of its own would take it: all of its entries are there.
 
-    return {changed(name): tensor for name, tensor in tensors.items()}
+    Raises:
+        WeightsError: if the file holds a classifier of ImageNet.
+    """
+    for name, tensor in checkpoint.tensors.items():
+        if _CLASSIFIER.fullmatch(name) and tensor.ndim > 1 and len(tensor) >= _IMAGENET:
+            raise WeightsError(
+                f"{checkpoint.path} is a pretrained backbone and no weights of a trained method: "
+                f"it holds the classifier '{name}' of {len(tensor):,} classes",
+                mend="put it into a weights folder under the name that `cdfss-bench weights list` "
+                "shows, and name that with --weights-dir",
+            )
+
+
+def _refuse_wrong_numbers(
+    known: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path
+) -> None:
+    for name, tensor in known.items():
+        if name.endswith("num_batches_tracked") or tensor.is_meta:
+            continue
+        wanted = expected[name]
+        if tensor.dtype != wanted.dtype and (
+            tensor.is_floating_point() != wanted.is_floating_point() or tensor.is_complex()
+        ):
+            raise WeightsError(
+                f"{path}: '{name}' holds {_kind(tensor)}, and {_kind(wanted)} are expected",
+                mend="use the weights from before they were converted to that type",
+            )
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            if not wanted.is_meta and not bool(torch.isfinite(wanted).all()):
+                continue  # a constant of the network, such as a mask of -inf
+            raise WeightsError(
+                f"{path}: '{name}' holds values that are not finite (NaN or infinite)",
+                mend="use an earlier checkpoint of that training, or another file",
+            )
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"numbers of type {str(tensor.dtype).removeprefix('torch.')}"
+
+
+def _as_float32(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    return {name: _dense(name, tensor, path) for name, tensor in tensors.items()}
+
+
+def _dense(name: str, tensor: Tensor, path: Path) -> Tensor:
+    what = ""
+    if tensor.is_quantized or "float8" in str(tensor.dtype) or "float4" in str(tensor.dtype):
+        what = "quantised"
+    elif tensor.layout != torch.strided or tensor.is_nested:
+        what = "sparse or ragged"
+    elif tensor.is_meta:
+        what = "without content (a meta tensor)"
+    if what:
+        raise WeightsError(
+            f"{path}: '{name}' is {what}, and only plain dense tensors are read",
+            mend="save the network's weights as they were before",
+        )
+    return tensor.detach().float() if tensor.is_floating_point() else tensor
 
 
 def _elastic(module: nn.Module) -> tuple[str, ...]:
@@ -158,27 +249,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         with safe_open(path, "pt") as file:  # pyright: ignore[reportUnknownVariableType]
             return {name: file.get_tensor(name) for name in file.keys()}  # pyright: ignore  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is not a readable safetensors file ({error})") from error
-
-
-def _read_published(path: Path) -> dict[str, Tensor]:
-    try:
-        loaded: object = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file fails in the unpickler in any of a dozen ways
+        reason = f"it is {what}" if (what := oddity(path)) else "it is damaged or incomplete"
         raise WeightsError(
-            f"{path} is not a checkpoint that can be read safely "
-            f"({str(error).splitlines()[0] if str(error) else type(error).__name__})",
-            mend="only files with plain tensors are opened; nothing in them is ever executed",
+            f"{path} is not a readable safetensors file: {reason}",
+            mend=GET_AGAIN,
         ) from error
-    for key in ("state_dict", "model"):
-        if isinstance(loaded, dict) and isinstance(cast("Any", loaded).get(key), dict):
-            loaded = cast("dict[str, object]", loaded)[key]
-    entries = cast("dict[object, object]", loaded) if isinstance(loaded, dict) else {}
-    tensors = {
-        name.removeprefix("module."): value
-        for name, value in entries.items()
-        if isinstance(name, str) and isinstance(value, Tensor)
-    }
-    if not tensors:
-        raise WeightsError(f"{path} holds no named tensors, so it is not a checkpoint")
-    return tensors

@@ -8,8 +8,9 @@ from cdfss_bench.canonical import file_sha256
 from cdfss_bench.errors import WeightsError
 
 from .building import build
-from .checkpoints import load_into, read_checkpoint, write_checkpoint
+from .checkpoints import load_into, read_checkpoint, refuse_bare_backbone, write_checkpoint
 from .grammar import Composition
+from .state_dicts import fitted
 from .weights import trained_name
 from .weights_card import Selection, WeightsCard
 
@@ -22,6 +23,7 @@ def convert(
     backbone: str,
     selection: Selection = "unknown",
     origin: str = "",
+    entry: str = "",
 ) -> list[str]:
     """Writes the published checkpoint `source` as `output`, a file that `run` finds by itself.
 
@@ -29,12 +31,13 @@ def convert(
     that nobody calls) is left out.
 
     Args:
-        source: `.pt`, `.pth` or `.safetensors` with the whole network.
+        source: a file of `torch.save` or a safetensors file with the whole network.
         output: the safetensors file.
         composition: what the checkpoint was trained as.
         backbone: on which backbone.
         selection: how its authors chose it among all of their training, if they say.
         origin: where it came from, for the card; by default the file's name.
+        entry: which state dict is meant, where the file holds several.
 
     Returns:
         The entries that were left out.
@@ -45,10 +48,15 @@ def convert(
     if output.exists():
         raise WeightsError(f"{output} already exists", mend="name another with -o")
     network = build(composition, backbone=backbone)
-    checkpoint = read_checkpoint(source)
-    load_into(network, checkpoint.tensors, path=source, unused=network.unused_keys, complete=True)
+    checkpoint = read_checkpoint(source, entry)
+    if composition.is_trained and not composition.has_head:
+        refuse_bare_backbone(checkpoint)
+    left = load_into(
+        network, checkpoint.tensors, path=source, unused=network.unused_keys, complete=True
+    )
     expected = network.state_dict()
-    kept = {name: tensor for name, tensor in checkpoint.tensors.items() if name in expected}
+    given = fitted(checkpoint.tensors, expected.keys(), path=source)
+    kept = {name: tensor for name, tensor in given.items() if name in expected}
     card = WeightsCard(
         trained_as=trained_name(composition),
         backbone=backbone,
@@ -57,4 +65,4 @@ def convert(
     )
     output.parent.mkdir(parents=True, exist_ok=True)
     write_checkpoint(output, kept, card)
-    return [name for name in checkpoint.tensors if name not in expected]
+    return left

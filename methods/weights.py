@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cdfss_bench.canonical import file_sha256
-from cdfss_bench.errors import WeightsError
+from cdfss_bench.errors import UserError, WeightsError
 
 from .backbones.card import BACKBONES, Pretrained, refusal
+from .file_kinds import refuse_missing
 from .grammar import METHODS, Composition, parse
-from .weights_card import WeightsCard, read_card
+from .weights_card import MINI_SOURCE, WeightsCard, read_card
 
 if TYPE_CHECKING:
     from .base import Method
@@ -38,6 +39,7 @@ class Weights:
         entry: the card's entry that describes the file.
         checkpoint: the source-trained file on top; None for backbone weights alone.
         card: what the checkpoint says of itself.
+        not_bare: whether a pretrained backbone would fit as the checkpoint and is not meant.
     """
 
     backbone: str
@@ -45,6 +47,7 @@ class Weights:
     entry: Pretrained | None
     checkpoint: Path | None
     card: WeightsCard | None
+    not_bare: bool = False
 
     @property
     def description(self) -> str:
@@ -64,6 +67,30 @@ class Weights:
             ours = self.card is not None and self.card.origin == ""
             return "source-trained" if ours else "published"
         return "not source-trained" if composition.is_trained else "not needed"
+
+    def words(self, composition: Composition) -> str:
+        """What these weights are to `composition`, in words: for the record."""
+        kind, card = self.kind(composition), self.card
+        if self.checkpoint is None:
+            if self.entry is None:
+                return "none needed"
+            note = ": not source-trained" if kind == "not source-trained" else ""
+            return f"backbone only ({self.entry.trained_on}){note}"
+        if card is None or card.origin:
+            origin = card.origin if card else self.checkpoint.name
+            return f"published checkpoint {origin}, selection {self.selection}"
+        seen = f"{card.episodes:,} episodes" if card.episodes is not None else "unknown episodes"
+        kept = "the last weights" if card.selection == "last" else f"selected by {card.selection}"
+        return f"source-trained on {card.trained_on}, {seen}, {kept}"
+
+    @property
+    def is_toy(self) -> bool:
+        """Whether they are made for the mini suite: a small backbone, or trained on its source."""
+        return (
+            (self.backbone != "" and is_toy(self.backbone))
+            or (self.entry is not None and self.entry.trained_on.startswith(MINI_SOURCE))
+            or (self.card is not None and self.card.is_toy)
+        )
 
     @property
     def selection(self) -> str:
@@ -88,21 +115,33 @@ def trained_name(composition: Composition) -> str:
     return "+".join(str(part.trained) for part in parts)
 
 
+def is_toy(backbone: str) -> bool:
+    """Whether a backbone was made for the mini suite: all its weights are of the mini source."""
+    entries = BACKBONES.card(backbone).pretrained
+    return bool(entries) and all(entry.trained_on == MINI_SOURCE for entry in entries)
+
+
 def resolve_weights(
     composition: Composition,
     *,
     backbone: str | None = None,
     checkpoint: Path | None = None,
     folders: Sequence[Path] = (),
+    on_mini: bool = False,
 ) -> Weights:
     """The files for `composition`.
 
+    What was made for the mini suite is chosen for its domains only; elsewhere where its backbone or
+    a file is named, and only if there is nothing else.
+
     Args:
         composition: the method.
-        backbone: its name; None takes the first of the card's whose weights are at hand.
+        backbone: its name; None takes the first of the card's whose weights are at hand, in the
+            mini suite the card's small one.
         checkpoint: a named weights file; None looks for one trained as this composition. A file
             without our card is taken for a published one, which holds the whole network.
         folders: where to look, in order.
+        on_mini: whether the data are the mini suite's.
 
     Raises:
         WeightsError: if something is missing, with the command that gets it.
@@ -111,21 +150,31 @@ def resolve_weights(
     host = composition.host.card
     if not host.backbones:
         return Weights("", None, None, None, None)
-    if checkpoint is not None and not checkpoint.is_file():
-        raise WeightsError(f"the weights file {checkpoint} does not exist")
+    if checkpoint is not None:
+        refuse_missing(checkpoint)
     if backbone is not None and (refused := refusal(host, backbone)) is not None:
         raise refused
     card = read_card(checkpoint) if checkpoint is not None else None
+    usual = host.mini.backbone if on_mini else host.backbones[0]
     if card is not None:
         _check_card(card, composition, checkpoint, backbone)
         backbone = card.backbone
     elif checkpoint is not None:
         # A published checkpoint holds its backbone too.
-        return Weights(backbone or host.backbones[0], None, None, checkpoint, None)
-    candidates = [backbone] if backbone else list(host.backbones)
+        own = backbone or usual
+        not_bare = composition.is_trained and not composition.has_head
+        if not_bare:
+            _refuse_known_backbone(checkpoint, own)
+        return Weights(own, None, None, checkpoint, None, not_bare)
+    elif on_mini and backbone is None and refusal(host, usual) is None:
+        backbone = usual
+    named = backbone is not None
+    candidates = _candidates(host.backbones, backbone, on_mini=on_mini)
     for name in candidates:
-        found = find_pretrained(name, folders)
-        chosen = checkpoint or _find_trained(composition, name, found and found[0], folders)
+        found = find_pretrained(name, folders, toys=on_mini or named)
+        chosen = checkpoint or _find_trained(
+            composition, name, found and found[0], folders, on_mini=on_mini, named=named
+        )
         card = read_card(chosen) if chosen else None
         if card is not None and not card.base:
             return Weights(name, None, None, chosen, card)
@@ -133,27 +182,46 @@ def resolve_weights(
             continue
         path, entry = found
         return Weights(name, path, entry, chosen, card)
-    raise _nothing_fits(composition, candidates, folders)
+    raise _nothing_fits(composition, candidates, folders, toys=on_mini or named)
+
+
+def _candidates(backbones: Sequence[str], named: str | None, *, on_mini: bool) -> list[str]:
+    if named is not None:
+        return [named]
+    return [n for n in backbones if on_mini or not is_toy(n)] or list(backbones)
 
 
 def pretrained_for(
-    composition: Composition, *, backbone: str | None, folders: Sequence[Path]
+    composition: Composition,
+    *,
+    backbone: str | None,
+    folders: Sequence[Path],
+    on_mini: bool = False,
 ) -> Weights:
     """The backbone weights with which a training of `composition` begins.
+
+    Args:
+        composition: what is trained.
+        backbone: its name; None as in `resolve_weights`.
+        folders: where to look, in order.
+        on_mini: whether the source is the mini suite's.
 
     Raises:
         WeightsError: if none are at hand.
         UserError: if the host does not ride on the backbone that was named.
     """
     host = composition.host.card
+    if backbone is None and on_mini:
+        backbone = host.mini.backbone
     if backbone is not None and (refused := refusal(host, backbone)) is not None:
         raise refused
-    candidates = [backbone] if backbone else list(host.backbones)
+    candidates = _candidates(host.backbones, backbone, on_mini=on_mini)
+    toys = on_mini or backbone is not None
     for name in candidates:
-        found = find_pretrained(name, folders)
+        found = find_pretrained(name, folders, toys=toys)
         if found is not None:
             return Weights(name, found[0], found[1], None, None)
-    raise _nothing_fits(composition, candidates, folders)
+    raise _nothing_fits(composition, candidates, folders, toys=toys, training=True)
 
 
 def runs_on(name: str, folders: Sequence[Path]) -> dict[str, str]:
@@ -172,23 +240,31 @@ def runs_on(name: str, folders: Sequence[Path]) -> dict[str, str]:
     for backbone in plain.host.card.backbones:
         for composition in (plain.in_miniature(), plain):
             with suppress(WeightsError):
+                # Named, so that the small ones of the mini suite are listed too.
                 weights = resolve_weights(composition, backbone=backbone, folders=folders)
                 found[backbone] = weights.description
     return found
 
 
-def initial_for(composition: Composition, weights: Weights, *, folders: Sequence[Path]) -> Path:
+def initial_for(
+    composition: Composition, weights: Weights, *, folders: Sequence[Path], on_mini: bool = False
+) -> Path:
     """The checkpoint trained as `composition` with which another training begins.
 
     Args:
         composition: what it was trained as.
         weights: the backbone weights under it (see `pretrained_for`).
         folders: where to look, in order.
+        on_mini: whether the source is the mini suite's; what was trained there begins no other
+            training, unless the backbone is the mini suite's too.
 
     Raises:
         WeightsError: if none is at hand, with the command that makes it.
     """
-    found = _find_trained(composition, weights.backbone, weights.pretrained, folders)
+    named = is_toy(weights.backbone)
+    found = _find_trained(
+        composition, weights.backbone, weights.pretrained, folders, on_mini=on_mini, named=named
+    )
     if found is None:
         name = trained_name(composition)
         raise WeightsError(
@@ -218,18 +294,26 @@ def load_weights(method: Method, weights: Weights) -> None:
     Raises:
         WeightsError: if a file does not fit, or a checkpoint was trained on another backbone file.
     """
-    from .checkpoints import load_into, read_checkpoint, renamed
+    from .checkpoints import load_into, read_checkpoint, refuse_bare_backbone
 
     base = None
     if weights.pretrained is not None and weights.entry is not None:
         base = read_checkpoint(weights.pretrained)
         trunk = method.backbone
-        tensors = renamed(base.tensors, weights.entry.renames)
-        load_into(trunk, tensors, path=weights.pretrained, unused=trunk.unused_keys, complete=True)
+        load_into(
+            trunk,
+            base.tensors,
+            path=weights.pretrained,
+            unused=trunk.unused_keys,
+            complete=True,
+            renames=weights.entry.renames,
+        )
         method.on_pretrained()
     if weights.checkpoint is not None:
         trained = read_checkpoint(weights.checkpoint)
         _check_base(trained, base)
+        if weights.not_bare:
+            refuse_bare_backbone(trained)
         load_into(
             method,
             trained.tensors,
@@ -240,42 +324,74 @@ def load_weights(method: Method, weights: Weights) -> None:
         )
 
 
-def find_pretrained(name: str, folders: Sequence[Path]) -> tuple[Path, Pretrained] | None:
-    """The backbone's weights file in the first folder that has one, with its card entry."""
+def find_pretrained(
+    name: str, folders: Sequence[Path], *, toys: bool = True
+) -> tuple[Path, Pretrained] | None:
+    """The backbone's weights file in the first folder that has one, with its card entry.
+
+    Args:
+        name: of the backbone.
+        folders: where to look, in order; the package's own comes last.
+        toys: whether a file that was pretrained on the mini source counts.
+    """
     for folder in (*folders, PACKAGED):
         for entry in BACKBONES.card(name).pretrained:
             for file in entry.files:
                 if (folder / file).is_file():
-                    return folder / file, entry
+                    found = _as_trained(folder / file, entry)
+                    if toys or not found.trained_on.startswith(MINI_SOURCE):
+                        return folder / file, found
     return None
 
 
+def _as_trained(path: Path, entry: Pretrained) -> Pretrained:
+    """The entry with what the file says that it was pretrained on, if `train` made it."""
+    with suppress(UserError):  # a damaged file is refused when it is read
+        card = read_card(path)
+        if card is not None and card.source:
+            return entry.model_copy(update={"trained_on": card.trained_on})
+    return entry
+
+
 def _find_trained(
-    composition: Composition, backbone: str, pretrained: Path | None, folders: Sequence[Path]
+    composition: Composition,
+    backbone: str,
+    pretrained: Path | None,
+    folders: Sequence[Path],
+    *,
+    on_mini: bool,
+    named: bool,
 ) -> Path | None:
     """The file trained as `composition`, whole or on top of just these backbone weights.
 
-    What was trained with SAM is a baseline of its own, to be named.
+    What was trained with SAM is a baseline of its own, to be named. Outside the mini suite, what
+    was trained on its source counts where the backbone is named and nothing else is there.
     """
     wanted = trained_name(composition)
     bases = ("",) if pretrained is None else ("", file_sha256(pretrained))
-    for folder in (*folders, PACKAGED):
-        found = [
-            path
+    fitting = {
+        folder: [
+            (path, card)
             for path, card in _cards_in(folder)
             if card.backbone == backbone
             and card.trained_as == wanted
             and card.base in bases
             and not card.recipe.get("sam")
         ]
-        if len(found) > 1:
-            names = " and ".join(path.name for path in found)
-            raise WeightsError(
-                f"{folder} holds several weights of {wanted} on {backbone}: {names}",
-                mend="name one with --weights FILE",
-            )
-        if found:
-            return found[0]
+        for folder in (*folders, PACKAGED)
+    }
+    rounds = ((True, False),) if on_mini else ((False,), (True,)) if named else ((False,),)
+    for kinds in rounds:
+        for folder, cards in fitting.items():
+            found = [path for path, card in cards if card.is_toy in kinds]
+            if len(found) > 1:
+                names = " and ".join(path.name for path in found)
+                raise WeightsError(
+                    f"{folder} holds several weights of {wanted} on {backbone}: {names}",
+                    mend="name one with --weights FILE",
+                )
+            if found:
+                return found[0]
     return None
 
 
@@ -314,11 +430,29 @@ def _check_base(trained: Checkpoint, base: Checkpoint | None) -> None:
         )
 
 
+def _refuse_known_backbone(path: Path, backbone: str) -> None:
+    sha256 = file_sha256(path)
+    for entry in BACKBONES.card(backbone).pretrained:
+        if entry.sha256 and sha256.startswith(entry.sha256):
+            raise WeightsError(
+                f"{path} holds the pretrained weights of {backbone} ({entry.trained_on}), which "
+                "are not those of a source-trained method",
+                mend=f"leave out --weights, and name the folder of {entry.files[0]} with "
+                "--weights-dir",
+            )
+
+
 def _nothing_fits(
-    composition: Composition, candidates: Sequence[str], folders: Sequence[Path]
+    composition: Composition,
+    candidates: Sequence[str],
+    folders: Sequence[Path],
+    *,
+    toys: bool,
+    training: bool = False,
 ) -> WeightsError:
     where = ", ".join(str(folder) for folder in folders) or "no folder"
-    trunks = [name for name in candidates if find_pretrained(name, folders) is not None]
+    trunks = [name for name in candidates if find_pretrained(name, folders, toys=toys) is not None]
+    trial = "" if toys else _trial(composition, folders, training=training)
     if not trunks:
         entry = next(iter(BACKBONES.card(candidates[0]).pretrained), None)
         mend = "put a file that `cdfss-bench weights list` names into the weights folder"
@@ -328,11 +462,22 @@ def _nothing_fits(
             mend = f"put {entry.files[0]} from {entry.page} into the weights folder"
         return WeightsError(
             f"no pretrained weights of {' or '.join(candidates)} for {composition} in {where}",
-            mend=f"{mend}, or name their folder with --weights-dir DIR",
+            mend=f"{mend}, or name their folder with --weights-dir DIR{trial}",
         )
     name = trained_name(composition)
     return WeightsError(
         f"{composition} has a part that must be trained, and no weights of {name} on "
         f"{' or '.join(trunks)} are in {where}",
-        mend=f"cdfss-bench train -m '{name}' --backbone {trunks[0]}, or --weights FILE",
+        mend=f"cdfss-bench train -m '{name}' --backbone {trunks[0]}, or --weights FILE{trial}",
     )
+
+
+def _trial(composition: Composition, folders: Sequence[Path], *, training: bool) -> str:
+    """What to type for a trial with a small backbone, if the method could run with it."""
+    for name in composition.host.card.backbones:
+        if is_toy(name) and find_pretrained(name, folders) is not None:
+            with suppress(WeightsError):
+                if not training:
+                    resolve_weights(composition, backbone=name, folders=folders)
+                return f", or --backbone {name} for a trial with the toy backbone"
+    return ""

@@ -13,12 +13,17 @@ from cdfss_bench.cards import Card, validated
 from cdfss_bench.errors import WeightsError
 
 from .card import Precision
+from .file_kinds import GET_AGAIN, is_safetensors, oddity
 
 Selection = Literal["last", "source-val", "target-oracle", "unknown"]
 SELECTIONS: tuple[Selection, ...] = get_args(Selection)
 
 METADATA_KEY = "cdfss-bench"
 """Where the card stands in the header of a safetensors file."""
+
+
+MINI_SOURCE = "mini-source"
+"""The mini suite's source domain; what was trained on it is a toy anywhere else."""
 
 
 class WeightsCard(Card):
@@ -67,6 +72,11 @@ class WeightsCard(Card):
     versions: dict[str, str] = Field(default_factory=dict)
 
     @property
+    def is_toy(self) -> bool:
+        """Whether it was trained on the mini suite's source."""
+        return str(self.source.get("domain", "")).startswith(MINI_SOURCE)
+
+    @property
     def trained_on(self) -> str:
         """The source domain, and what makes the training a baseline of its own."""
         radius = self.recipe.get("sam")
@@ -89,13 +99,17 @@ def read_card(path: Path) -> WeightsCard | None:
         WeightsError: if the file is damaged.
         UserError: if the header's card does not fit the schema.
     """
-    if path.suffix != ".safetensors":
+    if not is_safetensors(path):
         return None
     try:
         with safe_open(path, "np") as file:  # pyright: ignore[reportUnknownVariableType]
             metadata = cast("dict[str, str]", file.metadata() or {})  # pyright: ignore[reportUnknownMemberType]
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is not a readable safetensors file ({error})") from error
+        reason = f"it is {what}" if (what := oddity(path)) else "it is damaged or incomplete"
+        raise WeightsError(
+            f"{path} is not a readable safetensors file: {reason}",
+            mend=GET_AGAIN,
+        ) from error
     if METADATA_KEY not in metadata:
         return None
     try:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .cautions import warn_of_weights
 from .options import (
     Backbone,
     DataRoot,
@@ -33,6 +34,9 @@ from .progress import progress
 from .talk import complain, say, talk
 
 if TYPE_CHECKING:
+    from cdfss_bench.methods.grammar import Composition
+    from cdfss_bench.methods.weights import Weights
+
     from ..diagnose.running import Outcome
     from ..selection import Selection
 
@@ -135,6 +139,7 @@ def _carry_out(
     if threads is not None:
         torch.set_num_threads(threads)
     options = parsed_settings(settings or (), kinds)
+    warn_of_weights(_used(selection))
     several = len(selection.methods) > 1
     for method in selection.methods:
         folder = output / re.sub(r"[^A-Za-z0-9.+=-]", "_", method) if several else output
@@ -160,6 +165,21 @@ def _carry_out(
             )
 
         watched(kinds[0], work)
+
+
+def _used(selection: Selection) -> Iterator[tuple[Composition, Weights, bool]]:
+    from cdfss_bench.errors import UserError
+    from cdfss_bench.methods.grammar import parse
+
+    from ..selection import weights_of
+
+    for name in selection.methods:
+        composition = parse(name)
+        if selection.chosen_suite == "mini":
+            composition = composition.in_miniature()
+        weights = weights_of(composition, selection, on_mini=selection.is_mini)
+        if not isinstance(weights, UserError):  # which the kinds say themselves
+            yield composition, weights, selection.is_mini
 
 
 def _tell(outcome: Outcome) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .cautions import warn_of_cells
 from .options import (
     Backbone,
     DataRoot,
@@ -71,7 +72,9 @@ def predict(
         episodes=count,
     )
     refused = False
-    for planned in plan(selection):
+    cells = list(plan(selection))
+    warn_of_cells(cells)
+    for planned in cells:
         if planned.cell is None:
             complain(UserError(planned.reason, mend=planned.mend))
             refused = True
@@ -86,7 +89,7 @@ def predict(
                 predicted(
                     network, question.domain, episode, adaptation_stream(question.seed, episode)
                 ),
-                title=f"{planned.composition.label}, {episode.query}",
+                title=f"{planned.name}, {episode.query}",
             )
             for episode in question.manifest
         ]

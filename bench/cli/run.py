@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .cautions import warn_of_cells
 from .options import (
     AsJson,
     Backbone,
@@ -158,6 +159,7 @@ def _execute(
 
     cells = list(cells_of(selection))
     _say_weights(cells)
+    warn_of_cells(cells)
     with _progress(len(cells)) as (listener, finished):
         outcomes: list[Outcome] = []
         try:
@@ -179,10 +181,7 @@ def _say_weights(cells: Iterable[Planned]) -> None:
         weights = planned.cell.weights
         # A published or converted checkpoint holds its backbone: there is no file under it.
         if (file := weights.checkpoint or weights.pretrained) is not None:
-            seen[
-                f"{planned.composition.label}: {weights.backbone}, {weights.description} "
-                f"({file.name})"
-            ] = None
+            seen[f"{planned.name}: {weights.backbone}, {weights.description} ({file.name})"] = None
     for line in seen:
         talk(line)
 
@@ -275,7 +274,9 @@ def _show_plan(
     from ..selection import plan as cells_of
     from ..texttable import TextTable
 
-    lines = forecast(cells_of(selection), results, device=device, with_cost=with_cost)
+    cells = list(cells_of(selection))
+    warn_of_cells(cells)
+    lines = forecast(cells, results, device=device, with_cost=with_cost)
     if as_json:
         say(json.dumps([line.to_json() for line in lines], indent=1))
     else:

@@ -28,13 +28,15 @@ def list_weights(weights_dirs: WeightsDirs = None, as_json: AsJson = False) -> N
     for name in BACKBONES.names():
         hit = find_pretrained(name, folders)
         for entry in BACKBONES.card(name).pretrained:
-            here = hit is not None and hit[1] == entry
+            here = hit is not None and hit[0].name in entry.files
             found.append(
                 {
                     "what": name,
                     "kind": "backbone",
                     "here": str(hit[0]) if hit is not None and here else "",
-                    "trained on": entry.trained_on,
+                    "trained on": hit[1].trained_on
+                    if hit is not None and here
+                    else entry.trained_on,
                     "file": " or ".join(entry.files),
                     "url": entry.url or entry.page,
                     "licence": entry.licence,
@@ -99,6 +101,13 @@ def convert(
         typer.Option(help="How its authors chose it: unknown, last, source-val, target-oracle."),
     ] = "unknown",
     origin: Annotated[str, typer.Option(help="Where it came from, for the card.")] = "",
+    entry: Annotated[
+        str,
+        typer.Option(
+            help="Which weights of a file that holds several, such as state_dict_ema; or the "
+            "prefix of their keys."
+        ),
+    ] = "",
 ) -> None:
     """Turn authors' weights into a file that `run` finds; nothing in it is executed."""
     from cdfss_bench.errors import unknown
@@ -112,7 +121,15 @@ def convert(
     composition = parse(method)
     chosen = backbone or next(iter(composition.host.card.backbones), "")
     target = output or default_folders()[0] / f"{trained_name(composition)}-{chosen}.safetensors"
-    left = convert(source, target, composition, backbone=chosen, selection=selection, origin=origin)
+    left = convert(
+        source,
+        target,
+        composition,
+        backbone=chosen,
+        selection=selection,
+        origin=origin,
+        entry=entry,
+    )
     if left:
         talk(f"left out, since nothing computes with them: {', '.join(left)}")
     talk(f"{target}: cdfss-bench run -m '{method}' --backbone {chosen} finds it there")

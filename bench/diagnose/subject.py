@@ -119,7 +119,8 @@ class Subject:
             # The partner is compared on the same backbone, with weights of its own.
             backbone = self.weights.backbone or None
             selection = selection.model_copy(update={"weights": {}, "backbone": backbone})
-        found = weights_of(self._composed(name or self.selection.methods[0]), selection)
+        composition = self._composed(name or self.selection.methods[0])
+        found = weights_of(composition, selection, on_mini=selection.is_mini)
         if isinstance(found, UserError):
             raise found
         return found

@@ -18,7 +18,8 @@ from cdfss_bench.canonical import file_sha256
 from cdfss_bench.errors import UserError, WeightsError
 from cdfss_bench.methods.backbones.card import build_backbone
 from cdfss_bench.methods.base import Method
-from cdfss_bench.methods.checkpoints import load_into, read_checkpoint, renamed, write_checkpoint
+from cdfss_bench.methods.checkpoints import load_into, read_checkpoint, write_checkpoint
+from cdfss_bench.methods.state_dicts import renamed
 from cdfss_bench.methods.weights_card import WeightsCard, read_card
 
 from .contract import fresh, network
@@ -213,7 +214,7 @@ def test_the_trap_of_the_test_above_would_have_closed(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     for name in ("a.safetensors", "a.pth"):
         assert refused(tmp_path / name).problem.endswith("does not exist")
-    assert refused(tmp_path).problem.endswith("does not exist")
+    assert refused(tmp_path).problem == f"{tmp_path} is a folder, not a weights file"
 
 
 @pytest.mark.parametrize("content", [[1, 2, 3], {"epoch": 3}, {1: torch.zeros(1)}, torch.zeros(3)])

@@ -41,7 +41,7 @@ def test_a_published_file_goes_round(tmp_path: Path) -> None:
     assert card is not None
     assert (card.trained_as, card.backbone, card.selection) == (HSNET, MINI, "target-oracle")
     assert card.origin.startswith("best.pt (sha256 ")
-    weights = resolve_weights(parse(HSNET + "+lcm"), folders=[output.parent])
+    weights = resolve_weights(parse(HSNET + "+lcm"), backbone=MINI, folders=[output.parent])
     assert (weights.checkpoint, weights.pretrained) == (output, None)
     assert weights.selection == "target-oracle"
     loaded = build(HSNET, backbone=MINI)

@@ -33,6 +33,7 @@ from cdfss_bench.methods.weights import (
     Weights,
     default_folders,
     find_pretrained,
+    is_toy,
     load_weights,
     pretrained_for,
     resolve_weights,
@@ -101,8 +102,10 @@ def put_trained(
     return path
 
 
-def resolved(method: str, folders: list[Path], **options: Any) -> Weights:
-    return resolve_weights(composition(method), folders=folders, **options)
+def resolved(
+    method: str, folders: list[Path], *, on_mini: bool = True, **options: Any
+) -> Weights:
+    return resolve_weights(composition(method), folders=folders, on_mini=on_mini, **options)
 
 
 def refused(method: str, folders: list[Path], **options: Any) -> WeightsError:
@@ -168,14 +171,17 @@ def test_the_first_backbone_of_the_card_whose_weights_are_at_hand_is_taken(folde
     order = parse("ssp").host.card.backbones
     for name in reversed(order):
         put_backbone(folder, name)
-        assert resolved("ssp", [folder]).backbone == name
+        if not is_toy(name):
+            assert resolved("ssp", [folder], on_mini=False).backbone == name
 
 
 def test_a_backbone_that_was_named_is_taken(folder: Path) -> None:
     put_backbone(folder, "resnet50")
     put_backbone(folder)
-    assert resolved("ssp", [folder]).backbone == "resnet50"
-    assert resolved("ssp", [folder], backbone=MINI).backbone == MINI
+    assert resolved("ssp", [folder], on_mini=False).backbone == "resnet50"
+    assert resolved("ssp", [folder], on_mini=False, backbone=MINI).backbone == MINI
+    assert resolved("ssp", [folder]).backbone == MINI
+    assert resolved("ssp", [folder], backbone="resnet50").backbone == "resnet50"
 
 
 def test_the_packaged_weights_are_those_of_the_mini_suite(packaged: Path) -> None:
@@ -229,21 +235,21 @@ def test_a_checkpoint_of_another_training_or_another_backbone_is_not_found(folde
     put_trained(folder, "ssp", file="a.safetensors", whole=True, trained_as="ssp+lem")
     put_trained(folder, "ssp", file="b.safetensors", whole=True, on="resnet50")
     assert resolved("ssp", [folder], backbone=MINI).checkpoint is None
-    assert resolved("loec", [folder]).checkpoint == folder / "a.safetensors"
+    assert resolved("loec", [folder], backbone=MINI).checkpoint == folder / "a.safetensors"
 
 
 def test_a_whole_checkpoint_needs_no_backbone_file(folder: Path) -> None:
     put_trained(folder, "hsnet", file="b.safetensors", whole=True, on="resnet50")
-    found = resolved("hsnet", [folder])
+    found = resolved("hsnet", [folder], on_mini=False)
     assert (found.backbone, found.pretrained) == ("resnet50", None)
     assert found.checkpoint == folder / "b.safetensors"
 
 
 def test_a_backbone_without_a_trained_head_gives_way_to_one_with_it(folder: Path) -> None:
     put_backbone(folder, "resnet50")
-    put_backbone(folder)
-    put_trained(folder)
-    assert resolved("hsnet", [folder]).backbone == MINI
+    put_backbone(folder, "resnet101")
+    put_trained(folder, on="resnet101")
+    assert resolved("hsnet", [folder], on_mini=False).backbone == "resnet101"
 
 
 def test_a_trained_file_in_an_earlier_folder_wins(tmp_path: Path, packaged: Path) -> None:
@@ -346,8 +352,9 @@ def test_missing_pretrained_weights_are_refused_with_the_command_that_fetches_th
 
 
 def test_every_backbone_that_was_looked_for_is_named() -> None:
+    sentence = refused("ssp", [], on_mini=False).problem
     for name in parse("ssp").host.card.backbones:
-        assert name in refused("ssp", []).problem
+        assert (name in sentence.split()) is not is_toy(name)
 
 
 def test_a_training_begins_with_the_first_pretrained_backbone(folder: Path) -> None:

@@ -1,0 +1,55 @@
+"""What a command says once of weights with which its numbers are not what their names promise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from .talk import talk
+
+if TYPE_CHECKING:
+    from cdfss_bench.methods.grammar import Composition
+    from cdfss_bench.methods.weights import Weights
+
+    from ..selection import Planned
+
+
+def warn_of_cells(cells: Iterable[Planned]) -> None:
+    """Warns of methods that were not source-trained, and of the mini suite's weights elsewhere."""
+    warn_of_weights(
+        (p.composition, p.cell.weights, p.question.domain.card.suite == "mini")
+        for p in cells
+        if p.cell is not None
+    )
+
+
+def warn_of_weights(used: Iterable[tuple[Composition, Weights, bool]]) -> None:
+    """As `warn_of_cells`, of (method, its weights, whether the data are the mini suite's)."""
+    from cdfss_bench.methods.weights import trained_name
+
+    untrained: dict[str, tuple[str, str]] = {}
+    toys: dict[str, str] = {}
+    for composition, weights, on_mini in used:
+        if weights.kind(composition) == "not source-trained":
+            untrained[composition.label] = (trained_name(composition), weights.backbone)
+        if weights.is_toy and not on_mini:
+            toys[composition.label] = weights.backbone
+    if untrained:
+        names = list(dict.fromkeys(name for name, _ in untrained.values()))
+        backbones = {backbone for _, backbone in untrained.values()}
+        typed = " ".join(f"-m '{name}'" for name in names)
+        on = f" --backbone {min(backbones)}" if len(backbones) == 1 else ""
+        talk(
+            f"warning: {', '.join(untrained)}: only the backbone's weights are here, so this is "
+            "not the published method and is named NAME (not source-trained)"
+        )
+        talk(
+            f"  mend: cdfss-bench train {typed}{on} -o DIR, then --weights-dir DIR; or, for "
+            f"authors' weights, cdfss-bench weights convert FILE -m '{names[0]}'{on}"
+        )
+    if toys:
+        backbones = sorted(set(toys.values()))
+        talk(
+            f"warning: {', '.join(toys)}: weights of the mini suite ({', '.join(backbones)}) on "
+            "other data are a trial, not a result"
+        )
