@@ -12,6 +12,7 @@ import re
 import shlex
 import warnings
 import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,7 +152,10 @@ def load_torch(path: Path) -> object:
         # What torch warns of (an unusual pickle protocol) is said by `_refuse` where it matters.
         with allowed, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            if path.suffix != ".safetensors":
+                return torch.load(path, map_location="cpu", weights_only=True)
+            with path.open("rb") as file:  # by its name torch would take it for the other format
+                return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file fails in the unpickler in any of a dozen ways
         _refuse(path, error)
 
@@ -250,9 +254,10 @@ class _Scan:
                 words.append(last)
 
     def _note(self, module: str, name: str = "") -> None:
-        # What Python 2 wrote.
-        module = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(module, module)
-        self._names[f"{module}.{name}"] = None
+        # Protocol 2, that of torch.save, has the names of Python 2.
+        if (module, name) in NAME_MAPPING:
+            module, name = NAME_MAPPING[module, name]
+        self._names[f"{IMPORT_MAPPING.get(module, module)}.{name}"] = None
 
 
 def scanned(path: Path) -> _Scan:

@@ -26,7 +26,7 @@ def methods(
 ) -> None:
     """Hosts, plug-ins, aliases and control rows: paper, places, adaptation, weights at hand."""
     from cdfss_bench.methods.grammar import METHODS
-    from cdfss_bench.methods.weights import default_folders, runs_on
+    from cdfss_bench.methods.weights import default_folders, is_toy, runs_on
 
     add_plugins(plugins)
     folders = [*(weights_dirs or ()), *default_folders()]
@@ -45,7 +45,7 @@ def methods(
             card.kind,
             card.composition or card.alone or card.place or " ".join(card.offers),
             "" if card.adaptation == "none" else card.adaptation,
-            " ".join(ready[card.name]),
+            ", ".join(f"{b} (mini suite)" if is_toy(b) else b for b in ready[card.name]),
             f"{card.venue} {card.year}" if card.year else "",
             card.summary or card.reason,
         ]

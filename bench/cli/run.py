@@ -283,6 +283,8 @@ def _show_plan(
         cells = [[line.name, line.state, str(line.episodes or ""), line.expected] for line in lines]
         headers = ["cell", "state", "episodes", "expected"]
         show(TextTable(f"{len(lines)} cells", headers, cells, numeric=frozenset({2, 3})))
+        for mend in dict.fromkeys(line.mend for line in lines if line.mend):
+            talk(f"  mend: {mend}")
     # Starting and planning are what this command has just done.
     start = time.perf_counter() - began
     total = start + sum(line.seconds for line in lines if line.seconds is not None)

@@ -102,9 +102,7 @@ def put_trained(
     return path
 
 
-def resolved(
-    method: str, folders: list[Path], *, on_mini: bool = True, **options: Any
-) -> Weights:
+def resolved(method: str, folders: list[Path], *, on_mini: bool = True, **options: Any) -> Weights:
     return resolve_weights(composition(method), folders=folders, on_mini=on_mini, **options)
 
 
