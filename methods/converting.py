@@ -49,7 +49,7 @@ def convert(
         raise WeightsError(f"{output} already exists", mend="name another with -o")
     network = build(composition, backbone=backbone)
     checkpoint = read_checkpoint(source, entry)
-    if composition.is_trained and not composition.has_head:
+    if not network.head():
         refuse_bare_backbone(checkpoint)
     left = load_into(
         network, checkpoint.tensors, path=source, unused=network.unused_keys, complete=True

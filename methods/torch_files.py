@@ -28,8 +28,8 @@ _IGNORED = {
     "_codecs": ("encode",),
     "argparse": ("Namespace",),
     "builtins": (
-        *("bool", "bytes", "float", "frozenset", "int", "object", "range", "slice", "str"),
-        "tuple",
+        *("bool", "bytearray", "bytes", "complex", "float", "frozenset", "int", "object", "range"),
+        *("set", "slice", "str", "tuple"),
     ),
     "datetime": ("date", "datetime", "time", "timedelta", "timezone"),
     "decimal": ("Decimal",),

@@ -39,7 +39,6 @@ class Weights:
         entry: the card's entry that describes the file.
         checkpoint: the source-trained file on top; None for backbone weights alone.
         card: what the checkpoint says of itself.
-        not_bare: whether a pretrained backbone would fit as the checkpoint and is not meant.
     """
 
     backbone: str
@@ -47,7 +46,6 @@ class Weights:
     entry: Pretrained | None
     checkpoint: Path | None
     card: WeightsCard | None
-    not_bare: bool = False
 
     @property
     def description(self) -> str:
@@ -162,10 +160,9 @@ def resolve_weights(
     elif checkpoint is not None:
         # A published checkpoint holds its backbone too.
         own = backbone or usual
-        not_bare = composition.is_trained and not composition.has_head
-        if not_bare:
+        if composition.is_trained and not composition.has_head:
             _refuse_known_backbone(checkpoint, own)
-        return Weights(own, None, None, checkpoint, None, not_bare)
+        return Weights(own, None, None, checkpoint, None)
     elif on_mini and backbone is None and refusal(host, usual) is None:
         backbone = usual
     named = backbone is not None
@@ -312,7 +309,7 @@ def load_weights(method: Method, weights: Weights) -> None:
     if weights.checkpoint is not None:
         trained = read_checkpoint(weights.checkpoint)
         _check_base(trained, base)
-        if weights.not_bare:
+        if trained.card is None and not method.head():
             refuse_bare_backbone(trained)
         load_into(
             method,

@@ -282,6 +282,161 @@ def test_every_file_of_ours_is_listed_with_its_card(folder: Path, packaged: Path
     assert found[second].seed == 3
 
 
+# -- what was made for the mini suite --------------------------------------------------------------
+
+TOYS = {"resnet-mini", "vit-mini", "convnext-mini"}
+
+
+def test_the_small_backbones_are_those_of_the_mini_suite() -> None:
+    assert {name for name in BACKBONES.names() if is_toy(name)} == TOYS
+
+
+@pytest.mark.parametrize("method", ["ssp", "hsnet", "prototype", "loec", "ssp@shuffled-support"])
+def test_packaged_weights_are_not_chosen_for_other_data(packaged: Path, method: str) -> None:
+    base = put_backbone(packaged)
+    put_trained(packaged, base=base, source={"domain": "mini-source"})
+    assert resolved(method, []).backbone == MINI
+    error = refused(method, [], on_mini=False)
+    assert error.problem.startswith("no pretrained weights of resnet50")
+    assert MINI not in error.problem
+    mend = error.mend or ""
+    assert mend.startswith("cdfss-bench weights fetch resnet50")
+    assert mend.endswith("or --backbone resnet-mini for a trial with the toy backbone")
+    trial = resolved(method, [], on_mini=False, backbone=MINI)
+    assert trial.is_toy
+    assert trial.backbone == MINI
+
+
+def test_a_trial_is_offered_only_where_it_would_run(packaged: Path) -> None:
+    put_backbone(packaged)
+    assert "toy" not in (refused("hsnet", [], on_mini=False).mend or "")
+    assert "toy" in (refused("ssp", [], on_mini=False).mend or "")
+    with pytest.raises(WeightsError) as caught:
+        pretrained_for(parse("hsnet"), backbone=None, folders=[])
+    assert "--backbone resnet-mini for a trial" in (caught.value.mend or "")
+    assert pretrained_for(parse("hsnet"), backbone=None, folders=[], on_mini=True).backbone == MINI
+    assert pretrained_for(parse("hsnet"), backbone=MINI, folders=[]).backbone == MINI
+
+
+def test_what_was_trained_on_the_mini_source_is_a_last_resort_where_its_backbone_is_named(
+    folder: Path,
+) -> None:
+    put_backbone(folder, "resnet50")
+    toy = {"domain": "mini-source"}
+    trial = put_trained(folder, "ssp", file="a.safetensors", whole=True, on="resnet50", source=toy)
+    found = resolved("ssp", [folder], on_mini=False)
+    assert (found.checkpoint, found.is_toy) == (None, False)
+    found = resolved("ssp", [folder], on_mini=False, backbone="resnet50")
+    assert (found.checkpoint, found.is_toy) == (trial, True)
+    named = resolved("ssp", [folder], on_mini=False, checkpoint=trial)
+    assert (named.checkpoint, named.is_toy) == (trial, True)
+    real = put_trained(
+        folder, "ssp", file="b.safetensors", whole=True, on="resnet50", source={"domain": "pascal"}
+    )
+    for backbone in (None, "resnet50"):
+        found = resolved("ssp", [folder], on_mini=False, backbone=backbone)
+        assert (found.checkpoint, found.is_toy) == (real, False)
+
+
+def test_a_large_backbone_pretrained_on_the_mini_source_says_so(folder: Path) -> None:
+    path = folder / "resnet50.safetensors"
+    card = WeightsCard(
+        trained_as="backbone", backbone="resnet50", selection="last",
+        source={"domain": "mini-source"},
+    )  # fmt: skip
+    write_checkpoint(path, {"conv1.weight": torch.zeros(1)}, card)
+    assert "no pretrained weights" in refused("ssp", [folder], on_mini=False).problem
+    found = resolved("ssp", [folder], on_mini=False, backbone="resnet50")
+    assert (found.description, found.is_toy) == ("mini-source only", True)
+
+
+def test_real_weights_run_on_the_mini_suite_where_they_are_named(folder: Path) -> None:
+    put_backbone(folder)
+    put_backbone(folder, "resnet50")
+    path = put_trained(folder, "ssp", whole=True, on="resnet50", source={"domain": "pascal"})
+    assert resolved("ssp", [folder]).backbone == MINI
+    assert resolved("ssp", [folder], backbone="resnet50").checkpoint == path
+    assert resolved("ssp", [folder], checkpoint=path).backbone == "resnet50"
+
+
+# -- what weights are to a method ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [
+        ("ssp", "not source-trained"),
+        ("ssp+lcm", "not source-trained"),
+        ("loec", "not source-trained"),
+        ("loec@shuffled-support", "not source-trained"),
+        ("ifa", "not source-trained"),
+        ("prototype", "not needed"),
+        ("prototype@shuffled-support", "not needed"),
+        ("all-foreground", "not needed"),
+    ],
+)
+def test_backbone_weights_alone_are_not_source_trained(
+    folder: Path, method: str, kind: str
+) -> None:
+    put_backbone(folder)
+    found = resolved(method, [folder])
+    assert found.kind(composition(method)) == kind
+    assert (kind in found.words(composition(method))) is (kind == "not source-trained")
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["hsnet", "hsnet+lcm", "hsnet@shuffled-support", "hsnet+finetune", "apm-s", "apm-init"],
+)
+def test_plug_ins_that_learn_at_test_leave_the_training_what_it_is(
+    folder: Path, method: str
+) -> None:
+    base = put_backbone(folder)
+    put_trained(folder, base=base, source={"domain": "pascal"}, episodes=24000)
+    found = resolved(method, [folder])
+    assert found.kind(composition(method)) == "source-trained"
+    assert found.words(composition(method)) == (
+        "source-trained on pascal, 24,000 episodes, the last weights"
+    )
+
+
+def test_a_plug_in_that_trains_is_not_trained_by_its_hosts_weights(folder: Path) -> None:
+    base = put_backbone(folder)
+    put_trained(folder, "ssp", base=base, selection="source-val", episodes=8)
+    assert resolved("ssp+lcm", [folder]).kind(parse("ssp+lcm")) == "source-trained"
+    assert resolved("loec", [folder]).kind(parse("loec")) == "not source-trained"
+    assert resolved("ssp", [folder]).words(parse("ssp")).endswith("selected by source-val")
+
+
+def test_foreign_and_converted_files_are_published_checkpoints(folder: Path) -> None:
+    path = folder / "best.pth"
+    torch.save(network("ssp").state_dict(), path)
+    found = resolved("ssp", [folder], checkpoint=path)
+    assert found.kind(parse("ssp")) == "published"
+    assert found.words(parse("ssp")) == "published checkpoint best.pth, selection unknown"
+    put_trained(folder, "ssp", whole=True, origin="best.pth (sha256 00)", selection="target-oracle")
+    found = resolved("ssp", [folder])
+    assert found.kind(parse("ssp")) == "published"
+    assert found.words(parse("ssp")).startswith("published checkpoint best.pth (sha256 00)")
+
+
+def test_a_pretrained_backbone_is_no_checkpoint_of_a_trained_method(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder / "resnet.pth"
+    torch.save({**network("ssp").state_dict(), "fc.weight": torch.zeros(1000, 4)}, path)
+    found = resolved("ssp", [folder], checkpoint=path)
+    with pytest.raises(WeightsError, match="is a pretrained backbone and no weights of a trained"):
+        loaded("ssp", found)
+    card = BACKBONES.card(MINI)
+    known = card.pretrained[0].model_copy(update={"sha256": file_sha256(path)[:8]})
+    changed = card.model_copy(update={"pretrained": (known,)})
+    monkeypatch.setattr(weights, "BACKBONES", SimpleNamespace(card=lambda _name: changed))
+    error = refused("ssp", [folder], checkpoint=path)
+    assert "holds the pretrained weights of resnet-mini" in error.problem
+    assert "--weights-dir" in (error.mend or "")
+
+
 # -- naming a file ---------------------------------------------------------------------------------
 
 
