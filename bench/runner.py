@@ -205,6 +205,7 @@ class Runner:
             record.save(folder.record)
             raise
         except UserError as error:
+            planned.mend = error.mend
             return self._broken(planned, record, folder, "refused", error.problem)
         except Exception as error:
             # One method's defect must not take the other cells of a night's run down with it.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from cdfss_bench.bench.cli import app
@@ -192,3 +193,23 @@ def test_the_packaged_weights_need_no_warning(typed: Typed) -> None:
 
 def test_lists_mark_the_backbones_of_the_mini_suite(typed: Typed) -> None:
     assert "resnet-mini (mini suite)" in typed("list methods ssp").stdout
+
+
+@pytest.mark.parametrize("jobs", ["", " --jobs 2"])
+def test_a_run_says_how_to_mend_a_checkpoint_that_is_refused(
+    typed: Typed, tmp_path: Path, jobs: str
+) -> None:
+    tensors = {"weight": torch.zeros(1)}
+    torch.save({"state_dict": tensors, "state_dict_ema": {"weight": torch.ones(1)}}, "two.pth")
+    done = typed(
+        f"run -m ssp -d mini-chest --episodes 1 --no-cost --results r --weights two.pth{jobs}"
+    )
+    assert done.exit_code == 2
+    assert "refused: two.pth holds several sets of weights" in done.stderr
+    assert "  mend: say which: cdfss-bench weights convert two.pth -m METHOD" in done.stderr
+    converted = typed(
+        "weights convert two.pth -m ssp --backbone resnet-mini -o a.safetensors --entry state_dict"
+    )
+    assert isinstance(converted.exception, UserError)
+    assert "lacks 'conv1.weight'" in converted.exception.problem
+    assert not (tmp_path / "a.safetensors").exists()
