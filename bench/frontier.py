@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
-from .leaderboard import BARE, ORACLE, ColumnKey, Leaderboard, Row, RowKey
+from .leaderboard import APART, ColumnKey, Leaderboard, Row, RowKey
 
 K = TypeVar("K")
 
@@ -38,7 +38,7 @@ def measured(board: Leaderboard) -> dict[RowKey, Measured]:
         row.key
         for section in board.sections()
         for row in section.rows
-        if section.title in (BARE, ORACLE) or board.is_stale(row, only_column(board))
+        if section.title in APART or board.is_stale(row, only_column(board))
     }
     found: dict[RowKey, Measured] = {}
     for key, row in board.rows.items():

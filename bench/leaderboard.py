@@ -73,6 +73,7 @@ class Row:
         machine: on which its times were taken; only times of one machine may be compared.
         source: what it was trained on, as its weights' card says.
         weights_kind: what its weights are to it, as `records.WeightsPart.kind`.
+        is_trial: whether it ran with the mini suite's weights on other data.
     """
 
     key: RowKey
@@ -84,6 +85,7 @@ class Row:
     machine: str = ""
     source: str = ""
     weights_kind: str = ""
+    is_trial: bool = False
 
     @property
     def is_bare(self) -> bool:
@@ -111,7 +113,10 @@ _SECTIONS = {
     "transductive": "adapts to the support and the unlabelled query",
 }
 BARE = "not source-trained: backbone weights only"
+TRIAL = "trial: weights of the mini suite on other data"
 ORACLE = "not comparable: selected on target data"
+APART = (BARE, TRIAL, ORACLE)
+"""Sections whose rows are comparable with no others: their titles are always shown."""
 CONTROL = "@shuffled-support"
 """Behind a method's name: the same method, shown supports of a wrong class."""
 
@@ -139,11 +144,11 @@ class Leaderboard:
 
     def sections(self) -> list[Section]:
         """Rows by adaptation class; what is comparable with none of them apart."""
-        titles = [*_SECTIONS.values(), BARE, ORACLE]
+        titles = [*_SECTIONS.values(), *APART]
         rows = {title: [r for r in self.rows.values() if _section(r) == title] for title in titles}
         several = sum(map(bool, rows.values())) > 1
         return [
-            Section(title, rows[title], several or title in (BARE, ORACLE))
+            Section(title, rows[title], several or title in APART)
             for title in titles
             if rows[title]
         ]
@@ -259,6 +264,7 @@ def _add(board: Leaderboard, one: Chosen) -> None:
         row.machine = machine_of(record, record.cost)
     row.source = str(record.weights.source.get("domain", "")) or row.source
     row.weights_kind = record.weights_kind or row.weights_kind
+    row.is_trial = row.is_trial or record.is_trial
 
 
 def _is_older(state: State, other: State) -> bool:
@@ -301,6 +307,8 @@ def _note_missing(boards: dict[BoardKey, Leaderboard], record: RunRecord) -> Non
 def _section(row: Row) -> str:
     if "target" in row.key.selection:
         return ORACLE
+    if row.is_trial:
+        return TRIAL
     return BARE if row.is_bare else _SECTIONS[row.key.adaptation]
 
 

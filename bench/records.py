@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cdfss_bench.canonical import digest
 from cdfss_bench.errors import RecordError, UserError
 from cdfss_bench.files import write_atomically
+from cdfss_bench.methods.backbones.card import BACKBONES
 from cdfss_bench.methods.card import Precision
 from cdfss_bench.methods.grammar import parse
-from cdfss_bench.methods.weights import WeightsKind
+from cdfss_bench.methods.weights import WeightsKind, is_toy
 
 SCHEMA = 1
 
@@ -256,6 +257,13 @@ class RunRecord(_Part):
         """The label that is shown; a method without its source training says so."""
         bare = self.weights_kind == "not source-trained"
         return f"{self.method.label}{NOT_TRAINED}" if bare else self.method.label
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it ran with the mini suite's weights on other data; in older records by name."""
+        backbone = self.method.backbone
+        toy = self.weights.toy or (backbone in BACKBONES and is_toy(backbone))
+        return toy and self.domain.suite != "mini"
 
     @property
     def weights_kind(self) -> WeightsKind | Literal[""]:

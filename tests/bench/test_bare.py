@@ -16,7 +16,7 @@ from cdfss_bench.bench.answers import answers
 from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.compare import chosen, compare
 from cdfss_bench.bench.cost_table import cost_table, frontiers
-from cdfss_bench.bench.leaderboard import BARE, leaderboards
+from cdfss_bench.bench.leaderboard import BARE, TRIAL, leaderboards
 from cdfss_bench.bench.published import against, read_published
 from cdfss_bench.bench.standing import standings
 from cdfss_bench.bench.tables import comparison_table, text_table
@@ -136,3 +136,21 @@ def test_a_refusal_stands_in_its_row() -> None:
     (board,) = leaderboards([*[record("loec", d, **KIND) for d in DOMAINS[:3]], refused])
     (row,) = board.rows.values()
     assert row.missing == {"isic": "class 'a|b' has 5 images"}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"weights__toy": True}, {"method__backbone": "resnet-mini"}], ids=["toy", "older"]
+)
+def test_weights_of_the_mini_suite_on_other_data_stand_apart(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    for domain in DOMAINS:
+        write_cell(tmp_path, "loec", domain, skill=0.7, cost=COST, **changes)
+        write_cell(tmp_path, "ssp", domain, skill=0.5, cost=COST)
+    found = answers(tmp_path)
+    (board,) = leaderboards(answer.record for answer in found)
+    assert [section.title for section in board.sections()] == ["no adaptation", TRIAL]
+    assert [row.key.label for row in board.sections()[1].rows] == ["loec"]
+    ranks = {row.label: place.rank for (row, column), place in standings(board, found).items()
+             if column is None}  # fmt: skip
+    assert ranks == {"ssp": 1, "loec": 1}
