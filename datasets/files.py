@@ -20,12 +20,10 @@ from cdfss_bench.errors import DataError
 from .cache import Pixels, picture_key
 from .contents import Contents, FileChangedError
 from .domain import Domain, Item
-from .transforms import binary_mask, resized_image, resized_labels
+from .transforms import binary_mask, eight_bits, resized_image, resized_labels
+from .upright import MAX_PIXELS
 
 T = TypeVar("T")
-
-MAX_PIXELS = 150_000_000
-"""ISIC's largest image has 27 million pixels; beyond this a file is a bomb, not a picture."""
 
 
 def listed(folder: Path, extension: str) -> list[str]:
@@ -85,7 +83,7 @@ class FileDomain(Domain):
 
         def count(image: Image.Image) -> NDArray[np.uint8]:
             nonlocal found
-            histogram = image.convert("L").histogram()
+            histogram = eight_bits(image).convert("L").histogram()
             found = sum(amount > 0 for amount in histogram[1:255])
             return np.zeros((1, 1), np.uint8)
 

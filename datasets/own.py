@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .cache import Pixels
 from .files import FileDomain
+from .transforms import resized_image
+from .upright import read_upright
 
 
 class OwnDomain(FileDomain):
@@ -13,6 +16,19 @@ class OwnDomain(FileDomain):
     def listed_queries(self) -> Sequence[tuple[int, str]]:
         """Every image of every class."""
         return [(entry.id, item.name) for entry in self.classes for item in entry.items]
+
+    def read_image(self, path: str) -> Pixels:
+        """The picture at `path` as a viewer shows it, uint8 [S, S, 3].
+
+        Raises:
+            DataError: if the file is missing or is not one readable picture.
+        """
+
+        def decode() -> Pixels:
+            picture = read_upright(self.root / path)
+            return Pixels(resized_image(picture, self.card.image_size), picture.size)
+
+        return self.cached(path, "upright image", decode)
 
     def describe_part(self) -> str:
         """What is here is the whole population."""

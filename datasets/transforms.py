@@ -24,13 +24,13 @@ IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 MASK_THRESHOLD = 128
 
-TRANSFORM_VERSION = 2
+TRANSFORM_VERSION = 3
 """Enters every cache key: bump when any pixel of a transformed file changes."""
 
 
 def resized_image(image: Image.Image, side: int) -> NDArray[np.uint8]:
     """`image` as uint8 RGB [side, side, 3]; the aspect ratio is ignored, as published."""
-    rgb = image.convert("RGB")
+    rgb = eight_bits(image).convert("RGB")
     narrowed = rgb.resize((side, rgb.height), Image.Resampling.BILINEAR)
     return np.asarray(narrowed.resize((side, side), Image.Resampling.BILINEAR))
 
@@ -50,7 +50,32 @@ def resized_labels(labels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 def binary_mask(image: Image.Image) -> NDArray[np.uint8]:
     """A grey or RGB mask file as 0/1 [H, W]; RGB is turned to grey before the threshold."""
-    return (np.asarray(image.convert("L")) >= MASK_THRESHOLD).astype(np.uint8)
+    return (np.asarray(eight_bits(image).convert("L")) >= MASK_THRESHOLD).astype(np.uint8)
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether a picture has one channel of more than 8 bits, which Pillow would clip."""
+    return image.mode == "F" or image.mode.startswith("I")
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """`image` with a deep channel scaled to 8 bits; any other picture as it is.
+
+    Whole numbers are divided by the largest of their depth: 8, 12 or 16 bits, whichever holds the
+    brightest pixel. Fractions count from 0 to 1 if they do not go beyond, else to 255.
+
+    Raises:
+        ValueError: for values below 0, beyond 16 bits, or that are no numbers.
+    """
+    if not is_deep(image):
+        return image
+    values = np.asarray(image)
+    low, high = float(values.min()), float(values.max())
+    depths = (1, 255) if image.mode == "F" else (255, 4095, 65535)
+    top = next((depth for depth in depths if high <= depth), None)
+    if not low >= 0 or top is None:
+        raise ValueError(f"its values go from {low:g} to {high:g}, beyond any depth of a picture")
+    return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
 
 
 def normalised(images: NDArray[np.uint8]) -> torch.Tensor:
