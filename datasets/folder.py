@@ -3,118 +3,169 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from typing import cast
 
 from cdfss_bench.errors import DataError
+from cdfss_bench.options import spelled
 
+from . import mask_options
 from .cache import Pixels
 from .domain import DomainClass, Item
+from .mask_decoding import Reading, decide, decode, refuse_constant
+from .mask_facts import Facts
+from .mask_geometry import Drawn, turn_of
+from .mask_survey import survey
 from .own import OwnDomain
-from .transforms import binary_mask, resized_labels
+from .pairing import composed, files_in, folders_in, loose_pictures, pairs_of
+from .transforms import resized_labels
+from .upright import turned
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-_ENDINGS = ("", "_mask", "_segmentation")
+_ONE_CLASS = "object"
+"""What the class of a flat folder is called for which no classes are named."""
+
+
+@dataclass(frozen=True)
+class _Mask:
+    """How one mask is read."""
+
+    facts: Facts
+    reading: Reading
+    turn: int
 
 
 class FolderDomain(OwnDomain):
-    """Layout `images/CLASS/NAME.jpg`, `masks/CLASS/NAME.png`.
+    """Own pictures, each with a mask file; the card has the layouts and options.
 
-    Classes are the folders, in the order of their names; suffixes may be those of any picture. A
-    mask is called like its image, or with `_mask` or `_segmentation` after it. Every image of
-    every class is asked once. A mask of 0 and 1 is read as it is, any other is cut at 128.
+    `layout=folders`: `images/CLASS/NAME.jpg`, `masks/CLASS/NAME.png`; classes are the folders, in
+    the order of their names. `layout=flat`: `images/NAME.jpg`, `masks/NAME.png`; classes are named
+    by `labels=` or `colors=`, in their order, and an image stands in each class its mask shows.
+    Every image of every class is asked once. What masks mean is `mask_decoding`'s to decide.
     """
 
     def discover(self) -> Sequence[DomainClass]:
-        """The class folders.
+        """The classes, after every mask was looked at.
 
         Raises:
-            DataError: if an image has no mask, or two, or two images share a name.
+            DataError: if pictures and masks do not pair, a file is unreadable, or the masks of a
+                class have no one meaning.
         """
+        self._masks: dict[str, _Mask] = {}
+        self._void: int | None = None
         top = self.root / self._base
-        folders = _children(top / "images", folders=True)
-        return [
-            DomainClass(self.card.first_class_id + index, name, self._items(name))
-            for index, name in enumerate(folders)
-        ]
+        options = mask_options.parse(self.options)
+        flat = self.options.get("layout") == "flat"
+        folders = self._flat(top) if flat else self._class_folders(top)
+        if not folders:
+            return []
+        whole = survey(
+            [pair for pairs in folders.values() for pair in pairs], top, self.cache.folder
+        )
+        if transparent := sum(header.transparent for header in whole.pictures.values()):
+            self.notes[f"{transparent} pictures have an alpha channel and are laid on white"] = None
+        found: list[tuple[str, list[Item]]] = []
+        names = [*options.of_class] if flat else [*folders]
+        if flat and (options.spans or not names):
+            names.append(_ONE_CLASS)
+        options.refuse_unknown(names)
+        for folder, pairs in folders.items():
+            here = names if flat else [folder]
+            facts = {mask: whole.masks[mask] for _, mask in pairs}
+            reading = decide(facts, here, options, self._typed)
+            drawn = cast("Drawn", self.options.get("orientation", "auto"))
+            for image, mask in pairs:
+                turn = turn_of(image, whole.pictures[image], mask, facts[mask], drawn, self._typed)
+                self._masks[self._inside(mask)] = _Mask(facts[mask], reading, turn)
+            if reading.note:
+                self.notes[reading.note] = None
+            for number, name in enumerate(here, 1):
+                refuse_constant(facts, reading, number, name, self._typed)
+                shown = [p for p in pairs if not flat or number in reading.numbers(facts[p[1]])]
+                found.append((name, [self._item(*pair, number) for pair in shown]))
+            if flat and (bare := sum(not {*reading.numbers(f)} - {0, 255} for f in facts.values())):
+                self.notes[f"{bare} masks show no object; their pictures are in no class"] = None
+        known = self._masks.values()
+        self._void = 255 if any(255 in m.reading.numbers(m.facts) for m in known) else None
+        first = self.card.first_class_id
+        return [DomainClass(first + n, name, tuple(items)) for n, (name, items) in enumerate(found)]
+
+    @property
+    def void_label(self) -> int | None:
+        """255 if any mask has undecided pixels."""
+        _ = self.classes
+        return self._void
 
     def read_labels(self, item: Item) -> Pixels:
-        """The mask, [S, S] of 0 and 1.
+        """The mask of `item`, [S, S]: its class's number, 0, and 255 where it is undecided.
 
         Raises:
-            DataError: if the file is missing or is not a readable image.
+            DataError: if the file is missing, unreadable, or was changed meanwhile.
         """
-        side = self.card.image_size
+        _ = self.classes
+        mask, path = self._masks[item.mask], self.root / item.mask
 
-        def decode() -> Pixels:
-            return self.opened(item.mask, lambda image: resized_labels(_mask(image), side))
+        def read() -> Pixels:
+            labels = turned(decode(path, mask.facts, mask.reading), mask.turn)
+            height, width = labels.shape
+            return Pixels(resized_labels(labels, self.card.image_size), (width, height))
 
-        return self.cached(item.mask, "own mask", decode)
+        return self.cached(item.mask, f"own mask {mask.reading.key} {mask.turn}", read)
 
     def grey_values(self, item: Item) -> int:
-        """As for every domain; a mask of 0 and 1 has none."""
-        found = 0
-
-        def count(image: Image.Image) -> NDArray[np.uint8]:
-            nonlocal found
-            values = np.unique(np.asarray(image if _is_binary(image) else image.convert("L")))
-            found = 0 if values[-1] <= 1 else int(((values > 0) & (values < 255)).sum())
-            return np.zeros((1, 1), np.uint8)
-
-        self.opened(item.mask, count)
-        return found
+        """None: what a mask holds was decided when it was found."""
+        del item
+        return 0
 
     @property
     def _base(self) -> str:
         return str(self.options.get("path", ".")).rstrip("/") or "."
 
-    def _items(self, name: str) -> tuple[Item, ...]:
-        images, masks = (f"{self._base}/{part}/{name}" for part in ("images", "masks"))
-        if self._base == ".":
-            images, masks = images[2:], masks[2:]
-        by_stem: dict[str, list[str]] = {}
-        for file in _children(self.root / masks):
-            by_stem.setdefault(Path(file).stem, []).append(file)
-        items: list[Item] = []
-        seen: dict[str, str] = {}
-        for file in _children(self.root / images):
-            stem = Path(file).stem
-            where = self.root / images / file
-            if stem in seen:
+    def _typed(self, change: str) -> str:
+        """What to type for another option, `-d 'folder[path=mugs,labels=1]'`."""
+        key, _, value = change.partition("=")
+        changed = {
+            name: spelled(known)
+            for name, known in self.options.items()
+            if known != self.card.options[name].default
+        }
+        if key in ("labels", "colors"):
+            changed = {n: v for n, v in changed.items() if n not in ("labels", "colors")}
+        words = ",".join(f"{name}={word}" for name, word in {**changed, key: value}.items())
+        undeclared = "" if key in self.card.options else f" (declare '{key}' in the domain's card)"
+        return f"-d '{self.card.name}[{words}]'{undeclared}"
+
+    def _class_folders(self, top: Path) -> dict[str, list[tuple[Path, Path]]]:
+        images, masks = folders_in(top / "images"), folders_in(top / "masks")
+        for place in (top / "images", top / "masks"):
+            if loose := loose_pictures(place):
                 raise DataError(
-                    f"{where} and {seen[stem]} would share a mask", mend="rename one of them"
+                    f"{loose[0]} lies in no class folder",
+                    mend=f"move it into {place.name}/CLASS, or, if all files lie in one folder, "
+                    f"say so: {self._typed('layout=flat')}",
                 )
-            seen[stem] = file
-            found = [mask for ending in _ENDINGS for mask in by_stem.get(stem + ending, ())]
-            if len(found) != 1:
-                wrong = " and ".join(found) if found else "none"
+        for name, folder in masks.items():
+            if name not in images and files_in(folder):
                 raise DataError(
-                    f"{where} needs one mask {stem}.png in {self.root / masks}, there is {wrong}",
-                    mend="complete the folder, or remove the image",
+                    f"{folder} holds masks of a class that {top / 'images'} does not have",
+                    mend="give both folders one name, or move the masks away",
                 )
-            items.append(Item(f"{images}/{file}", f"{images}/{file}", f"{masks}/{found[0]}"))
-        return tuple(items)
+        pairs = {
+            name: pairs_of(folder, masks.get(name, top / "masks" / folder.name))
+            for name, folder in images.items()
+        }
+        for name in [name for name, found in pairs.items() if not found]:
+            self.notes[f"{images[name]} holds no picture and is no class"] = None
+        return {name: found for name, found in pairs.items() if found}
 
+    def _flat(self, top: Path) -> dict[str, list[tuple[Path, Path]]]:
+        pairs = pairs_of(top / "images", top / "masks")
+        return {"": pairs} if pairs else {}
 
-def _children(folder: Path, *, folders: bool = False) -> list[str]:
-    if not folder.is_dir():
-        return []
-    return sorted(
-        entry.name
-        for entry in folder.iterdir()
-        if not entry.name.startswith(".")
-        and (entry.is_dir() if folders else entry.suffix.lower() in PICTURES)
-    )
+    def _item(self, image: Path, mask: Path, label: int) -> Item:
+        path = self._inside(image)
+        return Item(composed(path), path, self._inside(mask), label)
 
-
-def _is_binary(image: Image.Image) -> bool:
-    """Whether a mask of one channel holds nothing but 0 and 1 (indices, if it has a palette)."""
-    one_channel = image.mode in ("L", "P", "1", "I", "I;16")
-    return one_channel and int(np.asarray(image).max(initial=0)) <= 1
-
-
-def _mask(image: Image.Image) -> NDArray[np.uint8]:
-    return np.asarray(image).astype(np.uint8) if _is_binary(image) else binary_mask(image)
+    def _inside(self, path: Path) -> str:
+        inside = path.relative_to(self.root) if path.is_relative_to(self.root) else path
+        return inside.as_posix()

@@ -43,9 +43,8 @@ def test_each_mask_is_that_of_its_image(tmp_path: Path) -> None:
 
 def test_masks_of_one_and_zero_are_read_as_they_are(tmp_path: Path) -> None:
     trees.write_folder(tmp_path, ("cat",))
-    first, second = tmp_path / "masks/cat/000.png", tmp_path / "masks/cat/001_mask.png"
-    trees.save(first, trees.blob(0) // 255)
-    trees.save_labels(second, trees.blob(1) // 255)
+    for number, path in enumerate(sorted((tmp_path / "masks/cat").iterdir())):
+        (trees.save_labels if number % 2 else trees.save)(path, trees.blob(number) // 255)
     domain = open_domain("folder", tmp_path, cache=None)
     zero, one = domain.classes[0].items[:2]
     assert domain.truth(zero).any()
