@@ -13,10 +13,11 @@ from cdfss_bench.options import spelled
 from . import mask_options
 from .cache import Pixels
 from .domain import DomainClass, Item
-from .mask_decoding import Reading, decide, decode, refuse_constant
+from .mask_decoding import decide, refuse_constant
 from .mask_facts import Facts
 from .mask_geometry import Drawn, turn_of
-from .mask_survey import survey
+from .mask_reading import Reading, decode
+from .mask_survey import Survey, survey
 from .own import OwnDomain
 from .pairing import composed, files_in, folders_in, loose_pictures, pairs_of
 from .transforms import resized_labels
@@ -63,7 +64,7 @@ class FolderDomain(OwnDomain):
             [pair for pairs in folders.values() for pair in pairs], top, self.cache.folder
         )
         if transparent := sum(header.transparent for header in whole.pictures.values()):
-            self.notes[f"{transparent} pictures have an alpha channel and are laid on white"] = None
+            self.notes[f"pictures with an alpha channel, laid on white: {transparent}"] = None
         found: list[tuple[str, list[Item]]] = []
         names = [*options.of_class] if flat else [*folders]
         if flat and (options.spans or not names):
@@ -72,10 +73,9 @@ class FolderDomain(OwnDomain):
         for folder, pairs in folders.items():
             here = names if flat else [folder]
             facts = {mask: whole.masks[mask] for _, mask in pairs}
+            turns = self._turns(pairs, whole)
             reading = decide(facts, here, options, self._typed)
-            drawn = cast("Drawn", self.options.get("orientation", "auto"))
-            for image, mask in pairs:
-                turn = turn_of(image, whole.pictures[image], mask, facts[mask], drawn, self._typed)
+            for mask, turn in turns.items():
                 self._masks[self._inside(mask)] = _Mask(facts[mask], reading, turn)
             if reading.note:
                 self.notes[reading.note] = None
@@ -84,9 +84,15 @@ class FolderDomain(OwnDomain):
                 shown = [p for p in pairs if not flat or number in reading.numbers(facts[p[1]])]
                 found.append((name, [self._item(*pair, number) for pair in shown]))
             if flat and (bare := sum(not {*reading.numbers(f)} - {0, 255} for f in facts.values())):
-                self.notes[f"{bare} masks show no object; their pictures are in no class"] = None
-        known = self._masks.values()
-        self._void = 255 if any(255 in m.reading.numbers(m.facts) for m in known) else None
+                self.notes[f"masks without an object, whose pictures are in no class: {bare}"] = (
+                    None
+                )
+        self._note_readings()
+        if void := sum(255 in m.reading.numbers(m.facts) for m in self._masks.values()):
+            self._void = 255
+            self.notes[f"masks with undecided pixels, which are left out of the count: {void}"] = (
+                None
+            )
         first = self.card.first_class_id
         return [DomainClass(first + n, name, tuple(items)) for n, (name, items) in enumerate(found)]
 
@@ -123,16 +129,17 @@ class FolderDomain(OwnDomain):
 
     def _typed(self, change: str) -> str:
         """What to type for another option, `-d 'folder[path=mugs,labels=1]'`."""
-        key, _, value = change.partition("=")
+        new = dict(word.split("=", 1) for word in change.split(","))
         changed = {
             name: spelled(known)
             for name, known in self.options.items()
             if known != self.card.options[name].default
         }
-        if key in ("labels", "colors"):
+        if {"labels", "colors"} & new.keys():
             changed = {n: v for n, v in changed.items() if n not in ("labels", "colors")}
-        words = ",".join(f"{name}={word}" for name, word in {**changed, key: value}.items())
-        undeclared = "" if key in self.card.options else f" (declare '{key}' in the domain's card)"
+        words = ",".join(f"{name}={word}" for name, word in {**changed, **new}.items())
+        absent = [name for name in new if name not in self.card.options]
+        undeclared = f" (with {' and '.join(absent)} declared in its card)" if absent else ""
         return f"-d '{self.card.name}[{words}]'{undeclared}"
 
     def _class_folders(self, top: Path) -> dict[str, list[tuple[Path, Path]]]:
@@ -161,6 +168,25 @@ class FolderDomain(OwnDomain):
     def _flat(self, top: Path) -> dict[str, list[tuple[Path, Path]]]:
         pairs = pairs_of(top / "images", top / "masks")
         return {"": pairs} if pairs else {}
+
+    def _turns(self, pairs: Sequence[tuple[Path, Path]], whole: Survey) -> dict[Path, int]:
+        drawn = cast("Drawn", self.options.get("orientation", "auto"))
+        return {
+            mask: turn_of(image, whole.pictures[image], mask, whole.masks[mask], drawn, self._typed)
+            for image, mask in pairs
+        }
+
+    def _note_readings(self) -> None:
+        """What a reader of the numbers must know of how the masks were read."""
+        objects: dict[str, None] = {}
+        for mask in self._masks.values():
+            objects[mask.reading.described] = None
+        empty = sum(not m.reading.numbers(m.facts) - {0, 255} for m in self._masks.values())
+        many = len(self._masks)
+        self.notes[
+            f"masks: {' or '.join(objects)} is the object, "
+            f"{empty or 'none'} of {many} {'is' if empty < 2 else 'are'} empty"
+        ] = None
 
     def _item(self, image: Path, mask: Path, label: int) -> Item:
         path = self._inside(image)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,10 @@ MOST_VALUES = 4096
 _MOST_COLOURS = 256
 _LOSSY = ("JPEG", "MPO")
 _SOMETIMES_LOSSY = ("WEBP", "AVIF", "JPEG2000")
-_BLACK, _WHITE = 0, 0xFFFFFF
+BLACK, WHITE = 0, 0xFFFFFF
 
-Codes = NDArray[np.int64]
-Doubt = Literal["", "alpha", "palette", "many", "fractions", "lossy", "lossy colours"]
+Codes = NDArray[np.integer[Any]]
+Doubt = Literal["", "palette", "many", "fractions", "lossy", "lossy colours"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Facts:
             transparent.
         colours: of the indices in `values`, 24 bits each.
         alpha: the distinct values of the alpha channel; none if all is opaque.
+        hides: whether transparency says something that the other channels do not.
         cut: whether a lossy file was cut at 128 into 0 and 255.
         doubt: why the file means nothing certain without an option; empty if it does.
     """
@@ -51,6 +52,7 @@ class Facts:
     values: tuple[int, ...]
     colours: tuple[int, ...] = ()
     alpha: tuple[int, ...] = ()
+    hides: bool = False
     cut: bool = False
     doubt: Doubt = ""
 
@@ -107,7 +109,7 @@ def _look(image: Image.Image) -> Look:
     colours: tuple[int, ...] = ()
     if kind == "palette":
         palette = _palette(image)
-        colours = tuple(palette[v] if v < len(palette) else _BLACK for v in values)
+        colours = tuple(palette[v] if v < len(palette) else BLACK for v in values)
         if all(colour == value * 0x010101 for value, colour in zip(values, colours, strict=True)):
             kind, colours = "grey", ()
         elif not doubt and _is_shuffled(palette, values, colours):
@@ -121,14 +123,13 @@ def _look(image: Image.Image) -> Look:
             values = _distinct(codes if hidden is None else codes[~hidden])
         else:
             doubt = "lossy"
-    if hidden is not None and not doubt and not _adds_nothing(alpha, codes, hidden, values):
-        doubt = "alpha"
+    hides = alpha is not None and not _adds_nothing(alpha, codes, values)
     limit = _MOST_COLOURS if kind == "colour" else MOST_VALUES
     if len(values) > limit:
         values, colours, doubt = (), (), doubt if doubt == "lossy colours" else "many"
     seen_alpha = () if alpha is None else tuple(int(value) for value in np.unique(alpha))
     facts = Facts(
-        image.size, orientation, kind, bits, values, colours, seen_alpha, cut=cut, doubt=doubt
+        image.size, orientation, kind, bits, values, colours, seen_alpha, hides, cut, doubt
     )
     return Look(facts, codes, alpha)
 
@@ -139,7 +140,7 @@ def _codes(
     mode = image.mode
     if mode in ("P", "PA"):
         indices = image if mode == "P" else image.getchannel(0)
-        return "palette", 8, np.asarray(indices).astype(np.int64), ""
+        return "palette", 8, np.asarray(indices), ""
     if mode == "F":
         numbers = np.asarray(image)
         whole = np.isfinite(numbers).all() and (numbers == np.rint(numbers)).all()
@@ -150,14 +151,15 @@ def _codes(
     if mode in ("1", "L", "LA", "La") or mode.startswith("I"):
         channel = image.getchannel(0) if mode in ("LA", "La") else image
         bits = 1 if mode == "1" else 8 if mode[0] == "L" else 16 if ";" in mode else 32
-        return "grey", bits, np.asarray(channel).astype(np.int64), ""
+        values = np.asarray(channel)
+        return "grey", bits, values.astype(np.uint8) if bits == 1 else values, ""
     pixels = np.asarray(image.convert("RGB") if mode not in ("RGB", "RGBA") else image)
     planes = [pixels[..., channel] for channel in range(3)]
     if np.array_equal(planes[0], planes[1]) and np.array_equal(planes[1], planes[2]):
-        return "grey", 8, planes[0].astype(np.int64), ""
+        return "grey", 8, planes[0], ""
     red, green, blue = (plane.astype(np.int64) for plane in planes)
     if form in _LOSSY and max(np.abs(red - green).max(), np.abs(green - blue).max()) <= 16:
-        return "grey", 8, np.asarray(image.convert("L")).astype(np.int64), ""
+        return "grey", 8, np.asarray(image.convert("L")), ""
     colours = red << 16 | green << 8 | blue
     return "colour", 8, colours, "lossy colours" if form in _LOSSY else ""
 
@@ -170,14 +172,9 @@ def _alpha(image: Image.Image) -> NDArray[np.uint8] | None:
     return None if (alpha == 255).all() else alpha
 
 
-def _adds_nothing(
-    alpha: NDArray[np.uint8] | None,
-    codes: Codes,
-    hidden: NDArray[np.bool_],
-    values: tuple[int, ...],
-) -> bool:
+def _adds_nothing(alpha: NDArray[np.uint8], codes: Codes, values: tuple[int, ...]) -> bool:
     """Whether transparent pixels are black all the same, so that the colours tell everything."""
-    assert alpha is not None
+    hidden = alpha == 0
     plain = ((alpha == 0) | (alpha == 255)).all() and not codes[hidden].any()
     return bool(plain and (hidden.all() or any(values)))
 
@@ -192,9 +189,9 @@ def _is_shuffled(palette: list[int], values: tuple[int, ...], colours: tuple[int
 
     Such a palette holds no colour that is not used, and black, the background, need not be first.
     """
-    if set(colours) <= {_BLACK, _WHITE} or not palette or palette[0] == _BLACK:
+    if set(colours) <= {BLACK, WHITE} or not palette or palette[0] == BLACK:
         return False
-    return _BLACK in colours or len(palette) <= len(values)
+    return BLACK in colours or len(palette) <= len(values)
 
 
 def _has_two_ends(codes: Codes) -> bool:

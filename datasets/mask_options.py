@@ -16,7 +16,10 @@ Span = tuple[int, int]
 """Lowest and highest value of an object."""
 
 VOID = 255
-"""Undecided in label maps, unless `ignore=` names another value."""
+"""Undecided in label maps by VOC's convention; what becomes of it must be said with `ignore=`."""
+
+VOID_COLOUR = COLOUR + 0xE0E0C0
+"""How VOC paints undecided pixels."""
 
 _ANY = ((-COLOUR, -1), (1, COLOUR - 1))
 _SPAN = re.compile(r"(?P<low>-?\d+)(?:\.\.(?P<high>-?\d+))?")
@@ -33,12 +36,14 @@ class MaskOptions:
         spans: of the object, for classes that are not named.
         of_class: of the object, by class name.
         ignore: undecided values; None where nothing was said.
+        typed: the value of `labels=` or `colors=` as it was typed.
     """
 
     by: Literal["", "stored", "shown", "alpha"] = ""
     spans: tuple[Span, ...] = ()
     of_class: Mapping[str, tuple[Span, ...]] = field(default_factory=dict[str, tuple[Span, ...]])
     ignore: tuple[int, ...] | None = None
+    typed: str = ""
 
     def of(self, name: str) -> tuple[Span, ...]:
         """Values of the object of class `name`; none where nothing was said of it."""
@@ -70,16 +75,15 @@ def parse(options: Mapping[str, Value]) -> MaskOptions:
     if ignored:
         ignore = () if ignored == "none" else tuple(map(_ignored, ignored.split("+")))
     if labels == "alpha":
-        return MaskOptions("alpha", ((255, 255),), ignore=ignore)
+        return MaskOptions("alpha", ((255, 255),), ignore=ignore, typed=labels)
     spans: dict[str, tuple[Span, ...]] = {}
     for entry in filter(None, (labels or colours).split("+")):
         name, _, value = entry.rpartition(":")
         found = _spans(value, entry) if labels else (_colour(value, entry),)
         spans[name] = (*spans.get(name, ()), *found)
     general = spans.pop("", ())
-    return MaskOptions(
-        "stored" if labels else "shown" if colours else "", general, spans, ignore=ignore
-    )
+    by = "stored" if labels else "shown" if colours else ""
+    return MaskOptions(by, general, spans, ignore, labels or colours)
 
 
 def _spans(text: str, entry: str) -> tuple[Span, ...]:
