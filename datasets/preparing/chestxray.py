@@ -56,9 +56,9 @@ class ChestXRayRecipe(Recipe):
 
 def _unit(film: Entry, mask: Entry) -> Unit:
     def make() -> Made:
-        made = copied_pair(film, mask, f"{IMAGES}/{film.name}", f"{MASKS}/{mask.name}")
+        made = copied_pair(film, mask, f"{IMAGES}/{film.plain_name}", f"{MASKS}/{mask.plain_name}")
         montgomery = mask.name.startswith(SECOND_HOSPITAL)
         made.counts["Montgomery" if montgomery else "Shenzhen"] = 1
         return made
 
-    return Unit(mask.name, (film, mask), make)
+    return Unit(mask.plain_name, (film, mask), make)

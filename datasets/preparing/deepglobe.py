@@ -56,10 +56,13 @@ class DeepGlobeRecipe(Recipe):
         """
         plan = Plan("Deepglobe", self.identity)
         matches = {
-            e.name: m["scene"] for e in source.entries if (m := _SATELLITE.fullmatch(e.name))
+            e.plain_name: m["scene"]
+            for e in source.entries
+            if (m := _SATELLITE.fullmatch(e.plain_name))
         }
-        pictures = by_name((e for e in source.entries if e.name in matches), plan)
-        masks = by_name((e for e in source.entries if e.name.endswith("_mask.png")), plan)
+        pictures = by_name((e for e in source.entries if e.plain_name in matches), plan)
+        coded = [e for e in source.entries if e.plain_name.endswith("_mask.png")]
+        masks = by_name(coded, plan)
         unmasked: dict[str, int] = {}
         for name, picture in sorted(pictures.items()):
             scene = matches[name]
@@ -76,8 +79,8 @@ class DeepGlobeRecipe(Recipe):
                 "(the validation and test parts were published without)"
             )
         plan.problems += [f"{mask.origin} has no satellite picture" for mask in masks.values()]
-        scenes = [e for e in source.entries if e.name in matches or e.name.endswith("_mask.png")]
-        unused(plan, source, scenes, known=(".csv", ".txt", ".md"))
+        scenes = [e for e in source.entries if e.plain_name in matches]
+        unused(plan, source, [*scenes, *coded], known=(".csv", ".txt", ".md"))
         per_tile = TILE * TILE * (3 if self.options["tiles"] == "lossless" else 1)
         # 9,175 of 28,908 tiles stay in the published data, with 2.24 masks each.
         plan.output_bytes = int(len(plan.units) * 11.5 * (per_tile + 2.24 * TILE * TILE / 8))
@@ -94,7 +97,7 @@ class DeepGlobeRecipe(Recipe):
                     f"{entry.origin} is {pixels.shape[1]}x{pixels.shape[0]}, "
                     f"DeepGlobe's scenes are {SCENE}x{SCENE}"
                 )
-        made = Made(looks={picture.name: sha256_of(image.tobytes())})
+        made = Made(looks={picture.plain_name: sha256_of(image.tobytes())})
         made.counts["scenes"] = 1
         strangers = 0
         for place, tile, truth in _grid(image, colours):

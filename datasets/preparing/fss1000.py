@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from functools import partial
 
 import numpy as np
 from PIL import Image
 
+from cdfss_bench.errors import DataError
+
 from ..transforms import nearest_indices
 from .pictures import decoded, size_of
-from .recipe import Recipe, unused
+from .recipe import PICTURES, Recipe, unused
 from .sources import Entry, Source
 from .work import Made, Plan, Unit, sha256_of
 
@@ -53,6 +55,7 @@ class FSS1000Recipe(Recipe):
             plan.remarks.append(
                 f"{len(others)} folders are no published class and are kept: {_some(others)}"
             )
+        plan.problems += _classes_in_other_files(source, published - folders.keys())
         used = [entry for files in folders.values() for entry in files.values()]
         unused(plan, source, used, known=(".txt", ".md", ".csv"))
         plan.output_bytes = sum(entry.size for entry in used)
@@ -78,6 +81,9 @@ class FSS1000Recipe(Recipe):
                 )
                 continue
             self._pair(made, name, number, image, mask)
+        if not made.files:
+            here = _some(sorted(entry.origin for entry in files.values()))
+            raise DataError(f"class {name} has no pair 1.jpg, 1.png to 10.jpg, 10.png: {here}")
         made.counts["classes"] = 1
         return made
 
@@ -126,7 +132,11 @@ def _folders(source: Source, plan: Plan) -> dict[str, Folder]:
         if homes.setdefault(name, home) != home:
             repeated[name] = home
             continue
-        found.setdefault(name, {})[entry.name] = entry
+        files = found.setdefault(name, {})
+        if files.setdefault(entry.plain_name, entry) is not entry:
+            plan.problems.append(
+                f"{entry.origin} and {files[entry.plain_name].name} have one published name"
+            )
     if repeated:
         name, home = next(iter(repeated.items()))
         plan.remarks.append(
@@ -134,6 +144,18 @@ def _folders(source: Source, plan: Plan) -> dict[str, Folder]:
             f"{homes[name]} is taken"
         )
     return found
+
+
+def _classes_in_other_files(source: Source, absent: Set[str]) -> list[str]:
+    """A problem for each published class whose folder holds pictures, but none of ours."""
+    odd: dict[str, Entry] = {}
+    for entry in source.entries:
+        if entry.folder in absent and entry.suffix in PICTURES:
+            odd.setdefault(entry.folder, entry)
+    return [
+        f"class {name} is not called 1 to 10 with .jpg and .png, but {entry.origin}"
+        for name, entry in sorted(odd.items())
+    ]
 
 
 def _some(names: Iterable[str]) -> str:

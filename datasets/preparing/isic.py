@@ -31,8 +31,9 @@ class ISICRecipe(Recipe):
             DataError: if images, masks or the class table are missing.
         """
         plan = Plan("ISIC", self.identity)
-        images = by_name((e for e in source.entries if _IMAGE.fullmatch(e.name)), plan)
-        masks = by_name((e for e in source.entries if e.name.endswith("_segmentation.png")), plan)
+        files = source.entries
+        images = by_name((e for e in files if _IMAGE.fullmatch(e.plain_name)), plan)
+        masks = by_name((e for e in files if e.plain_name.endswith("_segmentation.png")), plan)
         if not images:
             raise self.nothing_found("image ISIC_<id>.jpg", source)
         if not masks:
@@ -61,20 +62,20 @@ class ISICRecipe(Recipe):
         absent = sum(f"{key}.jpg" not in images for key in table)
         if absent:
             plan.remarks.append(f"{absent} images of the class table are not in the download")
-        known = [e for e in source.entries if e.name in images or "_segmentation" in e.name]
+        known = [e for e in files if e.plain_name in images or "_segmentation" in e.name]
         unused(plan, source, known, known=(".txt", ".csv", ".md"))
         plan.output_bytes = sum(entry.size for unit in plan.units for entry in unit.inputs)
         return plan
 
     def _unit(self, image: Entry, mask: Entry, place: int, name: str) -> Unit:
-        to = f"{IMAGES}/{place}/{image.name}", f"{MASKS}/{mask.name}"
+        to = f"{IMAGES}/{place}/{image.plain_name}", f"{MASKS}/{mask.plain_name}"
 
         def make() -> Made:
             made = copied_pair(image, mask, *to)
             made.counts[f"{place} {name}"] = 1
             return made
 
-        return Unit(image.name, (image, mask), make)
+        return Unit(image.plain_name, (image, mask), make)
 
     def _order(self) -> list[str]:
         order = re.split(r"[,/+\s]+", str(self.options["order"]).strip())

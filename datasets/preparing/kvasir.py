@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..kvasir import IMAGES, MASKS
-from .recipe import Recipe, by_name, copied_pair, unused
+from .recipe import Recipe, by_name, copied_pair, left_over, unused
 from .sources import Entry, Source
 from .work import Made, Plan, Unit
 
@@ -19,8 +19,8 @@ class KvasirRecipe(Recipe):
         """
         plan = Plan("Kvasir-SEG", self.identity)
         pictures = [e for e in source.entries if e.suffix == ".jpg"]
-        images = by_name((e for e in pictures if e.folder == "images"), plan)
-        masks = by_name((e for e in pictures if e.folder == "masks"), plan)
+        images = by_name((e for e in pictures if e.folder.lower() == "images"), plan)
+        masks = by_name((e for e in pictures if e.folder.lower() == "masks"), plan)
         if not images or not masks:
             raise self.nothing_found("pair images/*.jpg, masks/*.jpg", source)
         for name, image in sorted(images.items()):
@@ -30,7 +30,8 @@ class KvasirRecipe(Recipe):
             else:
                 plan.units.append(_unit(image, mask))
         plan.problems += [f"{mask.origin} has no image" for _, mask in sorted(masks.items())]
-        known = [e for e in pictures if e.folder in ("images", "masks")]
+        known = [e for e in source.entries if e.folder.lower() in ("images", "masks")]
+        left_over(plan, known, pictures)
         unused(plan, source, known, known=(".json", ".txt", ".md"))
         plan.output_bytes = sum(entry.size for unit in plan.units for entry in unit.inputs)
         return plan
@@ -38,8 +39,9 @@ class KvasirRecipe(Recipe):
 
 def _unit(image: Entry, mask: Entry) -> Unit:
     def make() -> Made:
-        made = copied_pair(image, mask, f"{IMAGES}/{image.name}", f"{MASKS}/{mask.name}")
+        to = f"{IMAGES}/{image.plain_name}", f"{MASKS}/{mask.plain_name}"
+        made = copied_pair(image, mask, *to)
         made.counts["pairs"] = 1
         return made
 
-    return Unit(image.name, (image, mask), make)
+    return Unit(image.plain_name, (image, mask), make)

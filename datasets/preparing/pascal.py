@@ -124,8 +124,8 @@ def _unit(photo: Entry, mask: Entry) -> Unit:
         made = Made(counts=Counter(masks=1))
         data = photo.read()
         size = size_of(data, photo.origin)
-        made.looks[photo.name] = sha256_of(data)
-        made.files[f"{_BASE}/JPEGImages/{photo.name}"] = photo
+        made.looks[photo.plain_name] = sha256_of(data)
+        made.files[f"{_BASE}/JPEGImages/{photo.plain_name}"] = photo
         target = f"{_BASE}/SegmentationClassAug/{mask.stem}.png"
         if mask.suffix == ".mat":
             try:

@@ -56,16 +56,20 @@ class Recipe(ABC):
 
 
 def by_name(entries: Iterable[Entry], plan: Plan) -> dict[str, Entry]:
-    """Entries by name; one that stands in several folders is taken from the first.
+    """Entries by their published name; one that stands in several folders is taken from the first.
 
-    A download that holds a copy of itself (Kaggle's chest films do) is harmless; two different
-    files of one name are a remark.
+    Cameras and Windows write `.JPG`; published names have small suffixes. A download that holds a
+    copy of itself (Kaggle's chest films do) is harmless; two different files of one name are a
+    remark, and a problem if they lie in one folder.
     """
     found: dict[str, Entry] = {}
     copies = 0
     for entry in entries:
-        first = found.setdefault(entry.name, entry)
+        first = found.setdefault(entry.plain_name, entry)
         if first is entry:
+            continue
+        if first.path.rpartition("/")[0] == entry.path.rpartition("/")[0]:
+            plan.problems.append(f"{entry.origin} and {first.name} have one published name")
             continue
         copies += 1
         if first.size != entry.size:
@@ -93,8 +97,28 @@ def copied_pair(
         )
     made.files[image_to] = image
     made.files[mask_to] = mask
-    made.looks[image.name] = sha256_of(data)
+    made.looks[image.plain_name] = sha256_of(data)
     return made
+
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp")
+
+
+def left_over(plan: Plan, entries: Iterable[Entry], taken: Iterable[Entry]) -> None:
+    """A problem for each picture among `entries`, the files of a known folder, that is not taken.
+
+    Args:
+        plan: gets the problems.
+        entries: of a folder whose every picture has a use.
+        taken: those of a kind that the recipe reads.
+    """
+    known = {id(entry) for entry in taken}
+    plan.problems += [
+        f"{entry.origin} is no {'.jpg' if entry.suffix == '.jpeg' else 'file'} of the published "
+        "layout"
+        for entry in entries
+        if id(entry) not in known and entry.suffix in PICTURES
+    ]
 
 
 def unused(plan: Plan, source: Source, used: Iterable[Entry], known: Sequence[str] = ()) -> None:

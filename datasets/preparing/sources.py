@@ -80,6 +80,11 @@ class Entry:
         """The last suffix in small letters, `.jpg`."""
         return PurePosixPath(self.name).suffix.lower()
 
+    @property
+    def plain_name(self) -> str:
+        """The name with its suffix in small letters, as all published layouts have it."""
+        return self.stem + self.suffix
+
     def read(self) -> bytes:
         """The bytes.
 

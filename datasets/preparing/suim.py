@@ -6,7 +6,7 @@ import numpy as np
 
 from ..suim import IMAGES, MASKS
 from .pictures import decoded, lossless, size_of
-from .recipe import Recipe, by_name, unused
+from .recipe import Recipe, by_name, left_over, unused
 from .sources import Entry, Source
 from .work import Made, Plan, Unit, sha256_of
 
@@ -36,9 +36,9 @@ class SUIMRecipe(Recipe):
         """
         plan = Plan("SUIM", self.identity)
         pictures = by_name(
-            (e for e in source.entries if e.folder == "images" and e.suffix == ".jpg"), plan
+            (e for e in source.entries if _is_in(e, "images") and e.suffix == ".jpg"), plan
         )
-        coded = [e for e in source.entries if e.folder == "masks" and e.suffix in (".bmp", ".png")]
+        coded = [e for e in source.entries if _is_in(e, "masks") and e.suffix in (".bmp", ".png")]
         masks = {entry.stem: entry for entry in by_name(coded, plan).values()}
         if not pictures:
             raise self.nothing_found("photograph images/*.jpg", source)
@@ -51,9 +51,16 @@ class SUIMRecipe(Recipe):
             else:
                 plan.units.append(_unit(name, picture, mask))
         plan.problems += [f"{mask.origin} has no image" for _, mask in sorted(masks.items())]
-        unused(plan, source, [*pictures.values(), *coded], known=(".txt", ".md"))
+        photos = [e for e in source.entries if _is_in(e, "images")]
+        left_over(plan, photos, (e for e in photos if e.suffix == ".jpg"))
+        left_over(plan, (e for e in source.entries if _is_in(e, "masks")), coded)
+        unused(plan, source, [*photos, *coded], known=(".txt", ".md"))
         plan.output_bytes = sum(unit.inputs[0].size + 100_000 for unit in plan.units)
         return plan
+
+
+def _is_in(entry: Entry, folder: str) -> bool:
+    return entry.folder.lower() == folder
 
 
 def _unit(name: str, picture: Entry, mask: Entry) -> Unit:

@@ -365,6 +365,83 @@ def test_fss_defects_are_mended_where_they_can_be(flawed: Path, tmp_path: Path) 
     assert (tmp_path / "to/FSS-1000/bus/10.jpg").is_file()
 
 
+def test_an_fss_class_without_a_pair_of_ours_is_a_problem(tmp_path: Path) -> None:
+    files = downloads.fss("top", ("bus",))
+    for number in range(1, 11):
+        files[f"top/abacus/{number}.jpg"] = downloads.jpg(trees.photo(number))
+        files[f"top/ab_wheel/image{number}.png"] = downloads.png(trees.photo(number))
+    summary = prepare("fss1000", tmp_path / "to", [downloads.unpacked(files, tmp_path / "from")])
+    assert "class ab_wheel is not called 1 to 10 with .jpg and .png" in summary.problems[0]
+    assert "class abacus has no pair" in summary.problems[1]
+
+
+# -- upper-case suffixes ---------------------------------------------------------------------------
+
+
+def shouting(files: dict[str, bytes]) -> dict[str, bytes]:
+    """The same download with `.JPG` and `.PNG`, as cameras and Windows write them."""
+    loud = (".jpg", ".png", ".bmp")
+    return {
+        path[:-4] + path[-4:].upper() if path.endswith(loud) else path: data
+        for path, data in files.items()
+    }
+
+
+def kvasir() -> dict[str, bytes]:
+    return {
+        f"Kvasir-SEG/{part}/cju{number}.jpg": downloads.jpg(picture)
+        for number in range(3)
+        for part, picture in (
+            ("images", trees.photo(number)), ("masks", trees.as_rgb(trees.blob(number)))
+        )
+    }  # fmt: skip
+
+
+def suim() -> dict[str, bytes]:
+    colours = np.zeros((28, 40, 3), np.uint8)
+    colours[:10, :10] = (255, 255, 0)
+    return {
+        "images/d_r_1_.jpg": downloads.jpg(trees.photo(1)),
+        "masks/d_r_1_.bmp": downloads.png(colours),
+    }
+
+
+@pytest.mark.parametrize("name", ["kvasir", "suim", "fss1000", "isic", "chestxray", "pascal"])
+def test_large_suffixes_become_those_of_the_published_layout(tmp_path: Path, name: str) -> None:
+    files = {
+        "kvasir": kvasir, "suim": suim, "fss1000": downloads.fss, "chestxray": downloads.chest,
+        "isic": lambda: {**downloads.isic_images(), **downloads.isic_masks(),
+                         "class_id.csv": downloads.class_table()},
+        "pascal": lambda: {**downloads.voc(), **downloads.sbd(),
+                           **downloads.fold_lists(tmp_path / "scratch")},
+    }[name]()  # fmt: skip
+    trees_made: list[set[str]] = []
+    for loud, part in ((shouting(files), "loud"), (files, "plain")):
+        source = downloads.unpacked(loud, tmp_path / f"from {part}")
+        summary = prepare(name, tmp_path / part, [source])
+        assert not summary.problems
+        trees_made.append(set(tree(tmp_path / part)))
+    assert trees_made[0] == trees_made[1]
+    assert (
+        open_domain(name, tmp_path / "loud").counts == open_domain(name, tmp_path / "plain").counts
+    )
+
+
+def test_names_that_differ_by_large_letters_alone_are_problems(tmp_path: Path) -> None:
+    files = {**kvasir(), "Kvasir-SEG/images/cju0.JPG": downloads.jpg(trees.photo(9))}
+    summary = prepare("kvasir", tmp_path / "to", [downloads.unpacked(files, tmp_path / "from")])
+    (problem,) = summary.problems
+    assert "have one published name" in problem
+
+
+@pytest.mark.parametrize("folder", ["images", "masks"])
+def test_a_picture_of_no_published_suffix_is_a_problem(tmp_path: Path, folder: str) -> None:
+    files = {**kvasir(), f"Kvasir-SEG/{folder}/cju7.png": downloads.png(trees.blob(7))}
+    summary = prepare("kvasir", tmp_path / "to", [downloads.unpacked(files, tmp_path / "from")])
+    (problem,) = summary.problems
+    assert "cju7.png is no file of the published layout" in problem
+
+
 # -- PASCAL VOC ------------------------------------------------------------------------------------
 
 
