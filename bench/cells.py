@@ -56,7 +56,7 @@ class Question:
 
         Raises:
             DataError: if the data cannot answer: a class with too few images, a missing file, no
-                wrong class to draw supports from.
+                wrong class to draw supports from, a class whose every mask is empty.
         """
         for entry in self.domain.classes:
             # The published sampler repeats supports, or never returns; neither is K-shot.
@@ -66,6 +66,11 @@ class Question:
                     f"{self.shots}-shot needs at least {self.shots + 1}",
                     mend="use fewer shots (-k 1), or complete the data",
                 )
+        for name in self.domain.classes_without_truth:
+            raise DataError(
+                f"no mask of class '{name}' of {self.domain.title} shows anything of it",
+                mend=f"cdfss-bench data check '{self.domain.title}' --full names the masks",
+            )
         manifest = self.domain.episodes(self.shots, self.seed, self.protocol)
         if self.limit is not None:
             manifest = manifest.head(self.limit)

@@ -20,10 +20,11 @@ from .card import DomainCard
 from .domain import Domain, Item
 from .files import FileDomain
 from .opening import DOMAINS, open_domain, split_name
+from .own import OwnDomain
 
 _SHOWN = 5
 _SIDECARS = (".txt", ".csv", ".md", ".json", ".db", ".pdf")
-_NOTHING = "none needed, published numbers have it too"
+_PUBLISHED = "none needed, published numbers have it too"
 
 
 class Finding(NamedTuple):
@@ -201,13 +202,18 @@ def _getting(name: str, error: UserError) -> str:
     )
 
 
+def _keep(domain: Domain, own: str) -> str:
+    """A remedy for what published numbers have too, or, for own data, what helps there."""
+    return own if isinstance(domain, OwnDomain) else _PUBLISHED
+
+
 def _of_note(domain: Domain) -> str:
     if domain.card.prepare is not None and "order" in domain.card.prepare.options:
         return (
             f"cdfss-bench data prepare {domain.card.name} makes the pinned order; "
             "keep this one to repeat numbers that were computed on it"
         )
-    return _NOTHING
+    return _keep(domain, "say so beside the numbers; it stands in their records")
 
 
 def _small_classes(domain: Domain) -> Iterator[Finding]:
@@ -249,6 +255,7 @@ def _open_all(
         for item in entry.items:
             items.setdefault(item, f"an image of class '{entry.name}'")
     sizes: Counter[str] = Counter()
+    shown: set[str] = set()
     counted: set[str] = set()
     grey: list[str] = []
     own: Seen = {}
@@ -266,6 +273,8 @@ def _open_all(
                 sizes[look.size] += 1
                 own.setdefault(look.pixels, []).append((report.domain, look.item.image))
             report.findings += _oddities(domain, look)
+            if not look.empty:
+                shown.add(look.role)
             if look.values:
                 grey.append(look.item.mask)
     report.sizes = dict(sorted(sizes.items()))
@@ -275,9 +284,19 @@ def _open_all(
                 "values",
                 f"{len(grey)} masks hold other values than 0 and 255, for example {grey[0]}; "
                 "they are cut at 128, as published",
-                _NOTHING,
+                _PUBLISHED,
             )
         )
+    for role in () if not report.usable else dict.fromkeys(items.values()):
+        if role not in shown:
+            report.usable = False
+            report.findings.append(
+                Finding(
+                    "empty",
+                    f"no mask of {role.removeprefix('an image of ')} shows anything of it",
+                    "replace the masks, or remove the class",
+                )
+            )
     report.findings += _duplicates(domain, own)
     for pixels, places in own.items():
         seen.setdefault(pixels, []).extend(places[:1])
@@ -308,14 +327,17 @@ def _oddities(domain: Domain, look: _Look) -> Iterator[Finding]:
         yield Finding(
             "size",
             f"{look.item.mask} is {look.other} but its image is {look.size}; "
-            f"both are brought to {side}x{side}, as published",
-            _with_option(domain.card, "defects", "mend") or _NOTHING,
+            f"both are brought to {side}x{side}"
+            + ("" if isinstance(domain, OwnDomain) else ", as published"),
+            _with_option(domain.card, "defects", "mend")
+            or _keep(domain, "save the mask at the size of its image"),
         )
     if look.empty:
         yield Finding(
             "empty",
             f"{look.item.mask} is empty and serves as {look.role}",
-            "--protocol strict never asks it, nor shows it",
+            "--protocol strict never asks it, nor shows it"
+            + (", or draw the mask" if isinstance(domain, OwnDomain) else ""),
         )
 
 
@@ -352,7 +374,9 @@ def _duplicates(domain: Domain, own: Seen) -> Iterator[Finding]:
             yield Finding(
                 "duplicate",
                 f"the same picture under several names: {', '.join(shown[:3])}{more}",
-                "keep it to stay comparable with published numbers, or remove all but one",
+                "remove all but one of them, with their masks"
+                if isinstance(domain, OwnDomain)
+                else "keep it to stay comparable with published numbers, or remove all but one",
             )
 
 
@@ -367,7 +391,8 @@ def _strays(domain: Domain) -> Iterator[Finding]:
         if names:
             shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
             are = "file is" if len(names) == 1 else "files are"
-            yield Finding("stray", f"{len(names)} {are} never read in {folder}: {shown}", _NOTHING)
+            mend = _keep(domain, "remove them, or give them the name that the layout asks for")
+            yield Finding("stray", f"{len(names)} {are} never read in {folder}: {shown}", mend)
 
 
 def _files(folder: Path) -> Iterable[str]:

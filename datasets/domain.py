@@ -154,6 +154,11 @@ class Domain(ABC):
         """The label that means "undecided" in label maps, if the domain has one."""
         return None
 
+    @property
+    def classes_without_truth(self) -> tuple[str, ...]:
+        """Names of classes that no mask shows; a reader of files looks."""
+        return ()
+
     def scene(self, name: str) -> str:
         """What a support must not share with its query under `strict`; by default the image."""
         return name

@@ -19,9 +19,9 @@ from cdfss_bench.errors import DataError
 
 from .cache import Pixels, picture_key
 from .contents import Contents, FileChangedError
-from .domain import Domain, Item
-from .transforms import binary_mask, eight_bits, resized_image, resized_labels
-from .upright import MAX_PIXELS
+from .domain import Domain, DomainClass, Item
+from .transforms import binary_mask, eight_bits, is_deep, resized_image, resized_labels
+from .upright import MAX_PIXELS, is_transparent, orientation_of
 
 T = TypeVar("T")
 
@@ -89,6 +89,52 @@ class FileDomain(Domain):
 
         self.opened(item.mask, count)
         return found
+
+    @property
+    def classes_without_truth(self) -> tuple[str, ...]:
+        """Classes whose every mask is empty; damaged masks are for the reader to name."""
+        return self._bare
+
+    @cached_property
+    def _bare(self) -> tuple[str, ...]:
+        return tuple(entry.name for entry in self.classes if not self._has_truth(entry))
+
+    def _has_truth(self, entry: DomainClass) -> bool:
+        try:
+            return any(self.truth(item).any() for item in entry.items)
+        except DataError:
+            return True
+
+    def note_oddities(self, item: Item, *, role: str) -> None:
+        """As for every domain, and what the published reading makes of unusual files."""
+        super().note_oddities(item, role=role)
+        for path in (item.image, item.mask):
+            if path not in self._odd:
+                self._odd[path] = self.oddities_of(path)
+            for oddity in self._odd[path]:
+                self.notes[f"{path} {oddity}"] = None
+
+    def oddities_of(self, path: str) -> tuple[str, ...]:
+        """What is unusual about the file at `path`, by its header alone, and how it is read."""
+        found: list[str] = []
+
+        def look(image: Image.Image) -> NDArray[np.uint8]:
+            if (orientation := orientation_of(image)) != 1:
+                found.append(f"is read as stored, not turned by its EXIF orientation {orientation}")
+            if is_deep(image):
+                found.append("has more than 8 bits, which are scaled")
+            if image.format != "MPO" and int(getattr(image, "n_frames", 1)) > 1:
+                found.append("holds several pictures, of which the first is read")
+            if is_transparent(image):
+                found.append("has an alpha channel, which is not read")
+            return np.zeros((1, 1), np.uint8)
+
+        self.opened(path, look)
+        return tuple(found)
+
+    @cached_property
+    def _odd(self) -> dict[str, tuple[str, ...]]:
+        return {}
 
     def extra_files(self) -> Sequence[Path]:
         """Files beside images and masks that decide what is read: annotations, class tables, lists.
