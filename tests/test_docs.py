@@ -69,6 +69,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, 
 def write_own(folder: Path, data: Path) -> None:
     """What `own-dataset.md` speaks of: mugs in class folders, COCO-style lists, a card."""
     trees.write_folder(data / "mugs", ("red mug", "blue mug"))
+    trees.write_flat(data / "desk")
     trees.write_coco(data)
     trees.write_coco(data, annotations="labels/val.json", images="photos")
     page = (CHECKOUT / "docs" / "own-dataset.md").read_text()

@@ -313,3 +313,26 @@ def test_a_report_in_json_holds_every_field(isic: Path) -> None:
         "sizes": {f"{trees.WIDTH}x{trees.HEIGHT}": 18},
         "findings": [],
     }
+
+
+def test_the_remedies_for_own_data_are_not_those_for_published_data(tmp_path: Path) -> None:
+    trees.write_folder(tmp_path)
+    trees.save(tmp_path / "masks/cat/000.png", trees.blob(0) * 0)
+    first = tmp_path / "images/cat/001.jpg"
+    (tmp_path / "images/dog/000.jpg").write_bytes(first.read_bytes())
+    report = check_domain("folder", tmp_path, full=True)
+    assert report.usable
+    kinds = {finding.kind: finding.mend for finding in report.findings}
+    assert set(kinds) == {"note", "empty", "duplicate"}
+    assert "draw the mask" in kinds["empty"]
+    assert "published" not in report.to_text()
+
+
+def test_a_mask_of_own_data_in_doubt_is_not_usable_and_its_option_is_named(tmp_path: Path) -> None:
+    trees.write_folder(tmp_path)
+    trees.save(tmp_path / "masks/cat/000.png", trees.blob(0) // 255 * 3)
+    report = check_domain("folder", tmp_path, full=True)
+    assert not report.usable
+    (finding,) = report.findings
+    assert "hold the values 3 and 255" in finding.problem
+    assert "-d 'folder[labels=3,ignore=255]'" in finding.mend

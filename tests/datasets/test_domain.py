@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from cdfss_bench.bench.cells import Question
 from cdfss_bench.datasets import DOMAINS, Domain, Episode, Manifest, mini, open_domain
+from cdfss_bench.datasets.checking import check_domain
 from cdfss_bench.datasets.samplers import SAMPLER_VERSION
 from cdfss_bench.datasets.transforms import normalised
 from cdfss_bench.errors import DataError
@@ -425,3 +428,56 @@ def test_every_picture_of_a_listed_mini_domain_is_asked_once(name: str) -> None:
     domain = open_domain(name)
     queries = list(domain.listed_queries() or ())
     assert len(queries) == len(set(queries)) == sum(domain.counts) == domain.published_length
+
+
+# -- files that the published loaders would misread ------------------------------------------------
+
+
+@pytest.mark.parametrize("top", [4095, 65535])
+def test_a_deep_film_is_scaled_and_noted(tmp_path: Path, top: int) -> None:
+    trees.write_chest(tmp_path)
+    domain = open_domain("chestxray", tmp_path, cache=None)
+    item = domain.classes[0].items[0]
+    ramp = np.tile(np.linspace(0, top, 400), (400, 1)).astype(np.uint16)
+    Image.fromarray(ramp).save(tmp_path / item.image)
+    Image.fromarray((ramp > top // 2).astype(np.uint16) * top).save(tmp_path / item.mask)
+    assert np.array_equal(domain.image(item)[..., 0], np.rint(ramp * (255 / top)))
+    assert np.array_equal(domain.truth(item), ramp > top // 2)
+    domain.note_oddities(item, role="a query")
+    said = "has more than 8 bits, which are scaled"
+    assert list(domain.notes) == [f"{item.image} {said}", f"{item.mask} {said}"]
+
+
+def test_a_turned_photograph_of_a_published_domain_is_read_as_published_and_noted(
+    tmp_path: Path,
+) -> None:
+    trees.write_isic(tmp_path)
+    domain = open_domain("isic", tmp_path, cache=None)
+    item = domain.classes[0].items[0]
+    before = domain.image(item)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(tmp_path / item.image).save(tmp_path / item.image, "PNG", exif=exif)
+    assert np.array_equal(domain.image(item), before)
+    domain.note_oddities(item, role="a query")
+    assert list(domain.notes) == [
+        f"{item.image} is read as stored, not turned by its EXIF orientation 6"
+    ]
+
+
+@pytest.mark.parametrize("name", ["isic", "deepglobe", "fss1000", "chestxray"])
+def test_a_class_without_any_truth_is_named(tmp_path: Path, name: str) -> None:
+    trees.WRITERS[name](tmp_path)
+    domain = open_domain(name, tmp_path, cache=None)
+    assert domain.classes_without_truth == ()
+    first = domain.classes[0]
+    for item in first.items:
+        trees.save(tmp_path / item.mask, trees.blob(1) * 0)
+    domain = open_domain(name, tmp_path, cache=None)
+    assert domain.classes_without_truth == (first.name,)
+    question = Question(domain, shots=1, seed=0, protocol="patnet")
+    with pytest.raises(DataError, match=f"no mask of class '{first.name}' of {name} shows"):
+        _ = question.manifest
+    report = check_domain(name, tmp_path, full=True)
+    assert not report.usable
+    assert any(f"no mask of class '{first.name}' shows" in f.problem for f in report.findings)

@@ -188,6 +188,13 @@ def write_folder(root: Path, classes: Sequence[str] = ("cat", "dog"), count: int
             save(root / "masks" / name / f"{number:03d}{ending}.png", blob(key))
 
 
+def write_flat(root: Path, count: int = 6) -> None:
+    """Own images in one folder, with a label map of two objects each."""
+    for number in range(count):
+        save(root / "images" / f"{number:03d}.jpg", photo(70 + number))
+        save(root / "masks" / f"{number:03d}.png", label_map((1, 2)) % 255)
+
+
 def write_coco(
     root: Path, count: int = 6, *, annotations: str = "annotations.json", images: str = "images"
 ) -> None:
