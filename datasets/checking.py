@@ -180,7 +180,7 @@ def check_domain(
         return DomainReport(
             name, usable=False, findings=[Finding("absent", error.problem, _getting(name, error))]
         )
-    report.findings += [Finding("note", note, _of_note(domain)) for note in domain.notes]
+    report.findings += [Finding("note", note, _of_note(domain, note)) for note in domain.notes]
     report.findings += _small_classes(domain)
     if full:
         _open_all(domain, report, {} if seen is None else seen, listener)
@@ -207,13 +207,15 @@ def _keep(domain: Domain, own: str) -> str:
     return own if isinstance(domain, OwnDomain) else _PUBLISHED
 
 
-def _of_note(domain: Domain) -> str:
+def _of_note(domain: Domain, note: str) -> str:
+    if note.startswith("masks: "):
+        return "if that is not what you meant, say labels=, colors= or ignore= in brackets"
     if domain.card.prepare is not None and "order" in domain.card.prepare.options:
         return (
             f"cdfss-bench data prepare {domain.card.name} makes the pinned order; "
             "keep this one to repeat numbers that were computed on it"
         )
-    return _keep(domain, "say so beside the numbers; it stands in their records")
+    return _keep(domain, "it stands in the records; say so beside the numbers")
 
 
 def _small_classes(domain: Domain) -> Iterator[Finding]:

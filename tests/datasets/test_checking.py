@@ -325,6 +325,7 @@ def test_the_remedies_for_own_data_are_not_those_for_published_data(tmp_path: Pa
     kinds = {finding.kind: finding.mend for finding in report.findings}
     assert set(kinds) == {"note", "empty", "duplicate"}
     assert "draw the mask" in kinds["empty"]
+    assert "labels=, colors= or ignore=" in kinds["note"]
     assert "published" not in report.to_text()
 
 

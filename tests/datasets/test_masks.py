@@ -472,7 +472,7 @@ def test_pictures_of_every_mode_look_as_they_are(tmp_path: Path, mode: str) -> N
     assert np.array_equal(found, np.asarray(image.convert("RGB")))
 
 
-def test_cmyk_is_converted_by_its_profile(tmp_path: Path) -> None:
+def test_cmyk_with_a_profile_of_another_kind_is_refused(tmp_path: Path) -> None:
     cms = pytest.importorskip("PIL.ImageCms")
     profile = cms.ImageCmsProfile(cms.createProfile("sRGB")).tobytes()
     image = side400(trees.photo(3)).convert("CMYK")
