@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from cdfss_bench.canonical import digest
 from cdfss_bench.errors import DataError
@@ -22,15 +19,13 @@ from .coco_shapes import Size, drawing_library, drawing_version, drawn
 from .coco_tables import Id, Pair, Tables, read_tables
 from .domain import DomainClass, Item
 from .own import OwnDomain
-from .transforms import TRANSFORM_VERSION, resized_image, resized_labels
+from .transforms import TRANSFORM_VERSION, resized_labels
+from .upright import header_of
 
 _DRAWING = 2
 """Bump when a drawn mask changes."""
 
 _UNDECIDED = 255
-_ORIENTATION = 0x0112
-_TURNED = (5, 6, 7, 8)
-"""Values of EXIF's orientation that exchange width and height."""
 
 
 class CocoDomain(OwnDomain):
@@ -87,27 +82,6 @@ class CocoDomain(OwnDomain):
     def void_label(self) -> int | None:
         """The label of crowds, where the file has any that are undecided."""
         return _UNDECIDED if self._has_crowds else None
-
-    def read_image(self, path: str) -> Pixels:
-        """The picture at `path` turned upright, uint8 [S, S, 3].
-
-        Raises:
-            DataError: if the file is missing or is not a readable image.
-        """
-        side = self.card.image_size
-
-        def decode() -> Pixels:
-            native: Size = (0, 0)
-
-            def upright(image: Image.Image) -> NDArray[np.uint8]:
-                nonlocal native
-                turned = ImageOps.exif_transpose(image)
-                native = turned.size
-                return resized_image(turned, side)
-
-            return Pixels(self.opened(path, upright).array, native)
-
-        return self.cached(path, "upright image", decode)
 
     def read_labels(self, item: Item) -> Pixels:
         """The labels of an item, [S, S]: 1 for objects, 255 for crowds, 0 elsewhere."""
@@ -265,12 +239,7 @@ class CocoDomain(OwnDomain):
 def _sizes(path: Path) -> tuple[Size, Size] | None:
     """(width, height) of a picture as stored and as shown; None where it cannot be read."""
     try:
-        with Image.open(path) as image:
-            # A PNG whose EXIF data follows its pixels would have to be decoded for them.
-            known = image.format != "PNG" or "exif" in image.info
-            turned = known and image.getexif().get(_ORIENTATION) in _TURNED
-            width, height = image.size
-    # Whoever reads the picture says what is wrong with it.
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, struct.error):
-        return None
-    return (width, height), (height, width) if turned else (width, height)
+        header = header_of(path)
+    except DataError:
+        return None  # whoever reads the picture says what is wrong with it
+    return header.size, header.upright

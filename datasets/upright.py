@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import stat
 import struct
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -62,7 +63,12 @@ def opened_picture(path: Path) -> Generator[Image.Image]:
         DataError: if the file is missing, damaged, no picture, too large, or holds several frames.
     """
     try:
-        if path.stat().st_size == 0:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(
+                f"{path} cannot be read (it is no regular file)", mend="replace it by a picture"
+            )
+        if status.st_size == 0:
             raise ValueError("the file is empty")
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:

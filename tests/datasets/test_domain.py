@@ -458,6 +458,7 @@ def test_a_turned_photograph_of_a_published_domain_is_read_as_published_and_note
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.open(tmp_path / item.image).save(tmp_path / item.image, "PNG", exif=exif)
+    domain = open_domain("isic", tmp_path, cache=None)
     assert np.array_equal(domain.image(item), before)
     domain.note_oddities(item, role="a query")
     assert list(domain.notes) == [
