@@ -8,10 +8,13 @@ import sys
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 from cdfss_bench.canonical import digest, file_sha256
-from cdfss_bench.datasets import Domain, Manifest
+from cdfss_bench.cards import Catalog
+from cdfss_bench.datasets import DOMAINS, Domain, Manifest
 from cdfss_bench.errors import DataError
+from cdfss_bench.methods.backbones.card import BACKBONES
 from cdfss_bench.methods.card import Precision
 from cdfss_bench.methods.grammar import METHODS, Composition
 from cdfss_bench.methods.weights import Weights
@@ -19,7 +22,7 @@ from cdfss_bench.methods.weights import Weights
 from .counts import EVALUATOR_VERSION
 from .environment import describe
 from .folder import CellFolder
-from .identity import code_hash, file_code_hash
+from .identity import code_hash, package_folder, plugin_hash
 from .records import (
     DomainPart,
     EpisodesPart,
@@ -106,7 +109,7 @@ class Cell:
                 "evaluator": [EVALUATOR_VERSION, evaluator_code(), self.precision],
                 "method": str(self.composition),
                 "options": self.options(),
-                "code": method_code(self.composition),
+                "code": method_code(self.composition, self.weights.backbone),
                 "backbone": self.weights.backbone,
                 "weights": list(weights_sha256(self.weights)),
                 "reader": reader_code(self.question.domain),
@@ -241,6 +244,7 @@ def domain_part(domain: Domain) -> DomainPart:
         complete=domain.is_complete,
         fingerprint=domain.fingerprint,
         classes={entry.id: entry.name for entry in domain.classes},
+        reader=reader_code(domain),
     )
 
 
@@ -253,34 +257,57 @@ def method_part(composition: Composition, backbone: str) -> MethodPart:
         options={part.card.name: dict(part.options) for part in composition.parts},
         adaptation=composition.adaptation,
         backbone=backbone,
-        code=method_code(composition),
+        code=method_code(composition, backbone),
     )
 
 
 @lru_cache(maxsize=1)
 def evaluator_code() -> str:
-    """Hash of the code that decides what is counted."""
-    names = ("counts", "metrics")
+    """Hash of the code that builds a network, asks it and counts, whatever the method.
+
+    Tables, pages and the rest of the runner are not in it: they change no count.
+    """
+    names = ("networks", "evaluate", "measured")
     return code_hash(*(f"cdfss_bench.bench.{name}" for name in names))
 
 
-def method_code(composition: Composition) -> str:
-    """Hash of the code of all parts of a method."""
-    return digest([_part_code(part.card.name) for part in composition.parts])
-
-
-@lru_cache(maxsize=64)
-def _part_code(name: str) -> str:
-    origin = METHODS.origin(name)
-    module = METHODS.card(name).code.partition(":")[0]
-    if origin.package is None:
-        return file_code_hash(origin.path.parent / f"{module}.py")
-    return code_hash(f"{origin.package}.{module}")
+def method_code(composition: Composition, backbone: str) -> str:
+    """Hash of the code of all parts of a method and of its backbone; empty for none."""
+    parts = [_card_code(METHODS, part.card.name) for part in composition.parts]
+    return digest([*parts, _card_code(BACKBONES, backbone) if backbone else ""])
 
 
 def reader_code(domain: Domain) -> str:
     """Hash of the code that turns files into pixels; sequences stand in the manifest."""
-    return code_hash("cdfss_bench.datasets.transforms", type(domain).__module__)
+    transforms = _built_in_code("cdfss_bench.datasets.transforms")
+    return digest([transforms, _card_code(DOMAINS, domain.card.name)])
+
+
+def _card_code(catalog: Catalog[Any], name: str) -> str:
+    """Of what a card names: the module and its imports, or all of a plug-in's folder."""
+    card, origin = catalog.card(name), catalog.origin(name)
+    module, _, attribute = str(card.code).partition(":")
+    if origin.package is not None and origin.package.startswith("cdfss_bench."):
+        code = _built_in_code(f"{origin.package}.{module}")
+    else:
+        code = _plugin_code(origin.path.parent, origin.package)
+    decisive = {key: getattr(card, key) for key in _DECISIVE if hasattr(card, key)}
+    return digest([code, attribute, decisive])
+
+
+@lru_cache(maxsize=256)
+def _built_in_code(module: str) -> str:
+    return code_hash(module)
+
+
+@lru_cache(maxsize=64)
+def _plugin_code(folder: Path, package: str | None) -> str:
+    found = package_folder(package) if package else None
+    return plugin_hash(*(found or (folder, package or "")))
+
+
+_DECISIVE = ("place", "offers", "output_stride", "reads", "adaptation", "pyramid", "stages")
+"""What cards say of a network that no option says."""
 
 
 @lru_cache(maxsize=64)

@@ -180,7 +180,7 @@ class _Expecting:
             and record.evaluator.image_size == question.domain.card.image_size
         ]
         # What was measured before the code changed counts where there is nothing else.
-        now = method_code(cell.composition)
+        now = method_code(cell.composition, cell.weights.backbone)
         network = [one for one in network if one[0].method.code == now] or network
         at_home = [one for one in network if one[0].domain.title == question.domain.title]
 

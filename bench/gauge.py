@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 
 from cdfss_bench.errors import RecordError, UserError
-from cdfss_bench.methods.building import build
-from cdfss_bench.methods.weights import load_weights
 
 from .cost import probe
 from .environment import describe
 from .evaluate import Settings
 from .gate import Baseline, GateCell
+from .networks import network_of
 from .runner import Outcome, Runner
 from .selection import Planned, Selection, plan
 
@@ -76,9 +75,7 @@ def relative_time(planned: Planned, device: str) -> float:
     """
     assert planned.cell is not None
     weights = planned.cell.weights
-    network = build(planned.composition, backbone=weights.backbone or None)
-    load_weights(network, weights)
-    network = network.to(device).eval().swift(device)
+    network = network_of(planned.composition, weights).to(device).swift(device)
     size = planned.question.domain.card.image_size
     query, supports, masks = probe(planned.question.shots, size, device)
     reference = _reference(device)

@@ -91,7 +91,7 @@ def described(job: Job) -> WeightsCard:
         precision="bf16" if job.precision == "bf16" else "fp32",
         processes=job.processes.count,
         compiled=job.compiled,
-        code=method_code(job.composition),
+        code=method_code(job.composition, job.weights.backbone),
         command=reproduction(job),
         versions=packages(),
     )

@@ -40,6 +40,7 @@ class DomainPart(_Part):
         complete: whether the result may stand in the population's column.
         fingerprint: sha256 of names and contents of all files.
         classes: names of the classes that were asked, by id.
+        reader: hash of the code that reads it; empty in older records.
     """
 
     name: str
@@ -49,6 +50,7 @@ class DomainPart(_Part):
     complete: bool
     fingerprint: str
     classes: dict[int, str]
+    reader: str = ""
 
 
 class EpisodesPart(_Part):
@@ -83,7 +85,7 @@ class MethodPart(_Part):
         options: every option, by part.
         adaptation: `none`, `episode` or `transductive`.
         backbone: its name.
-        code: hash of the method's code.
+        code: hash of the code of the method and its backbone.
     """
 
     label: str

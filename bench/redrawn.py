@@ -22,9 +22,8 @@ from cdfss_bench.datasets.opening import split_name
 from cdfss_bench.datasets.sheet import border
 from cdfss_bench.errors import DataError, RecordError, WeightsError
 from cdfss_bench.methods.base import Method
-from cdfss_bench.methods.building import build
 from cdfss_bench.methods.grammar import Composition, parse
-from cdfss_bench.methods.weights import PACKAGED, Weights, load_weights, resolve_weights
+from cdfss_bench.methods.weights import PACKAGED, Weights, resolve_weights
 
 from .answers import Answer
 from .cells import weights_sha256
@@ -32,6 +31,7 @@ from .counts import count
 from .evaluate import adaptation_stream
 from .examples import Example, Layer, Panel, examples
 from .folder import CellFolder
+from .networks import network_of
 from .panels import PREDICTION, TRUTH, predicted
 from .records import RunRecord
 
@@ -84,10 +84,8 @@ class Redrawer:
         weights = weights_of(record, composition, self.folders)
         key = (str(composition), weights, record.evaluator.precision)
         if self._network is None or self._network[0] != key:
-            network = build(composition, backbone=weights.backbone or None)
-            load_weights(network, weights)
-            network.precision = record.evaluator.precision
-            self._network = (key, network.eval())
+            network = network_of(composition, weights, precision=record.evaluator.precision)
+            self._network = (key, network)
         return self._network[1]
 
 

@@ -12,8 +12,6 @@ from typing import Literal
 from cdfss_bench.datasets import Domain
 from cdfss_bench.errors import RecordError, UserError
 from cdfss_bench.methods.base import Method
-from cdfss_bench.methods.building import build
-from cdfss_bench.methods.weights import load_weights
 
 from .allocator import keep_memory
 from .arithmetic import exact_fp32
@@ -22,6 +20,7 @@ from .cost import cost_of
 from .evaluate import Settings, evaluate
 from .folder import Appender, CellFolder, EpisodeRow, checksum
 from .measured import metrics_of
+from .networks import network_of
 from .records import CostPart, RunRecord, read_record
 from .selection import Planned
 from .spent import Clock
@@ -276,9 +275,7 @@ class Runner:
     def _network_of(self, cell: Cell) -> Method:
         key = cell.network_key
         if self._network is None or self._network[0] != key:
-            network = build(cell.composition, backbone=cell.weights.backbone or None)
-            load_weights(network, cell.weights)
-            network.precision = cell.precision
+            network = network_of(cell.composition, cell.weights, precision=cell.precision)
             self._network = (key, network)
         return self._network[1]
 

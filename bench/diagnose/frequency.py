@@ -190,9 +190,7 @@ def _learning(
                 rate=rate,
                 steps=int(subject.options["steps"]),
                 device=subject.device,
-                stream=lambda e, d=domain: subject.generator(
-                    d.title, e.class_id, e.query, *e.supports
-                ),
+                stream=subject.adaptation_stream,
                 told=told,
             )
             where = {"domain": domain.title, "rate": rate}

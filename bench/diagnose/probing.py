@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cdfss_bench.canonical import seed_of
 from cdfss_bench.datasets import Domain, Episode
 from cdfss_bench.datasets.domain import Item
 from cdfss_bench.datasets.transforms import normalised
@@ -20,6 +19,7 @@ from cdfss_bench.methods.blocks.voting import upsampled
 from cdfss_bench.methods.rows import Rows
 
 from ..counts import count
+from ..evaluate import adaptation_stream
 from ..folder import EpisodeRow
 
 
@@ -38,7 +38,13 @@ class Probe:
 
 
 def probed(
-    network: Method, domain: Domain, episodes: Sequence[Episode], device: str, *, adapt: bool = True
+    network: Method,
+    domain: Domain,
+    episodes: Sequence[Episode],
+    device: str,
+    *,
+    seed: int = 0,
+    adapt: bool = True,
 ) -> Probe:
     """Asks `network` as it is, hooks and noise included; nothing is kept between calls.
 
@@ -47,6 +53,7 @@ def probed(
         domain: where the pictures are.
         episodes: to ask.
         device: where to compute.
+        seed: as in `evaluate`: of what an adapting method draws.
         adapt: whether a method that learns at test does; if not it is asked as it is built.
 
     Raises:
@@ -72,8 +79,7 @@ def probed(
         query, support = known(asked), Rows.cat([known(item) for item in shown])
         ready = network
         if adapt and network.adaptation != "none":
-            names = (episode.class_id, episode.query, *episode.supports)
-            rng = torch.Generator().manual_seed(seed_of("\n".join(map(str, names)).encode()))
+            rng = adaptation_stream(seed, episode)
             seen = query if network.adaptation == "transductive" else None
             ready = network.adapt_encoded(support, masks, rng=rng, query=seen)
             if ready.adapts_encoder:

@@ -56,10 +56,18 @@ class _Asked:
     domain: Domain
     episodes: Sequence[Episode]
     device: str
+    seed: int
     adapt: bool
 
     def probe(self) -> Probe:
-        return probed(self.network, self.domain, self.episodes, self.device, adapt=self.adapt)
+        return probed(
+            self.network,
+            self.domain,
+            self.episodes,
+            self.device,
+            seed=self.seed,
+            adapt=self.adapt,
+        )
 
 
 def diagnose(subject: Subject) -> Finding:
@@ -116,7 +124,15 @@ def _measured(subject: Subject, twins: Mapping[str, str], radii: Sequence[float]
     parts: dict[str, list[dict[str, Any]]] = {"features": [], "weights": [], "slice": []}
     adapt = bool(subject.options["adapt"])
     asked = [
-        _Asked(twin, network, domain, subject.episodes(domain), subject.device, adapt)
+        _Asked(
+            twin,
+            network,
+            domain,
+            subject.episodes(domain),
+            subject.device,
+            subject.seeds[0],
+            adapt,
+        )
         for twin, network in _networks(subject, twins)
         for domain in subject.domains
     ]

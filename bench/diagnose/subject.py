@@ -17,14 +17,14 @@ from cdfss_bench.datasets.domain import Item
 from cdfss_bench.datasets.transforms import normalised
 from cdfss_bench.errors import UserError, WeightsError
 from cdfss_bench.methods.base import Method
-from cdfss_bench.methods.building import build
 from cdfss_bench.methods.grammar import Composition, parse
-from cdfss_bench.methods.weights import Weights, load_weights, pretrained_for
+from cdfss_bench.methods.weights import Weights, pretrained_for
 from cdfss_bench.options import Value
 
 from ..cells import method_code, weights_sha256
-from ..evaluate import Settings, evaluate
+from ..evaluate import Settings, adaptation_stream, evaluate
 from ..folder import EpisodeRow
+from ..networks import network_of
 from ..selection import Selection, open_domains, weights_of
 from ..source import validation_episodes
 from ..trainee import begun
@@ -140,8 +140,7 @@ class Subject:
         composition = self._composed(name or self.selection.methods[0])
         weights = self.weights_of(name)
         if trained:
-            network = build(composition, backbone=weights.backbone or None)
-            load_weights(network, weights)
+            network = network_of(composition, weights)
         else:
             start = pretrained_for(
                 composition, backbone=weights.backbone, folders=self.selection.folders
@@ -267,12 +266,16 @@ class Subject:
     # -- computing -----------------------------------------------------------------------------
 
     def rows(
-        self, network: Method, domain: Domain, episodes: Sequence[Episode], *, seed: int = 0
+        self, network: Method, domain: Domain, episodes: Sequence[Episode]
     ) -> list[EpisodeRow]:
         """The evaluator's rows, in the episodes' order."""
         settings = Settings(device=self.device)
-        batches = evaluate(network, domain, episodes, seed=seed, settings=settings)
+        batches = evaluate(network, domain, episodes, seed=self.seeds[0], settings=settings)
         return sorted((row for rows, _ in batches for row in rows), key=lambda row: row.index)
+
+    def adaptation_stream(self, episode: Episode) -> torch.Generator:
+        """From which a method that learns draws in an episode: the evaluator's own."""
+        return adaptation_stream(self.seeds[0], episode)
 
     def generator(self, *words: object) -> torch.Generator:
         """A private CPU stream that belongs to these words and nothing else."""
@@ -310,10 +313,11 @@ class Subject:
         compared: dict[str, object] = {}
         for name in methods:
             composition = self._composed(name)
+            files = self._files(name)
             compared[name] = {
                 "composition": str(composition),
-                "code": method_code(composition),
-                **self._files(name),
+                "code": method_code(composition, str(files.get("backbone", ""))),
+                **files,
             }
         domains: dict[str, object] = {}
         for domain in self._at_hand():
