@@ -27,6 +27,15 @@ class Counts(NamedTuple):
     inter_bg: int
     union_bg: int
 
+    def fit(self, pixels: int | None = None) -> bool:
+        """Whether they can be the counts of one pair of masks, of at most so many pixels."""
+        in_all = self.inter + self.union_bg
+        return (
+            self.inter <= self.union
+            and in_all == self.union + self.inter_bg
+            and (pixels is None or in_all <= pixels)
+        )
+
 
 def count(predicted: Tensor, truth: Tensor, ignore: Tensor | None = None) -> list[Counts]:
     """Counts of each of B masks.

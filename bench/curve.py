@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cdfss_bench import plain_json
 from cdfss_bench.datasets import Domain, Episode
 from cdfss_bench.errors import UserError
 from cdfss_bench.methods.base import Method
@@ -102,7 +103,7 @@ class JsonLines:
         kept: list[str] = []
         for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                if int(json.loads(line)["step"]) <= step:
+                if int(plain_json.loads(line)["step"]) <= step:
                     kept.append(line)
             except (ValueError, KeyError, TypeError):
                 continue  # torn by the end of the process that wrote it

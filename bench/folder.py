@@ -14,6 +14,7 @@ from typing import IO, Any, cast
 
 from filelock import FileLock, Timeout
 
+from cdfss_bench import plain_json
 from cdfss_bench.datasets import Episode
 from cdfss_bench.errors import RecordError
 from cdfss_bench.files import explained_os_errors, write_atomically
@@ -89,13 +90,14 @@ class CellFolder:
     def recover(self, episodes: Sequence[Episode]) -> dict[int, EpisodeRow]:
         """The rows that an earlier run finished, by index.
 
-        A torn last line, a damaged line, a line that does not belong to the manifest, or one that
-        is not what `timings.jsonl` has the checksum of is left out: its episode is computed again.
+        A torn last line, a damaged line, a line that does not belong to the manifest, one whose
+        counts contradict each other, or one that is not what `timings.jsonl` has the checksum of
+        is left out: its episode is computed again.
         """
         found: dict[int, EpisodeRow] = {}
         for line in _lines(self.rows):
             row = parse_row(line)
-            if row is None or not 0 <= row.index < len(episodes):
+            if row is None or not row.counts.fit() or not 0 <= row.index < len(episodes):
                 continue
             asked = episodes[row.index]
             if (asked.query, asked.supports, asked.class_id) == (
@@ -183,7 +185,7 @@ def checksum(rows: Sequence[EpisodeRow]) -> int:
 
 def _parse_checksum(line: str) -> tuple[tuple[int, ...], int] | None:
     try:
-        values = json.loads(line)
+        values = plain_json.loads(line)
         return tuple(map(int, values["episodes"])), int(values["crc32"])
     except (ValueError, KeyError, TypeError):
         return None
@@ -192,7 +194,7 @@ def _parse_checksum(line: str) -> tuple[tuple[int, ...], int] | None:
 def parse_row(line: str) -> EpisodeRow | None:
     """The row that a line holds, or None if it is torn or damaged."""
     try:
-        loaded: object = json.loads(line)
+        loaded: object = plain_json.loads(line)
     except ValueError:
         return None
     if not isinstance(loaded, dict):

@@ -7,15 +7,18 @@ and only a factor is a finding: a wall-clock gate on shared machines is below th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from cdfss_bench import plain_json
 from cdfss_bench.errors import RecordError
 from cdfss_bench.files import write_atomically
+
+from .records import Count, Percent, Size
 
 SCHEMA = 1
 
@@ -62,19 +65,19 @@ class GateCell(_Part):
     composition: str
     backbone: str
     domain: str
-    shots: int
-    seed: int
+    shots: Count
+    seed: Count
     protocol: str
-    episodes: int
+    episodes: Annotated[Count, Field(ge=1)]
     episodes_sha256: str
     fingerprint: str
     weights_sha256: tuple[str, str]
-    evaluator: int
-    miou: float
-    params: int
-    flops: int
-    fft: int | None = None
-    time: float
+    evaluator: Count
+    miou: Percent
+    params: Count
+    flops: Count
+    fft: Count | None = None
+    time: Size
 
     @property
     def name(self) -> str:
@@ -95,7 +98,14 @@ class Baseline(_Part):
     schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
     selection: dict[str, Any]
     environment: dict[str, Any] = {}
-    cells: list[GateCell]
+    cells: list[GateCell] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _holds_each_cell_once(self) -> Baseline:
+        names = [cell.name for cell in self.cells]
+        if len(set(names)) < len(names):
+            raise ValueError(f"{next(n for n in names if names.count(n) > 1)} is there twice")
+        return self
 
     def save(self, path: Path) -> None:
         """Writes the baseline, whole or not at all.
@@ -104,7 +114,7 @@ class Baseline(_Part):
             UserError: if the file cannot be written.
         """
         values = self.model_dump(mode="json", by_alias=True)
-        write_atomically(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+        write_atomically(path, plain_json.dumps(values) + "\n")
 
 
 def read_baseline(path: Path) -> Baseline:
@@ -117,9 +127,39 @@ def read_baseline(path: Path) -> Baseline:
     if not path.is_file():
         raise RecordError(f"there is no baseline {path}", mend=mend)
     try:
-        return Baseline.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValidationError) as error:
-        raise RecordError(f"{path} is not a readable baseline", mend=mend) from error
+        values: object = plain_json.loads(path.read_text(encoding="utf-8"))
+        baseline = Baseline.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        said = f"'{key}': {first['msg'].lower()}"
+        raise RecordError(f"{path} is not a readable baseline ({said})", mend=mend) from error
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path} is not a readable baseline ({error})", mend=mend) from error
+    lacking = _lacking(baseline)
+    if lacking:
+        raise RecordError(
+            f"{path} lacks {len(lacking)} cells of its own selection, such as {lacking[0]}",
+            mend=mend,
+        )
+    return baseline
+
+
+def _lacking(baseline: Baseline) -> list[str]:
+    """Names of cells that the selection asks for and the file does not hold."""
+    there = {(cell.method, cell.domain, cell.shots, cell.seed) for cell in baseline.cells}
+    usual = {
+        "methods": {method for method, *_ in there},
+        "domains": {domain for _, domain, *_ in there},
+        "shots": {shots for *_, shots, _ in there},
+        "seeds": {seed for *_, seed in there},
+    }
+    asked = (baseline.selection.get(key) or sorted(values) for key, values in usual.items())
+    return [
+        f"{method} · {domain} · {shots}-shot · seed {seed}"
+        for method, domain, shots, seed in product(*asked)
+        if (method, domain, shots, seed) not in there
+    ]
 
 
 class Finding(NamedTuple):
@@ -183,8 +223,9 @@ def _of_cell(old: GateCell, new: GateCell) -> list[Finding]:
     ]  # fmt: skip
     if strange:
         return strange
-    moved = abs(new.miou - old.miou) > TOLERANCE
-    slower = new.time > max(SLOWER * old.time, old.time + SLACK)
+    # Said so that what is no number is never fine.
+    moved = not abs(new.miou - old.miou) <= TOLERANCE
+    slower = not new.time <= max(SLOWER * old.time, old.time + SLACK)
     rows = (
         ("mIoU", f"{old.miou:.3f}", f"{new.miou:.3f}", moved),
         ("parameters", f"{old.params:,}", f"{new.params:,}", old.params != new.params),

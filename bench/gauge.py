@@ -44,9 +44,14 @@ def measured(
         if key not in times:
             times[key] = relative_time(outcome.planned, device)
         found.append(_cell(outcome, times[key]))
+    if not found:
+        raise RecordError("the selection holds no cell")
     values = selection.model_dump(mode="json", exclude_defaults=True)
+    kept = {k: v for k, v in values.items() if k not in ("data_root", "weights_dirs")}
+    # As the cells have them, so that a cell that is taken out of the file is missed.
+    named = {"methods": [c.method for c in found], "domains": [c.domain for c in found]}
     return Baseline(
-        selection={k: v for k, v in values.items() if k not in ("data_root", "weights_dirs")},
+        selection=kept | {key: list(dict.fromkeys(names)) for key, names in named.items()},
         environment=describe(device),
         cells=found,
     )
@@ -124,7 +129,8 @@ def _cell(outcome: Outcome, relative: float) -> GateCell:
     record = outcome.record
     assert record is not None
     assert record.metrics is not None
-    assert record.cost is not None
+    if record.cost is None:
+        raise RecordError(f"{outcome.planned.title}: {outcome.detail}")
     return GateCell(
         method=record.method.label,
         composition=record.method.composition,
@@ -157,8 +163,11 @@ def narrowed(baseline: Baseline, methods: Sequence[str], domains: Sequence[str])
         for cell in baseline.cells
         if (not methods or cell.method in methods) and (not domains or cell.domain in domains)
     ]
-    if not cells:
-        raise UserError("the baseline holds no such method or domain")
+    known = {cell.method for cell in baseline.cells} | {cell.domain for cell in baseline.cells}
+    strange = [name for name in (*methods, *domains) if name not in known]
+    if strange or not cells:
+        names = ", ".join(f"'{name}'" for name in strange or (*methods, *domains))
+        raise UserError(f"the baseline holds no such method or domain: {names}")
     selection = dict(baseline.selection)
     selection["methods"] = list(dict.fromkeys(cell.method for cell in cells))
     selection["domains"] = list(dict.fromkeys(cell.domain for cell in cells))

@@ -43,7 +43,9 @@ def data_files(folder: Path) -> list[tuple[str, str]]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    seen: set[str] = set()
+    from cdfss_bench.datasets.cache import default_folder
+
+    seen = {os.path.realpath(default_folder())}
     for place, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
         if real in seen or "pyvenv.cfg" in names:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cdfss_bench import plain_json
 from cdfss_bench.canonical import digest
 from cdfss_bench.errors import RecordError, UserError
 from cdfss_bench.files import write_atomically
@@ -23,6 +23,13 @@ NOT_TRAINED = " (not source-trained)"
 """Stands behind a method's label where only its backbone is pretrained."""
 
 Status = Literal["started", "done", "failed", "refused", "interrupted"]
+
+
+# Strict, since a bool or a text in the place of a number is damage and no number.
+Count = Annotated[int, Field(strict=True, ge=0)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Size = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)]
+Percent = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=100)]
 
 
 class _Part(BaseModel):
@@ -146,10 +153,10 @@ class BatchPart(_Part):
         peak_memory_mb: as in `CostPart`.
     """
 
-    episodes: int
-    latency_ms: dict[str, dict[str, float]]
-    episodes_per_second: float
-    peak_memory_mb: float
+    episodes: Count
+    latency_ms: dict[str, dict[str, Size]]
+    episodes_per_second: Size
+    peak_memory_mb: Size
 
 
 class CostPart(_Part):
@@ -182,23 +189,23 @@ class CostPart(_Part):
             process.
     """
 
-    params: int
-    flops_encode: int
-    flops_match: int
-    flops_adapt: int = 0
-    flops_episode: int
-    flops_query: int | None = None
-    flops_support: int | None = None
-    flops_fft: int = 0
-    flops_published: int | None = None
+    params: Count
+    flops_encode: Count
+    flops_match: Count
+    flops_adapt: Count = 0
+    flops_episode: Count
+    flops_query: Count | None = None
+    flops_support: Count | None = None
+    flops_fft: Count = 0
+    flops_published: Count | None = None
     uncounted: list[str]
     probe: str
-    latency_ms: dict[str, dict[str, float]]
+    latency_ms: dict[str, dict[str, Size]]
     best_batch: BatchPart | None = None
     device: str
-    threads: int = 0
-    cpu_share: float | None = None
-    peak_memory_mb: float
+    threads: Count = 0
+    cpu_share: Size | None = None
+    peak_memory_mb: Size
 
 
 class MetricsPart(_Part):
@@ -213,12 +220,12 @@ class MetricsPart(_Part):
         episodes: how many were counted.
     """
 
-    miou: float
-    miou_interval: tuple[float, float] | None = None
-    fb_iou: float
-    macro_iou: float
-    per_class: dict[int, float]
-    episodes: int
+    miou: Percent
+    miou_interval: tuple[Number, Number] | None = None
+    fb_iou: Percent
+    macro_iou: Percent
+    per_class: dict[int, Percent]
+    episodes: Count
 
 
 class RunRecord(_Part):
@@ -290,7 +297,7 @@ class RunRecord(_Part):
         """
         self.seal = self.sealed()
         values = self.model_dump(mode="json", by_alias=True)
-        write_atomically(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+        write_atomically(path, plain_json.dumps(values) + "\n")
 
 
 def published_schema() -> dict[str, Any]:
@@ -329,7 +336,7 @@ def read_whatever_seal(path: Path) -> tuple[RunRecord, bool]:
         RecordError: if the file is damaged or comes from a newer version.
     """
     try:
-        values: object = json.loads(path.read_text(encoding="utf-8"))
+        values: object = plain_json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RecordError(
             f"{path} is not a readable record ({error})",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from cdfss_bench import plain_json
 from cdfss_bench.datasets import Domain
 from cdfss_bench.errors import RecordError, UserError
 from cdfss_bench.methods.base import Method
@@ -38,7 +38,7 @@ class Outcome:
         how: `computed`, `resumed` (some episodes were known), `known` (all were), `refused` (the
             user can mend it), `failed` (a defect), or `busy` (another process computes it).
         record: as it stands on disk; None where it is busy.
-        detail: one sentence where something went wrong.
+        detail: one sentence where something went wrong; of a finished cell, why it has no cost.
     """
 
     planned: Planned
@@ -94,7 +94,7 @@ class Runner:
         self.command = command
         self._network: tuple[object, Method] | None = None
         self._stores: tuple[object, FeatureStores] | None = None
-        self._costs: dict[object, CostPart] = {}
+        self._costs: dict[object, CostPart | str] = {}
         self._standing_notes: dict[Domain, dict[str, None]] = {}
 
     def run(self, cells: Iterable[Planned]) -> Iterator[Outcome]:
@@ -140,6 +140,12 @@ class Runner:
         except RecordError as error:
             return Outcome(planned, "busy", None, error.problem)
         with lock:
+            known = finished_record(folder, planned.cell)
+            if known is not None:
+                # Its numbers are there: what ended the process came after the last episode.
+                detail = _note_no_cost(known, reason)
+                known.save(folder.record)
+                return Outcome(planned, "known", known, detail)
             record = planned.cell.record(self.settings.device)
             record.command = self.command or record.command
             return self._broken(planned, record, folder, "failed", reason)
@@ -159,26 +165,41 @@ class Runner:
             lock = folder.lock()
         except RecordError as error:
             return Outcome(planned, "busy", None, error.problem)
+        except UserError as error:
+            if known is None:
+                raise
+            return Outcome(planned, "known", known, _note_no_cost(known, error.problem))
         with lock:
             known = finished_record(folder, cell)
             if known is None:
                 return self._computed(planned, cell, folder)
+            detail = ""
             if known.cost is None and self.with_cost:
-                return self._costed(planned, cell, folder, known)
-            return Outcome(planned, "known", known)
+                detail = self._add_cost(cell, known)
+                known.save(folder.record)
+            return Outcome(planned, "known", known, detail)
 
-    def _costed(
-        self, planned: Planned, cell: Cell, folder: CellFolder, record: RunRecord
-    ) -> Outcome:
-        """A complete cell whose cost nobody measured; its numbers stay what happens to that."""
-        try:
-            record.cost = self._cost_of(cell, self._network_of(cell))
-        except Exception as error:
-            planned.error = error
-            reason = f"its cost could not be measured: {type(error).__name__}: {error}"
-            return Outcome(planned, "failed", None, reason)
-        record.save(folder.record)
-        return Outcome(planned, "known", record)
+    def _add_cost(self, cell: Cell, record: RunRecord) -> str:
+        """Measures what a finished cell costs; why that failed, which takes nothing else away."""
+        key = cell.cost_key
+        if key not in self._costs and (known := self._cost_of_host(cell)) is not None:
+            self._costs[key] = known
+        if key not in self._costs:
+            try:
+                self._costs[key] = cost_of(
+                    self._network_of(cell),
+                    shots=cell.question.shots,
+                    size=cell.question.domain.card.image_size,
+                    device=self.settings.device,
+                )
+            except Exception as error:
+                self._costs[key] = f"{type(error).__name__}: {error}"
+                self._network = None  # nobody knows what the failure left in it
+        found = self._costs[key]
+        if isinstance(found, str):
+            return _note_no_cost(record, found)
+        record.cost, record.notes = found, _without_cost_notes(record)
+        return ""
 
     def _computed(self, planned: Planned, cell: Cell, folder: CellFolder) -> Outcome:
         clock = Clock()
@@ -196,8 +217,6 @@ class Runner:
                 network = self._network_of(cell)
             recovered = len(rows)
             staged = self._append_rows(planned, cell, folder, network, rows)
-            with clock.of("cost"):
-                record.cost = self._cost_of(cell, network) if self.with_cost else None
         except KeyboardInterrupt:
             record.status, record.finished = "interrupted", now()
             record.reason = f"stopped by hand after {len(rows)} of {len(manifest)} episodes"
@@ -214,9 +233,14 @@ class Runner:
             outcome.planned.error = error
             return outcome
         self._finish(cell, folder, record, rows)
+        detail = ""
+        with clock.of("cost"):
+            if self.with_cost:
+                detail = self._add_cost(cell, record)
+                record.save(folder.record)
         with Appender(folder.timings) as timing_file:
             timing_file.append([clock.around(len(rows) - recovered, staged).to_line()])
-        return Outcome(planned, how, record)
+        return Outcome(planned, how, record, detail)
 
     def _append_rows(
         self,
@@ -243,7 +267,9 @@ class Runner:
             for batch, timing in batches:
                 staged += (timing.load + timing.encode + timing.adapt + timing.match) / 1000
                 row_file.append([row.to_line() for row in batch])
-                timing_file.append([json.dumps({**timing.to_json(), "crc32": checksum(batch)})])
+                timing_file.append(
+                    [plain_json.dumps({**timing.to_json(), "crc32": checksum(batch)}, indent=None)]
+                )
                 rows |= {row.index: row for row in batch}
                 self._tell(planned, len(rows), total)
         return staged
@@ -286,15 +312,6 @@ class Runner:
             self._stores = (key, FeatureStores(self.settings.budget))
         return self._stores[1]
 
-    def _cost_of(self, cell: Cell, network: Method) -> CostPart:
-        shots, size = cell.question.shots, cell.question.domain.card.image_size
-        key = cell.cost_key
-        if key not in self._costs and (known := self._cost_of_host(cell)) is not None:
-            self._costs[key] = known
-        if key not in self._costs:
-            self._costs[key] = cost_of(network, shots=shots, size=size, device=self.settings.device)
-        return self._costs[key]
-
     def _cost_of_host(self, cell: Cell) -> CostPart | None:
         """What the recorded host of a shuffled-support control costs: the same network."""
         if not cell.composition.control:
@@ -317,6 +334,20 @@ class Runner:
     def _tell(self, planned: Planned, done: int, total: int) -> None:
         if self.listener is not None:
             self.listener(Progress(planned, done, total))
+
+
+_NO_COST = "cost not measured: "
+
+
+def _note_no_cost(record: RunRecord, reason: str) -> str:
+    """Notes in a finished record why it has no cost; the note."""
+    note = _NO_COST + (reason.strip().splitlines() or ["no reason was given"])[0]
+    record.notes = sorted([*_without_cost_notes(record), note])
+    return note
+
+
+def _without_cost_notes(record: RunRecord) -> list[str]:
+    return [note for note in record.notes if not note.startswith(_NO_COST)]
 
 
 def _notes_of(question: Question) -> list[str]:

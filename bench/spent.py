@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from cdfss_bench import plain_json
+
 from .folder import CellFolder
 from .records import RunRecord
 from .texttable import BLANK, TextTable
@@ -112,7 +114,7 @@ def added(parts: Iterable[Spent]) -> Spent:
 def _readable(path: Path) -> Iterator[dict[str, Any]]:
     for line in path.read_text(errors="replace").splitlines() if path.is_file() else []:
         try:
-            values: object = json.loads(line)
+            values: object = plain_json.loads(line)
         except ValueError:
             continue
         if isinstance(values, dict):

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from cdfss_bench import plain_json
 from cdfss_bench.canonical import canonical_json
 from cdfss_bench.cards import validated
 from cdfss_bench.errors import UserError, WeightsError
@@ -176,7 +177,7 @@ def _read(path: Path, *, with_tensors: bool = True) -> tuple[dict[str, Any], dic
             metadata = cast("dict[str, str]", file.metadata() or {})
             names = list(file.keys()) if with_tensors else []
             tensors = {name: file.get_tensor(name) for name in names}
-        header: object = json.loads(metadata[_KEY])
+        header: object = plain_json.loads(metadata[_KEY])
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise WeightsError(
             f"{path} is not the state of a training ({error})",

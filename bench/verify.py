@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from cdfss_bench import plain_json
 from cdfss_bench.datasets import Manifest
 from cdfss_bench.errors import UserError
 
@@ -29,11 +30,13 @@ class Verdict:
         path: of the folder.
         status: of the record; empty where there is none that can be read.
         problems: a sentence each; none where everything fits.
+        unreadable: whether the record, or a number anywhere in the folder, cannot be read.
     """
 
     path: Path
     status: str
     problems: tuple[str, ...]
+    unreadable: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -49,12 +52,37 @@ def verify(path: Path) -> Verdict:
     try:
         record, fits = read_whatever_seal(folder.record)
     except UserError as error:
-        return Verdict(path, "", (error.problem,))
+        return Verdict(path, "", (error.problem,), unreadable=True)
+    strange = list(_of_numbers(folder))
     problems = [] if record.seal and fits else [UNSEALED]
     problems += _of_record(record, folder)
     if record.status == "done":
         problems += _of_rows(record, folder)
-    return Verdict(path, record.status, tuple(problems))
+    return Verdict(path, record.status, (*strange, *problems), unreadable=bool(strange))
+
+
+def _of_numbers(folder: CellFolder) -> Iterator[str]:
+    """Files in which something stands for a number that is none, or a time that nothing takes."""
+    for path in (folder.manifest, folder.rows, folder.timings):
+        if not path.is_file():
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        for number, line in enumerate(text.splitlines(), 1):
+            try:
+                values: object = plain_json.loads(line)
+            except plain_json.NotFiniteError as error:
+                yield f"{path.name}, line {number}: {error}"
+                continue
+            except ValueError:
+                continue  # torn when a process was killed; what is missing is found elsewhere
+            if path == folder.timings and isinstance(values, dict):
+                yield from _of_times(f"{path.name}, line {number}", cast("dict[str, Any]", values))
+
+
+def _of_times(where: str, values: dict[str, Any]) -> Iterator[str]:
+    for key, value in values.items():
+        if key.endswith("_ms") and (type(value) not in (int, float) or value < 0):
+            yield f"{where}: '{key}' is {value!r}, which is no time"
 
 
 def _of_record(record: RunRecord, folder: CellFolder) -> Iterator[str]:
@@ -89,11 +117,10 @@ def _of_rows(record: RunRecord, folder: CellFolder) -> Iterator[str]:
     yield from _of_manifest(record, manifest)
     yield from _answers(known, manifest)
     size = record.evaluator.image_size**2
-    for row in known:
-        inter, union, inter_bg, union_bg = row.counts
-        if not (inter <= union and inter + union_bg == union + inter_bg <= size):
-            yield f"episode {row.index}: the pixel counts contradict each other"
-    if known and record.metrics is not None:
+    wrong = [row.index for row in known if not row.counts.fit(size)]
+    for index in wrong:
+        yield f"episode {index}: the pixel counts contradict each other"
+    if known and not wrong and record.metrics is not None:
         yield from _of_metrics(record.metrics, metrics_of(known))
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast, overload
 
+from cdfss_bench import plain_json
 from cdfss_bench.canonical import canonical_json, digest
 from cdfss_bench.errors import DataError
 from cdfss_bench.files import write_atomically
@@ -112,7 +112,7 @@ class Manifest(Sequence[Episode]):
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path} cannot be read: {error}") from error
         try:
-            loaded: object = json.loads(text)
+            loaded: object = plain_json.loads(text)
             if not isinstance(loaded, dict):
                 raise DataError(f"{path} must hold a mapping of keys to values")
             values = cast("dict[str, Any]", loaded)

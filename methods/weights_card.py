@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from pydantic import Field
 from safetensors import SafetensorError, safe_open
 
+from cdfss_bench import plain_json
 from cdfss_bench.cards import Card, validated
 from cdfss_bench.errors import WeightsError
 
@@ -113,7 +113,7 @@ def read_card(path: Path) -> WeightsCard | None:
     if METADATA_KEY not in metadata:
         return None
     try:
-        values = json.loads(metadata[METADATA_KEY])
+        values = plain_json.loads(metadata[METADATA_KEY])
     except ValueError as error:
-        raise WeightsError(f"{path}: the card in its header is not JSON") from error
+        raise WeightsError(f"{path}: the card in its header is not JSON ({error})") from error
     return validated(WeightsCard, values, path)

@@ -24,6 +24,7 @@ from typing import Any, cast
 
 from filelock import FileLock, Timeout
 
+from cdfss_bench import plain_json
 from cdfss_bench.canonical import file_sha256
 from cdfss_bench.errors import UserError
 from cdfss_bench.files import explained_os_errors, write_atomically
@@ -82,7 +83,7 @@ class _State:
     @classmethod
     def load(cls, part: Path, url: str) -> _State | None:
         try:
-            page = cast("dict[str, Any]", json.loads(_page_of(part).read_text()))
+            page = cast("dict[str, Any]", plain_json.loads(_page_of(part).read_text()))
             pieces = [Piece(*map(int, row)) for row in page["pieces"]]
             state = cls(page["url"], page["validator"], int(page["total"]), pieces)
             whole = part.stat().st_size == state.total

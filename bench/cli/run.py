@@ -227,8 +227,10 @@ def line_of(outcome: Outcome) -> str:
     name = outcome.planned.title
     if outcome.record is not None and outcome.record.metrics is not None:
         word = {"known": "already complete", "resumed": "resumed and completed"}.get(outcome.how)
-        text = f"{name}: mIoU {outcome.record.metrics.miou:.2f}"
-        return f"{text} ({word})" if word else text
+        text = f"{name}: mIoU {outcome.record.metrics.miou:.2f}" + (f" ({word})" if word else "")
+        return f"{text}\n  warning: {outcome.detail}" if outcome.detail else text
+    if outcome.how == "known":
+        return f"{name}: warning: {outcome.detail}"
     mend = f"\n  mend: {outcome.planned.mend}" if outcome.planned.mend else ""
     return f"{name}: {outcome.how}: {outcome.detail}{mend}"
 

@@ -23,7 +23,7 @@ def verify(
     """Compute every hash and metric of recorded runs again, from their rows.
 
     Exit code 0: everything fits. 1: something was changed or is missing. 2: there is nothing to
-    check.
+    check, a record cannot be read, or something in it is no number.
     """
     from cdfss_bench.errors import UserError
 
@@ -51,4 +51,4 @@ def verify(
         done = sum(verdict.status == "done" for verdict in verdicts)
         talk(f"{len(verdicts)} records, {done} finished, {len(wrong)} with problems")
     if wrong:
-        raise typer.Exit(1)
+        raise typer.Exit(2 if any(verdict.unreadable for verdict in wrong) else 1)

@@ -8,13 +8,13 @@ which the other seeds peak, which is zero on average where nothing declines.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cdfss_bench import plain_json
 from cdfss_bench.options import Option
 
 from .drawing import Draw, color_of, marker_of
@@ -75,7 +75,7 @@ def _measured(subject: Subject, twins: Mapping[str, str]) -> Numbers:
         twin = list(twins)[at // per_twin]
         text = one.files.curve.path.read_text(encoding="utf-8")
         for line in text.splitlines():
-            point = json.loads(line)
+            point = plain_json.loads(line)
             where = {"twin": twin, "seed": one.job.seed, "domain": point["domain"]}
             rows.append({**where, "epochs": point["epochs"], "miou": point["miou"]})
     curve = frame(rows)

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from cdfss_bench import __version__
+from cdfss_bench import __version__, plain_json
 
 from ..cells import command_line, now
 from ..page.style import CSS
@@ -105,7 +105,7 @@ def _section(outcome: Outcome, written: Written) -> str:
         f"</summary>{_table(table)}</details>"
         for name, table in finding.tables.items()
     )
-    record = json.loads(written.record.read_text(encoding="utf-8"))
+    record = plain_json.loads(written.record.read_text(encoding="utf-8"))
     origin = escape(json.dumps(record["provenance"], indent=1, ensure_ascii=False))
     return (
         f'<section id="{escape(outcome.kind)}"><h2>{escape(_title(outcome.kind))} '

@@ -101,12 +101,13 @@ class Dispatcher:
             for number, o in enumerate(lacking)
         ]
         for outcome in self._dispatched(cases, 1):
-            if outcome.how == "known" and outcome.record is not None:
-                (earlier,) = (o.record for o in lacking if o.planned is outcome.planned)
-                assert earlier is not None
-                earlier.cost = outcome.record.cost
-            else:
-                yield outcome
+            (earlier,) = (o.record for o in lacking if o.planned is outcome.planned)
+            assert earlier is not None
+            if outcome.record is not None:
+                earlier.cost, earlier.notes = outcome.record.cost, outcome.record.notes
+            if outcome.detail:
+                # What comes of the cost takes nothing from the cell, which was yielded before.
+                yield Outcome(outcome.planned, "known", None, outcome.detail)
 
     def _task(self, number: int, planned: Planned) -> Task:
         assert planned.cell is not None

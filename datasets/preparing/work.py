@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
+from cdfss_bench import plain_json
 from cdfss_bench.canonical import canonical_json
 from cdfss_bench.errors import DataError, UserError
 from cdfss_bench.files import explained_os_errors
@@ -259,7 +260,7 @@ def _strangers(folder: Path) -> list[str]:
 
 def _parsed(line: str) -> Line:
     try:
-        value: object = json.loads(line)
+        value: object = plain_json.loads(line)
     except ValueError:
         return {}  # the line in flight when the process was killed
     return cast("Line", value) if isinstance(value, dict) else {}

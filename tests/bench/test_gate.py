@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +16,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from cdfss_bench.bench import evaluate, gauge
+from cdfss_bench.bench import evaluate, networks
 from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.gate import (
     SLOWER,
@@ -106,7 +110,7 @@ def more_flops(patch: Patch) -> None:
 
 def fewer_flops(patch: Patch) -> None:
     # A part is skipped: cheaper, and no longer the method.
-    original = gauge.build
+    original = networks.build
 
     def without(*values: Any, **named: Any) -> Method:
         network = original(*values, **named)
@@ -114,9 +118,7 @@ def fewer_flops(patch: Patch) -> None:
         network.refine = False
         return network
 
-    from cdfss_bench.bench import runner
-
-    patch.setattr(runner, "build", without)
+    patch.setattr(networks, "build", without)
 
 
 def more_parameters(patch: Patch) -> None:
@@ -125,7 +127,6 @@ def more_parameters(patch: Patch) -> None:
         self.spare = torch.nn.Parameter(torch.zeros(1))
 
     wrapped(SSP, "__init__", patch, padded)
-    from cdfss_bench.bench import runner
 
     def load(network: Method, weights: Any) -> None:
         spare = network.get_parameter("spare")
@@ -133,9 +134,8 @@ def more_parameters(patch: Patch) -> None:
         kept(network, weights)
         network.register_parameter("spare", spare)
 
-    kept = runner.load_weights
-    patch.setattr(runner, "load_weights", load)
-    patch.setattr(gauge, "load_weights", load)
+    kept = networks.load_weights
+    patch.setattr(networks, "load_weights", load)
 
 
 def other_episodes(patch: Patch) -> None:
@@ -160,9 +160,7 @@ def shifted_truth(patch: Patch) -> None:
 
 
 def noisy_weights(patch: Patch) -> None:
-    from cdfss_bench.bench import runner
-
-    kept = runner.load_weights
+    kept = networks.load_weights
 
     def load(network: Method, weights: Any) -> None:
         kept(network, weights)
@@ -171,7 +169,7 @@ def noisy_weights(patch: Patch) -> None:
             for parameter in network.parameters():
                 parameter.add_(0.02 * parameter.std() * torch.randn(parameter.shape, generator=rng))
 
-    patch.setattr(runner, "load_weights", load)
+    patch.setattr(networks, "load_weights", load)
 
 
 PLANTED: dict[Callable[[Patch], None], str] = {
@@ -307,3 +305,76 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     assert again.exit_code == 0
     assert "mIoU" in again.stdout  # what changed is shown
     assert check().exit_code == 0
+
+
+def edited(baseline: Baseline, path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    values = baseline.model_dump(mode="json", by_alias=True)
+    change(values)
+    path.write_text(json.dumps(values))
+    return path
+
+
+@pytest.mark.parametrize("key", ["miou", "time", "params", "flops", "fft", "shots", "seed"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1, "60", True, [1.0]])
+def test_a_baseline_with_something_that_is_no_number_is_refused(
+    key: str, value: object, before: Baseline, tmp_path: Path
+) -> None:
+    path = edited(before, tmp_path / "b.json", lambda v: v["cells"][0].update({key: value}))
+    done = CliRunner().invoke(app, ["check", "--baseline", str(path)])
+    assert isinstance(done.exception, RecordError)
+    assert str(path) in done.exception.problem
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda v: v["cells"][0].update(miou=100.5), "less than or equal to 100"),
+        (lambda v: v["cells"][0].update(miou=None), "valid number"),
+        (lambda v: v["cells"][0].update(episodes=0), "greater than or equal to 1"),
+        (lambda v: v["cells"][0].update(tolerance=99), "extra"),
+        (lambda v: v.update(cells=[]), "at least 1"),
+        (lambda v: v.update(cells=v["cells"] * 2), "is there twice"),
+        (lambda v: v["environment"].update(cpu=math.nan), "no number"),
+        (lambda v: v["selection"]["methods"].append("hsnet"), "lacks 1 cells"),
+        (lambda v: v["selection"]["domains"].append("mini-chest"), "lacks 1 cells"),
+        (lambda v: v["selection"].update(shots=[1, 5]), "lacks 1 cells"),
+        (lambda v: v["selection"].update(seeds=[0, 1, 2]), "lacks 2 cells"),
+    ],
+)
+def test_a_baseline_that_cannot_be_whole_is_refused(
+    change: Callable[[dict[str, Any]], object], sentence: str, before: Baseline, tmp_path: Path
+) -> None:
+    path = edited(before, tmp_path / "b.json", change)
+    with pytest.raises(RecordError, match=sentence):
+        read_baseline(path)
+
+
+def test_a_refused_baseline_is_one_sentence_and_exit_code_2(
+    before: Baseline, tmp_path: Path
+) -> None:
+    path = edited(before, tmp_path / "b.json", lambda v: v["cells"][0].update(miou=math.nan))
+    program = Path(sys.executable).with_name("cdfss-bench")
+    done = subprocess.run(
+        [program, "check", "--baseline", path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {path} is not a readable baseline (it holds NaN")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_name_that_the_baseline_does_not_hold_is_refused(before: Baseline) -> None:
+    with pytest.raises(UserError, match="no such method or domain: 'spp'"):
+        narrowed(before, ["ssp", "spp"], [])
+
+
+def test_a_baseline_remembers_which_cells_it_is_of(before: Baseline) -> None:
+    assert before.selection["methods"] == ["ssp"]
+    assert before.selection["domains"] == ["mini-lesion"]
+
+
+def test_nothing_is_fine_with_what_is_no_number(before: Baseline) -> None:
+    (cell,) = before.cells
+    for key in ("miou", "time"):
+        broken = cell.model_copy(update={key: math.nan})
+        assert exit_code(compared([broken], [cell])) == 1
+        assert exit_code(compared([cell], [broken])) == 1

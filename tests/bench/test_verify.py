@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.folder import CellFolder
 from cdfss_bench.bench.measured import metrics_of
-from cdfss_bench.bench.records import RunRecord, read_record
+from cdfss_bench.bench.records import CostPart, RunRecord, read_record
 from cdfss_bench.bench.runner import Outcome
 from cdfss_bench.bench.verify import verify
 
@@ -144,3 +144,64 @@ def test_an_unfinished_record_is_checked_for_what_it_is(tmp_path: Path) -> None:
     folder = CellFolder.of(tmp_path, domain="isic", shots=1, label="ssp", cell=refused.cell)
     refused.save(folder.record)
     assert verify(folder.path).problems == ()
+
+
+def test_an_unreadable_record_is_exit_code_2(cell: CellFolder) -> None:
+    cell.record.write_text(cell.record.read_text()[:100])
+    assert CliRunner().invoke(app, ["verify", str(cell.path)]).exit_code == 2
+
+
+NO_NUMBERS = ["NaN", "Infinity", "-Infinity", "1e999", "-1", "true", '"60"']
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS)
+@pytest.mark.parametrize("key", ["miou", "fb_iou", "macro_iou", "1", "episodes"])
+def test_metrics_that_are_no_numbers_are_refused(value: str, key: str, cell: CellFolder) -> None:
+    text = re.sub(rf'("{key}": )[0-9.]+', rf"\g<1>{value}", cell.record.read_text(), count=2)
+    cell.record.write_text(text)
+    done = CliRunner().invoke(app, ["verify", str(cell.path)])
+    assert done.exit_code == 2, done.output
+    assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS)
+@pytest.mark.parametrize("key", ["params", "flops_episode", "p50", "peak_memory_mb"])
+def test_costs_that_are_no_numbers_are_refused(value: str, key: str, cell: CellFolder) -> None:
+    kept = read_record(cell.record)
+    kept.cost = CostPart(
+        params=1, flops_encode=1, flops_match=1, flops_episode=1, uncounted=[], probe="",
+        latency_ms={"episode": {"p50": 1.0, "p90": 1.0, "p99": 1.0}}, device="cpu",
+        peak_memory_mb=1.0,
+    )  # fmt: skip
+    kept.save(cell.record)
+    assert verify(cell.path).problems == ()
+    text = re.sub(rf'("{key}": )[0-9.]+', rf"\g<1>{value}", cell.record.read_text())
+    cell.record.write_text(text)
+    assert CliRunner().invoke(app, ["verify", str(cell.path)]).exit_code == 2
+
+
+def test_intervals_that_are_no_numbers_are_refused(cell: CellFolder) -> None:
+    values = json.loads(cell.record.read_text())
+    values["metrics"]["miou_interval"] = [float("nan"), 50.0]
+    cell.record.write_text(json.dumps(values))
+    assert CliRunner().invoke(app, ["verify", str(cell.path)]).exit_code == 2
+
+
+@pytest.mark.parametrize("value", ["NaN", "-1.0", "true", '"1"', "1e999"])
+def test_times_that_are_no_numbers_are_refused(value: str, cell: CellFolder) -> None:
+    line = '{"episodes":[0],"load_ms":1.0,"crc32":0}\n{"episodes":[1],"lo'
+    cell.timings.write_text(line)
+    assert not verify(cell.path).unreadable
+    cell.timings.write_text(line.replace("1.0", value))
+    done = CliRunner().invoke(app, ["verify", str(cell.path)])
+    assert done.exit_code == 2
+    assert "timings.jsonl, line 1" in done.stdout
+
+
+def test_a_record_is_not_written_with_what_is_no_number(cell: CellFolder) -> None:
+    values = read_record(cell.record)
+    assert values.metrics is not None
+    values.metrics.miou = float("nan")
+    with pytest.raises(ValueError, match="JSON"):
+        values.save(cell.record)
+    assert verify(cell.path).problems == ()
