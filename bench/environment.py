@@ -56,7 +56,7 @@ def cpu_model() -> str:
     """The processor's name as the system gives it."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        for line in info.read_text().splitlines():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
@@ -94,4 +94,8 @@ def describe(device: str) -> dict[str, Any]:
 
 def _driver() -> str | None:
     path = Path("/proc/driver/nvidia/version")
-    return path.read_text().splitlines()[0] if path.is_file() else None
+    return (
+        path.read_text(encoding="utf-8", errors="replace").splitlines()[0]
+        if path.is_file()
+        else None
+    )

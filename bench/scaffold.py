@@ -45,7 +45,7 @@ def write_method(name: str, folder: Path, *, package: bool) -> list[Path]:
             inside / "__init__.py", f'"""{words["title"]} for cdfss-bench."""\n'.encode()
         )
     for path, template in files.items():
-        text = Template((TEMPLATES / template).read_text()).substitute(words)
+        text = Template((TEMPLATES / template).read_text(encoding="utf-8")).substitute(words)
         write_atomically(path, text.encode())
     return list(files)
 

@@ -48,6 +48,12 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     """
     raw = data.encode() if isinstance(data, str) else data
     with explained_os_errors(path, f"writing {path.name}"):
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            # A pipe or a device (`-o /dev/stdout`) is written to; nobody wants it replaced.
+            with path.open("wb") as file:
+                file.write(raw)
+            return
+        path = Path(os.path.realpath(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:

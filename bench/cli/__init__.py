@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Annotated
@@ -25,6 +26,7 @@ from . import (
 )
 from .interrupts import leave_on_second_interrupt
 from .progress import patient_progress
+from .streams import OutputError, finish, guard_streams
 from .talk import complain
 
 app = typer.Typer(
@@ -80,23 +82,50 @@ def _common(
 
 def main() -> None:
     """The console script: exit code 0 for success, 1 for a defect, 2 for what the user can mend."""
+    leave_on_second_interrupt()
+    guard_streams()
+    code = 0
+    try:
+        code = _exit_code()
+        code = finish() or code
+    except OutputError as error:
+        code = _told(error) or code
+    sys.exit(code)
+
+
+def _told(error: OutputError) -> int:
     from cdfss_bench.errors import UserError
 
-    leave_on_second_interrupt()
+    if error.is_left:
+        return 0  # the reader of our output left (`| head`): that is its right
+    mend = "free some space, or send it elsewhere; what was recorded is kept"
+    complain(UserError(f"standard output cannot be written: {error.reason}", mend=mend))
+    return 2
+
+
+def _exit_code() -> int:
+    from cdfss_bench.errors import UserError
+
     try:
         app()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except UserError as error:
         if os.environ.get("CDFSS_DEBUG"):
             raise
         complain(error)
-        sys.exit(2)
-    except BrokenPipeError:
-        # The reader of our output left (`| head`): that is its right.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return 2
     except OSError as error:
-        # A name that no file can have, a disk that fails: no defect of ours, whoever met it.
-        if error.filename is None or os.environ.get("CDFSS_DEBUG"):
+        # A name that no file can have, a disk that is full or fails: no defect of ours.
+        if os.environ.get("CDFSS_DEBUG") or not (error.filename or error.errno in _ENVIRONMENT):
             raise
-        complain(UserError(f"{error.filename}: {error.strerror}"))
-        sys.exit(2)
+        where = f"{error.filename}: " if error.filename else ""
+        complain(UserError(f"{where}{error.strerror}"))
+        return 2
+    return 0
+
+
+_ENVIRONMENT = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+)
+"""What the machine lacks, whoever meets it."""

@@ -65,6 +65,8 @@ def gate(
         return
     import torch
 
+    from cdfss_bench.files import explained_os_errors
+
     from ..gate import compared, exit_code, markdown, read_baseline
     from ..gauge import measured, narrowed
 
@@ -101,7 +103,10 @@ def gate(
         return
     text = markdown(findings)
     if summary is not None:
-        with summary.open("a", encoding="utf-8") as file:
+        with (
+            explained_os_errors(summary, "adding the verdict"),
+            summary.open("a", encoding="utf-8") as file,
+        ):
             file.write(text)
     code = exit_code(findings)
     say({0: "no regression", 1: "REGRESSION", 2: "NOT COMPARABLE"}[code])
