@@ -65,8 +65,8 @@ class CellFolder:
     @classmethod
     def of(cls, results: Path, *, domain: str, shots: int, label: str, cell: str) -> CellFolder:
         """Where the cell with that id belongs."""
-        name = f"{_safe(domain)}-{shots}shot"
-        return cls(results / "runs" / name / _safe(label) / cell[:16])
+        name = f"{safe_name(domain)}-{shots}shot"
+        return cls(results / "runs" / name / safe_name(label) / cell[:16])
 
     def lock(self, wait: float = 0) -> AbstractContextManager[object]:
         """The right to write here; released by the operating system if the process dies.
@@ -231,5 +231,6 @@ def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
-def _safe(name: str) -> str:
+def safe_name(name: str) -> str:
+    """`name` without what file systems or shells dislike; two names may become one."""
     return re.sub(r"[^A-Za-z0-9.,=+@_-]", "_", name)

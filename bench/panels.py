@@ -13,11 +13,15 @@ from cdfss_bench.datasets import Domain, Episode
 from cdfss_bench.datasets.sheet import outlined
 from cdfss_bench.methods.base import Method
 
+from .cells import Cell
 from .counts import count
+from .folder import safe_name
 
 TRUTH = (32, 160, 255)
 PREDICTION = (255, 64, 32)
 _LABEL = 16
+_LONGEST = 180
+"""Characters of a file's name beside the id: with it they stay below what file systems take."""
 
 
 def predicted(
@@ -32,6 +36,19 @@ def predicted(
             tensors.query_image[None], tensors.support_images[None], tensors.support_masks[None]
         )
     return mask[0].numpy()
+
+
+def file_name(cell: Cell) -> str:
+    """`DOMAIN-Kshot-seedS-PROTOCOL-METHOD-ID.png`: no two cells share one, whatever their names.
+
+    The id stands for all that the words leave out: options, weights, how many episodes.
+    """
+    question = cell.question
+    words = (
+        f"{question.domain.title}-{question.shots}shot-seed{question.seed}-{question.protocol}-"
+        f"{cell.composition.label}"
+    )
+    return f"{safe_name(words)[:_LONGEST]}-{cell.id[:12]}.png"
 
 
 def panel(
@@ -49,7 +66,12 @@ def panel(
     query = domain.item(episode.class_id, episode.query)
     supports = [domain.item(episode.support_class_id, name) for name in episode.supports]
     image, truth = domain.image(query), domain.truth(query)
-    counts = count(torch.from_numpy(mask)[None], torch.from_numpy(np.array(truth))[None])[0]
+    void = domain.undecided(query)
+    (counts,) = count(
+        torch.from_numpy(mask)[None],
+        torch.from_numpy(np.array(truth))[None],
+        None if void is None else torch.from_numpy(np.array(void))[None],
+    )
     pictures = [(outlined(domain.image(s), domain.truth(s)), "support") for s in supports]
     pictures += [
         (outlined(image, truth, TRUTH), "query, truth"),
@@ -57,7 +79,8 @@ def panel(
     ]
     strip = Image.new("RGB", (len(pictures) * side, side + 2 * _LABEL), "white")
     pen = ImageDraw.Draw(strip)
-    pen.text((3, 2), title, fill="black")
+    # The font that is always there has no other characters.
+    pen.text((3, 2), title.encode("latin-1", "replace").decode("latin-1"), fill="black")
     for column, (picture, label) in enumerate(pictures):
         pen.text((column * side + 3, _LABEL), label, fill="black")
         strip.paste(Image.fromarray(picture).resize((side, side)), (column * side, 2 * _LABEL))

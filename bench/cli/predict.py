@@ -43,16 +43,19 @@ def predict(
     plugins: Plugins = None,
     count: Annotated[int, typer.Option(min=1, help="Episodes per cell, the first ones.")] = 3,
 ) -> None:
-    """Draw support, query, truth and prediction of the first episodes of each cell."""
+    """Draw support, query, truth and prediction of the first episodes of each cell.
+
+    Writes one picture per cell: DOMAIN-Kshot-seedS-PROTOCOL-METHOD-ID.png, where the id stands for
+    options, weights and the number of episodes.
+    """
     import io
 
     from cdfss_bench.errors import UserError
     from cdfss_bench.files import write_atomically
-    from cdfss_bench.methods.building import build
-    from cdfss_bench.methods.weights import load_weights
 
     from ..evaluate import adaptation_stream
-    from ..panels import panel, predicted, stacked
+    from ..networks import network_of
+    from ..panels import file_name, panel, predicted, stacked
     from ..selection import plan
 
     add_plugins(plugins)
@@ -79,8 +82,7 @@ def predict(
             complain(UserError(planned.reason, mend=planned.mend))
             refused = True
             continue
-        network = build(planned.composition, backbone=planned.cell.weights.backbone or None)
-        load_weights(network, planned.cell.weights)
+        network = network_of(planned.composition, planned.cell.weights)
         question = planned.question
         strips = [
             panel(
@@ -93,10 +95,10 @@ def predict(
             )
             for episode in question.manifest
         ]
-        name = f"{question.domain.title}-{question.shots}shot-{planned.composition.label}.png"
+        path = output / file_name(planned.cell)
         out = io.BytesIO()
         stacked(strips).save(out, "PNG")
-        write_atomically(output / name.replace("/", "_"), out.getvalue())
-        talk(f"wrote {output / name}")
+        write_atomically(path, out.getvalue())
+        talk(f"wrote {path}")
     if refused:
         raise typer.Exit(2)
