@@ -68,6 +68,8 @@ def _written(node: ast.AST) -> Iterator[_Item]:
         # `ascii`, since which characters `repr` takes for printable differs between versions.
         yield f"{type(node.value).__name__} {node.value!a},"
         return
+    if isinstance(node, ast.Call):
+        yield from _imported_by_name(node)
     yield f"{type(node).__name__}("
     if isinstance(node, ast.JoinedStr):
         yield from _joined(node)
@@ -75,6 +77,17 @@ def _written(node: ast.AST) -> Iterator[_Item]:
         for field in _fields(type(node)):
             yield from _field(field, getattr(node, field, None))
     yield "),"
+
+
+def _imported_by_name(call: ast.Call) -> Iterator[Imported]:
+    match call:
+        case ast.Call(
+            func=ast.Name("import_module" | "__import__") | ast.Attribute(attr="import_module"),
+            args=[ast.Constant(str() as name), *_],
+        ):
+            yield Imported(name, "", name)
+        case _:
+            pass
 
 
 def _field(name: str, value: object) -> Iterator[_Item]:

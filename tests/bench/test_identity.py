@@ -267,6 +267,18 @@ def test_tests_caches_prose_and_results_do_not_count(name: str, text: str, tmp_p
     assert plugin_hash(put(tmp_path, {name: text})) == before
 
 
+def test_a_module_that_is_imported_by_name_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = "import importlib\n\nhelper = importlib.import_module('named_helper')\n"
+    plugin = put(tmp_path / "plug", {"mine.py": named})
+    elsewhere = put(tmp_path / "lib", {"named_helper.py": "SIGN = 1\n"})
+    monkeypatch.syspath_prepend(elsewhere)
+    before = plugin_hash(plugin)
+    put(elsewhere, {"named_helper.py": "SIGN = -1\n"})
+    assert plugin_hash(plugin) != before
+
+
 def test_a_test_file_that_a_method_imports_counts(tmp_path: Path) -> None:
     files = {"mine.py": "import test_time\n", "test_time.py": "STEPS = 1\n"}
     before = plugin_hash(put(tmp_path, files))

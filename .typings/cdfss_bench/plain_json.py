@@ -1,0 +1,1 @@
+../../bench/api/plain_json.py
