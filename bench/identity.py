@@ -117,7 +117,11 @@ def code_hash(*modules: str) -> str:
     for name in modules:
         path = _found(name, None)
         if not isinstance(path, Path):
-            raise ValueError(f"the module {name} has no source file")
+            # A script, or a module that was loaded from where nobody finds it by name.
+            loaded = getattr(sys.modules.get(name), "__file__", None)
+            if loaded is None:
+                raise ValueError(f"the module {name} has no source file")
+            path = Path(loaded)
         start.append(_Module(name, path))
     return _hash_of(start, None)
 
