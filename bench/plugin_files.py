@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cdfss_bench.canonical import digest, file_sha256
 from cdfss_bench.errors import UserError
+from cdfss_bench.methods.weights_card import METADATA_KEY
 from cdfss_bench.plain_yaml import read_yaml
 
 _FOLDERS = frozenset({"__pycache__", "node_modules", "build", "dist", "test", "tests", "runs"})
@@ -18,6 +19,9 @@ _PROSE_SUFFIXES = {".md", ".rst", ".log", ".html", ".pdf"}
 _PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".svg"}
 _SUFFIXES = frozenset({".pyc", ".pyo"} | _PROSE_SUFFIXES | _PICTURES)
 """Files that no method reads: compiled, prose, and pictures, which are data of a domain."""
+
+_HEADER = 1 << 16
+"""Bytes within which a safetensors file names whose card it holds; metadata comes first."""
 
 _PROSE = frozenset(
     {"title", "summary", "paper", "venue", "year", "url", "licence", "deviations", "open"}
@@ -38,7 +42,7 @@ def data_files(folder: Path) -> list[tuple[str, str]]:
     return [
         (path.relative_to(folder).as_posix(), _content(path))
         for path in _files(folder)
-        if path.suffix != ".py" and path.suffix.lower() not in _SUFFIXES
+        if path.suffix != ".py" and path.suffix.lower() not in _SUFFIXES and not _is_trained(path)
     ]
 
 
@@ -58,12 +62,23 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _is_part(folder: str) -> bool:
-    return not (folder.startswith(".") or folder.endswith(".egg-info") or folder in _FOLDERS)
+    hidden_or_made = folder.startswith(".") or folder.endswith((".egg-info", ".tensorboard"))
+    return not hidden_or_made and folder not in _FOLDERS
 
 
 def _is_test(path: Path) -> bool:
     # Where a method imports such a file it counts all the same, as an import.
     return path.stem == "conftest" or path.stem.startswith("test_") or path.stem.endswith("_test")
+
+
+def _is_trained(path: Path) -> bool:
+    """Whether `train` wrote it: what a method learns is no part of what it is."""
+    if path.name.endswith((".log.jsonl", ".curve.jsonl", ".training")):
+        return True
+    if path.suffix != ".safetensors":
+        return False
+    with path.open("rb") as file:
+        return METADATA_KEY.encode() in file.read(_HEADER)
 
 
 def _content(path: Path) -> str:

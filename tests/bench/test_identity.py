@@ -10,11 +10,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import safetensors.torch
+import torch
 
 from cdfss_bench.bench import cells, identity
 from cdfss_bench.bench.identity import WITHOUT_NUMBERS, code_hash, package_folder, plugin_hash
 from cdfss_bench.datasets import open_domain
 from cdfss_bench.methods import parse
+from cdfss_bench.methods.checkpoints import write_checkpoint
+from cdfss_bench.methods.weights_card import WeightsCard
 
 PROJECT = Path(identity.__file__).parent.parent
 
@@ -265,6 +269,18 @@ def test_every_file_of_a_plug_in_counts(name: str, text: str, tmp_path: Path) ->
 def test_tests_caches_prose_and_results_do_not_count(name: str, text: str, tmp_path: Path) -> None:
     before = plugin_hash(put(tmp_path, {**PLUGIN, "env/pyvenv.cfg": ""}))
     assert plugin_hash(put(tmp_path, {name: text})) == before
+
+
+def test_weights_that_were_trained_into_the_folder_do_not_count(tmp_path: Path) -> None:
+    before = plugin_hash(put(tmp_path, PLUGIN))
+    card = WeightsCard(trained_as="mine", backbone="resnet-mini", selection="last")
+    tensors = {f"layer{i}.weight": torch.zeros(1) for i in range(2000)}
+    write_checkpoint(tmp_path / "weights" / "mine.safetensors", tensors, card)
+    written = ("mine.log.jsonl", "mine.curve.jsonl", "mine.training", "mine.tensorboard/events")
+    put(tmp_path, {f"weights/{name}": "{}\n" for name in written})
+    assert plugin_hash(tmp_path) == before
+    safetensors.torch.save_file(tensors, tmp_path / "theirs.safetensors")
+    assert plugin_hash(tmp_path) != before
 
 
 def test_a_module_that_is_imported_by_name_counts(
