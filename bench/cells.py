@@ -279,12 +279,23 @@ def method_code(composition: Composition, backbone: str) -> str:
 
 def reader_code(domain: Domain) -> str:
     """Hash of the code that turns files into pixels; sequences stand in the manifest."""
-    transforms = _built_in_code("cdfss_bench.datasets.transforms")
     card = domain.card
     if card.name not in DOMAINS or DOMAINS.card(card.name).code != card.code:
         # Made by hand, with no card that anybody finds.
-        return digest([transforms, code_hash(type(domain).__module__)])
-    return digest([transforms, _card_code(DOMAINS, card.name)])
+        return digest([_built_in_code(_TRANSFORMS), code_hash(type(domain).__module__)])
+    return named_reader_code(card.name)
+
+
+def named_reader_code(name: str) -> str:
+    """`reader_code` of the domain whose card has that name.
+
+    Raises:
+        UserError: if no card has it.
+    """
+    return digest([_built_in_code(_TRANSFORMS), _card_code(DOMAINS, name)])
+
+
+_TRANSFORMS = "cdfss_bench.datasets.transforms"
 
 
 def _card_code(catalog: Catalog[Any], name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from cdfss_bench.errors import UserError
 from cdfss_bench.methods.grammar import parse
 
-from .cells import evaluator_code, method_part
+from .cells import evaluator_code, method_part, named_reader_code
 from .keys import BoardKey, ColumnKey, RowKey, board_key, column_key, row_key
 from .records import RunRecord
 
@@ -93,10 +93,14 @@ def state_of(record: RunRecord) -> State:
     if record.evaluator.code != evaluator_code():
         return "stale"
     try:
-        installed = method_part(parse(record.method.composition), record.method.backbone).code
+        installed = (
+            method_part(parse(record.method.composition), record.method.backbone).code,
+            # Older records do not say which reader they used.
+            named_reader_code(record.domain.name) if record.domain.reader else "",
+        )
     except (UserError, OSError, SyntaxError, ValueError):  # a plug-in may be gone or broken
         return "unknown"
-    return "current" if installed == record.method.code else "stale"
+    return "current" if installed == (record.method.code, record.domain.reader) else "stale"
 
 
 _ORDER: dict[State, int] = {"stale": 0, "unknown": 1, "current": 2}
@@ -106,5 +110,5 @@ def _age(one: Chosen) -> tuple[str, str]:
     return one.record.finished, one.record.cell
 
 
-def _code(record: RunRecord) -> tuple[str, str]:
-    return record.evaluator.code, record.method.code
+def _code(record: RunRecord) -> tuple[str, str, str]:
+    return record.evaluator.code, record.method.code, record.domain.reader

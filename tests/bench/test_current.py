@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from cdfss_bench.bench.answers import answers
 from cdfss_bench.bench.cli import app
+from cdfss_bench.bench.cells import named_reader_code
 from cdfss_bench.bench.compare import chosen as meant
 from cdfss_bench.bench.compare import compare
 from cdfss_bench.bench.cost_table import cost_table
@@ -56,6 +57,13 @@ def report(results: Path, *words: str) -> str:
 def miou(found: RunRecord) -> str:
     assert found.metrics is not None
     return f"{found.metrics.miou:.2f}"
+
+
+def test_a_record_that_another_reader_made_is_stale() -> None:
+    reader = named_reader_code("isic")
+    assert state_of(record("ssp", domain__reader=reader)) == "current"
+    assert state_of(record("ssp", domain__reader="0" * 64)) == "stale"
+    assert state_of(record("ssp", domain__name="elsewhere", domain__reader=reader)) == "unknown"
 
 
 def test_the_state_of_a_record_is_that_of_its_code() -> None:
