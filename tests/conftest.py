@@ -18,6 +18,11 @@ CHECKOUT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("CDFSS_SHARED", CHECKOUT.parent / "shared"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--gpu-device cpu` runs the tests marked `gpu` on the CPU, to try the tests themselves."""
+    parser.addoption("--gpu-device", default="cuda", help="device of the tests marked gpu")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests marked `shared` are skipped where the material is absent."""
     if SHARED.is_dir():

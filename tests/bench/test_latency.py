@@ -36,8 +36,6 @@ from .test_leaderboard import record
 from .test_page import COST
 from .worked import write_cell
 
-on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-
 
 def test_percentiles_are_of_the_runs() -> None:
     found = percentiles([float(ms) for ms in range(101)])
@@ -149,7 +147,8 @@ def test_a_cpu_takes_episodes_one_by_one() -> None:
         assert part["runs"] >= 3
 
 
-@on_gpu
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_is_timed_by_its_own_clock_and_its_memory_from_zero() -> None:
     method = seeded(build("ssp", backbone="resnet-mini")).to("cuda").eval()
     waste = torch.zeros(64 << 20, device="cuda")  # 256 MiB, gone before anything is measured

@@ -1,0 +1,61 @@
+"""What a method costs is counted alike on every device; time and memory are the device's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cdfss_bench.bench.cli import app
+from cdfss_bench.bench.cost import cost_of
+from cdfss_bench.bench.environment import describe
+from cdfss_bench.methods import METHODS
+from cdfss_bench.methods.probe import built, seeded
+
+from .conftest import Measured
+
+pytestmark = pytest.mark.gpu
+
+HOSTS = [name for name in METHODS.names() if METHODS.card(name).kind == "host"]
+COUNTED = (
+    "params", "flops_encode", "flops_match", "flops_adapt", "flops_episode", "flops_query",
+    "flops_support", "flops_fft", "flops_published", "uncounted",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*HOSTS, "hsnet+apm-m+acpa", "patnet+tfi"])
+def test_operations_are_those_of_the_cpu(name: str, device: str, measured: Measured) -> None:
+    expected = cost_of(seeded(built(name)).eval(), shots=2, size=128, device="cpu")
+    found = cost_of(seeded(built(name)).eval(), shots=2, size=128, device=device)
+    for field in COUNTED:
+        assert getattr(found, field) == getattr(expected, field), field
+    assert set(found.latency_ms) == set(expected.latency_ms)
+    assert found.peak_memory_mb > 0
+    measured("ms", found.latency_ms["episode"]["p50"])
+    if device != "cpu":
+        assert found.threads == 0
+        assert found.device != "cpu"
+        assert (found.best_batch is None) == (found.flops_adapt > 0)
+
+
+def test_the_command_line_runs_and_verifies_on_the_device(
+    device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["--device", device, "--episodes", "6", "-k", "1", "-k", "5", "-d", "mini-lesion"]
+    assert typed("run", "-m", "loec", "-m", "hsnet", *words) == 0
+    assert typed("run", "-m", "loec", "--precision", "bf16", *words) == 0
+    assert typed("run", "-m", "hsnet+apm-s[steps=1]", *words) == 0
+    records = [json.loads(path.read_text()) for path in tmp_path.glob("results/**/run.json")]
+    assert len(records) == 8
+    for record in records:
+        assert record["status"] == "done", record["reason"]
+        assert record["environment"]["device"] == describe(device)["device"]
+        assert record["cost"]["flops_episode"] > 0
+    assert typed("verify") == 0
+
+
+def typed(*words: str) -> int:
+    return CliRunner().invoke(app, words).exit_code
