@@ -42,7 +42,7 @@ def count(predicted: Tensor, truth: Tensor, ignore: Tensor | None = None) -> lis
 
     Args:
         predicted: uint8 [B, H, W] of 0 and 1.
-        truth: uint8 [B, H, W] of 0 and 1.
+        truth: uint8 [B, H, W] of 0 and 1, on the same device.
         ignore: uint8 [B, H, W], 1 where a pixel counts nowhere (PASCAL's undecided border).
 
     Raises:
@@ -56,13 +56,19 @@ def count(predicted: Tensor, truth: Tensor, ignore: Tensor | None = None) -> lis
             f"predicted {list(predicted.shape)} and true {list(truth.shape)} masks differ in shape"
         )
     for name, mask in (("predicted", predicted), ("true", truth)):
-        if mask.dtype != torch.uint8 or bool((mask > 1).any()):
+        if mask.dtype != torch.uint8:
             raise ValueError(f"the {name} mask must be uint8 of 0 and 1")
     fore, true = predicted.bool(), truth.bool()
     valid = torch.ones_like(fore) if ignore is None else ignore == 0
     both = (fore & true & valid).flatten(1).sum(1)
     either = ((fore | true) & valid).flatten(1).sum(1)
     pixels = valid.flatten(1).sum(1)
-    # Background is what is left: neither mask says foreground, or not both do.
+    wrong = torch.stack([(mask > 1).any() for mask in (predicted, truth)])
+    # Background is what is left: neither mask says foreground, or not both do. All numbers leave
+    # the device together, which is waited for once.
     rows = torch.stack((both, either, pixels - either, pixels - both), dim=1)
-    return [Counts(*(int(number) for number in row)) for row in rows]
+    *numbers, predicted_wrong, truth_wrong = torch.cat((rows.flatten(), wrong)).tolist()
+    for name, is_wrong in (("predicted", predicted_wrong), ("true", truth_wrong)):
+        if is_wrong:
+            raise ValueError(f"the {name} mask must be uint8 of 0 and 1")
+    return [Counts(*numbers[i : i + 4]) for i in range(0, len(numbers), 4)]

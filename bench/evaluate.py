@@ -230,7 +230,7 @@ class _Run:
             return ready.decide(logits, query.size)
 
     def _image(self, item: Item) -> Tensor:
-        return normalised(self.domain.image(item)[None]).to(self.settings.device)
+        return normalised(self.domain.image(item)[None], self.settings.device)
 
     def forget(self) -> None:
         """Gives up everything that is kept for speed, and encodes one picture at a time."""
@@ -242,7 +242,8 @@ class _Run:
         items = [self._query(episode) for episode in episodes]
         truth = torch.from_numpy(np.stack([self.domain.truth(item) for item in items]))
         void = [v for item in items if (v := self.domain.undecided(item)) is not None]
-        return truth, torch.from_numpy(np.stack(void)) if void else None
+        undecided = torch.from_numpy(np.stack(void)).to(self.settings.device) if void else None
+        return truth.to(self.settings.device), undecided
 
     def _encoded(self, items: Sequence[Item], timing: BatchTiming) -> dict[str, Rows]:
         known = {item.image: self.stores.features.get(item.image) for item in items}
@@ -251,11 +252,12 @@ class _Run:
         step = self.encode_batch
         for chunk in (missing[i : i + step] for i in range(0, len(missing), step)):
             began = time.perf_counter()
-            pictures = normalised(np.stack([self._picture(item) for item in chunk]))
+            pixels = np.stack([self._picture(item) for item in chunk])
+            pictures = normalised(pixels, self.settings.device)
             timing.load += 1000 * (time.perf_counter() - began)
             # Not inference tensors: an adapting method learns from these features.
             with torch.no_grad(), _measured(timing, "encode", self.settings.device):
-                rows = self.method.encode(pictures.to(self.settings.device))
+                rows = self.method.encode(pictures)
             timing.encoded += len(chunk)
             for i, item in enumerate(chunk):
                 one = rows[i : i + 1].detached_copy()
@@ -339,13 +341,12 @@ def _numbers(logits: Tensor, episodes: Sequence[Episode], method: Method) -> Ten
 
 
 def _checked(masks: Tensor, truth: Tensor, method: Method) -> Tensor:
-    masks = masks.cpu()
     if masks.shape != truth.shape or masks.dtype != torch.uint8:
         raise ValueError(
             f"{type(method).__name__} returned {masks.dtype} {list(masks.shape)} where uint8 "
             f"{list(truth.shape)} was due"
         )
-    return masks
+    return masks.to(truth.device)
 
 
 def adaptation_stream(seed: int, episode: Episode) -> torch.Generator:

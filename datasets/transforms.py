@@ -78,12 +78,16 @@ def eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
 
 
-def normalised(images: NDArray[np.uint8]) -> torch.Tensor:
-    """uint8 [..., H, W, 3] -> float32 [..., 3, H, W], ImageNet-normalised."""
+def normalised(images: NDArray[np.uint8], device: str = "cpu") -> torch.Tensor:
+    """uint8 [..., H, W, 3] -> float32 [..., 3, H, W], ImageNet-normalised, the same on any device.
+
+    Bytes travel to the device, which is a quarter of the floats and leaves the host free.
+    """
     import torch
 
     # np.array copies: cached pictures are read-only maps, which torch cannot wrap.
-    tensor = torch.from_numpy(np.array(images)).movedim(-1, -3).to(torch.float32).div_(255)
-    mean = torch.tensor(IMAGE_MEAN).view(3, 1, 1)
-    std = torch.tensor(IMAGE_STD).view(3, 1, 1)
-    return tensor.sub_(mean).div_(std).contiguous()
+    pixels = torch.from_numpy(np.array(images)).to(device).movedim(-1, -3)
+    # Tensors, not numbers: a GPU divides by a number as it multiplies by its rounded reciprocal.
+    white = torch.tensor(255.0, device=device)
+    mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (IMAGE_MEAN, IMAGE_STD))
+    return pixels.to(torch.float32).div_(white).sub_(mean).div_(std).contiguous()

@@ -21,6 +21,7 @@ SHARED = Path(os.environ.get("CDFSS_SHARED", CHECKOUT.parent / "shared"))
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--gpu-device cpu` runs the tests marked `gpu` on the CPU, to try the tests themselves."""
     parser.addoption("--gpu-device", default="cuda", help="device of the tests marked gpu")
+    parser.addoption("--gpu-report", type=Path, help="JSON lines: outcome and figures of each")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

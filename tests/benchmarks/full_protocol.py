@@ -107,7 +107,14 @@ class Enlarged(Domain):
         del again
         return digest([self.title, self._counts])
 
-    @lru_cache(maxsize=1024)  # noqa: B019 - a domain lives as long as the program
+    def draw_all(self) -> None:
+        """Draws every picture and mask that may be asked for, as a warm decode cache holds them."""
+        for entry in self._model.classes[: len(self._counts)]:
+            for item in entry.items:
+                self._enlarged(item.image, labels=False)
+                self._enlarged(item.mask, labels=True)
+
+    @lru_cache(maxsize=4096)  # noqa: B019 - a domain lives as long as the program
     def _enlarged(self, name: str, *, labels: bool) -> NDArray[np.uint8]:
         item = Item(name, name, name, 1)
         read = self._model.read_labels(item) if labels else self._model.read_image(name)

@@ -1,0 +1,452 @@
+"""What `gpu_day.py` measures, stage by stage; each row is written as soon as it is known."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).parent))
+from against_plain import Example, network
+from full_protocol import Enlarged, plain
+
+from cdfss_bench.bench.allocator import keep_memory
+from cdfss_bench.bench.arithmetic import exact_fp32
+from cdfss_bench.bench.cost import cost_of
+from cdfss_bench.bench.ddp import Objective, Processes
+from cdfss_bench.bench.environment import cpu_model, describe
+from cdfss_bench.bench.evaluate import Settings, evaluate
+from cdfss_bench.bench.latency import latency
+from cdfss_bench.bench.store import FeatureStores
+from cdfss_bench.bench.trainee import freeze, optimizer_of
+from cdfss_bench.methods import METHODS, build, parse
+from cdfss_bench.methods.base import Method
+from cdfss_bench.methods.contract import EpisodeBatch
+from cdfss_bench.methods.probe import episodes as drawn_episodes
+from cdfss_bench.methods.probe import seeded
+
+DOMAINS = ("fss1000", "deepglobe", "isic", "chestxray")
+PLAIN = ("ssp", "loec", "hsnet", "patnet")
+"""What the plain evaluator has a form of."""
+ROWS = (
+    "ssp", "hsnet", "loec", "patnet", "dra", "fptrans", "ssp-vit", "loec-vit", "ifa", "apm-s",
+    "apm-m", "patnet+tfi", "hsnet+finetune", "prototype",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where a stage writes its rows, and when it must begin nothing new."""
+
+    lines: Path
+    ends: float
+    device: str
+    methods: tuple[str, ...] = ()
+
+    @property
+    def is_small(self) -> bool:
+        """On a CPU everything is done in miniature."""
+        return not self.device.startswith("cuda")
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return self.ends - time.monotonic()
+
+    @property
+    def side(self) -> int:
+        """Of the images, in pixels."""
+        return 128 if self.is_small else 400
+
+    def note(self, row: dict[str, Any]) -> None:
+        """Writes one row."""
+        with self.lines.open("a") as file:
+            file.write(f"{json.dumps(row)}\n")
+
+    def each(self, names: Sequence[str], least: float = 2.0) -> Iterator[str]:
+        """Those of `names` for which at least so many seconds are left; notes the others."""
+        if self.methods:
+            names = [name for name in names if name in self.methods]
+        for number, name in enumerate(names):
+            if self.left < least:
+                self.note({"left_out": ", ".join(names[number:])})
+                return
+            yield name
+
+    def tried(self, row: dict[str, Any], work: Callable[[], dict[str, Any]]) -> None:
+        """Notes what `work` gives, or in which words it failed."""
+        try:
+            found = work()
+        except Exception as error:
+            found = {"failed": f"{type(error).__name__}: {error}"[:300]}
+        self.note({**row, **found})
+        self.emptied()
+
+    def emptied(self) -> None:
+        """Gives cached memory back to the device, so that the next row's peak is its own."""
+        if not self.is_small:
+            torch.cuda.empty_cache()
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Machine and software, as a record has them, and the driver's version in short."""
+    exact_fp32()
+    keep_memory()
+    found = describe(device)
+    kept = {key: found[key] for key in ("device", "python", "system", "cuda", "driver", "tf32")}
+    kept |= {"torch": torch.__version__, "cpu": cpu_model(), "cores": os.cpu_count()}
+    if device.startswith("cuda"):
+        asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        kept["driver"] = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+        kept["driver"] = kept["driver"].strip()
+        kept["memory_gib"] = round(torch.cuda.get_device_properties(device).total_memory / 2**30)
+        kept["cudnn"] = torch.backends.cudnn.version()
+    return kept
+
+
+def backbone_of(name: str, stage: Stage) -> str:
+    """The published one; in miniature the mini suite's."""
+    card = parse(name).host.card
+    return card.mini.backbone if stage.is_small else card.backbones[0]
+
+
+def drawn(name: str, stage: Stage) -> Method:
+    """The method with drawn parameters."""
+    return seeded(_built(name, stage)).eval()
+
+
+def _built(name: str, stage: Stage) -> Method:
+    composition = parse(name).in_miniature() if stage.is_small else parse(name)
+    return build(composition, backbone=backbone_of(name, stage))
+
+
+def example_of(domain: Enlarged) -> Example:
+    """The first 5-shot episode."""
+    loaded = domain.load(domain.episodes(5, 0, "patnet", 1).episodes[0])
+    return loaded.query_image, loaded.support_images, loaded.support_masks
+
+
+# -- the whole protocol ----------------------------------------------------------------------------
+
+
+def protocol(stage: Stage) -> None:
+    """Slices of 4,200 episodes with 1 and 5 shots and five seeds: as many as the time allows.
+
+    Each row has its share of the time, of which every domain and number of shots has an eighth.
+    The pictures of a domain are drawn before, as if they came from a warm decode cache.
+    """
+    share = 0.004 if stage.is_small else 1.0
+    domains = {name: Enlarged(name, share) for name in DOMAINS[-1 if stage.is_small else 0 :]}
+    for domain in domains.values():
+        domain.draw_all()
+    rows = [f"{name} {precision}" for name in PLAIN for precision in ("fp32", "bf16")]
+    first = next(iter(domains.values()))
+    plains: dict[str, float] = {}
+    for number, row in enumerate(stage.each(rows, least=4)):
+        name, precision = row.split()
+        method = network(name, backbone_of(name, stage), None, example_of(first))
+        method.precision = "bf16" if precision == "bf16" else "fp32"
+        if name not in plains:
+            plains[name] = 1000 * plain(method, first, stage.device)
+        part = stage.left / (len(rows) - number) / (2 * len(domains))
+        for domain_name, domain in domains.items():
+            _cells(stage, row, method, domain_name, domain, part, plains[name])
+        del method
+        stage.emptied()
+
+
+def _cells(
+    stage: Stage,
+    row: str,
+    method: Method,
+    name: str,
+    domain: Enlarged,
+    seconds: float,
+    plain_ms: float,
+) -> None:
+    settings = Settings(stage.device)
+    stores = FeatureStores(settings.budget)
+    warm = domain.episodes(5, 99, "patnet", 2 * settings.episodes_per_batch(400)).episodes
+    list(evaluate(method, domain, warm, settings=settings))  # loads kernels; not counted
+    for shots in (1, 5):
+        done = 0
+        encoded = 0
+        stages: Counter[str] = Counter()
+        began = time.perf_counter()
+        for seed in range(5):
+            asked = domain.episodes(shots, seed, "patnet", domain.length).episodes
+            batches = evaluate(method, domain, asked, settings=settings, stores=stores, seed=seed)
+            for rows, timing in batches:
+                done, encoded = done + len(rows), encoded + timing.encoded
+                for part in ("load", "encode", "match"):
+                    stages[part] += getattr(timing, part)
+                if time.perf_counter() - began > seconds:
+                    break
+            batches.close()  # type: ignore[attr-defined]
+            if time.perf_counter() - began > seconds:
+                break
+        took = time.perf_counter() - began
+        stage.note(
+            {
+                "what": "episodes of the whole protocol",
+                "row": row,
+                "domain": name,
+                "shots": shots,
+                "episodes": done,
+                "of": 5 * domain.length,
+                "seconds": round(took, 2),
+                "ms_an_episode": round(1000 * took / done, 3),
+                "pictures_encoded": encoded,
+                **{f"{part}_s": round(stages[part] / 1000, 2) for part in stages},
+                "plain_ms_a_5_shot_episode_fp32": round(plain_ms, 2),
+            }
+        )
+
+
+# -- every row -------------------------------------------------------------------------------------
+
+
+def rows(stage: Stage) -> None:
+    """FLOPs, latency, memory and best batch of every row, 5-shot, then 1-shot."""
+    size = stage.side
+    asked = [f"{name} {shots}" for shots in (5, 1) for name in ROWS]
+    domain = Enlarged("chestxray", 0.02)
+    example = example_of(domain)
+    if stage.is_small:
+        asked = asked[:2]
+    for row in stage.each(asked, least=6):
+        name, shots = row.split()
+        backbone = backbone_of(name, stage)
+        label = {"what": "rows", "method": name, "backbone": backbone, "shots": int(shots)}
+        stage.tried(label, lambda: _cost(stage, name, int(shots), size, example))  # noqa: B023
+
+
+def _cost(stage: Stage, name: str, shots: int, size: int, example: Example) -> dict[str, Any]:
+    began = time.monotonic()
+    cost = cost_of(drawn(name, stage), shots=shots, size=size, device=stage.device)
+    found: dict[str, Any] = {
+        "size": size,
+        "params": cost.params,
+        "gflop_episode": round((cost.flops_episode or 0) / 1e9, 2),
+        "gflop_encode": round((cost.flops_encode or 0) / 1e9, 2),
+        "gflop_match": round((cost.flops_match or 0) / 1e9, 2),
+        "gflop_adapt": round((cost.flops_adapt or 0) / 1e9, 2),
+        **{f"{part}_ms": found["p50"] for part, found in cost.latency_ms.items()},
+        "episode_p99_ms": cost.latency_ms["episode"]["p99"],
+        "peak_mib": round(cost.peak_memory_mb),
+        "best_batch": cost.best_batch.episodes if cost.best_batch else None,
+        "episodes_a_second": cost.best_batch.episodes_per_second if cost.best_batch else None,
+    }
+    if name in PLAIN and shots == 5 and not stage.is_small:
+        method = network(name, backbone_of(name, stage), None, example)
+        found["plain_ms"] = round(
+            1000 * plain(method, Enlarged("chestxray", 0.02), stage.device), 2
+        )
+    return {**found, "measured_in_s": round(time.monotonic() - began, 1)}
+
+
+# -- training --------------------------------------------------------------------------------------
+
+
+def training(stage: Stage) -> None:
+    """A step of every recipe: forward, backward and update, of a batch that lies on the device."""
+    names = [name for name in METHODS.names() if METHODS.card(name).recipe] + ["loec"]
+    asked = [f"{name} {precision}" for precision in ("fp32", "bf16") for name in names]
+    for row in stage.each(asked[:2] if stage.is_small else asked, least=3):
+        name, precision = row.split()
+        label = {
+            "what": "training steps",
+            "method": name,
+            "backbone": backbone_of(name, stage),
+            "precision": precision,
+        }
+        stage.tried(label, lambda: _steps(stage, name, precision))  # noqa: B023
+
+
+def _steps(stage: Stage, name: str, precision: str) -> dict[str, Any]:
+    card = parse(name).host.card
+    recipe = card.mini.recipe if stage.is_small else card.recipe
+    assert recipe is not None
+    device = stage.device
+    method = freeze(seeded(_built(name, stage)), recipe).to(device).train()
+    optimizer = optimizer_of(method, recipe)
+    objective = Objective(method, Processes(), precision)
+    given = drawn_episodes(recipe.batch, recipe.shots, stage.side)
+    tensors = (given.query_images, given.query_masks, given.support_images, given.support_masks)
+    query, truth, support, masks = (tensor.to(device) for tensor in tensors)
+    rng = torch.Generator().manual_seed(0)
+    method.begin_round(1, batch=recipe.batch, rng=rng)  # DRA's first round only looks
+    batch = EpisodeBatch(query, truth, support, masks, rng=rng)
+    times: list[float] = []
+    if not stage.is_small:
+        torch.cuda.reset_peak_memory_stats()
+    ends = time.perf_counter() + 3
+    while len(times) < 3 or (time.perf_counter() < ends and len(times) < 22):
+        began = time.perf_counter()
+        loss, _ = objective(batch, recipe.batch)
+        assert loss is not None
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        method.end_step()
+        value = float(loss.detach())  # as a training does, which reads its loss
+        times.append(time.perf_counter() - began)
+    median = float(np.median(times[2:]))
+    peak = None if stage.is_small else torch.cuda.max_memory_allocated() >> 20
+    return {
+        "batch": recipe.batch,
+        "shots": recipe.shots,
+        "ms_a_step": round(1000 * median, 2),
+        "episodes_a_second": round(recipe.batch / median, 2),
+        "steps_timed": len(times) - 2,
+        "peak_mib": peak,
+        "loss": round(value, 4),
+    }
+
+
+# -- choices ---------------------------------------------------------------------------------------
+
+
+def choices(stage: Stage) -> None:
+    """Encoding and matching under each choice; the evaluator does what stands first."""
+    asked = ["ssp", "hsnet", "patnet"]
+    for name in stage.each(asked[:1] if stage.is_small else asked, least=4):
+        _encoding(stage, name)
+        _matching(stage, name)
+    if not stage.is_small:
+        _compiled(stage)
+
+
+def _encoding(stage: Stage, name: str) -> None:
+    method = drawn(name, stage).to(stage.device)
+    swift = method.swift(stage.device)
+    sizes = (1, 4) if stage.is_small else (1, 4, 16, 64)
+    pictures = torch.randn((max(sizes), 3, stage.side, stage.side)).to(stage.device)
+
+    def timed(choice: str, size: int, by: Method, **more: bool) -> None:
+        label = {"what": "encoding", "method": name, "choice": choice, "pictures": size}
+        stage.tried(label, lambda: _in_ms(lambda: by.encode(pictures[:size]), size, stage, **more))
+
+    with torch.inference_mode():
+        for size in sizes:
+            timed("fp32, folded, channels last", size, swift)
+        timed("fp32, as built", sizes[-2], method)
+        if stage.is_small:
+            return
+        timed("fp32, folded, channels first", sizes[-2], contiguous(swift))
+        timed("fp32, folded, cuDNN chooses by trial", sizes[-2], swift, trial=True)
+        timed("tf32, folded", sizes[-2], swift, tf32=True)
+        swift.precision = "bf16"
+        timed("bf16, folded", sizes[-2], swift)
+        timed("bf16, folded, cuDNN chooses by trial", sizes[-2], swift, trial=True)
+        timed("bf16, folded", sizes[-1], swift)
+
+
+def contiguous(method: Method) -> Method:
+    """The same with convolutions whose weights lie channels first."""
+    import copy
+
+    twin = copy.deepcopy(method)
+    twin.backbone.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+    return twin
+
+
+def _matching(stage: Stage, name: str) -> None:
+    method = drawn(name, stage).to(stage.device)
+    swift = method.swift(stage.device)
+    sizes = (1, 2) if stage.is_small else (1, 4, 8, 16, 32)
+    given = drawn_episodes(max(sizes), 5, stage.side)
+    with torch.inference_mode():
+        query = swift.encode(given.query_images.to(stage.device))
+        states: list[Any] = []
+        for images, masks in zip(given.support_images, given.support_masks, strict=True):
+            states += swift.condense(swift.encode(images.to(stage.device)), masks.to(stage.device))
+
+        def work(size: int) -> Callable[[], Tensor]:
+            def match() -> Tensor:
+                logits = swift.match_states(query[:size], states[: 5 * size], shots=5)
+                return swift.decide(logits.float(), query.size)
+
+            return match
+
+        def timed(choice: str, size: int, run: Callable[[], object], **more: bool) -> None:
+            label = {"what": "matching", "method": name, "choice": choice, "episodes": size}
+            stage.tried(label, lambda: _in_ms(run, size, stage, **more))
+
+        for size in sizes:
+            timed("fp32", size, work(size))
+        if stage.is_small:
+            return
+        timed("fp32, cuDNN chooses by trial", 8, work(8), trial=True)
+        timed("tf32", 8, work(8), tf32=True)
+        with torch.autocast("cuda", torch.bfloat16):
+            timed("bf16", 8, work(8))
+            timed("bf16", 32, work(32))
+        if name != "ssp":  # its selection asks the host how much was chosen
+            timed("fp32, CUDA graph", 1, graphed(work(1)))
+            timed("fp32, CUDA graph", 8, graphed(work(8)))
+
+
+def graphed(work: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """`work` recorded once and played again."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            work()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = work()
+
+    def again() -> Tensor:
+        graph.replay()
+        return found
+
+    return again
+
+
+def _compiled(stage: Stage) -> None:
+    """torch.compile of the encoder, with the seconds that compiling takes."""
+    for name in stage.each(["hsnet"], least=60):
+        swift = drawn(name, stage).to(stage.device).swift(stage.device)
+        pictures = torch.randn((16, 3, stage.side, stage.side)).to(stage.device)
+
+        class Encoding(nn.Module):
+            def forward(self, images: Tensor) -> dict[str, Tensor]:
+                return dict(swift.features(images).tensors)  # noqa: B023
+
+        with torch.inference_mode():
+            encode = torch.compile(Encoding())
+            began = time.perf_counter()
+            encode(pictures)
+            torch.cuda.synchronize()
+            label = {"what": "encoding", "method": name, "choice": "fp32, torch.compile"}
+            stage.tried(
+                {**label, "pictures": 16, "compiling_s": round(time.perf_counter() - began, 1)},
+                lambda: _in_ms(lambda: encode(pictures), 16, stage),  # noqa: B023
+            )
+
+
+def _in_ms(
+    work: Callable[[], object], size: int, stage: Stage, *, trial: bool = False, tf32: bool = False
+) -> dict[str, Any]:
+    torch.backends.cudnn.benchmark = trial
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
+    try:
+        found = latency(work, stage.device)
+    finally:
+        torch.backends.cudnn.benchmark = False
+        exact_fp32()
+    return {"ms": found["p50"], "ms_each": round(found["p50"] / size, 3), "runs": found["runs"]}
