@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cdfss_bench.methods.base import Method
+from cdfss_bench.methods.blocks.winograd import direct
 from cdfss_bench.methods.contract import SupportState
 from cdfss_bench.methods.published_work import published_work
 
@@ -146,7 +147,8 @@ def _counted(method: Method, asked: tuple[Tensor, Tensor, Tensor]) -> _Counts:
     states = work.condense()
     match = summed([(1, condense), (1, operations_of(lambda: work.score(states)))])
     learns = method.adaptation != "none"
-    adapt = operations_of(work.adapt) if learns else Operations(0, 0, frozenset())
+    with direct():
+        adapt = operations_of(work.adapt) if learns else Operations(0, 0, frozenset())
     return _Counts(encode, condense, match, adapt, _published(method, work, encode, match))
 
 

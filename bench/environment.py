@@ -94,8 +94,16 @@ def describe(device: str) -> dict[str, Any]:
 
 def _driver() -> str | None:
     path = Path("/proc/driver/nvidia/version")
-    return (
-        path.read_text(encoding="utf-8", errors="replace").splitlines()[0]
-        if path.is_file()
-        else None
-    )
+    if path.is_file():
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()[0]
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],  # noqa: S607
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None

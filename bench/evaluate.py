@@ -45,22 +45,27 @@ class Settings:
         batch: episodes matched together on an accelerator; 0 chooses by the size of the images.
             A CPU takes them one by one: it gains nothing from batches, and a killed run then
             loses the one episode in flight.
-        encode_batch: images encoded together, likewise.
+        encode_batch: images encoded together; 0 chooses, 4 on a CPU and 32 on an accelerator.
         budget: bytes of features and of support states that are kept.
         workers: threads that decode ahead.
     """
 
     device: str = "cpu"
     batch: int = 0
-    encode_batch: int = 4
+    encode_batch: int = 0
     budget: int = DEFAULT_BUDGET
     workers: int = 2
 
     def episodes_per_batch(self, image_size: int) -> int:
-        """One on a CPU; else `batch`, or 8 at 400 px and more of smaller images."""
+        """One on a CPU; else `batch`, or 16 at 400 px and more of smaller images."""
         if self.device == "cpu":
             return 1
-        return self.batch or max(1, min(64, 8 * 400**2 // image_size**2))
+        return self.batch or max(1, min(64, 16 * 400**2 // image_size**2))
+
+    @property
+    def images_per_batch(self) -> int:
+        """Images encoded together."""
+        return self.encode_batch or (4 if self.device == "cpu" else 32)
 
 
 @dataclass(slots=True)
@@ -162,7 +167,7 @@ class _Run:
         self.domain = domain
         self.settings = settings
         self.stores = stores
-        self.encode_batch = settings.encode_batch
+        self.encode_batch = settings.images_per_batch
         self._pending: dict[str, Future[NDArray[np.uint8]]] = {}
 
     def images_of(self, episode: Episode) -> tuple[str, list[str]]:

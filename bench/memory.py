@@ -10,6 +10,8 @@ from torch import Tensor
 
 from cdfss_bench.errors import UserError
 
+from .store import DEFAULT_BUDGET
+
 T = TypeVar("T")
 
 # Neither torch's allocator for main memory nor the libraries of some devices raise its own class.
@@ -21,6 +23,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(s in str(error).lower() for s in _SENTENCES)
+
+
+def spare(device: str) -> int:
+    """Bytes that may be kept for speed: `DEFAULT_BUDGET`, or half of what a GPU has free.
+
+    Pictures that are not encoded again are what memory buys; there each is worth milliseconds.
+    """
+    if not device.startswith("cuda"):
+        return DEFAULT_BUDGET
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(DEFAULT_BUDGET, free // 2)
 
 
 def backing_off(

@@ -120,21 +120,22 @@ def descend(
     optimizers = [
         (torch.optim.Adam(plugin.learned(host), lr=plugin.lr), plugin.steps) for plugin in plugins
     ]
-    losses: list[float] = []
+    losses: list[Tensor] = []
     for step in range(max(steps for _, steps in optimizers)):
         active = [optimizer for optimizer, steps in optimizers if step < steps]
         for optimizer, _ in optimizers:
             optimizer.zero_grad(set_to_none=True)
-        total = 0.0
+        shares: list[Tensor] = []
         for error in errors:
             # One after the other: five supports' graphs at once are gigabytes at 400 px.
             share = error() / len(errors)
             share.backward()
-            total += float(share.detach())
-        losses.append(total)
+            shares.append(share.detach())
+        losses.append(torch.stack(shares).sum())
         for optimizer in active:
             optimizer.step()
-    return losses
+    # Read after the last step: a device that waits for the host at each of them idles.
+    return torch.stack(losses).tolist()
 
 
 def maps_of(host: Method, rows: Rows) -> Tensor:

@@ -132,7 +132,8 @@ class Method(nn.Module, ABC):
         """An equivalent of this method for inference on `device`: the same numbers up to rounding.
 
         The backbone is folded (`backbones/folded.py`); a host may do more. It reads the parameters
-        now: change them, and ask again. What learns the encoder at test is returned as it is.
+        and the precision now: change them, and ask again. What learns the encoder at test is
+        returned as it is.
 
         Args:
             device: `cpu`, `cuda`, `cuda:1`.
@@ -140,7 +141,8 @@ class Method(nn.Module, ABC):
         if not hasattr(self, "backbone") or self.adapts_encoder:
             return self
         twin = adapting.twin_of(self)
-        twin.backbone = folded(self.backbone)
+        exact_on_gpu = not device.startswith("cpu") and self.precision == "fp32"
+        twin.backbone = folded(self.backbone, channels_last=not exact_on_gpu)
         if self.adaptation == "none":
             for parameter in twin.head():
                 parameter.requires_grad = False

@@ -13,6 +13,7 @@ from cdfss_bench.errors import CompositionError
 
 from .backbones.base import Backbone, Stage
 from .base import Method
+from .blocks.conv4d import CenterPivotConv4d
 from .blocks.correlation import hypercorrelation, self_correlation
 from .blocks.hpn import HPNLearner
 from .blocks.mixing import Part
@@ -50,16 +51,24 @@ class HSNet(Method):
         taps = [backbone.stage(name).taps for name in reversed(self.stages)]
         self.hpn_learner = HPNLearner(taps, _three_widths(widths))
         self.sparse: SparsePyramid | None = None
+        self.skips_zeros = False
 
     def features(self, images: Tensor) -> Rows:
         """Every tap of the three stages."""
         return self.walked(images, taps=self.stages)
 
     def swift(self, device: str) -> HSNet:
-        """On a CPU without the zeros that the masks leave; what learns needs the dense form."""
+        """On a CPU without the zeros that the masks leave; what learns needs the dense form.
+
+        On an accelerator the dense form, its convolutions without copies of the volumes.
+        """
         twin = super().swift(device)
         assert isinstance(twin, HSNet)
-        if device == "cpu" and self.adaptation == "none":
+        twin.skips_zeros = device == "cpu"
+        for module in twin.hpn_learner.modules():
+            if isinstance(module, CenterPivotConv4d):
+                module.flat = not twin.skips_zeros
+        if twin.skips_zeros and self.adaptation == "none":
             twin.sparse = SparsePyramid(twin.hpn_learner)
         return twin
 
@@ -192,8 +201,7 @@ class HSNet(Method):
     ) -> dict[str, Part]:
         """What some stages' correlations are squeezed to; plug-ins have acted on their features."""
         parts: dict[str, Part] = {}
-        on_cpu = masks.device.type == "cpu"
-        spots = self.spots(shown, masks) if on_cpu else None
+        spots = self.spots(shown, masks) if self.skips_zeros else None
         for number, stage in enumerate(reversed(self.stages)):
             if stage not in stages:
                 continue

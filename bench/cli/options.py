@@ -140,10 +140,11 @@ Batch = Annotated[
     ),
 ]  # fmt: skip
 Memory = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--memory", metavar="GIB",
-        help="GiB for features that may be needed again; changes the time, no number.",
+        help="GiB for features that may be needed again, by default 2, on a GPU half of what is "
+        "free; changes the time, no number.",
         envvar="CDFSS_MEMORY", min=0, max=1 << 20, rich_help_panel=_COMPUTE,
     ),
 ]  # fmt: skip
@@ -259,14 +260,18 @@ def chosen_device(device: str) -> str:
     return device
 
 
-def budget_of(memory: float) -> int:
-    """Bytes of so many GiB.
+def budget_of(memory: float | None, device: str) -> int:
+    """Bytes of so many GiB, or what `device` can spare where nothing was said.
 
     Raises:
         UserError: for what is no number.
     """
     from cdfss_bench.errors import UserError
 
+    if memory is None:
+        from ..memory import spare
+
+        return spare(device)
     if math.isnan(memory):
         raise UserError("--memory nan is no number of GiB", mend="name one, such as --memory 8")
     return int(memory * 2**30)

@@ -72,7 +72,7 @@ def run(
     results: Results = Path("results"),
     device: Device = "auto",
     batch: Batch = 0,
-    memory: Memory = 2,
+    memory: Memory = None,
     precision: Reduced = None,
     threads: Threads = None,
     with_controls: Annotated[
@@ -133,7 +133,8 @@ def run(
     from ..executors.choosing import Choice
 
     choice = Choice(executor, jobs, threads, timeout, plugins or (), talk)
-    settings = Settings(device=where, batch=batch, budget=budget_of(memory))
+    budget = budget_of(memory, "cpu" if executor == "ray" else where)
+    settings = Settings(device=where, batch=batch, budget=budget)
     outcomes = _execute(selection, results, settings, choice, not no_cost)
     _show_results(outcomes, as_json=as_json)
     if selection.precision != "fp32":

@@ -1,8 +1,9 @@
 """The form of a backbone that inference runs: fewer operations, the same features up to rounding.
 
 A normalisation with fixed statistics is an affine map per channel, so it disappears into the
-convolution before it; maps lie channels last, which is how oneDNN and cuDNN compute fastest and how
-the features of a position become a row without a copy.
+convolution before it. Maps lie channels last, which is how oneDNN and, in bfloat16, cuDNN compute
+fastest and how the features of a position become a row without a copy. cuDNN's float32 kernels want
+channels first.
 """
 
 from __future__ import annotations
@@ -17,11 +18,15 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from .base import Backbone
 
 
-def folded(backbone: Backbone) -> Backbone:
+def folded(backbone: Backbone, *, channels_last: bool = True) -> Backbone:
     """A copy of `backbone` for inference; itself where it has nothing to fold (a transformer).
 
     In our backbones a normalisation that stands behind a convolution among the children of a module
     is also applied behind it.
+
+    Args:
+        backbone: stays as it is.
+        channels_last: how weights lie, and so all maps.
     """
     twin = copy.deepcopy(backbone).eval()
     pairs = [pair for module in twin.modules() for pair in _pairs(module)]
@@ -36,7 +41,8 @@ def folded(backbone: Backbone) -> Backbone:
         setattr(module, first, fused)
         setattr(module, second, nn.Identity())
     twin.requires_grad_(requires_grad=False)
-    return twin.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return twin.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
 
 
 _Pair = tuple[nn.Module, tuple[str, nn.Conv2d], tuple[str, nn.BatchNorm2d]]

@@ -8,6 +8,9 @@ the rounding error is twice that of the direct form (root mean square; at worst 
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cached_property
 
 import torch
@@ -28,6 +31,19 @@ _KERNEL_ROWS = (
 )
 # Below, carrying the six kernels to the processor costs more than their products save.
 WORTH_ROWS = 24
+
+
+_only_direct = ContextVar("_only_direct", default=False)
+
+
+@contextmanager
+def direct() -> Generator[None]:
+    """While it lasts everything is convolved directly: for counting, alike on every device."""
+    token = _only_direct.set(True)
+    try:
+        yield
+    finally:
+        _only_direct.reset(token)
 
 
 class Convolution3x3:
@@ -75,7 +91,8 @@ class Convolution3x3:
         return many.contiguous(memory_format=torch.channels_last)
 
     def _there(self, maps: Tensor) -> Tensor:
-        if maps.device.type == "cpu" and maps.shape[-2] >= WORTH_ROWS:
+        on_cpu = maps.device.type == "cpu"
+        if on_cpu and maps.shape[-2] >= WORTH_ROWS and not _only_direct.get():
             return self.by_rows(maps)
         return F.conv2d(maps, self._direct, padding=1, groups=self._groups)
 

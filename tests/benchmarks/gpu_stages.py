@@ -7,8 +7,9 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,11 @@ from cdfss_bench.bench.ddp import Objective, Processes
 from cdfss_bench.bench.environment import cpu_model, describe
 from cdfss_bench.bench.evaluate import Settings, evaluate
 from cdfss_bench.bench.latency import latency
+from cdfss_bench.bench.memory import spare
 from cdfss_bench.bench.store import FeatureStores
 from cdfss_bench.bench.trainee import freeze, optimizer_of
 from cdfss_bench.methods import METHODS, build, parse
+from cdfss_bench.methods.backbones.folded import folded
 from cdfss_bench.methods.base import Method
 from cdfss_bench.methods.contract import EpisodeBatch
 from cdfss_bench.methods.probe import episodes as drawn_episodes
@@ -39,6 +42,10 @@ from cdfss_bench.methods.probe import seeded
 DOMAINS = ("fss1000", "deepglobe", "isic", "chestxray")
 PLAIN = ("ssp", "loec", "hsnet", "patnet")
 """What the plain evaluator has a form of."""
+PROTOCOL = (
+    "ssp bf16", "ssp fp32", "hsnet fp32", "patnet fp32", "loec fp32", "hsnet bf16", "patnet bf16",
+    "loec bf16",
+)  # fmt: skip
 ROWS = (
     "ssp", "hsnet", "loec", "patnet", "dra", "fptrans", "ssp-vit", "loec-vit", "ifa", "apm-s",
     "apm-m", "patnet+tfi", "hsnet+finetune", "prototype",
@@ -89,9 +96,17 @@ class Stage:
         try:
             found = work()
         except Exception as error:
-            found = {"failed": f"{type(error).__name__}: {error}"[:300]}
-        self.note({**row, **found})
+            self.failed(row, error)
+        else:
+            self.note({**row, **found})
         self.emptied()
+
+    def failed(self, row: dict[str, Any], error: Exception) -> None:
+        """Notes in which words a row failed, and where."""
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [f"{Path(f.filename).name}:{f.lineno}" for f in frames][-3:]
+        said = f"{type(error).__name__}: {error}"[:300]
+        self.note({**row, "failed": f"{said} ({' > '.join(own)})"})
 
     def emptied(self) -> None:
         """Gives cached memory back to the device, so that the next row's peak is its own."""
@@ -141,77 +156,108 @@ def example_of(domain: Enlarged) -> Example:
 
 
 def protocol(stage: Stage) -> None:
-    """Slices of 4,200 episodes with 1 and 5 shots and five seeds: as many as the time allows.
+    """4,200 episodes with 1 and 5 shots and five seeds: slices, or all where the time allows it.
 
-    Each row has its share of the time, of which every domain and number of shots has an eighth.
-    The pictures of a domain are drawn before, as if they came from a warm decode cache.
+    The first row has two thirds of the time and may end earlier; each other has its share of the
+    rest. Of a row's time every domain and number of shots has an eighth of what is left of it, and
+    does not need it all where it is complete. The pictures of a domain are drawn before, as if they
+    came from a warm decode cache.
     """
     share = 0.004 if stage.is_small else 1.0
     domains = {name: Enlarged(name, share) for name in DOMAINS[-1 if stage.is_small else 0 :]}
     for domain in domains.values():
         domain.draw_all()
-    rows = [f"{name} {precision}" for name in PLAIN for precision in ("fp32", "bf16")]
-    first = next(iter(domains.values()))
+    first = domains["chestxray"]
     plains: dict[str, float] = {}
-    for number, row in enumerate(stage.each(rows, least=4)):
+    for number, row in enumerate(stage.each(PROTOCOL, least=4)):
         name, precision = row.split()
-        method = network(name, backbone_of(name, stage), None, example_of(first))
-        method.precision = "bf16" if precision == "bf16" else "fp32"
-        if name not in plains:
-            plains[name] = 1000 * plain(method, first, stage.device)
-        part = stage.left / (len(rows) - number) / (2 * len(domains))
-        for domain_name, domain in domains.items():
-            _cells(stage, row, method, domain_name, domain, part, plains[name])
-        del method
+        try:
+            method = network(name, backbone_of(name, stage), None, example_of(first))
+            method.precision = "bf16" if precision == "bf16" else "fp32"
+            if name not in plains:
+                plains[name] = 1000 * plain(method, first, stage.device)
+            others = len(PROTOCOL) - number
+            ends = time.monotonic() + stage.left * (2 / 3 if number == 0 else 1 / others)
+            _row(stage, row, method, domains, ends, plains[name])
+        except Exception as error:
+            stage.failed({"what": "episodes of the whole protocol", "row": row}, error)
+        method = None
         stage.emptied()
 
 
-def _cells(
+def _row(
     stage: Stage,
     row: str,
     method: Method,
-    name: str,
-    domain: Enlarged,
-    seconds: float,
+    domains: Mapping[str, Enlarged],
+    ends: float,
     plain_ms: float,
 ) -> None:
-    settings = Settings(stage.device)
-    stores = FeatureStores(settings.budget)
-    warm = domain.episodes(5, 99, "patnet", 2 * settings.episodes_per_batch(400)).episodes
-    list(evaluate(method, domain, warm, settings=settings))  # loads kernels; not counted
-    for shots in (1, 5):
-        done = 0
-        encoded = 0
-        stages: Counter[str] = Counter()
-        began = time.perf_counter()
-        for seed in range(5):
-            asked = domain.episodes(shots, seed, "patnet", domain.length).episodes
-            batches = evaluate(method, domain, asked, settings=settings, stores=stores, seed=seed)
-            for rows, timing in batches:
-                done, encoded = done + len(rows), encoded + timing.encoded
-                for part in ("load", "encode", "match"):
-                    stages[part] += getattr(timing, part)
-                if time.perf_counter() - began > seconds:
-                    break
-            batches.close()  # type: ignore[attr-defined]
+    """Every domain's cells, smallest first, and one line that adds them up."""
+    settings = Settings(stage.device, budget=spare(stage.device))
+    first = domains["chestxray"]
+    warm = first.episodes(5, 99, "patnet", 2 * settings.episodes_per_batch(400)).episodes
+    list(evaluate(method, first, warm, settings=settings))  # loads kernels; not counted
+    done, whole, took = 0, 0, 0.0
+    left = 2 * len(domains)
+    for name in reversed(DOMAINS):
+        if name not in domains:
+            continue
+        stores = FeatureStores(settings.budget)
+        for shots in (1, 5):
+            seconds = (ends - time.monotonic()) / left
+            found = _cell(method, domains[name], shots, settings, stores, seconds)
+            left -= 1
+            asked = 5 * domains[name].length
+            done, whole = done + found["episodes"], whole + asked
+            took += found["seconds"]
+            label = {"what": "episodes of the whole protocol", "row": row, "domain": name}
+            plainly = {"plain_ms_a_5_shot_episode_fp32": round(plain_ms, 2)}
+            stage.note({**label, "shots": shots, "of": asked, **found, **plainly})
+    stage.note(
+        {
+            "what": "rows of the whole protocol",
+            "row": row,
+            "episodes": done,
+            "of": whole,
+            "seconds": round(took, 2),
+            "ms_an_episode": round(1000 * took / done, 3),
+            "plain_ms_a_5_shot_episode_fp32": round(plain_ms, 2),
+        }
+    )
+
+
+def _cell(
+    method: Method,
+    domain: Enlarged,
+    shots: int,
+    settings: Settings,
+    stores: FeatureStores,
+    seconds: float,
+) -> dict[str, Any]:
+    """One domain and number of shots, seed after seed, for so many seconds at most."""
+    done, encoded = 0, 0
+    stages: Counter[str] = Counter()
+    began = time.perf_counter()
+    for seed in range(5):
+        asked = domain.episodes(shots, seed, "patnet", domain.length).episodes
+        batches = evaluate(method, domain, asked, settings=settings, stores=stores, seed=seed)
+        for rows, timing in batches:
+            done, encoded = done + len(rows), encoded + timing.encoded
+            for part in ("load", "encode", "match"):
+                stages[part] += getattr(timing, part)
             if time.perf_counter() - began > seconds:
                 break
-        took = time.perf_counter() - began
-        stage.note(
-            {
-                "what": "episodes of the whole protocol",
-                "row": row,
-                "domain": name,
-                "shots": shots,
-                "episodes": done,
-                "of": 5 * domain.length,
-                "seconds": round(took, 2),
-                "ms_an_episode": round(1000 * took / done, 3),
-                "pictures_encoded": encoded,
-                **{f"{part}_s": round(stages[part] / 1000, 2) for part in stages},
-                "plain_ms_a_5_shot_episode_fp32": round(plain_ms, 2),
-            }
-        )
+        if time.perf_counter() - began > seconds:
+            break
+    took = time.perf_counter() - began
+    return {
+        "episodes": done,
+        "seconds": round(took, 2),
+        "ms_an_episode": round(1000 * took / done, 3),
+        "pictures_encoded": encoded,
+        **{f"{part}_s": round(spent / 1000, 2) for part, spent in stages.items()},
+    }
 
 
 # -- every row -------------------------------------------------------------------------------------
@@ -340,26 +386,19 @@ def _encoding(stage: Stage, name: str) -> None:
 
     with torch.inference_mode():
         for size in sizes:
-            timed("fp32, folded, channels last", size, swift)
+            timed("fp32, folded, channels first", size, swift)
         timed("fp32, as built", sizes[-2], method)
         if stage.is_small:
             return
-        timed("fp32, folded, channels first", sizes[-2], contiguous(swift))
         timed("fp32, folded, cuDNN chooses by trial", sizes[-2], swift, trial=True)
         timed("tf32, folded", sizes[-2], swift, tf32=True)
-        swift.precision = "bf16"
-        timed("bf16, folded", sizes[-2], swift)
-        timed("bf16, folded, cuDNN chooses by trial", sizes[-2], swift, trial=True)
-        timed("bf16, folded", sizes[-1], swift)
-
-
-def contiguous(method: Method) -> Method:
-    """The same with convolutions whose weights lie channels first."""
-    import copy
-
-    twin = copy.deepcopy(method)
-    twin.backbone.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
-    return twin
+        method.precision = "bf16"
+        reduced = method.swift(stage.device)
+        timed("bf16, folded, channels last", sizes[-2], reduced)
+        timed("bf16, folded, channels last", sizes[-1], reduced)
+        method.precision = "fp32"
+        method.backbone = folded(method.backbone, channels_last=True)
+        timed("fp32, folded, channels last", sizes[-2], method)
 
 
 def _matching(stage: Stage, name: str) -> None:
@@ -388,14 +427,24 @@ def _matching(stage: Stage, name: str) -> None:
             timed("fp32", size, work(size))
         if stage.is_small:
             return
+        kept, plain_states = method.encode(given.query_images[:8].to(stage.device)), states[:40]
+
+        def as_built() -> Tensor:
+            return method.decide(method.match_states(kept, plain_states, shots=5), kept.size)
+
+        timed("fp32, as built", 8, as_built)
         timed("fp32, cuDNN chooses by trial", 8, work(8), trial=True)
         timed("tf32", 8, work(8), tf32=True)
         with torch.autocast("cuda", torch.bfloat16):
             timed("bf16", 8, work(8))
             timed("bf16", 32, work(32))
         if name != "ssp":  # its selection asks the host how much was chosen
-            timed("fp32, CUDA graph", 1, graphed(work(1)))
-            timed("fp32, CUDA graph", 8, graphed(work(8)))
+            label = {"what": "matching", "method": name, "choice": "fp32, CUDA graph"}
+            for size in (1, 8):
+                stage.tried(
+                    {**label, "episodes": size},
+                    lambda: _in_ms(graphed(work(size)), size, stage),  # noqa: B023
+                )
 
 
 def graphed(work: Callable[[], Tensor]) -> Callable[[], Tensor]:

@@ -433,6 +433,9 @@ def test_the_4d_convolution_is_the_sum_over_the_kernels_through_its_centre(
     found = module(x)
     for i in range(2):
         close(found[i], convolved(module, x[i].double().numpy()))
+    module.flat = True
+    with torch.no_grad():
+        torch.testing.assert_close(module(x), found, rtol=1e-5, atol=1e-5)
 
 
 def test_one_4d_convolution_serves_several_sizes() -> None:

@@ -41,12 +41,14 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 
 
 @every
-def test_scores_are_those_of_the_plain_form(name: str) -> None:
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_scores_are_those_of_the_plain_form(name: str, device: str) -> None:
+    """The form for another device computes here too: what moves to the device is its tensors."""
     plain = network(name)
     given = episodes(2, 2, side(name))
     with torch.no_grad():
         expected = plain.logits(*given.inputs)
-        found = plain.swift("cpu").logits(*given.inputs)
+        found = plain.swift(device).logits(*given.inputs)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5 * float(expected.abs().max()))
 
 
