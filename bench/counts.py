@@ -67,7 +67,7 @@ def count(predicted: Tensor, truth: Tensor, ignore: Tensor | None = None) -> lis
     # Background is what is left: neither mask says foreground, or not both do. All numbers leave
     # the device together, which is waited for once.
     rows = torch.stack((both, either, pixels - either, pixels - both), dim=1)
-    *numbers, predicted_wrong, truth_wrong = torch.cat((rows.flatten(), wrong)).tolist()
+    *numbers, predicted_wrong, truth_wrong = torch.cat((rows.flatten(), wrong)).cpu().tolist()
     for name, is_wrong in (("predicted", predicted_wrong), ("true", truth_wrong)):
         if is_wrong:
             raise ValueError(f"the {name} mask must be uint8 of 0 and 1")

@@ -135,7 +135,7 @@ def descend(
         for optimizer in active:
             optimizer.step()
     # Read after the last step: a device that waits for the host at each of them idles.
-    return torch.stack(losses).tolist()
+    return torch.stack(losses).cpu().tolist()
 
 
 def maps_of(host: Method, rows: Rows) -> Tensor:

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-STAGES = {"tests": 4, "protocol": 8, "rows": 5, "training": 3, "choices": 3}
+STAGES = {"tests": 3, "protocol": 11, "rows": 4, "training": 2.5, "choices": 2.5}
 """Their shares of the time, in the order in which they run."""
 _SAID = (
     "Parameters are drawn, pictures are the mini suite's, enlarged to 400 px; fp32 is without "
@@ -130,7 +130,7 @@ def _one_stage(given: argparse.Namespace) -> int:
 def _tests(lines: Path, given: argparse.Namespace) -> int:
     """The tests marked `gpu`: each one's outcome and what it measured."""
     small = ["-k", "batch and (ssp or hsnet) and not lcm"] if given.device == "cpu" else []
-    shared = ["-n", "4"] if find_spec("xdist") and not small else []  # they wait for the CPU most
+    shared = ["-n", "8"] if find_spec("xdist") and not small else []  # they wait for the CPU most
     command = [
         sys.executable, "-m", "pytest", "-q", "-m", "gpu", "--gpu-device", given.device,
         "--gpu-report", str(lines.resolve()), *small, *shared, "tests/gpu",

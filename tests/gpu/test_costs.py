@@ -44,17 +44,17 @@ def test_the_command_line_runs_and_verifies_on_the_device(
     device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["--device", device, "--episodes", "6", "-k", "1", "-k", "5", "-d", "mini-lesion"]
+    words = ["--device", device, "--episodes", "6", "-d", "mini-lesion", "-k", "1"]
     assert typed("run", "-m", "loec", "-m", "hsnet", *words) == 0
-    assert typed("run", "-m", "loec", "--precision", "bf16", *words) == 0
+    assert typed("run", "-m", "loec", "--precision", "bf16", "--no-cost", *words, "-k", "5") == 0
     assert typed("run", "-m", "hsnet+apm-s[steps=1]", *words) == 0
     records = [json.loads(path.read_text()) for path in tmp_path.glob("results/**/run.json")]
-    assert len(records) == 8
+    assert len(records) == 5
     for record in records:
         assert record["status"] == "done", record["reason"]
         assert record["environment"]["device"] == describe(device)["device"]
         assert (record["environment"]["driver"] is None) == (device == "cpu")
-        assert record["cost"]["flops_episode"] > 0
+        assert record["cost"] is None or record["cost"]["flops_episode"] > 0
     assert typed("verify") == 0
 
 
