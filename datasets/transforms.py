@@ -88,6 +88,6 @@ def normalised(images: NDArray[np.uint8], device: str = "cpu") -> torch.Tensor:
     # np.array copies: cached pictures are read-only maps, which torch cannot wrap.
     pixels = torch.from_numpy(np.array(images)).to(device).movedim(-1, -3)
     # Tensors, not numbers: a GPU divides by a number as it multiplies by its rounded reciprocal.
-    white = torch.tensor(255.0).to(device)
-    mean, std = (torch.tensor(v).view(3, 1, 1).to(device) for v in (IMAGE_MEAN, IMAGE_STD))
+    constants = torch.tensor((255.0, *IMAGE_MEAN, *IMAGE_STD)).to(device)
+    white, mean, std = constants[0], constants[1:4].view(3, 1, 1), constants[4:].view(3, 1, 1)
     return pixels.to(torch.float32).div_(white).sub_(mean).div_(std).contiguous()

@@ -7,6 +7,9 @@ import pytest
 from cdfss_bench.bench.cost import cost_of
 from cdfss_bench.bench.records import CostPart
 from cdfss_bench.methods import build, parse
+from cdfss_bench.methods.base import Method
+from cdfss_bench.methods.blocks import winograd
+from cdfss_bench.methods.hsnet import HSNet
 from cdfss_bench.methods.probe import seeded
 
 
@@ -29,6 +32,18 @@ def test_each_step_of_adaptation_costs_the_same_and_counts_in_the_episode(name: 
     assert three.flops_adapt - two.flops_adapt == two.flops_adapt - one.flops_adapt > 0
     assert one.flops_episode == 3 * one.flops_encode + one.flops_adapt + one.flops_match
     assert set(one.latency_ms) == {"encode", "match", "adapt", "episode"}
+
+
+@pytest.mark.parametrize("name", ["hsnet+apm-s[steps=1]", "hsnet+finetune[steps=1]"])
+def test_what_is_counted_is_the_same_whatever_form_runs(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CPU leaves out zeros and takes Winograd's form; no other device does."""
+    expected = cost(name).flops_adapt
+    monkeypatch.setattr(winograd, "WORTH_ROWS", 1)
+    assert cost(name).flops_adapt == expected
+    monkeypatch.setattr(HSNet, "swift", Method.swift)
+    assert cost(name).flops_adapt == expected
 
 
 def test_transforms_are_counted_apart() -> None:

@@ -336,6 +336,7 @@ def _steps(stage: Stage, name: str, precision: str) -> dict[str, Any]:
     method.begin_round(1, batch=recipe.batch, rng=rng)  # DRA's first round only looks
     batch = EpisodeBatch(query, truth, support, masks, rng=rng)
     times: list[float] = []
+    value = 0.0
     if not stage.is_small:
         torch.cuda.reset_peak_memory_stats()
     ends = time.perf_counter() + 1.5

@@ -17,7 +17,7 @@ Measured = Callable[[str, object], None]
 @pytest.fixture(scope="session")
 def device(request: pytest.FixtureRequest) -> str:
     """`cuda`, or what `--gpu-device` names; the test is skipped where it is absent."""
-    chosen: str = request.config.getoption("--gpu-device")
+    chosen = str(request.config.getoption("--gpu-device"))
     if chosen.startswith("cuda") and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     exact_fp32()

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ from cdfss_bench.bench.evaluate import Settings, evaluate
 from cdfss_bench.bench.metrics import measure
 from cdfss_bench.bench.store import FeatureStores
 from cdfss_bench.datasets import Domain, Episode, open_domain
+from cdfss_bench.datasets.transforms import normalised
 from cdfss_bench.methods import METHODS, build, parse
 from cdfss_bench.methods.base import Method
 from cdfss_bench.methods.weights import load_weights, resolve_weights
@@ -67,6 +69,11 @@ def largest(one: dict[int, Counts], other: dict[int, Counts]) -> int:
 
 def miou(episodes: Sequence[Episode], found: dict[int, Counts]) -> float:
     return measure([e.class_id for e in episodes], [found[i] for i in range(len(found))]).miou
+
+
+def test_pictures_are_normalised_alike(device: str) -> None:
+    levels = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
+    assert torch.equal(normalised(levels, device).cpu(), normalised(levels))
 
 
 @pytest.mark.parametrize("name", NAMES)

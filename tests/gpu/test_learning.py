@@ -157,8 +157,8 @@ def on(batch: EpisodeBatch, device: str) -> EpisodeBatch:
 
 def test_a_group_of_one_process_averages_to_the_same_gradient(cuda: str, tmp_path: Path) -> None:
     given = on(episodes(2, 1, 128).batch(), cuda)
-    store = dist.FileStore(str(tmp_path / "store"), 1)
-    dist.init_process_group("nccl", store=store, rank=0, world_size=1)
+    meeting = (tmp_path / "store").as_uri()
+    dist.init_process_group("nccl", init_method=meeting, rank=0, world_size=1)
     try:
         slopes: list[list[torch.Tensor]] = []
         for shared in (False, True):
