@@ -74,7 +74,7 @@ def swapped_interpolation(patch: Patch) -> None:
 
 
 def dropped_normalisation(patch: Patch) -> None:
-    def plain(images: np.ndarray[Any, Any]) -> torch.Tensor:
+    def plain(images: np.ndarray[Any, Any], _device: str) -> torch.Tensor:
         return torch.from_numpy(np.array(images)).movedim(-1, -3).float() / 255
 
     patch.setattr(evaluate, "normalised", plain)
@@ -82,7 +82,7 @@ def dropped_normalisation(patch: Patch) -> None:
 
 def swapped_channels(patch: Patch) -> None:
     kept = evaluate.normalised
-    patch.setattr(evaluate, "normalised", lambda images: kept(images[..., ::-1]))
+    patch.setattr(evaluate, "normalised", lambda images, device: kept(images[..., ::-1], device))
 
 
 def changed_blend(patch: Patch) -> None:
