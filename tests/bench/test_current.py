@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cdfss_bench.bench.answers import answers
-from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.cells import named_reader_code
+from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.compare import chosen as meant
 from cdfss_bench.bench.compare import compare
 from cdfss_bench.bench.cost_table import cost_table
