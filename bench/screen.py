@@ -126,7 +126,7 @@ def _aligned(
             part.rstrip()
             side: Literal["left", "right"] = "right" if at in table.numeric else "left"
             part.align(side, wide)
-            line.append(_GAP if place else "").append_text(part)
+            line.append(table.separator if place else "").append_text(part)
         lines.append(line)
     return lines
 

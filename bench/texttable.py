@@ -26,6 +26,7 @@ class TextTable:
         behind: ids of the records behind a number, by row and column.
         secondary: headers of columns that a narrow screen may lack, the least needed first.
         whole: what shows all columns on a narrow screen.
+        separator: three characters between two columns on a screen.
     """
 
     title: str
@@ -42,6 +43,7 @@ class TextTable:
     )
     secondary: Sequence[str] = ()
     whole: str = ""
+    separator: str = "   "
 
 
 def as_markdown(tables: Sequence[TextTable]) -> str:

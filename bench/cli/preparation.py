@@ -33,7 +33,8 @@ def show_summary(summary: Summary) -> None:
     rows = [[what, f"{count:,}"] for what, count in (*counts.items(), *made.items())]
     rows += [["profile", summary.profile], ["fingerprint", summary.fingerprint[:16]]]
     title = f"{summary.domain} in {summary.folder}"
-    show(TextTable(title, ["what", "count"], rows, numeric=frozenset({1})))
+    headers = ["what", "count"]
+    show(TextTable(title, headers, rows, numeric=frozenset({1}), separator=" │ "))
     _list_some("left out or odd", summary.odd)
     _list_some("could not be used", summary.problems)
     if summary.problems:
