@@ -9,8 +9,8 @@ if __name__ == "datasets":
         "ours is cdfss_bench.datasets"
     )
 
-from .domain import Domain
-from .episodes import Episode, Manifest
-from .opening import DOMAINS, open_domain
+from .core.domain import Domain
+from .core.manifest import Episode, Manifest
+from .core.registry import DOMAINS, open_domain
 
 __all__ = ["DOMAINS", "Domain", "Episode", "Manifest", "open_domain"]

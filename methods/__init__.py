@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .building import build
-from .grammar import METHODS, Composition, parse
+from .registry.build import build
+from .registry.name_grammar import METHODS, Composition, parse
 
 __all__ = ["METHODS", "Composition", "build", "parse"]

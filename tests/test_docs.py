@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import CHECKOUT
-from .datasets import downloads, trees
+from .support import downloads, trees
 
 PAGES = sorted(
     path

@@ -214,18 +214,18 @@ def test_the_shared_words_import_none_of_the_three_folders() -> None:
 
 
 def test_the_import_rules_see_relative_imports() -> None:
-    path = CHECKOUT / "bench" / "cli" / "listing.py"
-    assert "cdfss_bench.bench.records" in imports("cdfss_bench.bench.cli.listing", path)
+    path = CHECKOUT / "bench" / "cli" / "list.py"
+    assert "cdfss_bench.bench.records.schema" in imports("cdfss_bench.bench.cli.list", path)
     assert importers(("cdfss_bench.bench",), "cdfss_bench.datasets") != []
 
 
 @pytest.mark.parametrize(
     ("name", "home"),
     [
-        ("build", "cdfss_bench.methods.building"),
-        ("open_domain", "cdfss_bench.datasets.opening"),
-        ("evaluate", "cdfss_bench.bench.evaluate"),
-        ("read_runs", "cdfss_bench.bench.records"),
+        ("build", "cdfss_bench.methods.registry.build"),
+        ("open_domain", "cdfss_bench.datasets.core.registry"),
+        ("evaluate", "cdfss_bench.bench.evaluation.evaluator"),
+        ("read_runs", "cdfss_bench.bench.records.schema"),
     ],
 )
 def test_the_public_names_are_those_of_their_homes(name: str, home: str) -> None:

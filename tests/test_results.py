@@ -10,10 +10,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from cdfss_bench.bench.gate import read_baseline
-from cdfss_bench.bench.published import read_published
-from cdfss_bench.bench.records import published_schema, read_record, record_paths
-from cdfss_bench.bench.verify import verify
+from cdfss_bench.bench.comparison.published import read_published
+from cdfss_bench.bench.comparison.verify import verify
+from cdfss_bench.bench.records.schema import published_schema, read_record, record_paths
+from cdfss_bench.bench.regression.baseline import read_baseline
 
 from .conftest import CHECKOUT
 

@@ -1,10 +1,9 @@
 """cdfss-bench: cross-domain few-shot segmentation, compared honestly.
 
-Prefix `cdfss_bench.` to a path of the checkout and you have the import: `methods/hsnet.py` is
-`cdfss_bench.methods.hsnet`, `datasets/isic.py` is `cdfss_bench.datasets.isic`. This folder,
-`bench/api`, is `cdfss_bench` itself: the public names below, loaded when first used (importing
-`cdfss_bench` never imports torch), and the few words that all three folders share: `errors`,
-`cards`, `canonical`, `files`.
+Prefix `cdfss_bench.` to a path of the checkout and you have the import: `methods/hosts/hsnet.py` is
+`cdfss_bench.methods.hosts.hsnet`. This folder, `bench/api`, is `cdfss_bench` itself: the public
+names below, loaded when first used (importing `cdfss_bench` never imports torch), and what all
+three folders share: `errors`, `cards`, `canonical`, `files`.
 """
 
 from __future__ import annotations
@@ -14,16 +13,16 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cdfss_bench.bench.evaluate import evaluate
-    from cdfss_bench.bench.records import read_runs
+    from cdfss_bench.bench.evaluation.evaluator import evaluate
+    from cdfss_bench.bench.records.schema import read_runs
     from cdfss_bench.datasets import open_domain
     from cdfss_bench.methods import build
 
 _HOMES = {
     "build": "cdfss_bench.methods",
     "open_domain": "cdfss_bench.datasets",
-    "evaluate": "cdfss_bench.bench.evaluate",
-    "read_runs": "cdfss_bench.bench.records",
+    "evaluate": "cdfss_bench.bench.evaluation.evaluator",
+    "read_runs": "cdfss_bench.bench.records.schema",
 }
 
 __all__ = ["__version__", "build", "evaluate", "open_domain", "read_runs"]

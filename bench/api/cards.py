@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -63,14 +63,26 @@ class Catalog(Generic[C]):
         schema: the card's model.
         folder: the built-in cards.
         package: the package in which the built-in cards' code lies.
+        parts: sub-packages of both that hold the cards; empty where they lie in `folder` itself.
         group: the entry-point group by which installed packages announce folders of cards; each
             entry point names a package whose `*.yaml` files are cards.
     """
 
-    def __init__(self, *, kind: str, schema: type[C], folder: Path, package: str, group: str):
+    def __init__(
+        self,
+        *,
+        kind: str,
+        schema: type[C],
+        folder: Path,
+        package: str,
+        group: str,
+        parts: Sequence[str] = (),
+    ):
         self.kind = kind
         self._schema = schema
-        self._builtin = (folder, package)
+        self._builtin = [(folder / part, f"{package}.{part}") for part in parts] or [
+            (folder, package)
+        ]
         self._group = group
         self._folders: list[Path] = []
         self._origins: dict[str, Origin] | None = None
@@ -124,7 +136,9 @@ class Catalog(Generic[C]):
         return self._cards[name]
 
     def code(self, name: str, reference: str) -> Any:
-        """Imports what a card's `class: module:attribute` names, from beside the card.
+        """Imports what a card's `class: module:attribute` names.
+
+        The module lies beside the card; a name with dots is an import name.
 
         Raises:
             UserError: if the module or the attribute does not exist.
@@ -157,8 +171,8 @@ class Catalog(Generic[C]):
         return self._origins
 
     def _candidates(self) -> Iterator[Origin]:
-        folder, package = self._builtin
-        yield from (Origin(path, package) for path in sorted(folder.glob("*.yaml")))
+        for folder, package in self._builtin:
+            yield from (Origin(path, package) for path in sorted(folder.glob("*.yaml")))
         for point in entry_points(group=self._group):
             yield from self._in(self._places(point.value), point.value)
         yield from self._in(self._folders, None)
@@ -222,10 +236,11 @@ def validated(schema: type[M], values: Mapping[str, Any], where: object) -> M:
 
 def _import_beside(origin: Origin, module_name: str, kind: str) -> ModuleType:
     if origin.package is not None:
+        full = module_name if "." in module_name else f"{origin.package}.{module_name}"
         try:
-            return importlib.import_module(f"{origin.package}.{module_name}")
+            return importlib.import_module(full)
         except ModuleNotFoundError as error:
-            if error.name == f"{origin.package}.{module_name}":
+            if error.name == full:
                 raise UserError(f"{origin}: there is no module '{module_name}'") from error
             raise
     path = origin.path.parent / f"{module_name}.py"

@@ -15,7 +15,6 @@ from . import (
     data,
     diagnose,
     doctor,
-    listing,
     new,
     predict,
     report,
@@ -24,10 +23,11 @@ from . import (
     verify,
     weights,
 )
+from . import list as listing
+from .console import complain
 from .interrupts import leave_on_second_interrupt
 from .progress import patient_progress
 from .streams import OutputError, finish, guard_streams
-from .talk import complain
 
 app = typer.Typer(
     name="cdfss-bench",

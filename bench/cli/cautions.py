@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from .talk import talk
+from .console import talk
 
 if TYPE_CHECKING:
-    from cdfss_bench.methods.grammar import Composition
-    from cdfss_bench.methods.weights import Weights
+    from cdfss_bench.methods.registry.name_grammar import Composition
+    from cdfss_bench.methods.weights.resolve import Weights
 
-    from ..selection import Planned
+    from ..planning.selection import Planned
 
 
 def warn_of_cells(cells: Iterable[Planned]) -> None:
@@ -25,7 +25,7 @@ def warn_of_cells(cells: Iterable[Planned]) -> None:
 
 def warn_of_weights(used: Iterable[tuple[Composition, Weights, bool]]) -> None:
     """As `warn_of_cells`, of (method, its weights, whether the data are the mini suite's)."""
-    from cdfss_bench.methods.weights import trained_name
+    from cdfss_bench.methods.weights.resolve import trained_name
 
     untrained: dict[str, tuple[str, str]] = {}
     toys: dict[str, str] = {}

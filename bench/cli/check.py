@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from .console import say, talk
 from .gate import gate
 from .options import AsJson, Plugins, add_plugins, complete_methods
-from .talk import say, talk
 
 app = typer.Typer(invoke_without_command=True)
 app.callback()(gate)
@@ -29,7 +29,7 @@ def method(
 
     Exit code 1 if a promise is broken.
     """
-    from cdfss_bench.methods.conformance import examined
+    from cdfss_bench.methods.conformance.checks import examined
 
     add_plugins(plugins)
     found = {name: list(examined(name)) for name in names}

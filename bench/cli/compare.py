@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .console import say, show
 from .options import (
     AsJson,
     Backbone,
@@ -21,10 +22,9 @@ from .options import (
     add_plugins,
     parsed_seeds,
 )
-from .talk import say, show
 
 if TYPE_CHECKING:
-    from ..answers import Answer
+    from ..records.results import Answer
 
 
 def compare(
@@ -50,10 +50,10 @@ def compare(
     p adjusted by Holm's rule over the domains, wins, ties and losses by episode, and the smallest
     difference that the comparison finds in four cases of five.
     """
-    from ..answers import answers
-    from ..compare import chosen
-    from ..compare import compare as compared
-    from ..tables import comparison_table
+    from ..comparison.compare import chosen
+    from ..comparison.compare import compare as compared
+    from ..records.results import answers
+    from ..reporting.leaderboard_table import comparison_table
 
     add_plugins(plugins)
     wanted_seeds = set(parsed_seeds(seeds)) if seeds else None

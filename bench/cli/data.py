@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import AsJson, DataRoot, Lists, Plugins, add_plugins, complete_domains
-from .preparation import (
+from .console import say, talk
+from .data_output import (
     look_at,
     prepare_command,
     refuse_absent,
@@ -20,11 +20,11 @@ from .preparation import (
     show_fetched,
     show_summary,
 )
+from .options import AsJson, DataRoot, Lists, Plugins, add_plugins, complete_domains
 from .progress import patient_progress, progress
-from .talk import say, talk
 
 if TYPE_CHECKING:
-    from cdfss_bench.datasets.preparing.fetching import Fetched
+    from cdfss_bench.datasets.prepare.fetching import Fetched
 
 app = typer.Typer(no_args_is_help=True, help="Fetch, prepare, check and look at the data sets.")
 
@@ -62,7 +62,7 @@ def check(
     Exit code 2 if a domain is absent or damaged.
     """
     from cdfss_bench.datasets import DOMAINS
-    from cdfss_bench.datasets.checking import check_domains
+    from cdfss_bench.datasets.check.report import check_domains
 
     add_plugins(plugins)
     chosen = names or [n for n in DOMAINS.names() if DOMAINS.card(n).suite == "cdfss"]
@@ -102,8 +102,8 @@ def fetch(
     Exit code 2 if a file is still missing.
     """
     from cdfss_bench.datasets import DOMAINS
-    from cdfss_bench.datasets.preparing.fetching import fetch as fetch_domain
-    from cdfss_bench.datasets.preparing.running import named_root
+    from cdfss_bench.datasets.prepare.fetching import fetch as fetch_domain
+    from cdfss_bench.datasets.prepare.running import named_root
     from cdfss_bench.downloads import Settings
 
     add_plugins(plugins)
@@ -187,8 +187,8 @@ def prepare(
 
     Exit code 2 if a file of the download could not be used; the others are made all the same.
     """
-    from cdfss_bench.datasets.opening import split_name
-    from cdfss_bench.datasets.preparing.running import prepare as carry_out
+    from cdfss_bench.datasets.core.registry import split_name
+    from cdfss_bench.datasets.prepare.running import prepare as carry_out
 
     add_plugins(plugins)
     domain, options = split_name(name)
@@ -240,8 +240,8 @@ def show(
 ) -> None:
     """Draw a contact sheet with the outline of the truth: a row per class, or per domain."""
     from cdfss_bench.datasets import open_domain
-    from cdfss_bench.datasets.opening import split_name
-    from cdfss_bench.datasets.sheet import contact_sheet, encoded
+    from cdfss_bench.datasets.check.contact_sheet import contact_sheet, encoded
+    from cdfss_bench.datasets.core.registry import split_name
     from cdfss_bench.files import write_atomically
 
     add_plugins(plugins)

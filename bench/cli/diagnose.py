@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .cautions import warn_of_weights
+from .console import complain, say, talk
 from .options import (
     Backbone,
     DataRoot,
@@ -31,14 +32,13 @@ from .options import (
     selected,
 )
 from .progress import progress
-from .talk import complain, say, talk
 
 if TYPE_CHECKING:
-    from cdfss_bench.methods.grammar import Composition
-    from cdfss_bench.methods.weights import Weights
+    from cdfss_bench.methods.registry.name_grammar import Composition
+    from cdfss_bench.methods.weights.resolve import Weights
 
     from ..diagnose.running import Outcome
-    from ..selection import Selection
+    from ..planning.selection import Selection
 
 
 def complete_kinds(incomplete: str) -> list[str]:
@@ -169,9 +169,9 @@ def _carry_out(
 
 def _used(selection: Selection) -> Iterator[tuple[Composition, Weights, bool]]:
     from cdfss_bench.errors import UserError
-    from cdfss_bench.methods.grammar import parse
+    from cdfss_bench.methods.registry.name_grammar import parse
 
-    from ..selection import weights_of
+    from ..planning.selection import weights_of
 
     for name in selection.methods:
         composition = parse(name)

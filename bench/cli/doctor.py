@@ -7,8 +7,8 @@ from pathlib import Path
 
 import typer
 
+from .console import say
 from .options import AsJson, DataRoot, Lists, Results, WeightsDirs
-from .talk import say
 
 
 def doctor(
@@ -19,8 +19,8 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check the installation, devices, data, weights and folders; exit code 2 if one is broken."""
-    from ..health import examine
-    from .listing import show_table
+    from ..doctor.findings import examine
+    from .list import show_table
 
     findings = examine(data_root, lists, weights_dirs or [], results)
     if as_json:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .console import say, talk
 from .options import (
     DataRoot,
     Device,
@@ -22,11 +23,10 @@ from .options import (
     chosen_device,
     selected,
 )
-from .talk import say, talk
 
 if TYPE_CHECKING:
-    from ..gate import Baseline, Finding
-    from ..runner import Outcome
+    from ..evaluation.runner import Outcome
+    from ..regression.baseline import Baseline, Finding
 
 
 def gate(
@@ -67,8 +67,8 @@ def gate(
 
     from cdfss_bench.files import explained_os_errors
 
-    from ..gate import compared, exit_code, markdown, read_baseline
-    from ..gauge import measured, narrowed
+    from ..regression.baseline import compared, exit_code, markdown, read_baseline
+    from ..regression.measure import measured, narrowed
 
     add_plugins(plugins)
     if threads is not None:
@@ -130,7 +130,7 @@ def _say(outcome: Outcome) -> None:
 
 
 def _show(findings: list[Finding]) -> None:
-    from .listing import show_table
+    from .list import show_table
 
     wrong = [list(finding) for finding in findings if finding.verdict != "fine"]
     if wrong:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .talk import say, talk
+from .console import say, talk
 
 app = typer.Typer(no_args_is_help=True, help="Write the files of a new method.")
 
@@ -28,7 +28,7 @@ def method(
     ] = False,
 ) -> None:
     """A network that already runs, its card and its test; change it from there."""
-    from ..scaffold import write_method
+    from ..scaffold.method import write_method
 
     target = folder or Path(name)
     for path in write_method(name, target, package=package):

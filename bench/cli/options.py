@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..plugged import add_plugins as add_plugins
+from ..planning.plugin_folders import add_plugins as add_plugins
 
 if TYPE_CHECKING:
-    from ..selection import Selection
+    from ..planning.selection import Selection
 
 _MOST_SEEDS = 10_000
 
@@ -21,7 +21,7 @@ _SELECT, _DATA, _COMPUTE = "Selection", "Data and weights", "Computing"
 
 def complete_methods(incomplete: str) -> list[str]:
     """Method names for the shell."""
-    from cdfss_bench.methods.grammar import METHODS
+    from cdfss_bench.methods.registry.name_grammar import METHODS
 
     return [name for name in METHODS.names() if name.startswith(incomplete)]
 
@@ -224,7 +224,7 @@ def selected(plan: Path | None, **typed: Any) -> Selection:
     from cdfss_bench.cards import validated
     from cdfss_bench.errors import UserError
 
-    from ..selection import Selection, parse_weights, read_plan
+    from ..planning.selection import Selection, parse_weights, read_plan
 
     given = {key: value for key, value in typed.items() if value not in (None, [], ())}
     if "seeds" in given:
@@ -246,7 +246,7 @@ def chosen_device(device: str) -> str:
     """
     import torch
 
-    from cdfss_bench.bench.arithmetic import exact_fp32
+    from cdfss_bench.bench.runtime.precision import exact_fp32
     from cdfss_bench.errors import UserError
 
     exact_fp32()
@@ -269,7 +269,7 @@ def budget_of(memory: float | None, device: str) -> int:
     from cdfss_bench.errors import UserError
 
     if memory is None:
-        from ..memory import spare
+        from ..runtime.memory import spare
 
         return spare(device)
     if math.isnan(memory):

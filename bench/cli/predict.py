@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .cautions import warn_of_cells
+from .console import complain, talk
 from .options import (
     Backbone,
     DataRoot,
@@ -24,7 +25,6 @@ from .options import (
     add_plugins,
     selected,
 )
-from .talk import complain, talk
 
 
 def predict(
@@ -53,10 +53,10 @@ def predict(
     from cdfss_bench.errors import UserError
     from cdfss_bench.files import write_atomically
 
-    from ..evaluate import adaptation_stream
-    from ..networks import network_of
-    from ..panels import file_name, panel, predicted, stacked
-    from ..selection import plan
+    from ..evaluation.evaluator import adaptation_stream
+    from ..evaluation.networks import network_of
+    from ..planning.selection import plan
+    from ..reporting.qualitative.panels import file_name, panel, predicted, stacked
 
     add_plugins(plugins)
     selection = selected(

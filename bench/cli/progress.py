@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from .talk import err_console, talk
+from .console import err_console, talk
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ..page.panels import Source
+    from ..reporting.html.panels import Source
 
+from .console import say, show, talk
 from .options import DataRoot, Lists, Plugins, Results, WeightsDirs, Wide, add_plugins
-from .talk import say, show, talk
 
 FORMATS = ("table", "md", "latex", "csv", "json", "html")
 
@@ -64,18 +64,18 @@ def report(
     from cdfss_bench.errors import UserError, unknown
     from cdfss_bench.files import write_atomically
 
-    from ..answers import answers
-    from ..cost_table import cost_table
-    from ..latex import as_latex
-    from ..leaderboard import leaderboards
-    from ..lines import as_csv, as_json, cost_as_csv, cost_as_json
-    from ..page.document import as_html
-    from ..page.site import write_site
-    from ..published import against as published_table
-    from ..published import find_published, read_published
-    from ..standing import standings
-    from ..tables import text_table
-    from ..texttable import as_markdown
+    from ..comparison.leaderboard import leaderboards
+    from ..comparison.published import against as published_table
+    from ..comparison.published import find_published, read_published
+    from ..comparison.ranking import standings
+    from ..records.results import answers
+    from ..reporting.cost_table import cost_table
+    from ..reporting.export import as_csv, as_json, cost_as_csv, cost_as_json
+    from ..reporting.html.document import as_html
+    from ..reporting.html.site import write_site
+    from ..reporting.latex import as_latex
+    from ..reporting.leaderboard_table import text_table
+    from ..reporting.text_table import as_markdown
 
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
@@ -135,8 +135,8 @@ def report(
 
 
 def _source(root: Path | None, lists: Path | None, weights_dirs: list[Path] | None) -> Source:
-    from cdfss_bench.methods.weights import default_folders
+    from cdfss_bench.methods.weights.resolve import default_folders
 
-    from ..redrawn import Redrawer
+    from ..reporting.qualitative.redrawn import Redrawer
 
     return Redrawer(root, lists, [*(weights_dirs or ()), *default_folders()]).panels

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .cautions import warn_of_cells
+from .console import say, show, show_aside, talk
 from .options import (
     AsJson,
     Backbone,
@@ -42,13 +43,12 @@ from .options import (
     selected,
 )
 from .progress import bar
-from .talk import say, show, show_aside, talk
 
 if TYPE_CHECKING:
-    from ..evaluate import Settings
+    from ..evaluation.evaluator import Settings
+    from ..evaluation.runner import Listener, Outcome, Progress
     from ..executors.choosing import Choice
-    from ..runner import Listener, Outcome, Progress
-    from ..selection import Planned, Selection
+    from ..planning.selection import Planned, Selection
 
 
 def run(
@@ -129,7 +129,7 @@ def run(
     if dry_run:
         _show_plan(selection, results, where, not no_cost, began, as_json=as_json)
         return
-    from ..evaluate import Settings
+    from ..evaluation.evaluator import Settings
     from ..executors.choosing import Choice
 
     choice = Choice(executor, jobs, threads, timeout, plugins or (), talk)
@@ -156,7 +156,7 @@ def _execute(
     with_cost: bool,
 ) -> list[Outcome]:
     from ..executors.choosing import executor
-    from ..selection import plan as cells_of
+    from ..planning.selection import plan as cells_of
 
     cells = list(cells_of(selection))
     _say_weights(cells)
@@ -237,9 +237,9 @@ def line_of(outcome: Outcome) -> str:
 
 
 def _show_results(outcomes: Sequence[Outcome], *, as_json: bool) -> None:
-    from ..leaderboard import leaderboards
-    from ..lines import as_json as to_json
-    from ..tables import text_table
+    from ..comparison.leaderboard import leaderboards
+    from ..reporting.export import as_json as to_json
+    from ..reporting.leaderboard_table import text_table
 
     boards = leaderboards(o.record for o in outcomes if o.record is not None)
     if as_json:
@@ -249,14 +249,14 @@ def _show_results(outcomes: Sequence[Outcome], *, as_json: bool) -> None:
 
 
 def _say_differences(outcomes: Sequence[Outcome], results: Path) -> None:
-    from ..reduced import differences
+    from ..evaluation.precision_change import differences
 
     for line in differences(outcomes, results):
         talk(line)
 
 
 def _show_profile(outcomes: Sequence[Outcome], results: Path) -> None:
-    from ..spent import profile
+    from ..records.timings import profile
 
     done = [o.record for o in outcomes if o.record is not None and o.record.status == "done"]
     show_aside(profile(done, results))
@@ -273,9 +273,9 @@ def _show_plan(
 ) -> None:
     import json
 
-    from ..forecast import forecast
-    from ..selection import plan as cells_of
-    from ..texttable import TextTable
+    from ..planning.dry_run import forecast
+    from ..planning.selection import plan as cells_of
+    from ..reporting.text_table import TextTable
 
     cells = list(cells_of(selection))
     warn_of_cells(cells)

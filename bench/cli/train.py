@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .console import talk
 from .options import (
     Backbone,
     DataRoot,
@@ -23,15 +24,14 @@ from .options import (
     complete_methods,
     parsed_seeds,
 )
-from .steps import progress
-from .talk import talk
+from .training_progress import progress
 
 if TYPE_CHECKING:
     from cdfss_bench.datasets import Domain
 
-    from ..conduct import Conduct
-    from ..ddp import Processes
-    from ..training_plan import Planned, TrainingPlan
+    from ..training.conduct import Conduct
+    from ..training.distributed import Processes
+    from ..training.plan import Planned, TrainingPlan
 
 _RECIPE, _KEPT, _WATCH = "Recipe", "Which weights are kept", "Watching"
 
@@ -233,10 +233,10 @@ def train(
     """
     import torch
 
-    from ..conduct import Conduct
-    from ..ddp import joined
-    from ..scalars import check_tensorboard
-    from ..training_plan import read_training_plan, refuse_unknown_plan
+    from ..training.conduct import Conduct
+    from ..training.distributed import joined
+    from ..training.plan import read_training_plan, refuse_unknown_plan
+    from ..training.tensorboard import check_tensorboard
 
     add_plugins(plugins)
     source = _source_named(source, suite)
@@ -276,9 +276,9 @@ def _train_all(
 ) -> list[Planned]:
     import dataclasses
 
-    from ..conduct import Step
-    from ..train import train as train_job
-    from ..training_plan import planned
+    from ..training.conduct import Step
+    from ..training.plan import planned
+    from ..training.trainer import train as train_job
 
     done: list[Planned] = []
     for one in planned(plan, output, device=device, processes=processes):
@@ -320,7 +320,7 @@ def _source_named(source: str | None, suite: str | None) -> str | None:
 
 
 def _announce(one: Planned) -> None:
-    from cdfss_bench.methods.weights import trained_name
+    from cdfss_bench.methods.weights.resolve import trained_name
 
     job = one.job
     talk(
@@ -343,14 +343,14 @@ def _evaluate(
     shots: Sequence[int],
 ) -> None:
     """Runs what the plan asks of its weights."""
-    from ..evaluate import Settings
-    from ..leaderboard import leaderboards
-    from ..runner import Runner
-    from ..selection import plan as cells_of
-    from ..tables import text_table
-    from ..training_plan import evaluations
+    from ..comparison.leaderboard import leaderboards
+    from ..evaluation.evaluator import Settings
+    from ..evaluation.runner import Runner
+    from ..planning.selection import plan as cells_of
+    from ..reporting.leaderboard_table import text_table
+    from ..training.plan import evaluations
+    from .console import show
     from .run import line_of
-    from .talk import show
 
     selections = [s for one in done for s in evaluations(plan, one, episodes=episodes, shots=shots)]
     if not selections:
@@ -396,8 +396,8 @@ def _pretrain(
 ) -> None:
     import dataclasses
 
-    from ..pretrain import pretrain as pretrain_backbone
-    from ..pretrain import recipe_for
+    from ..training.pretrain import pretrain as pretrain_backbone
+    from ..training.pretrain import recipe_for
 
     given = {"epochs": epochs, "batch": batch, "lr": lr, "seed": seed}
     changed: dict[str, Any] = {key: value for key, value in given.items() if value is not None}

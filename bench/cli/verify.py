@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from .console import say, talk
 from .options import AsJson, Results
-from .talk import say, talk
 
 
 def verify(
@@ -27,8 +27,8 @@ def verify(
     """
     from cdfss_bench.errors import UserError
 
-    from ..records import record_paths
-    from ..verify import verify as verified
+    from ..comparison.verify import verify as verified
+    from ..records.schema import record_paths
 
     folders = list(runs) if runs else [path.parent for path in record_paths(results)]
     if not folders:

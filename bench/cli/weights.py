@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from .console import say, talk
 from .options import AsJson, WeightsDirs, complete_methods
 from .progress import progress
-from .talk import say, talk
 
 app = typer.Typer(no_args_is_help=True, help="List, fetch and convert weights.")
 
@@ -19,9 +19,9 @@ app = typer.Typer(no_args_is_help=True, help="List, fetch and convert weights.")
 def list_weights(weights_dirs: WeightsDirs = None, as_json: AsJson = False) -> None:
     """Backbone weights and trained methods, found or not."""
     from cdfss_bench.methods.backbones.card import BACKBONES
-    from cdfss_bench.methods.weights import default_folders, find_pretrained, trained_in
+    from cdfss_bench.methods.weights.resolve import default_folders, find_pretrained, trained_in
 
-    from .listing import show_table
+    from .list import show_table
 
     folders = [*(weights_dirs or ()), *default_folders()]
     found: list[dict[str, Any]] = []
@@ -71,8 +71,8 @@ def fetch(
     ] = None,
 ) -> None:
     """Download pretrained weights and check their sha256."""
-    from cdfss_bench.methods.fetching import fetch_pretrained
-    from cdfss_bench.methods.weights import default_folders
+    from cdfss_bench.methods.weights.fetch import fetch_pretrained
+    from cdfss_bench.methods.weights.resolve import default_folders
 
     target = folder or default_folders()[0]
     for name in backbones:
@@ -111,10 +111,10 @@ def convert(
 ) -> None:
     """Turn authors' weights into a file that `run` finds; nothing in it is executed."""
     from cdfss_bench.errors import unknown
-    from cdfss_bench.methods.converting import convert
-    from cdfss_bench.methods.grammar import parse
-    from cdfss_bench.methods.weights import default_folders, trained_name
-    from cdfss_bench.methods.weights_card import SELECTIONS
+    from cdfss_bench.methods.registry.name_grammar import parse
+    from cdfss_bench.methods.weights.card import SELECTIONS
+    from cdfss_bench.methods.weights.convert import convert
+    from cdfss_bench.methods.weights.resolve import default_folders, trained_name
 
     if selection not in SELECTIONS:
         raise unknown("selection rule", selection, SELECTIONS)

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cdfss_bench.datasets import Domain, Episode
-from cdfss_bench.methods.base import Method
-from cdfss_bench.methods.lcm import LCM
+from cdfss_bench.methods.core.method import Method
+from cdfss_bench.methods.plugins.lcm import LCM
 
-from ..counts import Counts, count
-from ..folder import EpisodeRow
+from ..records.cell_folder import EpisodeRow
+from ..records.counts import Counts, count
 
 HOST = "host"
 

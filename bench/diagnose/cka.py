@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from cdfss_bench.errors import WeightsError
-from cdfss_bench.methods.base import Method
+from cdfss_bench.methods.core.method import Method
 from cdfss_bench.options import Option
 
 from .alignment import Alignment, Floats, alignment, change_error

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cdfss_bench.datasets import Domain
-from cdfss_bench.methods.base import Method
+from cdfss_bench.methods.core.method import Method
 from cdfss_bench.options import Option
 
 from .drawing import SEQUENTIAL, Draw

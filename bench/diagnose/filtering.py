@@ -13,12 +13,12 @@ from torch import Tensor
 
 from cdfss_bench.datasets import Domain, Episode
 from cdfss_bench.methods.backbones.base import Stage
-from cdfss_bench.methods.base import Method
-from cdfss_bench.methods.plugins import FeaturePlugin, Place
+from cdfss_bench.methods.core.method import Method
+from cdfss_bench.methods.core.plugin_api import FeaturePlugin, Place
 
-from ..evaluate import Settings, evaluate
-from ..folder import EpisodeRow
-from ..store import FeatureStores
+from ..evaluation.evaluator import Settings, evaluate
+from ..evaluation.feature_cache import FeatureStores
+from ..records.cell_folder import EpisodeRow
 from .apm_published import published
 from .resampling import Resamples, paired
 from .spectra import BANDS, Edge, Filter, cells

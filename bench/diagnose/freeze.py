@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdfss_bench.methods.building import build
-from cdfss_bench.methods.weights import Weights, load_weights
-from cdfss_bench.methods.weights_card import read_card
+from cdfss_bench.methods.registry.build import build
+from cdfss_bench.methods.weights.card import read_card
+from cdfss_bench.methods.weights.resolve import Weights, load_weights
 from cdfss_bench.options import Option
 
-from ..training_plan import PLANS
+from ..training.plan import PLANS
 from .drawing import SOURCE_COLOR, Draw, color_of, marker_of
 from .finding import Finding
 from .frames import Frame, frame

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from cdfss_bench.datasets import Domain
 from cdfss_bench.errors import UserError
-from cdfss_bench.methods.apm import APM
-from cdfss_bench.methods.base import Method
-from cdfss_bench.methods.plugins import Place
+from cdfss_bench.methods.core.method import Method
+from cdfss_bench.methods.core.plugin_api import Place
+from cdfss_bench.methods.plugins.apm import APM
 from cdfss_bench.options import Option
 
 from . import frequency_figures, frequency_sentences

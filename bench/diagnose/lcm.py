@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cdfss_bench.errors import UserError
-from cdfss_bench.methods.grammar import parse
-from cdfss_bench.methods.lcm import LCM
+from cdfss_bench.methods.plugins.lcm import LCM
+from cdfss_bench.methods.registry.name_grammar import parse
 from cdfss_bench.options import Option, Value
 
 from . import lcm_figures

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cdfss_bench.datasets import Domain, Episode
-from cdfss_bench.methods.adapting import twin_of
-from cdfss_bench.methods.apm import APM
-from cdfss_bench.methods.base import Method
-from cdfss_bench.methods.plugins import LearningPlugin
-from cdfss_bench.methods.rows import Rows
+from cdfss_bench.methods.core.adaptation import twin_of
+from cdfss_bench.methods.core.feature_batch import Rows
+from cdfss_bench.methods.core.method import Method
+from cdfss_bench.methods.core.plugin_api import LearningPlugin
+from cdfss_bench.methods.plugins.apm import APM
 
-from ..counts import count
-from ..folder import EpisodeRow
+from ..records.cell_folder import EpisodeRow
+from ..records.counts import count
 from .correlation import channel_correlations, distribution
 
 HOST, INITIAL, ADAPTED = "host", "0 steps", "adapted"

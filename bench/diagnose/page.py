@@ -13,9 +13,9 @@ from typing import Any
 
 from cdfss_bench import __version__, plain_json
 
-from ..cells import command_line, now
-from ..page.style import CSS
-from ..selection import Selection
+from ..planning.cell import command_line, now
+from ..planning.selection import Selection
+from ..reporting.html.style import CSS
 from .drawing import DPI, MISSING
 from .finding import Written
 from .frames import Frame

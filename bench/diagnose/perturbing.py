@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cdfss_bench.canonical import seed_of
 from cdfss_bench.methods.backbones.base import EditStage, StageMaps
-from cdfss_bench.methods.base import Method
+from cdfss_bench.methods.core.method import Method
 
 
 @contextmanager

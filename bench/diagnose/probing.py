@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cdfss_bench.datasets import Domain, Episode
-from cdfss_bench.datasets.domain import Item
-from cdfss_bench.datasets.transforms import normalised
-from cdfss_bench.methods.base import Method
+from cdfss_bench.datasets.core.domain import Item
+from cdfss_bench.datasets.core.transforms import normalised
 from cdfss_bench.methods.blocks.voting import upsampled
-from cdfss_bench.methods.rows import Rows
+from cdfss_bench.methods.core.feature_batch import Rows
+from cdfss_bench.methods.core.method import Method
 
-from ..counts import count
-from ..evaluate import adaptation_stream
-from ..folder import EpisodeRow
+from ..evaluation.evaluator import adaptation_stream
+from ..records.cell_folder import EpisodeRow
+from ..records.counts import count
 
 
 @dataclass(frozen=True)

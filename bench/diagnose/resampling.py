@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..folder import EpisodeRow
+from ..records.cell_folder import EpisodeRow
 from .spread import Range, student
 
 RESAMPLES = 2_000

@@ -10,10 +10,10 @@ from cdfss_bench.canonical import digest
 from cdfss_bench.errors import UserError
 from cdfss_bench.options import Value, resolve
 
-from ..cells import command_line, now
-from ..environment import packages
-from ..identity import code_hash
-from ..selection import Selection
+from ..planning.cell import command_line, now
+from ..planning.selection import Selection
+from ..records.code_hash import code_hash
+from ..records.environment import packages
 from .finding import Written, write
 from .kinds import KINDS, function_of, module_of, options_of, usual_episodes
 from .subject import EPISODES, Progress, Subject

@@ -16,7 +16,7 @@ from torch import nn
 
 from cdfss_bench.datasets import Domain, Episode
 from cdfss_bench.errors import UserError
-from cdfss_bench.methods.base import Method
+from cdfss_bench.methods.core.method import Method
 from cdfss_bench.options import Option
 
 from .drawing import Draw

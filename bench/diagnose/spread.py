@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..clusters import Clusters, clustered
-from ..folder import EpisodeRow
-from ..metrics import measure
+from ..records.cell_folder import EpisodeRow
+from ..statistics.clusters import Clusters, clustered
+from ..statistics.metrics import measure
 
 RESAMPLES = 2_000
 

@@ -13,21 +13,21 @@ from torch import Tensor
 
 from cdfss_bench.canonical import canonical_json, digest, seed_of
 from cdfss_bench.datasets import Domain, Episode, open_domain
-from cdfss_bench.datasets.domain import Item
-from cdfss_bench.datasets.transforms import normalised
+from cdfss_bench.datasets.core.domain import Item
+from cdfss_bench.datasets.core.transforms import normalised
 from cdfss_bench.errors import UserError, WeightsError
-from cdfss_bench.methods.base import Method
-from cdfss_bench.methods.grammar import Composition, parse
-from cdfss_bench.methods.weights import Weights, pretrained_for
+from cdfss_bench.methods.core.method import Method
+from cdfss_bench.methods.registry.name_grammar import Composition, parse
+from cdfss_bench.methods.weights.resolve import Weights, pretrained_for
 from cdfss_bench.options import Value
 
-from ..cells import method_code, weights_sha256
-from ..evaluate import Settings, adaptation_stream, evaluate
-from ..folder import EpisodeRow
-from ..networks import network_of
-from ..selection import Selection, open_domains, weights_of
-from ..source import validation_episodes
-from ..trainee import begun
+from ..evaluation.evaluator import Settings, adaptation_stream, evaluate
+from ..evaluation.networks import network_of
+from ..planning.cell import method_code, weights_sha256
+from ..planning.selection import Selection, open_domains, weights_of
+from ..records.cell_folder import EpisodeRow
+from ..training.episodes import validation_episodes
+from ..training.network import begun
 from .kinds import NotApplicable
 from .numbers import Numbers
 

@@ -11,12 +11,12 @@ from cdfss_bench.canonical import digest
 from cdfss_bench.datasets import Domain, Episode
 from cdfss_bench.errors import UserError
 
-from ..conduct import Conduct, Files, Step
-from ..curve import Targets
-from ..ddp import Processes
-from ..job import Job, described
-from ..train import train
-from ..training_plan import planned, read_training_plan
+from ..training.conduct import Conduct, Files, Step
+from ..training.distributed import Processes
+from ..training.job import Job, described
+from ..training.plan import planned, read_training_plan
+from ..training.trainer import train
+from ..training.validation import Targets
 from .subject import Subject
 
 

@@ -12,14 +12,14 @@ import torch
 
 from cdfss_bench.errors import unknown
 
-from ..cells import command_line
-from ..evaluate import Settings
-from ..runner import Listener, Outcome, Runner
-from ..selection import Planned
+from ..evaluation.evaluator import Settings
+from ..evaluation.runner import Listener, Outcome, Runner
+from ..planning.cell import command_line
+from ..planning.selection import Planned
 from .crew import Crew
 from .dispatch import Dispatcher
-from .on_ray import RayCrew
-from .processes import ProcessCrew
+from .local import ProcessCrew
+from .ray import RayCrew
 from .work import Setup
 
 EXECUTORS = ("local", "ray")

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from ..runner import Listener, Outcome, Progress, Runner
-from ..selection import Planned
+from ..evaluation.runner import Listener, Outcome, Progress, Runner
+from ..planning.selection import Planned
 from .board import Board
 from .crew import Answered, Crew, Died, Stepped
 from .work import Answer, Task

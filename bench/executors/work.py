@@ -11,11 +11,11 @@ import torch
 
 from cdfss_bench.errors import UserError
 
-from ..evaluate import Settings
-from ..plugged import add_plugins
-from ..records import RunRecord
-from ..runner import How, Progress, Runner
-from ..selection import Planned, Selection, plan
+from ..evaluation.evaluator import Settings
+from ..evaluation.runner import How, Progress, Runner
+from ..planning.plugin_folders import add_plugins
+from ..planning.selection import Planned, Selection, plan
+from ..records.schema import RunRecord
 
 Report = Callable[[int, int], None]
 """Told of finished episodes and their total."""

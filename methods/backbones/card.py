@@ -11,7 +11,7 @@ from cdfss_bench.cards import Card, Catalog
 from cdfss_bench.errors import CompositionError, unknown
 
 if TYPE_CHECKING:
-    from ..card import MethodCard
+    from ..registry.card import MethodCard
     from .base import Backbone
 
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..keys import publish_as
+from ..weights.key_mapping import publish_as
 from .base import Backbone, EditStage, Stage, StageMaps
 
 NORM_EPS = 1e-6

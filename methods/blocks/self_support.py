@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .products import product
+from ..fast.products import product
 
 FORE_THRESHOLD = 0.7
 BACK_THRESHOLD = 0.6

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cdfss_bench.datasets import DOMAINS
 from cdfss_bench.errors import CompositionError
-from cdfss_bench.methods.grammar import METHODS
+from cdfss_bench.methods.registry.name_grammar import METHODS
 from cdfss_bench.options import Option, Value, resolve, spelled
 
 WHERE = "option 'x' of it"

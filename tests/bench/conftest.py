@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from cdfss_bench.bench.runner import Outcome, Runner
-from cdfss_bench.bench.selection import Selection, plan
+from cdfss_bench.bench.evaluation.runner import Outcome, Runner
+from cdfss_bench.bench.planning.selection import Selection, plan
 from cdfss_bench.canonical import file_sha256
 from cdfss_bench.methods.backbones.card import build_backbone
-from cdfss_bench.methods.building import build
-from cdfss_bench.methods.checkpoints import write_checkpoint
-from cdfss_bench.methods.grammar import parse
-from cdfss_bench.methods.weights import trained_name
-from cdfss_bench.methods.weights_card import WeightsCard
+from cdfss_bench.methods.registry.build import build
+from cdfss_bench.methods.registry.name_grammar import parse
+from cdfss_bench.methods.weights.card import WeightsCard
+from cdfss_bench.methods.weights.checkpoints import write_checkpoint
+from cdfss_bench.methods.weights.resolve import trained_name
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,11 @@
     python tests/benchmarks/against_plain.py --data-root DATA --episodes 100 --plain 10
 
 Both evaluators take turns in one process under the same allocator: the fast one computes every
-episode, in its own order, and after some of them the plain one (tests/plain.py) computes the same
-episode. Every mask that both made is compared; a pixel may differ only where the plain scores are
-nearer than 1e-5. FLOPs over the measured peak and bytes over the measured bandwidth tell how far
-the machine's limit is: those of direct convolutions, beside which stands what was computed where
-Winograd's form takes fewer.
+episode, in its own order, and after some of them the plain one (tests/support/plain_evaluator.py)
+computes the same episode. Every mask that both made is compared; a pixel may differ only where the
+plain scores are nearer than 1e-5. FLOPs over the measured peak and bytes over the measured
+bandwidth tell how far the machine's limit is: those of direct convolutions, beside which stands
+what was computed where Winograd's form takes fewer.
 """
 
 from __future__ import annotations
@@ -29,20 +29,27 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from plain import Difference, Masks, difference, plain_logits, plain_mask, plain_steps
+from support.plain_evaluator import (
+    Difference,
+    Masks,
+    difference,
+    plain_logits,
+    plain_mask,
+    plain_steps,
+)
 
-from cdfss_bench.bench.allocator import keep_memory
-from cdfss_bench.bench.cost import flops_of
-from cdfss_bench.bench.counts import Counts
-from cdfss_bench.bench.counts import count as pixels_of
-from cdfss_bench.bench.evaluate import Settings, evaluate
-from cdfss_bench.bench.store import FeatureStores
+from cdfss_bench.bench.cost.profile import flops_of
+from cdfss_bench.bench.evaluation.evaluator import Settings, evaluate
+from cdfss_bench.bench.evaluation.feature_cache import FeatureStores
+from cdfss_bench.bench.records.counts import Counts
+from cdfss_bench.bench.records.counts import count as pixels_of
+from cdfss_bench.bench.runtime.allocator import keep_memory
 from cdfss_bench.datasets import Domain, open_domain
 from cdfss_bench.methods import build, parse
-from cdfss_bench.methods.base import Method
-from cdfss_bench.methods.blocks import winograd
-from cdfss_bench.methods.probe import seeded
-from cdfss_bench.methods.weights import load_weights, resolve_weights
+from cdfss_bench.methods.conformance.probe import seeded
+from cdfss_bench.methods.core.method import Method
+from cdfss_bench.methods.fast import winograd
+from cdfss_bench.methods.weights.resolve import load_weights, resolve_weights
 
 Example = tuple[Tensor, Tensor, Tensor]
 """A query [3, H, W], supports [K, 3, H, W], masks [K, H, W]."""

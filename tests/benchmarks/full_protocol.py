@@ -5,8 +5,8 @@
 The pictures are the mini suite's, enlarged to 400 px and moved about until there are as many as in
 the published domains (240 x 10, 9,000 tiles, 2,594, 566). They are made in memory, at the cost of a
 warm decode cache. Parameters are drawn. Beside every row stands the plain evaluator
-(tests/plain.py) on the same device, timed on a slice of the episodes: seconds of an episode, from
-which nothing is reckoned.
+(tests/support/plain_evaluator.py) on the same device, timed on a slice of the episodes: seconds of
+an episode, from which nothing is reckoned.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parent))
 from against_plain import network, plain_logits, plain_mask
 
-from cdfss_bench.bench.allocator import keep_memory
-from cdfss_bench.bench.environment import device_name
-from cdfss_bench.bench.evaluate import Settings, evaluate
-from cdfss_bench.bench.store import FeatureStores
+from cdfss_bench.bench.evaluation.evaluator import Settings, evaluate
+from cdfss_bench.bench.evaluation.feature_cache import FeatureStores
+from cdfss_bench.bench.records.environment import device_name
+from cdfss_bench.bench.runtime.allocator import keep_memory
 from cdfss_bench.canonical import digest
 from cdfss_bench.datasets import Domain
-from cdfss_bench.datasets.cache import DecodeCache, Pixels
-from cdfss_bench.datasets.domain import DomainClass, Item
-from cdfss_bench.datasets.opening import DOMAINS, open_domain
-from cdfss_bench.datasets.transforms import nearest_indices
-from cdfss_bench.methods.base import Method
+from cdfss_bench.datasets.core.decode_cache import DecodeCache, Pixels
+from cdfss_bench.datasets.core.domain import DomainClass, Item
+from cdfss_bench.datasets.core.registry import DOMAINS, open_domain
+from cdfss_bench.datasets.core.transforms import nearest_indices
+from cdfss_bench.methods.core.method import Method
 
 MODELS = {
     "fss1000": ("mini-objects", (10,) * 240),

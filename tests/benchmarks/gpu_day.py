@@ -4,8 +4,9 @@
 
 Stages, each in a process of its own with a slice of the time (what one leaves goes to the next):
 the tests marked `gpu`; slices of the whole protocol, row by row, beside the plain evaluator
-(tests/plain.py); cost of every row on its published backbone at 400 px; a training step of every
-recipe; what batches, layouts, TF32, bfloat16, CUDA graphs and torch.compile would give.
+(tests/support/plain_evaluator.py); cost of every row on its published backbone at 400 px; a
+training step of every recipe; what batches, layouts, TF32, bfloat16, CUDA graphs and torch.compile
+would give.
 
 DIR/gpu_day.json and DIR/gpu_day.md are written anew after every stage, and hold what was measured
 and nothing that was reckoned from it. A stage that fails or runs out of time is reported, with what
@@ -134,7 +135,7 @@ def _tests(lines: Path, given: argparse.Namespace) -> int:
     command = [
         sys.executable, "-m", "pytest", "-q", "-m", "gpu", "--gpu-device", given.device,
         "--gpu-report", str(lines.resolve()), *small, *shared, "tests/gpu",
-        "tests/bench/test_latency.py",
+        "tests/bench/cost/test_latency.py",
     ]  # fmt: skip
     try:
         done = subprocess.run(

@@ -22,22 +22,22 @@ sys.path.insert(0, str(Path(__file__).parent))
 from against_plain import Example, network
 from full_protocol import Enlarged, plain
 
-from cdfss_bench.bench.allocator import keep_memory
-from cdfss_bench.bench.arithmetic import exact_fp32
-from cdfss_bench.bench.cost import cost_of
-from cdfss_bench.bench.ddp import Objective, Processes
-from cdfss_bench.bench.environment import cpu_model, describe
-from cdfss_bench.bench.evaluate import Settings, evaluate
-from cdfss_bench.bench.latency import latency
-from cdfss_bench.bench.memory import spare
-from cdfss_bench.bench.store import FeatureStores
-from cdfss_bench.bench.trainee import freeze, optimizer_of
+from cdfss_bench.bench.cost.latency import latency
+from cdfss_bench.bench.cost.profile import cost_of
+from cdfss_bench.bench.evaluation.evaluator import Settings, evaluate
+from cdfss_bench.bench.evaluation.feature_cache import FeatureStores
+from cdfss_bench.bench.records.environment import cpu_model, describe
+from cdfss_bench.bench.runtime.allocator import keep_memory
+from cdfss_bench.bench.runtime.memory import spare
+from cdfss_bench.bench.runtime.precision import exact_fp32
+from cdfss_bench.bench.training.distributed import Objective, Processes
+from cdfss_bench.bench.training.network import freeze, optimizer_of
 from cdfss_bench.methods import METHODS, build, parse
-from cdfss_bench.methods.backbones.folded import folded
-from cdfss_bench.methods.base import Method
-from cdfss_bench.methods.contract import EpisodeBatch
-from cdfss_bench.methods.probe import episodes as drawn_episodes
-from cdfss_bench.methods.probe import seeded
+from cdfss_bench.methods.conformance.probe import episodes as drawn_episodes
+from cdfss_bench.methods.conformance.probe import seeded
+from cdfss_bench.methods.core.contract import EpisodeBatch
+from cdfss_bench.methods.core.method import Method
+from cdfss_bench.methods.fast.folded import folded
 
 DOMAINS = ("fss1000", "deepglobe", "isic", "chestxray")
 PLAIN = ("ssp", "loec", "hsnet", "patnet")

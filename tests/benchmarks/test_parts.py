@@ -16,15 +16,15 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from cdfss_bench.bench.allocator import keep_memory
-from cdfss_bench.bench.cost import probe
-from cdfss_bench.bench.evaluate import evaluate
-from cdfss_bench.bench.operations import Operations, operations_of, summed
-from cdfss_bench.bench.store import FeatureStores
+from cdfss_bench.bench.cost.flops import Operations, operations_of, summed
+from cdfss_bench.bench.cost.profile import probe
+from cdfss_bench.bench.evaluation.evaluator import evaluate
+from cdfss_bench.bench.evaluation.feature_cache import FeatureStores
+from cdfss_bench.bench.runtime.allocator import keep_memory
 from cdfss_bench.datasets import open_domain
 from cdfss_bench.methods import METHODS, build, parse
-from cdfss_bench.methods.base import Method
-from cdfss_bench.methods.probe import built, seeded
+from cdfss_bench.methods.conformance.probe import built, seeded
+from cdfss_bench.methods.core.method import Method
 
 pytestmark = pytest.mark.speed
 

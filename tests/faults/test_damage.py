@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from cdfss_bench.bench.answers import answers
-from cdfss_bench.bench.records import MetricsPart
-from cdfss_bench.bench.runner import Outcome
-from cdfss_bench.bench.verify import verify
+from cdfss_bench.bench.comparison.verify import verify
+from cdfss_bench.bench.evaluation.runner import Outcome
+from cdfss_bench.bench.records.results import answers
+from cdfss_bench.bench.records.schema import MetricsPart
 from cdfss_bench.errors import UserError
 
 from ..bench.conftest import run_mini as run_mini

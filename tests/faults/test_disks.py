@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from cdfss_bench.bench import folder as folders
-from cdfss_bench.bench.runner import Outcome
-from cdfss_bench.bench.verify import verify
+from cdfss_bench.bench.comparison.verify import verify
+from cdfss_bench.bench.evaluation.runner import Outcome
+from cdfss_bench.bench.records import cell_folder as folders
 from cdfss_bench.errors import UserError
 
 from ..bench.conftest import run_mini as run_mini

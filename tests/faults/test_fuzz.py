@@ -18,24 +18,24 @@ from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
-from cdfss_bench.bench.answers import answers
 from cdfss_bench.bench.cli import app
-from cdfss_bench.bench.leaderboard import leaderboards
-from cdfss_bench.bench.page.document import as_html
-from cdfss_bench.bench.records import read_record
-from cdfss_bench.bench.selection import Selection, read_plan
-from cdfss_bench.bench.verify import verify
+from cdfss_bench.bench.comparison.leaderboard import leaderboards
+from cdfss_bench.bench.comparison.verify import verify
+from cdfss_bench.bench.planning.selection import Selection, read_plan
+from cdfss_bench.bench.records.results import answers
+from cdfss_bench.bench.records.schema import read_record
+from cdfss_bench.bench.reporting.html.document import as_html
 from cdfss_bench.canonical import digest
 from cdfss_bench.cards import validated
 from cdfss_bench.datasets import DOMAINS, Manifest, open_domain
-from cdfss_bench.datasets.card import DomainCard
+from cdfss_bench.datasets.core.card import DomainCard
 from cdfss_bench.errors import UserError
-from cdfss_bench.methods.card import MethodCard
-from cdfss_bench.methods.grammar import METHODS, parse
+from cdfss_bench.methods.registry.card import MethodCard
+from cdfss_bench.methods.registry.name_grammar import METHODS, parse
 from cdfss_bench.plain_yaml import read_yaml
 
-from ..bench.test_leaderboard import record
-from ..datasets import trees
+from ..bench.comparison.test_leaderboard import record
+from ..support import trees
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning"),

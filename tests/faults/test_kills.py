@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from cdfss_bench.bench.folder import parse_row
-from cdfss_bench.bench.records import read_record
-from cdfss_bench.bench.verify import verify
+from cdfss_bench.bench.comparison.verify import verify
+from cdfss_bench.bench.records.cell_folder import parse_row
+from cdfss_bench.bench.records.schema import read_record
 
-from ..datasets import downloads
+from ..support import downloads
 from . import works
 from .children import finish, killed, measured, moments, start
 from .conftest import Under, rows_of

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cdfss_bench.bench.cells import Cell, Question
-from cdfss_bench.bench.runner import Progress, Runner
-from cdfss_bench.bench.selection import Planned
+from cdfss_bench.bench.evaluation.runner import Progress, Runner
+from cdfss_bench.bench.planning.cell import Cell, Question
+from cdfss_bench.bench.planning.selection import Planned
 from cdfss_bench.canonical import digest
 from cdfss_bench.datasets import Domain
-from cdfss_bench.datasets.cache import DecodeCache, Pixels
-from cdfss_bench.datasets.card import DomainCard
-from cdfss_bench.datasets.domain import DomainClass, Item
-from cdfss_bench.methods.grammar import parse
-from cdfss_bench.methods.weights import resolve_weights
+from cdfss_bench.datasets.core.card import DomainCard
+from cdfss_bench.datasets.core.decode_cache import DecodeCache, Pixels
+from cdfss_bench.datasets.core.domain import DomainClass, Item
+from cdfss_bench.methods.registry.name_grammar import parse
+from cdfss_bench.methods.weights.resolve import resolve_weights
 
 from ..bench.conftest import seeded_weights as seeded_weights
 

@@ -12,19 +12,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from cdfss_bench.bench.counts import Counts
-from cdfss_bench.bench.evaluate import Settings, evaluate
+from cdfss_bench.bench.evaluation.evaluator import Settings, evaluate
+from cdfss_bench.bench.evaluation.feature_cache import FeatureStores
+from cdfss_bench.bench.evaluation.runner import Outcome, Runner
 from cdfss_bench.bench.executors.crew import Answered, Died, Event, Stepped
 from cdfss_bench.bench.executors.dispatch import ATTEMPTS, Dispatcher
 from cdfss_bench.bench.executors.work import Answer, Setup, Task, Worker
-from cdfss_bench.bench.memory import backing_off
-from cdfss_bench.bench.runner import Outcome, Runner
-from cdfss_bench.bench.selection import Selection, plan
-from cdfss_bench.bench.store import FeatureStores
+from cdfss_bench.bench.planning.selection import Selection, plan
+from cdfss_bench.bench.records.counts import Counts
+from cdfss_bench.bench.runtime.memory import backing_off
 from cdfss_bench.errors import UserError
-from cdfss_bench.methods.base import Method
+from cdfss_bench.methods.core.method import Method
 
-from ..bench.test_evaluate import prepared
+from ..bench.evaluation.test_evaluator import prepared
 from .conftest import rows_of
 
 PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
@@ -33,7 +33,7 @@ FAULTY = """
 import os, signal, time
 from pathlib import Path
 import torch
-from cdfss_bench.methods.controls import Constant
+from cdfss_bench.methods.controls.constant import Constant
 
 
 class Faulty(Constant):

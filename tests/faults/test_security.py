@@ -73,7 +73,7 @@ def test_a_plug_in_is_read_when_it_is_named_and_run_when_it_is_used(tmp_path: Pa
     )
     (folder / "net.py").write_text(
         "from pathlib import Path\n"
-        "from cdfss_bench.methods.controls import Constant\n"
+        "from cdfss_bench.methods.controls.constant import Constant\n"
         f"Path({str(tmp_path / 'trace')!r}).touch()\n"
         "class Mine(Constant): pass\n"
     )

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cdfss_bench.bench.conduct import Conduct
-from cdfss_bench.bench.runner import Runner
-from cdfss_bench.bench.selection import Selection, plan
-from cdfss_bench.bench.train import train
-from cdfss_bench.datasets.preparing.running import prepare as carry_out
+from cdfss_bench.bench.evaluation.runner import Runner
+from cdfss_bench.bench.planning.selection import Selection, plan
+from cdfss_bench.bench.training.conduct import Conduct
+from cdfss_bench.bench.training.trainer import train
+from cdfss_bench.datasets.prepare.running import prepare as carry_out
 from cdfss_bench.errors import UserError
 
-from ..bench.training import job_of
+from ..support.trainings import job_of
 
 
 def evaluate(results: Path, selected: dict[str, Any], outcomes_to: Path | None = None) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cdfss_bench.bench.arithmetic import exact_fp32
+from cdfss_bench.bench.runtime.precision import exact_fp32
 
 Measured = Callable[[str, object], None]
 

@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from cdfss_bench.bench.cli import app
-from cdfss_bench.bench.cost import cost_of
-from cdfss_bench.bench.environment import describe
+from cdfss_bench.bench.cost.profile import cost_of
+from cdfss_bench.bench.records.environment import describe
 from cdfss_bench.methods import METHODS
-from cdfss_bench.methods.probe import built, seeded
+from cdfss_bench.methods.conformance.probe import built, seeded
 
 from .conftest import Measured
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from cdfss_bench.bench.counts import Counts
-from cdfss_bench.bench.evaluate import Settings, evaluate
-from cdfss_bench.bench.metrics import measure
-from cdfss_bench.bench.store import FeatureStores
+from cdfss_bench.bench.evaluation.evaluator import Settings, evaluate
+from cdfss_bench.bench.evaluation.feature_cache import FeatureStores
+from cdfss_bench.bench.records.counts import Counts
+from cdfss_bench.bench.statistics.metrics import measure
 from cdfss_bench.datasets import Domain, Episode, open_domain
-from cdfss_bench.datasets.transforms import normalised
+from cdfss_bench.datasets.core.transforms import normalised
 from cdfss_bench.methods import METHODS, build, parse
-from cdfss_bench.methods.base import Method
-from cdfss_bench.methods.weights import load_weights, resolve_weights
+from cdfss_bench.methods.core.method import Method
+from cdfss_bench.methods.weights.resolve import load_weights, resolve_weights
 
 from .conftest import Measured
 

@@ -12,20 +12,20 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from cdfss_bench.bench.conduct import Conduct, Files, Step
-from cdfss_bench.bench.ddp import Objective, Processes
-from cdfss_bench.bench.evaluate import Settings
-from cdfss_bench.bench.job import Job
-from cdfss_bench.bench.train import train
-from cdfss_bench.bench.training_plan import planned
+from cdfss_bench.bench.evaluation.evaluator import Settings
+from cdfss_bench.bench.training.conduct import Conduct, Files, Step
+from cdfss_bench.bench.training.distributed import Objective, Processes
+from cdfss_bench.bench.training.job import Job
+from cdfss_bench.bench.training.plan import planned
+from cdfss_bench.bench.training.trainer import train
 from cdfss_bench.datasets import open_domain
 from cdfss_bench.methods import METHODS, parse
-from cdfss_bench.methods.base import EpisodeBatch, Method
-from cdfss_bench.methods.building import build
-from cdfss_bench.methods.weights import load_weights, resolve_weights
+from cdfss_bench.methods.core.method import EpisodeBatch, Method
+from cdfss_bench.methods.registry.build import build
+from cdfss_bench.methods.weights.resolve import load_weights, resolve_weights
 
-from ..bench.training import plan_of
-from ..methods.contract import episodes, fresh, trained_compositions
+from ..support.contract import episodes, fresh, trained_compositions
+from ..support.trainings import plan_of
 from .conftest import Measured
 from .test_evaluator import counted
 

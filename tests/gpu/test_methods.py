@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ..methods.contract import Episodes, compositions, episodes, fresh, network, side
+from ..support.contract import Episodes, compositions, episodes, fresh, network, side
 from .conftest import Measured
 
 pytestmark = pytest.mark.gpu

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from .vectors import Open, Vectors
+from ..support.vectors import Open, Vectors
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdfss_bench.bench.diagnose.subject import Subject
-from cdfss_bench.bench.selection import Selection
-from cdfss_bench.datasets.cache import DecodeCache, Pixels
-from cdfss_bench.datasets.opening import DOMAINS
-from cdfss_bench.datasets.procedural import ProceduralDomain
+from cdfss_bench.bench.planning.selection import Selection
+from cdfss_bench.datasets.core.decode_cache import DecodeCache, Pixels
+from cdfss_bench.datasets.core.registry import DOMAINS
+from cdfss_bench.datasets.mini.domain import ProceduralDomain
 from cdfss_bench.options import Option, Value, resolve
 
 Change = Callable[[NDArray[np.uint8], str], NDArray[np.uint8]]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cdfss_bench.bench.diagnose.features import activity, diagnose
 from cdfss_bench.bench.diagnose.finding import Finding
 from cdfss_bench.bench.diagnose.subject import Subject
-from cdfss_bench.datasets.domain import Item
+from cdfss_bench.datasets.core.domain import Item
 
 from .test_finding import mini
 

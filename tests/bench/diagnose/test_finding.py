@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cdfss_bench.bench.counts import Counts
 from cdfss_bench.bench.diagnose import finding as finding_module
 from cdfss_bench.bench.diagnose import kinds, running
 from cdfss_bench.bench.diagnose.finding import Finding, write
@@ -20,8 +19,9 @@ from cdfss_bench.bench.diagnose.page import as_html
 from cdfss_bench.bench.diagnose.running import Outcome, carried_out, parsed_settings
 from cdfss_bench.bench.diagnose.spread import Range, mean_range, miou_range, ratio_range, student
 from cdfss_bench.bench.diagnose.subject import Subject, in_turn
-from cdfss_bench.bench.folder import EpisodeRow
-from cdfss_bench.bench.selection import Selection
+from cdfss_bench.bench.planning.selection import Selection
+from cdfss_bench.bench.records.cell_folder import EpisodeRow
+from cdfss_bench.bench.records.counts import Counts
 from cdfss_bench.datasets import Episode
 from cdfss_bench.errors import CompositionError, UserError
 

@@ -15,7 +15,7 @@ from cdfss_bench.bench.diagnose.drawing import rendered
 from cdfss_bench.bench.diagnose.frames import rows_where
 from cdfss_bench.bench.diagnose.kinds import NotApplicable
 from cdfss_bench.errors import UserError
-from cdfss_bench.methods.lcm import LCM
+from cdfss_bench.methods.plugins.lcm import LCM
 
 from .planted import subject_of
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cdfss_bench.bench.counts import Counts
 from cdfss_bench.bench.diagnose.resampling import paired, share_range
-from cdfss_bench.bench.folder import EpisodeRow
-from cdfss_bench.bench.metrics import measure
+from cdfss_bench.bench.records.cell_folder import EpisodeRow
+from cdfss_bench.bench.records.counts import Counts
+from cdfss_bench.bench.statistics.metrics import measure
 from cdfss_bench.datasets import Episode
 
 

@@ -20,7 +20,7 @@ from cdfss_bench.bench.diagnose.sharpness import OPTIONS, diagnose, radii_of
 from cdfss_bench.bench.diagnose.subject import Subject
 from cdfss_bench.errors import UserError
 from cdfss_bench.methods.backbones.base import EditStage, StageMaps
-from cdfss_bench.methods.base import Method
+from cdfss_bench.methods.core.method import Method
 
 from .test_finding import mini
 

@@ -8,11 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cdfss_bench.bench.diagnose.correlation import (
-    channel_correlations,
-    distribution,
-    noise_level,
-)
+from cdfss_bench.bench.diagnose.correlation import channel_correlations, distribution, noise_level
 from cdfss_bench.bench.diagnose.spectra import Edge, Filter, cells, low_band
 
 

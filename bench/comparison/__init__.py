@@ -1,0 +1,1 @@
+"""Which results may be compared, and what follows from comparing them."""

@@ -1,0 +1,194 @@
+"""What a reader must know before believing a leaderboard: leakage, old code, failed controls."""
+
+from __future__ import annotations
+
+import statistics
+
+from cdfss_bench.datasets import DOMAINS
+from cdfss_bench.datasets.core.domain import COPY
+
+from .current import STALE_LEGEND, State
+from .leaderboard import ColumnKey, Leaderboard, Row, controls_of
+from .notes import note_lines
+from .ranking import Standings
+from .shuffled_control import AgainstControl
+
+
+def guards(board: Leaderboard, where: Standings) -> list[str]:
+    """Warnings about the rows of a board, a sentence each.
+
+    Args:
+        board: what is shown.
+        where: with the tests against the controls; may be empty.
+    """
+    return [
+        *code_notes(board),
+        *_selected_on_targets(board),
+        *_checkpoint_per_target(board),
+        *_controls(board, where),
+        *_overlaps(board),
+        *_copies(board),
+    ]
+
+
+def _selected_on_targets(board: Leaderboard) -> list[str]:
+    labels = sorted({key.label for key in board.rows if "target" in key.selection})
+    if not labels:
+        return []
+    return [f"selected on target data, ranked with nobody: {', '.join(labels)}"]
+
+
+def _checkpoint_per_target(board: Leaderboard) -> list[str]:
+    """Rows that differ in nothing but the checkpoint and answer for different domains."""
+    alike: dict[tuple[str, ...], list[set[str]]] = {}
+    for key, row in board.rows.items():
+        if row.scores:
+            same = (key.label, key.composition, key.backbone, key.weights, key.selection)
+            alike.setdefault(same, []).append({column.domain for column in row.scores})
+    return [
+        f"{same[0]}: another checkpoint per target is another row each, without a mean"
+        for same, domains in sorted(alike.items())
+        if len(domains) > 1 and not set.intersection(*domains)
+    ]
+
+
+def code_notes(board: Leaderboard) -> list[str]:
+    """What was computed by other code than the installed one, and what is not shown for it."""
+    rows = board.rows.values()
+    lines = [STALE_LEGEND] if any(s.is_stale for row in rows for s in row.scores.values()) else []
+    lines += [
+        f"code of {label} is not here, so it cannot be told whether it is current "
+        "(--plugin FOLDER names it)"
+        for label in sorted(board.unknown)
+    ]
+    words: dict[State, str] = {
+        "current": "of the current code", "stale": "of older code", "unknown": "of code not here",
+    }  # fmt: skip
+    total = board.left_out.total()
+    if total:
+        each = [f"{board.left_out[state]} {word}" for state, word in words.items()]
+        told = ", ".join(text for text in each if not text.startswith("0 "))
+        lines.append(
+            f"not shown: {total} superseded record{'s' if total > 1 else ''} ({told}); another "
+            "record answers the same question"
+        )
+    return lines
+
+
+def record_notes(
+    board: Leaderboard, *, every: bool = False, told: tuple[str, ...] = ()
+) -> list[str]:
+    """What the records on a board note, at most two lines a row.
+
+    Args:
+        board: what is shown.
+        every: each note by itself instead.
+        told: beginnings of notes that stand below the table anyway.
+    """
+    noted: list[tuple[str, dict[str, dict[str, None]]]] = []
+    for row in board.rows.values():
+        by_domain: dict[str, dict[str, None]] = {}
+        for column in board.columns:
+            if column in row.scores:
+                kept = [n for n in row.scores[column].notes if every or not n.startswith(told)]
+                by_domain.setdefault(column.domain, {}).update(dict.fromkeys(kept))
+        if by_domain:
+            noted.append((row.key.label, by_domain))
+    return note_lines(noted, every=every)
+
+
+def against_control(
+    board: Leaderboard, row: Row, where: Standings
+) -> dict[ColumnKey, AgainstControl]:
+    """How a row does against its shuffled-support control, by column; empty without tests."""
+    found: dict[ColumnKey, AgainstControl] = {}
+    for column in board.columns:
+        standing = where.get((row.key, column))
+        if standing is not None and standing.control is not None:
+            found[column] = standing.control
+    return found
+
+
+def _controls(board: Leaderboard, where: Standings) -> list[str]:
+    """Methods that are not shown to do better with the right support than with a wrong one."""
+    lines: list[str] = []
+    for row, _ in controls_of(board):
+        tested = against_control(board, row, where).items()
+        label = row.key.label
+        told = [f"{c.domain} ({_sized(t)})" for c, t in tested if t.finding == "not better"]
+        if told:
+            lines.append(
+                f"{label} does not beat its shuffled-support control on {', '.join(told)}: "
+                "there it segments what is salient, not what was asked"
+            )
+        told = [
+            f"{c.domain} ({t.points:+.2f} points, p = {t.p:.2g}, {_seen(t)})"
+            for c, t in tested
+            if t.finding == "no significant difference"
+        ]
+        if told:
+            lines.append(
+                f"{label}: no significant difference from its shuffled-support control on "
+                f"{', '.join(told)}"
+            )
+        told = [f"{c.domain} ({_sized(t)})" for c, t in tested if t.finding == "slightly better"]
+        if told:
+            lines.append(
+                f"{label} is better than its shuffled-support control by less than a claim needs "
+                f"on {', '.join(told)}"
+            )
+    return lines
+
+
+def _sized(tested: AgainstControl) -> str:
+    ends = tested.interval
+    if ends is None:
+        return f"{tested.points:+.2f} points, p = {tested.p:.2g}"
+    return f"{tested.points:+.2f} points, 95 % interval {ends.low:+.2f} to {ends.high:+.2f}"
+
+
+def _seen(tested: AgainstControl) -> str:
+    if tested.detectable is None:
+        return "too few query images to say what is detectable"
+    return f"detectable {tested.detectable:.1f} points"
+
+
+def _overlaps(board: Leaderboard) -> list[str]:
+    """Scores without the classes that are kinds of a source class, beside the full ones."""
+    lines: list[str] = []
+    for column in board.columns:
+        name = column.domain.partition("[")[0]
+        known = DOMAINS.card(name).source_overlap if name in DOMAINS else {}
+        seen = {other for others in known.values() for other in others}
+        told: list[str] = []
+        left_out = 0
+        for key, row in board.rows.items():
+            score = row.scores.get(column)
+            if score is None:
+                continue
+            ids = [c for c in score.per_class if score.classes.get(c, "") not in seen]
+            left_out = len(score.per_class) - len(ids)
+            if ids and left_out:
+                new = statistics.fmean(x for c in ids for x in score.per_class[c])
+                told.append(f"{key.label} {new:.2f} ({new - score.mean:+.2f})")
+        if told:
+            lines.append(
+                f"{column.domain} without the {left_out} classes that are kinds of a source class: "
+                + ", ".join(told)
+            )
+    return lines
+
+
+def _copies(board: Leaderboard) -> list[str]:
+    """Queries that were shown their own picture as a support, under another name."""
+    lines: list[str] = []
+    for column in board.columns:
+        pairs = sorted(note.removeprefix(COPY) for note in board.copies.get(column, ()))
+        if pairs:
+            queries = len({pair.partition(" = ")[0] for pair in pairs})
+            more = f" and {len(pairs) - 2} more" if len(pairs) > 2 else ""
+            lines.append(
+                f"{column.domain}: {queries} {'query is' if queries == 1 else 'queries are'} shown "
+                f"their own picture as a support under another name: {'; '.join(pairs[:2])}{more}"
+            )
+    return lines

@@ -1,0 +1,114 @@
+"""Which record answers a question: the newest of the installed code.
+
+A question is a row, a column and a seed. Every consumer (leaderboards, `compare`, the page, the
+exports) asks `chosen`, so that none of them can show another record than the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from cdfss_bench.errors import UserError
+from cdfss_bench.methods.registry.name_grammar import parse
+
+from ..planning.cell import evaluator_code, method_part, named_reader_code
+from ..records.schema import RunRecord
+from .keys import BoardKey, ColumnKey, RowKey, board_key, column_key, row_key
+
+State = Literal["current", "unknown", "stale"]
+"""Of the code that computed a record: the installed one; that of a method which is not installed
+here; an older one."""
+STALE = "†"
+"""Stands behind a number that older code computed."""
+STALE_LEGEND = f"{STALE} computed by older code, ranked with nobody; run again to renew"
+
+
+class Chosen(NamedTuple):
+    """A record that is shown, and the state of its code."""
+
+    record: RunRecord
+    state: State
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is shown of a number of records.
+
+    Attributes:
+        shown: one finished record per row, column and seed, the oldest first.
+        left_out: finished records in whose place another is shown.
+    """
+
+    shown: tuple[Chosen, ...]
+    left_out: tuple[Chosen, ...]
+
+
+def is_finished(record: RunRecord) -> bool:
+    """Whether a record has a number."""
+    return record.status == "done" and record.metrics is not None
+
+
+def chosen(records: Iterable[RunRecord]) -> Choice:
+    """The finished records that answer their questions.
+
+    A number of older code is shown where the installed code gave none on data of the same name.
+    All seeds of one number are of one code: the installed code where any seed has it, else the
+    code of the newest record. Of several records of that code the newest answers a seed.
+    """
+    numbers: dict[tuple[BoardKey, RowKey, ColumnKey], list[Chosen]] = {}
+    for record in records:
+        if is_finished(record):
+            # The words for the same weights may differ between versions.
+            row = row_key(record)._replace(weights="")
+            key = board_key(record), row, column_key(record)
+            numbers.setdefault(key, []).append(Chosen(record, state_of(record)))
+    # Another version may hash the same files otherwise: the fingerprint keeps no old number alive.
+    renewed = {
+        (board, row, column._replace(fingerprint=""))
+        for (board, row, column), found in numbers.items()
+        if any(one.state != "stale" for one in found)
+    }
+    shown: list[Chosen] = []
+    left_out: list[Chosen] = []
+    for (board, row, column), found in numbers.items():
+        again = (board, row, column._replace(fingerprint="")) in renewed
+        if again and all(one.state == "stale" for one in found):
+            left_out += found
+            continue
+        newest = max(found, key=lambda one: (_ORDER[one.state], *_age(one)))
+        taken: dict[int, Chosen] = {}
+        for one in sorted(found, key=_age):
+            if _code(one.record) == _code(newest.record):
+                taken[one.record.episodes.seed] = one
+        kept = {id(one) for one in taken.values()}
+        shown += taken.values()
+        left_out += [one for one in found if id(one) not in kept]
+    return Choice(tuple(sorted(shown, key=_age)), tuple(left_out))
+
+
+def state_of(record: RunRecord) -> State:
+    """Whether the installed code is the one that computed a record."""
+    if record.evaluator.code != evaluator_code():
+        return "stale"
+    try:
+        installed = (
+            method_part(parse(record.method.composition), record.method.backbone).code,
+            # Older records do not say which reader they used.
+            named_reader_code(record.domain.name) if record.domain.reader else "",
+        )
+    except (UserError, OSError, SyntaxError, ValueError):  # a plug-in may be gone or broken
+        return "unknown"
+    return "current" if installed == (record.method.code, record.domain.reader) else "stale"
+
+
+_ORDER: dict[State, int] = {"stale": 0, "unknown": 1, "current": 2}
+
+
+def _age(one: Chosen) -> tuple[str, str]:
+    return one.record.finished, one.record.cell
+
+
+def _code(record: RunRecord) -> tuple[str, str, str]:
+    return record.evaluator.code, record.method.code, record.domain.reader

@@ -1,0 +1,83 @@
+"""What makes a board, a row and a column: records are shown together where these agree."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..records.schema import CostPart, RunRecord
+
+
+class RowKey(NamedTuple):
+    """What makes a row: seeds of the same row are averaged, anything else is another row."""
+
+    label: str
+    composition: str
+    backbone: str
+    weights: str
+    weights_sha256: str
+    selection: str
+    adaptation: str
+
+
+class ColumnKey(NamedTuple):
+    """What makes a column: another population or another episode count is another column."""
+
+    domain: str
+    profile: str
+    fingerprint: str
+    limited: bool
+    episodes: int
+
+
+class BoardKey(NamedTuple):
+    """What makes a leaderboard: nothing on it was measured in another way."""
+
+    suite: str
+    protocol: str
+    shots: int
+    evaluator: int
+    precision: str
+
+
+def board_key(record: RunRecord) -> BoardKey:
+    """The leaderboard on which a record stands."""
+    return BoardKey(
+        record.domain.suite,
+        record.episodes.protocol,
+        record.episodes.shots,
+        record.evaluator.version,
+        record.evaluator.precision,
+    )
+
+
+def column_key(record: RunRecord) -> ColumnKey:
+    """The column in which a record stands."""
+    return ColumnKey(
+        record.domain.title,
+        record.domain.profile,
+        record.domain.fingerprint,
+        record.episodes.limited,
+        record.episodes.count,
+    )
+
+
+def row_key(record: RunRecord) -> RowKey:
+    """The row in which a record stands."""
+    return RowKey(
+        record.name,
+        record.method.composition,
+        record.method.backbone,
+        record.weights.description,
+        record.weights.checkpoint_sha256 or record.weights.pretrained_sha256,
+        record.weights.selection,
+        record.method.adaptation,
+    )
+
+
+def machine_of(record: RunRecord, cost: CostPart) -> str:
+    """What the times of a record were taken on: an accelerator's name, or processor and threads."""
+    if cost.device != "cpu":
+        return cost.device
+    threads = cost.threads or record.environment.get("threads")
+    counted = f"{threads} thread{'s' if threads != 1 else ''}" if threads else ""
+    return ", ".join(filter(None, [str(record.environment.get("cpu", "cpu")), counted]))

@@ -1,0 +1,323 @@
+"""From records to leaderboards: who is compared with whom, and what must stay blank."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from cdfss_bench.datasets.core.domain import COPY
+
+from ..records.counts import EVALUATOR_VERSION
+from ..records.schema import NOT_TRAINED, CostPart, RunRecord
+from .current import Chosen, State, chosen, is_finished
+from .keys import BoardKey, ColumnKey, RowKey, board_key, column_key, machine_of, row_key
+
+
+@dataclass
+class Score:
+    """A row's results in one column.
+
+    Attributes:
+        mious: by seed.
+        cells: ids of the records, by seed.
+        intervals: as the records state them, by seed.
+        per_class: IoU by class id, one per seed.
+        classes: their names.
+        complete: whether the column is a named population, all episodes asked.
+        state: of the code that computed all of it.
+        notes: of the records, each once.
+    """
+
+    mious: dict[int, float] = field(default_factory=dict[int, float])
+    cells: dict[int, str] = field(default_factory=dict[int, str])
+    intervals: dict[int, tuple[float, float]] = field(
+        default_factory=dict[int, tuple[float, float]]
+    )
+    per_class: dict[int, list[float]] = field(default_factory=dict[int, list[float]])
+    classes: dict[int, str] = field(default_factory=dict[int, str])
+    complete: bool = True
+    state: State = "current"
+    notes: dict[str, None] = field(default_factory=dict[str, None])
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether older code computed it."""
+        return self.state == "stale"
+
+    @property
+    def mean(self) -> float:
+        """Over seeds."""
+        return statistics.fmean(self.mious.values())
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation over seeds; None for a single one."""
+        return statistics.stdev(self.mious.values()) if len(self.mious) > 1 else None
+
+
+@dataclass
+class Row:
+    """One line of a leaderboard.
+
+    Attributes:
+        key: what it is.
+        scores: by column.
+        missing: reasons by domain title, where there is no score.
+        cost: of the newest of its records that has one; a shuffled-support control costs what its
+            host costs and has the host's.
+        cost_cell: the id of that record.
+        cost_state: of the code of that record.
+        machine: on which its times were taken; only times of one machine may be compared.
+        source: what it was trained on, as its weights' card says.
+        weights_kind: what its weights are to it, as `records.WeightsPart.kind`.
+        is_trial: whether it ran with the mini suite's weights on other data.
+    """
+
+    key: RowKey
+    scores: dict[ColumnKey, Score] = field(default_factory=dict[ColumnKey, Score])
+    missing: dict[str, str] = field(default_factory=dict[str, str])
+    cost: CostPart | None = None
+    cost_cell: str = ""
+    cost_state: State = "current"
+    machine: str = ""
+    source: str = ""
+    weights_kind: str = ""
+    is_trial: bool = False
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it lacks the source training of its published form."""
+        return self.weights_kind == "not source-trained"
+
+
+class Section(NamedTuple):
+    """Rows of a board that are ranked among each other.
+
+    Attributes:
+        title: what they have in common.
+        rows: by method name.
+        is_told: whether its title is shown: there are others, or it is comparable with none.
+    """
+
+    title: str
+    rows: list[Row]
+    is_told: bool
+
+
+_SECTIONS = {
+    "none": "no adaptation",
+    "episode": "adapts to the support of each episode",
+    "transductive": "adapts to the support and the unlabelled query",
+}
+BARE = "not source-trained: backbone weights only"
+TRIAL = "trial: weights of the mini suite on other data"
+ORACLE = "not comparable: selected on target data"
+APART = (BARE, TRIAL, ORACLE)
+"""Sections whose rows are comparable with no others: their titles are always shown."""
+CONTROL = "@shuffled-support"
+"""Behind a method's name: the same method, shown supports of a wrong class."""
+
+
+@dataclass
+class Leaderboard:
+    """Rows that may be compared.
+
+    Attributes:
+        key: what they share.
+        columns: in order.
+        rows: by method name.
+        copies: what the records note of supports that are their query's own picture, by column;
+            a control's wrong supports are left out.
+        left_out: finished records in whose place another is shown, by the state of their code.
+        unknown: methods whose code is not installed here.
+    """
+
+    key: BoardKey
+    columns: list[ColumnKey] = field(default_factory=list[ColumnKey])
+    rows: dict[RowKey, Row] = field(default_factory=dict[RowKey, Row])
+    copies: dict[ColumnKey, set[str]] = field(default_factory=dict[ColumnKey, set[str]])
+    left_out: Counter[State] = field(default_factory=Counter[State])
+    unknown: dict[str, None] = field(default_factory=dict[str, None])
+
+    def sections(self) -> list[Section]:
+        """Rows by adaptation class; what is comparable with none of them apart."""
+        titles = [*_SECTIONS.values(), *APART]
+        rows = {title: [r for r in self.rows.values() if _section(r) == title] for title in titles}
+        several = sum(map(bool, rows.values())) > 1
+        return [
+            Section(title, rows[title], several or title in APART)
+            for title in titles
+            if rows[title]
+        ]
+
+    @property
+    def outdated(self) -> bool:
+        """Whether another evaluator than this version's measured it."""
+        return self.key.evaluator != EVALUATOR_VERSION
+
+    def main_column(self, domain: str) -> ColumnKey:
+        """Of several populations of a domain the one that is compared: whole, with most rows."""
+
+        def weight(column: ColumnKey) -> tuple[bool, bool, int, int]:
+            rows = sum(column in row.scores for row in self.rows.values())
+            return self._is_whole(column), self._is_fresh(column), rows, column.episodes
+
+        return max((c for c in self.columns if c.domain == domain), key=weight)
+
+    def is_stale(self, row: Row, column: ColumnKey | None) -> bool:
+        """Whether older code computed a row's score, or any part of its mean (None)."""
+        columns = self.mean_columns if column is None else [column]
+        return any(c in row.scores and row.scores[c].is_stale for c in columns)
+
+    @property
+    def mean_columns(self) -> list[ColumnKey]:
+        """What a mean is taken over: each domain's whole population, all episodes asked.
+
+        Empty where a domain has no such column or several, or where there is one domain only. What
+        only older code answered counts where the installed code answered nothing of a domain.
+        """
+        whole = [column for column in self.columns if self._is_whole(column)]
+        fresh = {column.domain for column in whole if self._is_fresh(column)}
+        whole = [c for c in whole if c.domain not in fresh or self._is_fresh(c)]
+        domains = [column.domain for column in whole]
+        known = {column.domain for column in self.columns}
+        return whole if len(domains) > 1 and sorted(domains) == sorted(known) else []
+
+    def mean(self, row: Row) -> float | None:
+        """Mean over the domains, or None where it would not be the field's number.
+
+        A mean needs every domain of the board once, complete: never a mean over what happens to
+        be there. What another row did with fewer episodes stands beside it and changes nothing.
+        """
+        scores = [row.scores.get(column) for column in self.mean_columns]
+        present = [score for score in scores if score is not None]
+        if not present or len(present) != len(scores):
+            return None
+        return statistics.fmean(score.mean for score in present)
+
+    def _is_whole(self, column: ColumnKey) -> bool:
+        return all(score.complete for score in self._scores(column))
+
+    def _is_fresh(self, column: ColumnKey) -> bool:
+        return any(not score.is_stale for score in self._scores(column))
+
+    def _scores(self, column: ColumnKey) -> list[Score]:
+        return [row.scores[column] for row in self.rows.values() if column in row.scores]
+
+
+def leaderboards(records: Iterable[RunRecord]) -> list[Leaderboard]:
+    """The leaderboards of all records, mini suite last, fewer shots first.
+
+    Of several records of one question `current.chosen` decides which is shown.
+    """
+    known = list(records)
+    choice = chosen(known)
+    boards: dict[BoardKey, Leaderboard] = {}
+    for one in choice.shown:
+        key = board_key(one.record)
+        _add(boards.setdefault(key, Leaderboard(key)), one)
+    for record, state in choice.left_out:
+        boards[board_key(record)].left_out[state] += 1
+    unfinished = [record for record in known if not is_finished(record)]
+    for record in sorted(unfinished, key=lambda record: (record.finished, record.started)):
+        _note_missing(boards, record)
+    for board in boards.values():
+        for host, control in controls_of(board):
+            if host.cost is not None:
+                control.cost, control.cost_cell = host.cost, host.cost_cell
+                control.cost_state, control.machine = host.cost_state, host.machine
+        board.columns.sort()
+        board.rows = dict(sorted(board.rows.items()))
+    return sorted(boards.values(), key=lambda b: (b.key.suite == "mini", *b.key))
+
+
+def _add(board: Leaderboard, one: Chosen) -> None:
+    """Puts a finished record on its board; older ones must come first."""
+    record, state = one
+    assert record.metrics is not None
+    column = column_key(record)
+    if column not in board.columns:
+        board.columns.append(column)
+    row = board.rows.setdefault(own := row_key(record), Row(own))
+    score = row.scores.setdefault(
+        column, Score(complete=record.domain.complete and not record.episodes.limited, state=state)
+    )
+    if CONTROL not in record.method.composition:
+        found = {note for note in record.notes if note.startswith(COPY)}
+        board.copies.setdefault(column, set()).update(found)
+    if state == "unknown":
+        board.unknown[record.method.label] = None
+    seed = record.episodes.seed
+    score.mious[seed] = record.metrics.miou
+    score.cells[seed] = record.cell
+    if record.metrics.miou_interval is not None:
+        score.intervals[seed] = record.metrics.miou_interval
+    for class_id, iou in record.metrics.per_class.items():
+        score.per_class.setdefault(class_id, []).append(iou)
+    score.classes |= record.domain.classes
+    score.notes |= dict.fromkeys(record.notes)
+    if record.cost is not None and (row.cost is None or not _is_older(state, row.cost_state)):
+        row.cost, row.cost_cell, row.cost_state = record.cost, record.cell, state
+        row.machine = machine_of(record, record.cost)
+    row.source = str(record.weights.source.get("domain", "")) or row.source
+    row.weights_kind = record.weights_kind or row.weights_kind
+    row.is_trial = row.is_trial or record.is_trial
+
+
+def _is_older(state: State, other: State) -> bool:
+    return state == "stale" and other != "stale"
+
+
+def controls_of(board: Leaderboard) -> list[tuple[Row, Row]]:
+    """(row, its shuffled-support control) for every row with one on the same weights."""
+    rows = {
+        (key.composition, key.backbone, key.weights_sha256, key.selection): row
+        for key, row in board.rows.items()
+    }
+    pairs: list[tuple[Row, Row]] = []
+    for key, row in board.rows.items():
+        name = f"{key.composition}{CONTROL}"
+        control = rows.get((name, key.backbone, key.weights_sha256, key.selection))
+        if control is not None:
+            pairs.append((row, control))
+    return pairs
+
+
+def _note_missing(boards: dict[BoardKey, Leaderboard], record: RunRecord) -> None:
+    board = boards.setdefault(key := board_key(record), Leaderboard(key))
+    reason = record.reason or f"the run is {record.status}"
+    wanted = (record.method.label, record.method.composition)
+    alike = [
+        row
+        for key, row in board.rows.items()
+        if (key.label.removesuffix(NOT_TRAINED), key.composition) == wanted
+    ]
+    if not alike:
+        own = row_key(record)
+        alike = [board.rows.setdefault(own, Row(own))]
+    for row in alike:
+        answered = any(column.domain == record.domain.title for column in row.scores)
+        if not answered:
+            row.missing[record.domain.title] = reason
+
+
+def _section(row: Row) -> str:
+    if "target" in row.key.selection:
+        return ORACLE
+    if row.is_trial:
+        return TRIAL
+    return BARE if row.is_bare else _SECTIONS[row.key.adaptation]
+
+
+def missing_columns(board: Leaderboard) -> list[str]:
+    """Domains for which no row of the board has a score, only reasons."""
+    known = {column.domain for column in board.columns}
+    return sorted({d for row in board.rows.values() for d in row.missing} - known)
+
+
+def seeds_of(rows: Sequence[Row]) -> list[int]:
+    """All seeds behind some rows."""
+    return sorted({seed for row in rows for s in row.scores.values() for seed in s.mious})

@@ -1,0 +1,117 @@
+"""Who stands where in a column: interval, rank, and who cannot be told from the best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from ..records.results import Answer, by_cell
+from ..statistics.bootstrap import Interval, Resampled, resampled, together
+from ..statistics.claims import ALPHA
+from ..statistics.clusters import clustered
+from ..statistics.permutation import difference, holm, p_value, swapped
+from .leaderboard import ColumnKey, Leaderboard, Row, RowKey, Score
+from .shuffled_control import AgainstControl, against_controls
+
+RESAMPLES = 2_000
+"""For tables, which show one decimal of an interval; `compare` takes 10,000."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One row in one column.
+
+    Attributes:
+        interval: 95 %, over query images; None where they are too few or the rows are not there.
+        rank: among the rows of the same section, 1 is the best; None for what older code computed.
+        tied: whether it does not differ significantly from the best of its section: the paired
+            test, adjusted by Holm's rule for all rows of the column, does not reach 5 %.
+        control: how it does against its shuffled-support control; None where that is not there.
+    """
+
+    interval: Interval | None
+    rank: int | None
+    tied: bool
+    control: AgainstControl | None = None
+
+
+Standings = Mapping[tuple[RowKey, ColumnKey | None], Standing]
+"""By row and column; None is the mean over the domains."""
+
+
+def standings(board: Leaderboard, found: Iterable[Answer]) -> Standings:
+    """Where every row stands in every column, from the rows of the records.
+
+    Raises:
+        RecordError: if a finished record has lost its rows.
+    """
+    known = by_cell(found)
+    controls = against_controls(board, known)
+    result: dict[tuple[RowKey, ColumnKey | None], Standing] = {}
+    replicates: dict[tuple[RowKey, ColumnKey], Resampled | None] = {}
+    for column in board.columns:
+        for section in board.sections():
+            rows = [row for row in section.rows if column in row.scores]
+            rows.sort(key=lambda row: (row.scores[column].is_stale, -row.scores[column].mean))
+            answers = {
+                row.key: [known[c] for _, c in sorted(row.scores[column].cells.items())]
+                for row in rows
+            }
+            ranked = [row for row in rows if not row.scores[column].is_stale]
+            tied = _tied([answers[row.key] for row in ranked])
+            for place, row in enumerate(rows):
+                again = resampled(
+                    clustered([answer.rows for answer in answers[row.key]]), resamples=RESAMPLES
+                )
+                replicates[row.key, column] = again
+                interval = _stated(row.scores[column], again.mean if again else None)
+                is_ranked = place < len(ranked)
+                result[row.key, column] = Standing(
+                    interval,
+                    place + 1 if is_ranked else None,
+                    is_ranked and tied[place],
+                    controls.get((row.key, column)),
+                )
+    for section in board.sections():
+        ranked = [(mean, row) for row in section.rows if (mean := board.mean(row)) is not None]
+        ranked.sort(key=lambda pair: (board.is_stale(pair[1], None), -pair[0]))
+        for rank, (_, row) in enumerate(ranked, 1):
+            interval = _of_mean(row, board, replicates)
+            stale = board.is_stale(row, None)
+            result[row.key, None] = Standing(interval, None if stale else rank, tied=False)
+    return result
+
+
+def _stated(score: Score, resampled_here: Interval | None) -> Interval | None:
+    """One seed's interval as its record has it, drawn from more resamples; else the one found."""
+    if resampled_here is None or not len(score.mious) == len(score.intervals) == 1:
+        return resampled_here
+    low, high = next(iter(score.intervals.values()))
+    return replace(resampled_here, low=low, high=high)
+
+
+def _of_mean(
+    row: Row,
+    board: Leaderboard,
+    replicates: Mapping[tuple[RowKey, ColumnKey], Resampled | None],
+) -> Interval | None:
+    parts = [replicates[row.key, column] for column in board.mean_columns]
+    known = [part for part in parts if part is not None]
+    return together(known) if len(known) == len(parts) else None
+
+
+def _tied(ordered: list[list[Answer]]) -> list[bool]:
+    """Of each row, best first, whether the best does not differ significantly from it."""
+    if not ordered:
+        return []
+    best, *others = ordered
+    episodes = [answer.record.episodes.sha256 for answer in best]
+    p_values: dict[int, float] = {}
+    for index, row in enumerate(others, 1):
+        # Other seeds or a control's other supports: not paired, so nothing is said.
+        if [answer.record.episodes.sha256 for answer in row] == episodes:
+            clusters = clustered([answer.rows for answer in (*best, *row)])
+            under_null = swapped(clusters, permutations=RESAMPLES)
+            p_values[index] = p_value(difference(clusters), under_null)
+    adjusted = holm(p_values)
+    return [False, *(adjusted.get(index, 0.0) > ALPHA for index in range(1, len(ordered)))]

@@ -1,0 +1,104 @@
+"""Does a method need its support: each against the same method shown supports of a wrong class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from ..records.results import Answer
+from ..statistics.bootstrap import Interval, resampled
+from ..statistics.claims import ALPHA, MINIMUM, NONE, detectable, is_no_gain
+from ..statistics.clusters import clustered
+from ..statistics.permutation import difference, holm, p_value, swapped
+from .leaderboard import ColumnKey, Leaderboard, RowKey, Score, controls_of
+
+PERMUTATIONS = 2_000
+
+Finding = Literal["better", "slightly better", "not better", "no significant difference"]
+"""What is known of a method against its control."""
+
+
+class AgainstControl(NamedTuple):
+    """A row against its shuffled-support control in one column.
+
+    Attributes:
+        points: its mIoU minus the control's, on the seeds that both answered.
+        p: of the sign-flip test over query images, adjusted by Holm's rule for the row's columns.
+        interval: 95 %, of `points`; None where a class has fewer than 5 query images.
+    """
+
+    points: float
+    p: float
+    interval: Interval | None
+
+    @property
+    def detectable(self) -> float | None:
+        """The difference that this comparison finds in four cases of five, in points."""
+        return detectable(self.interval)
+
+    @property
+    def finding(self) -> Finding:
+        """What may be said.
+
+        `not better` needs an equivalence bound (`claims.is_no_gain`), or a significant difference
+        in the control's favour. `slightly better` is significant and below the least claim.
+        """
+        significant = self.p <= ALPHA
+        if is_no_gain(self.interval) or (significant and self.points < 0):
+            return "not better"
+        if not significant:
+            return NONE
+        return "better" if self.points >= MINIMUM else "slightly better"
+
+
+def against_controls(
+    board: Leaderboard, by_cell: Mapping[str, Answer]
+) -> dict[tuple[RowKey, ColumnKey], AgainstControl]:
+    """Every row that has a control on the board against it, column by column.
+
+    What older code computed is compared with nothing.
+
+    Args:
+        board: whose rows are compared.
+        by_cell: the answers that the board shows.
+
+    Raises:
+        RecordError: if a finished record has lost its rows.
+    """
+    result: dict[tuple[RowKey, ColumnKey], AgainstControl] = {}
+    for row, control in controls_of(board):
+        tested: dict[ColumnKey, AgainstControl] = {}
+        for column, score in row.scores.items():
+            other = control.scores.get(column)
+            if other is None or score.is_stale or other.is_stale:
+                continue
+            pairs = _pairs(score, other, by_cell)
+            if pairs:
+                tested[column] = _tested(pairs, column)
+        adjusted = holm({column: found.p for column, found in tested.items()})
+        for column, found in tested.items():
+            result[row.key, column] = found._replace(p=adjusted[column])
+    return result
+
+
+def _tested(pairs: list[tuple[Answer, Answer]], column: ColumnKey) -> AgainstControl:
+    ours, theirs = ([pair[i].rows for pair in pairs] for i in (0, 1))
+    clusters = clustered([*ours, *theirs])
+    under_null = swapped(
+        clusters, permutations=PERMUTATIONS, stream=f"{column.domain}@shuffled-support"
+    )
+    points, share = difference(clusters), 1 / len(pairs)
+    weights = [share] * len(pairs) + [-share] * len(pairs)
+    again = resampled(clusters, weights, resamples=PERMUTATIONS)
+    return AgainstControl(points, p_value(points, under_null), again.mean if again else None)
+
+
+def _pairs(
+    ours: Score, theirs: Score, by_cell: Mapping[str, Answer]
+) -> list[tuple[Answer, Answer]]:
+    """Answers of the seeds that both have, as far as they ask the same queries."""
+    pairs = [
+        (by_cell[ours.cells[seed]], by_cell[theirs.cells[seed]])
+        for seed in sorted(ours.cells.keys() & theirs.cells.keys())
+    ]
+    return [(a, b) for a, b in pairs if a.asked == b.asked]

@@ -1,0 +1,174 @@
+"""Is a record what its rows say: every hash and every metric computed again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from cdfss_bench import plain_json
+from cdfss_bench.datasets import Manifest
+from cdfss_bench.errors import UserError
+
+from ..records.cell_folder import CellFolder, EpisodeRow, parse_row
+from ..records.schema import MetricsPart, RunRecord, read_whatever_seal
+from ..statistics.summary import metrics_of
+
+TOLERANCE = 1e-9
+"""Percent by which a sum of floats may differ between processors."""
+UNSEALED = "run.json was changed after it was written: its seal does not fit"
+INTERVAL_TOLERANCE = 2e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found in the folder of one run.
+
+    Attributes:
+        path: of the folder.
+        status: of the record; empty where there is none that can be read.
+        problems: a sentence each; none where everything fits.
+        unreadable: whether the record, or a number anywhere in the folder, cannot be read.
+    """
+
+    path: Path
+    status: str
+    problems: tuple[str, ...]
+    unreadable: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {"run": str(self.path), "status": self.status, "problems": list(self.problems)}
+
+
+def verify(path: Path) -> Verdict:
+    """What does not fit in the folder of a run.
+
+    A finished run is checked whole; of an unfinished one only the record can be.
+    """
+    folder = CellFolder(path)
+    try:
+        record, fits = read_whatever_seal(folder.record)
+    except UserError as error:
+        return Verdict(path, "", (error.problem,), unreadable=True)
+    strange = list(_of_numbers(folder))
+    problems = [] if record.seal and fits else [UNSEALED]
+    problems += _of_record(record, folder)
+    if record.status == "done":
+        problems += _of_rows(record, folder)
+    return Verdict(path, record.status, (*strange, *problems), unreadable=bool(strange))
+
+
+def _of_numbers(folder: CellFolder) -> Iterator[str]:
+    """Files in which something stands for a number that is none, or a time that nothing takes."""
+    for path in (folder.manifest, folder.rows, folder.timings):
+        if not path.is_file():
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        for number, line in enumerate(text.splitlines(), 1):
+            try:
+                values: object = plain_json.loads(line)
+            except plain_json.NotFiniteError as error:
+                yield f"{path.name}, line {number}: {error}"
+                continue
+            except ValueError:
+                continue  # torn when a process was killed; what is missing is found elsewhere
+            if path == folder.timings and isinstance(values, dict):
+                yield from _of_times(f"{path.name}, line {number}", cast("dict[str, Any]", values))
+
+
+def _of_times(where: str, values: dict[str, Any]) -> Iterator[str]:
+    for key, value in values.items():
+        if key.endswith("_ms") and (type(value) not in (int, float) or value < 0):
+            yield f"{where}: '{key}' is {value!r}, which is no time"
+
+
+def _of_record(record: RunRecord, folder: CellFolder) -> Iterator[str]:
+    home = CellFolder.of(
+        Path(),
+        domain=record.domain.title,
+        shots=record.episodes.shots,
+        label=record.method.label,
+        cell=record.cell,
+    )
+    if home.path.parts[-3:] != folder.path.resolve().parts[-3:]:
+        yield f"the folder should be {'/'.join(home.path.parts[-3:])} by what run.json says"
+    if record.status == "done" and record.metrics is None:
+        yield "run.json says that the run is done but holds no metrics"
+
+
+def _of_rows(record: RunRecord, folder: CellFolder) -> Iterator[str]:
+    try:
+        raw = folder.rows.read_bytes()
+        manifest = Manifest.load(folder.manifest)
+    except (OSError, UserError) as error:
+        yield error.problem if isinstance(error, UserError) else f"episodes.jsonl: {error.strerror}"
+        return
+    if hashlib.sha256(raw).hexdigest() != record.episodes.rows_sha256:
+        yield "episodes.jsonl was changed after it was written: its sha256 is another"
+    lines = raw.decode("utf-8", errors="replace").splitlines()
+    rows = [parse_row(line) for line in lines]
+    for number, (line, row) in enumerate(zip(lines, rows, strict=True), 1):
+        if row is None or row.to_line() != line:
+            yield f"episodes.jsonl, line {number}: is not a row as the evaluator writes it"
+    known = [row for row in rows if row is not None]
+    yield from _of_manifest(record, manifest)
+    yield from _answers(known, manifest)
+    size = record.evaluator.image_size**2
+    wrong = [row.index for row in known if not row.counts.fit(size)]
+    for index in wrong:
+        yield f"episode {index}: the pixel counts contradict each other"
+    if known and not wrong and record.metrics is not None:
+        yield from _of_metrics(record.metrics, metrics_of(known))
+
+
+def _of_manifest(record: RunRecord, manifest: Manifest) -> Iterator[str]:
+    said = {
+        "sha256": record.episodes.sha256,
+        "domain": record.domain.title,
+        "fingerprint": record.domain.fingerprint,
+        "profile": record.domain.profile,
+        "protocol": record.episodes.protocol,
+        "shots": record.episodes.shots,
+        "seed": record.episodes.seed,
+    }
+    for name, value in said.items():
+        if getattr(manifest, name) != value:
+            yield f"run.json and manifest.json disagree on '{name}'"
+    if len(manifest) != record.episodes.count:
+        yield f"run.json says {record.episodes.count} episodes, manifest.json {len(manifest)}"
+
+
+def _answers(rows: Sequence[EpisodeRow], manifest: Manifest) -> Iterator[str]:
+    if [row.index for row in rows] != list(range(len(manifest))):
+        yield f"episodes.jsonl does not hold the {len(manifest)} episodes of the manifest in order"
+        return
+    for row, asked in zip(rows, manifest, strict=True):
+        found = row.episode
+        if (found.query, found.supports, found.class_id) != (
+            asked.query,
+            asked.supports,
+            asked.class_id,
+        ):
+            yield f"episode {row.index} is not the one of the manifest"
+
+
+def _of_metrics(said: MetricsPart, found: MetricsPart) -> Iterator[str]:
+    for name in ("miou", "fb_iou", "macro_iou"):
+        ours, theirs = getattr(found, name), getattr(said, name)
+        if abs(ours - theirs) > TOLERANCE:
+            yield f"'{name}' is {theirs!r} in run.json and {ours!r} by the rows"
+    if said.episodes != found.episodes:
+        yield f"'episodes' is {said.episodes} in run.json and {found.episodes} by the rows"
+    if said.per_class.keys() != found.per_class.keys():
+        yield "'per_class' names other classes than the rows"
+    elif any(abs(found.per_class[c] - v) > TOLERANCE for c, v in said.per_class.items()):
+        yield "'per_class' is not what the rows give"
+    ends, again = said.miou_interval, found.miou_interval
+    fits = (ends is None) == (again is None) and all(
+        abs(a - b) <= INTERVAL_TOLERANCE for a, b in zip(ends or (), again or (), strict=True)
+    )
+    if not fits:
+        yield f"'miou_interval' is {ends} in run.json and {again} by the rows"

@@ -1,0 +1,1 @@
+"""The installation check behind `cdfss-bench doctor`."""

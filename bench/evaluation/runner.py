@@ -1,0 +1,393 @@
+"""Runs planned cells: resumes what was begun, records what was found, explains what cannot be."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from cdfss_bench import plain_json
+from cdfss_bench.datasets import Domain
+from cdfss_bench.errors import RecordError, UserError
+from cdfss_bench.methods.core.method import Method
+
+from ..cost.profile import cost_of
+from ..planning.cell import Cell, Question, now, refused_record
+from ..planning.selection import Planned
+from ..records.cell_folder import Appender, CellFolder, EpisodeRow, checksum
+from ..records.schema import CostPart, RunRecord, read_record
+from ..records.timings import Clock
+from ..runtime.allocator import keep_memory
+from ..runtime.precision import exact_fp32
+from ..statistics.summary import metrics_of
+from .evaluator import Settings, evaluate
+from .feature_cache import FeatureStores
+from .networks import network_of
+
+How = Literal["computed", "resumed", "known", "refused", "failed", "busy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a planned cell.
+
+    Attributes:
+        planned: the cell.
+        how: `computed`, `resumed` (some episodes were known), `known` (all were), `refused` (the
+            user can mend it), `failed` (a defect), or `busy` (another process computes it).
+        record: as it stands on disk; None where it is busy.
+        detail: one sentence where something went wrong; of a finished cell, why it has no cost.
+    """
+
+    planned: Planned
+    how: How
+    record: RunRecord | None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands; handed to the listener after every batch.
+
+    Attributes:
+        planned: the cell at work.
+        done: its finished episodes.
+        total: its episodes.
+    """
+
+    planned: Planned
+    done: int
+    total: int
+
+
+Listener = Callable[[Progress], None]
+
+
+class Runner:
+    """Runs cells one after the other, sharing networks, features and costs between them.
+
+    Args:
+        results: the results folder.
+        settings: how to compute.
+        listener: told of progress.
+        with_cost: whether FLOPs and latency are measured too.
+        command: what the records say was typed; by default this process's own words.
+    """
+
+    def __init__(
+        self,
+        results: Path,
+        settings: Settings | None = None,
+        *,
+        listener: Listener | None = None,
+        with_cost: bool = True,
+        command: str | None = None,
+    ):
+        keep_memory()
+        exact_fp32()
+        self.results = results
+        self.settings = settings or Settings()
+        self.listener = listener
+        self.with_cost = with_cost
+        self.command = command
+        self._network: tuple[object, Method] | None = None
+        self._stores: tuple[object, FeatureStores] | None = None
+        self._costs: dict[object, CostPart | str] = {}
+        self._standing_notes: dict[Domain, dict[str, None]] = {}
+
+    def run(self, cells: Iterable[Planned]) -> Iterator[Outcome]:
+        """The outcome of each cell; those that another process works on are tried again last.
+
+        Raises:
+            UserError: if the results cannot be written; finished episodes are kept.
+            KeyboardInterrupt: after the record of the cell at work was marked as interrupted.
+        """
+        busy: list[Planned] = []
+        for planned in cells:
+            outcome = self._one(planned)
+            if outcome.how == "busy":
+                busy.append(planned)
+            else:
+                yield outcome
+        for planned in busy:
+            yield self._one(planned)
+
+    def without_computing(self, planned: Planned) -> Outcome | None:
+        """The outcome of a cell that is refused or complete; None where there is work to do."""
+        cell = planned.cell
+        if cell is None:
+            record = refused_record(
+                planned.composition,
+                planned.backbone,
+                planned.question,
+                planned.reason,
+                self.settings.device,
+            )
+            record.command = self.command or record.command
+            record.save(_folder_of(record, self.results).record)
+            return Outcome(planned, "refused", record, planned.reason)
+        known = finished_record(cell.folder(self.results), cell)
+        return None if known is None else Outcome(planned, "known", known)
+
+    def failed(self, planned: Planned, reason: str) -> Outcome:
+        """The outcome of a cell that whoever computed it could not finish; its rows are kept."""
+        assert planned.cell is not None
+        folder = planned.cell.folder(self.results)
+        try:
+            lock = folder.lock(wait=10)
+        except RecordError as error:
+            return Outcome(planned, "busy", None, error.problem)
+        with lock:
+            known = finished_record(folder, planned.cell)
+            if known is not None:
+                # Its numbers are there: what ended the process came after the last episode.
+                detail = _note_no_cost(known, reason)
+                known.save(folder.record)
+                return Outcome(planned, "known", known, detail)
+            record = planned.cell.record(self.settings.device)
+            record.command = self.command or record.command
+            return self._broken(planned, record, folder, "failed", reason)
+
+    def _one(self, planned: Planned) -> Outcome:
+        cell = planned.cell
+        if cell is None:
+            refused = self.without_computing(planned)
+            assert refused is not None
+            return refused
+        folder = cell.folder(self.results)
+        known = finished_record(folder, cell)
+        if known is not None and (known.cost is not None or not self.with_cost):
+            # Nothing is written: a folder that may only be read is enough.
+            return Outcome(planned, "known", known)
+        try:
+            lock = folder.lock()
+        except RecordError as error:
+            return Outcome(planned, "busy", None, error.problem)
+        except UserError as error:
+            if known is None:
+                raise
+            return Outcome(planned, "known", known, _note_no_cost(known, error.problem))
+        with lock:
+            known = finished_record(folder, cell)
+            if known is None:
+                return self._computed(planned, cell, folder)
+            detail = ""
+            if known.cost is None and self.with_cost:
+                detail = self._add_cost(cell, known)
+                known.save(folder.record)
+            return Outcome(planned, "known", known, detail)
+
+    def _add_cost(self, cell: Cell, record: RunRecord) -> str:
+        """Measures what a finished cell costs; why that failed, which takes nothing else away."""
+        key = cell.cost_key
+        if key not in self._costs and (known := self._cost_of_host(cell)) is not None:
+            self._costs[key] = known
+        if key not in self._costs:
+            try:
+                self._costs[key] = cost_of(
+                    self._network_of(cell),
+                    shots=cell.question.shots,
+                    size=cell.question.domain.card.image_size,
+                    device=self.settings.device,
+                )
+            except Exception as error:
+                self._costs[key] = f"{type(error).__name__}: {error}"
+                self._network = None  # nobody knows what the failure left in it
+        found = self._costs[key]
+        if isinstance(found, str):
+            return _note_no_cost(record, found)
+        record.cost, record.notes = found, _without_cost_notes(record)
+        return ""
+
+    def _computed(self, planned: Planned, cell: Cell, folder: CellFolder) -> Outcome:
+        clock = Clock()
+        manifest = cell.question.manifest
+        record = cell.record(self.settings.device)
+        record.command = self.command or record.command
+        rows = folder.recover(manifest.episodes)
+        how: How = "resumed" if rows else "computed"
+        self._forget_notes(cell.question.domain)
+        folder.write_rows(list(rows.values()))
+        manifest.save(folder.manifest)
+        record.save(folder.record)
+        try:
+            with clock.of("build"):
+                network = self._network_of(cell)
+            recovered = len(rows)
+            staged = self._append_rows(planned, cell, folder, network, rows)
+        except KeyboardInterrupt:
+            record.status, record.finished = "interrupted", now()
+            record.reason = f"stopped by hand after {len(rows)} of {len(manifest)} episodes"
+            record.save(folder.record)
+            raise
+        except UserError as error:
+            planned.mend = error.mend
+            return self._broken(planned, record, folder, "refused", error.problem)
+        except Exception as error:
+            # One method's defect must not take the other cells of a night's run down with it.
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            reason = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+            outcome = self._broken(planned, record, folder, "failed", reason)
+            outcome.planned.error = error
+            return outcome
+        self._finish(cell, folder, record, rows)
+        detail = ""
+        with clock.of("cost"):
+            if self.with_cost:
+                detail = self._add_cost(cell, record)
+                record.save(folder.record)
+        with Appender(folder.timings) as timing_file:
+            timing_file.append([clock.around(len(rows) - recovered, staged).to_line()])
+        return Outcome(planned, how, record, detail)
+
+    def _append_rows(
+        self,
+        planned: Planned,
+        cell: Cell,
+        folder: CellFolder,
+        network: Method,
+        rows: dict[int, EpisodeRow],
+    ) -> float:
+        """Computes what is missing; the seconds that the stages of `timings.jsonl` add up to."""
+        question, total = cell.question, len(cell.question.manifest)
+        self._tell(planned, len(rows), total)
+        batches = evaluate(
+            network,
+            question.domain,
+            question.manifest.episodes,
+            seed=question.seed,
+            skip=set(rows),
+            settings=self.settings,
+            stores=self._stores_of(cell),
+        )
+        staged = 0.0
+        with Appender(folder.rows) as row_file, Appender(folder.timings) as timing_file:
+            for batch, timing in batches:
+                staged += (timing.load + timing.encode + timing.adapt + timing.match) / 1000
+                row_file.append([row.to_line() for row in batch])
+                timing_file.append(
+                    [plain_json.dumps({**timing.to_json(), "crc32": checksum(batch)}, indent=None)]
+                )
+                rows |= {row.index: row for row in batch}
+                self._tell(planned, len(rows), total)
+        return staged
+
+    def _finish(
+        self, cell: Cell, folder: CellFolder, record: RunRecord, rows: dict[int, EpisodeRow]
+    ) -> None:
+        ordered = [rows[index] for index in sorted(rows)]
+        # In manifest order whatever was computed first: two undisturbed machines agree byte for
+        # byte, and so does a run that was killed.
+        record.episodes.rows_sha256 = folder.write_rows(ordered)
+        record.metrics = metrics_of(ordered)
+        record.notes = _notes_of(cell.question)
+        record.status, record.finished = "done", now()
+        record.save(folder.record)
+
+    def _broken(
+        self,
+        planned: Planned,
+        record: RunRecord,
+        folder: CellFolder,
+        how: Literal["refused", "failed"],
+        reason: str,
+    ) -> Outcome:
+        record.status, record.reason, record.finished = how, reason, now()
+        record.save(folder.record)
+        return Outcome(planned, how, record, reason)
+
+    def _network_of(self, cell: Cell) -> Method:
+        key = cell.network_key
+        if self._network is None or self._network[0] != key:
+            network = network_of(cell.composition, cell.weights, precision=cell.precision)
+            self._network = (key, network)
+        return self._network[1]
+
+    def _stores_of(self, cell: Cell) -> FeatureStores:
+        """Features outlive a cell: other shots and seeds of the same network reuse them."""
+        key = (*cell.network_key, cell.question.domain)
+        if self._stores is None or self._stores[0] != key:
+            self._stores = (key, FeatureStores(self.settings.budget))
+        return self._stores[1]
+
+    def _cost_of_host(self, cell: Cell) -> CostPart | None:
+        """What the recorded host of a shuffled-support control costs: the same network."""
+        if not cell.composition.control:
+            return None
+        host = replace(
+            cell,
+            composition=replace(
+                cell.composition, control="", label=cell.composition.label.partition("@")[0]
+            ),
+            question=replace(cell.question, control=""),
+        )
+        record = finished_record(host.folder(self.results), host)
+        return None if record is None else record.cost
+
+    def _forget_notes(self, domain: Domain) -> None:
+        """A record tells what its own episodes met, whatever ran before on the same domain."""
+        standing = self._standing_notes.setdefault(domain, dict(domain.notes))
+        domain.notes = dict(standing)
+
+    def _tell(self, planned: Planned, done: int, total: int) -> None:
+        if self.listener is not None:
+            self.listener(Progress(planned, done, total))
+
+
+_NO_COST = "cost not measured: "
+
+
+def _note_no_cost(record: RunRecord, reason: str) -> str:
+    """Notes in a finished record why it has no cost; the note."""
+    note = _NO_COST + (reason.strip().splitlines() or ["no reason was given"])[0]
+    record.notes = sorted([*_without_cost_notes(record), note])
+    return note
+
+
+def _without_cost_notes(record: RunRecord) -> list[str]:
+    return [note for note in record.notes if not note.startswith(_NO_COST)]
+
+
+def _notes_of(question: Question) -> list[str]:
+    """What is odd about the files of all episodes, those of an earlier run included."""
+    domain = question.domain
+    seen: dict[tuple[int, str], str] = {}
+    for episode in question.manifest.episodes:
+        seen.setdefault((episode.class_id, episode.query), "query")
+        for name in episode.supports:
+            seen.setdefault((episode.support_class_id, name), "support")
+        domain.note_copies(
+            domain.item(episode.class_id, episode.query),
+            [domain.item(episode.support_class_id, name) for name in episode.supports],
+        )
+    for (class_id, name), role in seen.items():
+        domain.note_oddities(domain.item(class_id, name), role=role)
+    return sorted(domain.notes)
+
+
+def finished_record(folder: CellFolder, cell: Cell) -> RunRecord | None:
+    """The record of a cell that is complete and whose rows are all there."""
+    if not folder.record.is_file():
+        return None
+    try:
+        record = read_record(folder.record)
+    except RecordError:
+        return None
+    if record.status != "done" or record.cell != cell.id:
+        return None
+    if folder.rows_sha256() != record.episodes.rows_sha256:
+        return None
+    rows = folder.recover(cell.question.manifest.episodes)
+    return record if len(rows) == len(cell.question.manifest) else None
+
+
+def _folder_of(record: RunRecord, results: Path) -> CellFolder:
+    return CellFolder.of(
+        results,
+        domain=record.domain.title,
+        shots=record.episodes.shots,
+        label=record.method.label,
+        cell=record.cell,
+    )

@@ -1,0 +1,1 @@
+"""What a command selects: methods, domains, shots and seeds become cells."""

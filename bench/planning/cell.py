@@ -1,0 +1,354 @@
+"""A cell: one method with its weights asked one list of episodes; its id is all that matters."""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+import sys
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from cdfss_bench.canonical import digest, file_sha256
+from cdfss_bench.cards import Catalog
+from cdfss_bench.datasets import DOMAINS, Domain, Manifest
+from cdfss_bench.errors import DataError
+from cdfss_bench.methods.backbones.card import BACKBONES
+from cdfss_bench.methods.registry.card import Precision
+from cdfss_bench.methods.registry.name_grammar import METHODS, Composition
+from cdfss_bench.methods.weights.resolve import Weights
+
+from ..records.cell_folder import CellFolder
+from ..records.code_hash import code_hash, package_folder, plugin_hash
+from ..records.counts import EVALUATOR_VERSION
+from ..records.environment import describe
+from ..records.schema import (
+    DomainPart,
+    EpisodesPart,
+    EvaluatorPart,
+    MethodPart,
+    RunRecord,
+    WeightsPart,
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: a domain's episodes.
+
+    Attributes:
+        domain: opened.
+        shots: supports per episode.
+        seed: of the sampler.
+        protocol: `patnet` or `strict`.
+        limit: the first so many episodes only; None for all.
+        control: `shuffled-support` or empty.
+    """
+
+    domain: Domain
+    shots: int
+    seed: int
+    protocol: str
+    limit: int | None = None
+    control: str = ""
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The episodes.
+
+        Raises:
+            DataError: if the data cannot answer: a class with too few images, a missing file, no
+                wrong class to draw supports from, a class whose every mask is empty.
+        """
+        for entry in self.domain.classes:
+            # The published sampler repeats supports, or never returns; neither is K-shot.
+            if len(entry.items) < self.shots + 1:
+                raise DataError(
+                    f"class '{entry.name}' of {self.domain.title} has {len(entry.items)} images, "
+                    f"{self.shots}-shot needs at least {self.shots + 1}",
+                    mend="use fewer shots (-k 1), or complete the data",
+                )
+        for name in self.domain.classes_without_truth:
+            raise DataError(
+                f"no mask of class '{name}' of {self.domain.title} shows anything of it",
+                mend=f"cdfss-bench data check '{self.domain.title}' --full names the masks",
+            )
+        manifest = self.domain.episodes(self.shots, self.seed, self.protocol)
+        if self.limit is not None:
+            manifest = manifest.head(self.limit)
+        return self.domain.shuffled(manifest) if self.control else manifest
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether fewer episodes are asked than the protocol has."""
+        return self.limit is not None and self.limit < self.domain.published_length
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A method, its weights, and a question.
+
+    Attributes:
+        composition: the method, options resolved.
+        weights: its files.
+        question: what it is asked.
+        precision: of the encoding; `bf16` where it was asked for.
+    """
+
+    composition: Composition
+    weights: Weights
+    question: Question
+    precision: Precision = "fp32"
+
+    @cached_property
+    def id(self) -> str:
+        """sha256 of all that can change the numbers: not device, batch size or threads."""
+        return digest(
+            {
+                "evaluator": [EVALUATOR_VERSION, evaluator_code(), self.precision],
+                "method": str(self.composition),
+                "options": self.options(),
+                "code": method_code(self.composition, self.weights.backbone),
+                "backbone": self.weights.backbone,
+                "weights": list(weights_sha256(self.weights)),
+                "reader": reader_code(self.question.domain),
+                "image_size": self.question.domain.card.image_size,
+                "episodes": self.question.manifest.sha256,
+            }
+        )
+
+    @property
+    def network_key(self) -> tuple[object, ...]:
+        """Equal for cells that one network answers."""
+        return str(self.composition), self.weights, self.precision
+
+    @property
+    def cost_key(self) -> tuple[object, ...]:
+        """Equal, and hashable, for cells that cost the same: a control is its host's network."""
+        question = self.question
+        host = str(replace(self.composition, control=""))
+        size = question.domain.card.image_size
+        return host, self.weights.backbone, self.precision, question.shots, size
+
+    def options(self) -> dict[str, dict[str, object]]:
+        """Every option of every part."""
+        return {part.card.name: dict(part.options) for part in self.composition.parts}
+
+    def folder(self, results: Path) -> CellFolder:
+        """Where its record belongs."""
+        return CellFolder.of(
+            results,
+            domain=self.question.domain.title,
+            shots=self.question.shots,
+            label=self.composition.label,
+            cell=self.id,
+        )
+
+    def record(self, device: str) -> RunRecord:
+        """The record as it begins."""
+        question, weights = self.question, self.weights
+        pretrained, checkpoint = weights_sha256(weights)
+        return RunRecord(
+            cell=self.id,
+            status="started",
+            domain=domain_part(question.domain),
+            episodes=EpisodesPart(
+                protocol=question.protocol,
+                shots=question.shots,
+                seed=question.seed,
+                count=len(question.manifest),
+                limited=question.is_limited,
+                sha256=question.manifest.sha256,
+            ),
+            method=method_part(self.composition, weights.backbone),
+            weights=WeightsPart(
+                description=weights.description,
+                kind=weights.kind(self.composition),
+                words=weights.words(self.composition),
+                toy=weights.is_toy and question.domain.card.suite != "mini",
+                pretrained=weights.pretrained.name if weights.pretrained else "",
+                pretrained_sha256=pretrained,
+                checkpoint=weights.checkpoint.name if weights.checkpoint else "",
+                checkpoint_sha256=checkpoint,
+                selection=weights.selection,
+                source=weights.card.source if weights.card else {},
+                url=weights.entry.url if weights.entry else "",
+            ),
+            evaluator=EvaluatorPart(
+                version=EVALUATOR_VERSION,
+                code=evaluator_code(),
+                image_size=question.domain.card.image_size,
+                precision=self.precision,
+            ),
+            environment=describe(device),
+            command=command_line(),
+            started=now(),
+        )
+
+
+def refused_record(
+    composition: Composition, backbone: str, question: Question, reason: str, device: str
+) -> RunRecord:
+    """The record of a cell that cannot be computed: a blank in the tables with its reason."""
+    parts = {
+        "method": str(composition),
+        "backbone": backbone,
+        "domain": question.domain.title,
+        "question": [question.shots, question.seed, question.protocol, question.limit],
+        "refused": True,
+    }
+    try:
+        domain = domain_part(question.domain)
+    except DataError:
+        domain = DomainPart(
+            name=question.domain.card.name,
+            title=question.domain.title,
+            suite=question.domain.card.suite,
+            profile="absent",
+            complete=False,
+            fingerprint="",
+            classes={},
+        )
+    return RunRecord(
+        cell=digest(parts),
+        status="refused",
+        reason=reason,
+        domain=domain,
+        episodes=EpisodesPart(protocol=question.protocol, shots=question.shots, seed=question.seed),
+        method=method_part(composition, backbone),
+        weights=WeightsPart(description="none"),
+        evaluator=EvaluatorPart(
+            version=EVALUATOR_VERSION,
+            code=evaluator_code(),
+            image_size=question.domain.card.image_size,
+        ),
+        environment=describe(device),
+        command=command_line(),
+        started=now(),
+        finished=now(),
+    )
+
+
+def domain_part(domain: Domain) -> DomainPart:
+    """What a record says of a domain.
+
+    Raises:
+        DataError: if its files are not there.
+    """
+    return DomainPart(
+        name=domain.card.name,
+        title=domain.title,
+        suite=domain.card.suite,
+        profile=domain.profile,
+        complete=domain.is_complete,
+        fingerprint=domain.fingerprint,
+        classes={entry.id: entry.name for entry in domain.classes},
+        reader=reader_code(domain),
+    )
+
+
+def method_part(composition: Composition, backbone: str) -> MethodPart:
+    """What a record says of a method."""
+    return MethodPart(
+        label=composition.label,
+        composition=str(composition),
+        given={part.card.name: dict(part.given) for part in composition.parts if part.given},
+        options={part.card.name: dict(part.options) for part in composition.parts},
+        adaptation=composition.adaptation,
+        backbone=backbone,
+        code=method_code(composition, backbone),
+    )
+
+
+@lru_cache(maxsize=1)
+def evaluator_code() -> str:
+    """Hash of the code that builds a network, asks it and counts, whatever the method.
+
+    Tables, pages and the rest of the runner are not in it: they change no count.
+    """
+    names = ("evaluation.networks", "evaluation.evaluator", "statistics.summary")
+    return code_hash(*(f"cdfss_bench.bench.{name}" for name in names))
+
+
+def method_code(composition: Composition, backbone: str) -> str:
+    """Hash of the code of all parts of a method and of its backbone; empty for none."""
+    parts = [_card_code(METHODS, part.card.name) for part in composition.parts]
+    return digest([*parts, _card_code(BACKBONES, backbone) if backbone else ""])
+
+
+def reader_code(domain: Domain) -> str:
+    """Hash of the code that turns files into pixels; sequences stand in the manifest."""
+    card = domain.card
+    if card.name not in DOMAINS or DOMAINS.card(card.name).code != card.code:
+        # Made by hand, with no card that anybody finds.
+        return digest([_built_in_code(_TRANSFORMS), code_hash(type(domain).__module__)])
+    return named_reader_code(card.name)
+
+
+def named_reader_code(name: str) -> str:
+    """`reader_code` of the domain whose card has that name.
+
+    Raises:
+        UserError: if no card has it.
+    """
+    return digest([_built_in_code(_TRANSFORMS), _card_code(DOMAINS, name)])
+
+
+_TRANSFORMS = "cdfss_bench.datasets.core.transforms"
+
+
+def _card_code(catalog: Catalog[Any], name: str) -> str:
+    """Of what a card names: the module and its imports, or all of a plug-in's folder."""
+    card, origin = catalog.card(name), catalog.origin(name)
+    module, _, attribute = str(card.code).partition(":")
+    if origin.package is not None and origin.package.startswith("cdfss_bench."):
+        code = _built_in_code(f"{origin.package}.{module}")
+    else:
+        code = _plugin_code(origin.path.parent, origin.package)
+    decisive = {key: getattr(card, key) for key in _DECISIVE if hasattr(card, key)}
+    return digest([code, attribute, decisive])
+
+
+@lru_cache(maxsize=256)
+def _built_in_code(module: str) -> str:
+    return code_hash(module)
+
+
+@lru_cache(maxsize=64)
+def _plugin_code(folder: Path, package: str | None) -> str:
+    found = package_folder(package) if package else None
+    return plugin_hash(*(found or (folder, package or "")))
+
+
+_DECISIVE = ("place", "offers", "output_stride", "reads", "adaptation", "pyramid", "stages")
+"""What cards say of a network that no option says."""
+
+
+@lru_cache(maxsize=64)
+def _sha256_of(path: Path, _size: int, _time: int) -> str:
+    return file_sha256(path)
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file, computed once as long as its size and time stay the same."""
+    stat = path.stat()
+    return _sha256_of(path, stat.st_size, stat.st_mtime_ns)
+
+
+def weights_sha256(weights: Weights) -> tuple[str, str]:
+    """Of the backbone's file and of the checkpoint; empty where there is none."""
+    pretrained, checkpoint = (
+        file_hash(path) if path else "" for path in (weights.pretrained, weights.checkpoint)
+    )
+    return pretrained, checkpoint
+
+
+def now() -> str:
+    """UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def command_line() -> str:
+    """What was typed; the program's folder is nobody's business."""
+    return shlex.join(["cdfss-bench", *sys.argv[1:]])

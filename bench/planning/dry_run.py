@@ -1,0 +1,206 @@
+"""What a command would do, and how long it would take by what was measured before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from cdfss_bench.datasets import Domain, Episode
+
+from ..evaluation.runner import finished_record
+from ..records.cell_folder import CellFolder
+from ..records.environment import device_name
+from ..records.schema import RunRecord, read_record, record_paths
+from ..records.timings import Around, Spent, added, arounds, batches
+from .cell import Cell, method_code
+from .selection import Planned
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """One planned cell.
+
+    Attributes:
+        name: what it is.
+        state: `complete`, `begun`, `to do`, or `refused: reason`.
+        episodes: in its manifest.
+        left: that are not known yet.
+        seconds: expected for those, in one process, and for what else the cell needs; None without
+            an earlier measurement.
+        mend: what helps a refused cell.
+    """
+
+    name: str
+    state: str
+    episodes: int
+    left: int
+    seconds: float | None
+    mend: str = ""
+
+    @property
+    def expected(self) -> str:
+        """The expected time as text."""
+        if self.left == 0 and not self.seconds:
+            return ""
+        return "unknown" if self.seconds is None else f"{self.seconds:.1f} s"
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+def forecast(
+    cells: Iterable[Planned], results: Path, *, device: str = "cpu", with_cost: bool = True
+) -> list[Forecast]:
+    """What is known of planned cells before they run, in their order.
+
+    Times are those of this device. A picture is encoded once for all cells of a network on a
+    domain, a network is built where the one before was another, and its cost is measured once.
+
+    Args:
+        cells: as `selection.plan` yields them.
+        results: the results folder.
+        device: that would compute.
+        with_cost: whether FLOPs and latency would be measured.
+    """
+    expecting = _Expecting(results, device_name(device), with_cost=with_cost)
+    return [expecting.one(planned) for planned in cells]
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Seconds by what they grow with, from earlier cells of one network.
+
+    Attributes:
+        picture: for each picture that is encoded.
+        episode: for each episode.
+        build: for building the network.
+        cost: for measuring FLOPs and latency.
+    """
+
+    picture: float
+    episode: float
+    build: float
+    cost: float
+
+
+def rates(
+    pictures: Iterable[Spent],
+    episodes: Iterable[Spent],
+    around: Iterable[Around],
+) -> Rates | None:
+    """The rates that measurements amount to; None where no episode was measured.
+
+    Args:
+        pictures: batches whose pictures are like those expected.
+        episodes: batches whose episodes are.
+        around: what their cells took beside that.
+    """
+    seen, asked = added(pictures), added(episodes)
+    if not asked.episodes:
+        return None
+    known = list(around)
+    computed = sum(one.episodes for one in known)
+    return Rates(
+        (seen.seconds["load"] + seen.seconds["encode"]) / max(1, seen.encoded),
+        (asked.seconds["adapt"] + asked.seconds["match"]) / asked.episodes
+        + (sum(one.rest for one in known) / computed if computed else 0.0),
+        median([one.build for one in known if one.episodes and one.build > _AT_HAND] or [0.0]),
+        median([one.cost for one in known if one.episodes and one.cost > _AT_HAND] or [0.0]),
+    )
+
+
+_AT_HAND = 1e-3
+"""Seconds below which a network or a cost was not made but looked up."""
+
+
+class _Expecting:
+    """What the cells before have built, measured and encoded already."""
+
+    def __init__(self, results: Path, device: str, *, with_cost: bool):
+        self._results, self._device, self._with_cost = results, device, with_cost
+        self._records: list[tuple[RunRecord, CellFolder]] | None = None
+        self._network: object = None
+        self._domain: Domain | None = None
+        self._encoded: set[str] = set()
+        self._costs: set[object] = set()
+
+    def one(self, planned: Planned) -> Forecast:
+        cell = planned.cell
+        if cell is None:
+            state = f"refused: {planned.reason}"
+            return Forecast(planned.title, state, 0, 0, 0.0, planned.mend or "")
+        total = len(cell.question.manifest)
+        folder = cell.folder(self._results)
+        known = finished_record(folder, cell)
+        if known is not None:
+            is_costed = known.cost is not None or not self._with_cost
+            seconds = 0.0 if is_costed else self._expected(cell, [])
+            return Forecast(planned.title, "complete", total, 0, seconds)
+        done = folder.recover(cell.question.manifest.episodes)
+        left = [e for i, e in enumerate(cell.question.manifest.episodes) if i not in done]
+        state = "begun" if done else "to do"
+        return Forecast(planned.title, state, total, len(left), self._expected(cell, left))
+
+    def _expected(self, cell: Cell, left: list[Episode]) -> float | None:
+        found = self._rates(cell)
+        domain, key = cell.question.domain, cell.network_key
+        is_built = key == self._network
+        if not is_built or domain is not self._domain:
+            self._encoded = set()
+        self._network, self._domain = key, domain
+        before = len(self._encoded)
+        for episode in left:
+            self._encoded.add(domain.item(episode.class_id, episode.query).image)
+            self._encoded |= {
+                domain.item(episode.support_class_id, name).image for name in episode.supports
+            }
+        is_costed = not self._with_cost or cell.cost_key in self._costs
+        self._costs.add(cell.cost_key)
+        if found is None:
+            return None
+        return (
+            found.picture * (len(self._encoded) - before)
+            + found.episode * len(left)
+            + (0.0 if is_built else found.build)
+            + (0.0 if is_costed else found.cost)
+        )
+
+    def _rates(self, cell: Cell) -> Rates | None:
+        """From the same network on the same domain, else on any of the same size."""
+        question = cell.question
+        network = [
+            (record, folder)
+            for record, folder in self._all()
+            if (record.method.composition, record.method.backbone, record.evaluator.precision)
+            == (str(cell.composition), cell.weights.backbone, cell.precision)
+            and record.evaluator.image_size == question.domain.card.image_size
+        ]
+        # What was measured before the code changed counts where there is nothing else.
+        now = method_code(cell.composition, cell.weights.backbone)
+        network = [one for one in network if one[0].method.code == now] or network
+        at_home = [one for one in network if one[0].domain.title == question.domain.title]
+
+        def asked(of: list[tuple[RunRecord, CellFolder]]) -> list[CellFolder]:
+            return [f for record, f in of if record.episodes.shots == question.shots]
+
+        alike = asked(at_home) or asked(network)
+        return rates(
+            (spent for _, folder in at_home or network for spent in batches(folder.timings)),
+            (spent for folder in alike for spent in batches(folder.timings)),
+            (one for folder in alike for one in arounds(folder.timings)),
+        )
+
+    def _all(self) -> list[tuple[RunRecord, CellFolder]]:
+        """The records of this device."""
+        if self._records is None:
+            read = [(read_record(p), CellFolder(p.parent)) for p in record_paths(self._results)]
+            self._records = [
+                (record, folder)
+                for record, folder in read
+                if record.environment.get("device") == self._device
+            ]
+        return self._records

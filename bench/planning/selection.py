@@ -1,0 +1,336 @@
+"""What a command selects: the same words in every verb and in plan files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from cdfss_bench.cards import validated
+from cdfss_bench.datasets import DOMAINS, Domain, open_domain
+from cdfss_bench.datasets.core.registry import split_name
+from cdfss_bench.errors import DataError, UserError
+from cdfss_bench.methods.registry.card import Precision
+from cdfss_bench.methods.registry.name_grammar import METHODS, Composition, parse
+from cdfss_bench.methods.weights.resolve import Weights, default_folders, resolve_weights
+from cdfss_bench.plain_yaml import read_yaml
+
+from .cell import Cell, Question
+
+
+class Selection(BaseModel):
+    """The cells that a command means.
+
+    Attributes:
+        methods: names, composed as one likes.
+        domains: names, options in brackets; empty for all targets of the suite.
+        shots: supports per episode, several to compare.
+        seeds: of the sampler; 0 is the published one.
+        protocol: `patnet` or `strict`.
+        suite: `mini` needs no data, `cdfss` is the four real targets; `auto` is `cdfss` where a
+            data root is known.
+        data_root: folder of the data sets.
+        lists: folder of the published lists.
+        backbone: for all methods that can ride on it.
+        weights: a checkpoint file, by method or for the only one.
+        weights_dirs: folders with weights.
+        episodes: the first so many only.
+        precision: of the encoding, `fp32` or `bf16`.
+        controls: whether the control rows are added, and to each method its twin with shuffled
+            supports.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    methods: tuple[str, ...] = Field(min_length=1)
+    domains: tuple[str, ...] = ()
+    shots: tuple[int, ...] = (1,)
+    seeds: tuple[int, ...] = (0,)
+    protocol: Literal["patnet", "strict"] = "patnet"
+    suite: Literal["auto", "mini", "cdfss"] = "auto"
+    data_root: Path | None = None
+    lists: Path | None = None
+    backbone: str | None = None
+    weights: dict[str, Path] = {}
+    weights_dirs: tuple[Path, ...] = ()
+    episodes: int | None = Field(default=None, ge=1)
+    precision: Precision = "fp32"
+    controls: bool = False
+
+    @field_validator("methods", "domains", "shots", "seeds", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return value if isinstance(value, list | tuple) else (value,)
+
+    @field_validator("shots")
+    @classmethod
+    def _positive(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or min(value) < 1:
+            raise ValueError("shots begin at 1")
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _not_negative(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        # The last one is that of numpy's generator, from which the published samplers draw.
+        if not value or min(value) < 0 or max(value) >= 2**32:
+            raise ValueError("seeds begin at 0 and end at 4,294,967,295")
+        return value
+
+    @property
+    def root(self) -> Path | None:
+        """The data root, typed or in the environment."""
+        if self.data_root is not None:
+            return self.data_root
+        named = os.environ.get("CDFSS_DATA_ROOT")
+        return Path(named) if named else None
+
+    @property
+    def chosen_suite(self) -> Literal["mini", "cdfss"]:
+        """The suite, `auto` decided."""
+        if self.suite != "auto":
+            return self.suite
+        if self.domains:
+            suites = {DOMAINS.card(split_name(name)[0]).suite for name in self.domains}
+            return "mini" if suites == {"mini"} else "cdfss"
+        return "cdfss" if self.root is not None else "mini"
+
+    @property
+    def is_mini(self) -> bool:
+        """Whether all of it is asked on the mini suite's own domains, with its sizes."""
+        return self.chosen_suite == "mini" and all(
+            DOMAINS.card(split_name(name)[0]).suite == "mini" for name in self.domains
+        )
+
+    def suite_for(self, domain: Domain) -> Literal["mini", "cdfss"]:
+        """The suite whose sizes are meant on a domain: its own, if none was named."""
+        if self.suite != "auto":
+            return self.suite
+        return "mini" if domain.card.suite == "mini" else "cdfss"
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where weights are looked for, in order."""
+        return [*self.weights_dirs, *default_folders()]
+
+
+def read_plan(path: Path) -> Selection:
+    """A plan file: the selection's words as YAML keys.
+
+    Raises:
+        UserError: naming the key that is wrong.
+    """
+    return validated(Selection, read_yaml(path), path)
+
+
+def open_domains(selection: Selection) -> list[Domain]:
+    """The selected domains, opened.
+
+    Raises:
+        UserError: for an unknown name, or a data root that is not there.
+    """
+    suite = selection.chosen_suite
+    names = selection.domains or [
+        name
+        for name in DOMAINS.names()
+        if DOMAINS.card(name).suite == suite and DOMAINS.card(name).role == "target"
+    ]
+    opened: list[Domain] = []
+    for typed in names:
+        name, options = split_name(typed)
+        opened.append(open_domain(name, selection.root, options, lists=selection.lists))
+    return opened
+
+
+class Planned:
+    """A cell, or the reason why there is none.
+
+    Attributes:
+        composition: the method.
+        question: what it is asked.
+        backbone: its name, as far as known.
+        cell: the cell; None where `reason` says why not.
+        reason: one sentence.
+        mend: what helps.
+        error: the defect that stopped it, for `--debug`.
+        asked: the selection of this method on this domain alone, from which another process plans
+            the same cell.
+    """
+
+    def __init__(self, composition: Composition, question: Question):
+        self.composition = composition
+        self.question = question
+        self.backbone = ""
+        self.cell: Cell | None = None
+        self.reason = ""
+        self.mend: str | None = None
+        self.error: Exception | None = None
+        self.asked: Selection | None = None
+
+    @property
+    def name(self) -> str:
+        """The method, `ssp`, or `ssp (not source-trained)` where only its backbone is trained."""
+        label = self.composition.label
+        return f"{label} (not source-trained)" if self.lacks_training else label
+
+    @property
+    def lacks_training(self) -> bool:
+        """Whether the method is trained on source data in its published form and here is not."""
+        if self.cell is None:
+            return False
+        return self.cell.weights.kind(self.composition) == "not source-trained"
+
+    @property
+    def title(self) -> str:
+        """`loec · isic · 5-shot · seed 0`."""
+        asked = self.question
+        return f"{self.name} · {asked.domain.title} · {asked.shots}-shot · seed {asked.seed}"
+
+    def refuse(self, error: UserError) -> None:
+        """Notes why the cell cannot be computed."""
+        self.reason, self.mend = error.problem, error.mend
+
+
+def compositions(selection: Selection) -> list[Composition]:
+    """The selected methods, each once, in their published sizes.
+
+    Raises:
+        CompositionError: for a name that cannot be built.
+    """
+    names = [*selection.methods, *(_added(selection.methods) if selection.controls else ())]
+    return [parse(name) for name in dict.fromkeys(names)]
+
+
+def _added(methods: Sequence[str]) -> Iterator[str]:
+    """The twin of every method that looks at its support, then the control cards."""
+    for name in methods:
+        composition = parse(name)
+        if not composition.control and composition.host.card.backbones:
+            yield f"{name}@shuffled-support"
+    yield from (name for name in METHODS.names() if METHODS.card(name).kind == "control")
+
+
+def plan(selection: Selection) -> Iterator[Planned]:
+    """Every cell of the selection, domain by domain, one network's cells side by side.
+
+    What cannot be computed is yielded with its reason; the rest goes on.
+
+    Raises:
+        UserError: for names that mean nothing.
+    """
+    published = compositions(selection)
+    resolved: dict[tuple[str, bool], Weights | UserError] = {}
+    for domain in open_domains(selection):
+        suite = selection.suite_for(domain)
+        on_mini = suite == "mini" and domain.card.suite == "mini"
+        for composition in [c.in_miniature() if suite == "mini" else c for c in published]:
+            key = (str(composition), on_mini)
+            if key not in resolved:
+                resolved[key] = weights_of(composition, selection, on_mini=on_mini)
+            if _has_no_twin(composition, domain, selection):
+                continue
+            changes = {
+                "methods": (composition.label,),
+                "domains": (domain.title,),
+                "suite": suite,
+                "controls": False,
+            }
+            asked = selection.model_copy(update=changes)
+            for shots in selection.shots:
+                for seed in selection.seeds:
+                    question = Question(
+                        domain,
+                        shots,
+                        seed,
+                        selection.protocol,
+                        selection.episodes,
+                        composition.control,
+                    )
+                    planned = _planned(composition, question, resolved[key], selection)
+                    planned.asked = asked
+                    yield planned
+
+
+def _has_no_twin(composition: Composition, domain: Domain, selection: Selection) -> bool:
+    """Whether nobody typed this twin and the domain has no wrong class to shuffle supports with."""
+    if not composition.control or composition.label in selection.methods:
+        return False
+    try:
+        return len(domain.classes) < 2
+    except DataError:
+        return False  # absent data is refused with its own reason, cell by cell
+
+
+def _planned(
+    composition: Composition,
+    question: Question,
+    weights: Weights | UserError,
+    selection: Selection,
+) -> Planned:
+    planned = Planned(composition, question)
+    planned.backbone = selection.backbone or ""
+    if isinstance(weights, UserError):
+        planned.refuse(weights)
+        return planned
+    planned.backbone = weights.backbone
+    cell = Cell(composition, weights, question, selection.precision)
+    try:
+        cell.id  # noqa: B018  (draws the manifest: data errors belong to the plan)
+    except UserError as error:
+        planned.refuse(error)
+        return planned
+    planned.cell = cell
+    return planned
+
+
+def weights_of(
+    composition: Composition, selection: Selection, *, on_mini: bool
+) -> Weights | UserError:
+    """The weights that a composition runs with, or why there are none.
+
+    Args:
+        composition: the method.
+        selection: what names backbone, files and folders.
+        on_mini: whether the data are the mini suite's, for which its own weights are meant.
+    """
+    host = composition.host.card
+    backbone = selection.backbone if host.backbones else None
+    try:
+        return resolve_weights(
+            composition,
+            backbone=backbone,
+            checkpoint=_named_checkpoint(composition, selection.weights),
+            folders=selection.folders,
+            on_mini=on_mini,
+        )
+    except UserError as error:
+        return error
+
+
+def _named_checkpoint(composition: Composition, named: Mapping[str, Path]) -> Path | None:
+    # A twin that was not given weights of its own runs with those of its method.
+    return named.get(composition.label) or named.get(composition.label.partition("@")[0])
+
+
+def parse_weights(typed: Sequence[str], methods: Sequence[str]) -> dict[str, Path]:
+    """`FILE` for the only method, or `METHOD=FILE` for one of several.
+
+    Raises:
+        UserError: if it is not clear whose a file is.
+    """
+    result: dict[str, Path] = {}
+    for text in typed:
+        method, equals, file = text.rpartition("=")
+        if equals and method in methods:
+            result[method] = Path(file)
+        elif len(methods) == 1:
+            result[methods[0]] = Path(text)
+        else:
+            raise UserError(
+                f"--weights {text}: say whose they are",
+                mend=f"for example: --weights '{methods[0]}={text}'",
+            )
+    return result

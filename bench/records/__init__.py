@@ -1,0 +1,1 @@
+"""What stands on disk: records, rows, timings, and the hashes that identify them."""

@@ -1,0 +1,88 @@
+"""Records together with their rows: what statistics are computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from cdfss_bench.errors import RecordError
+
+from ..comparison.current import chosen
+from .cell_folder import CellFolder, EpisodeRow, parse_row
+from .schema import RunRecord, read_runs
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One finished cell.
+
+    Attributes:
+        path: of its `run.json`.
+        record: what that says.
+    """
+
+    path: Path
+    record: RunRecord
+
+    @cached_property
+    def rows(self) -> tuple[EpisodeRow, ...]:
+        """The cell's rows in manifest order.
+
+        Raises:
+            RecordError: if a row is damaged or missing.
+        """
+        file = CellFolder(self.path.parent).rows
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecordError(
+                f"{file} cannot be read ({error})", mend=f"cdfss-bench verify {self.path.parent}"
+            ) from error
+        rows = [parse_row(line) for line in lines]
+        known = [row for row in rows if row is not None]
+        indices = sorted(row.index for row in known)
+        if len(known) != len(rows) or indices != list(range(self.record.episodes.count)):
+            raise RecordError(
+                f"{file} does not hold the {self.record.episodes.count} episodes of its record",
+                mend="type the run again: only what is missing is computed",
+            )
+        if CellFolder(self.path.parent).rows_sha256() != self.record.episodes.rows_sha256:
+            raise RecordError(
+                f"{file} was changed after it was written: its sha256 is another",
+                mend="type the run again: only what is damaged is computed",
+            )
+        return tuple(sorted(known, key=lambda row: row.index))
+
+    @property
+    def asked(self) -> list[tuple[str, int]]:
+        """Query and class of every episode: what a control with other supports has in common."""
+        return [(row.episode.query, row.episode.class_id) for row in self.rows]
+
+
+def answers(results: Path) -> list[Answer]:
+    """Every record under a results folder, finished or not.
+
+    Raises:
+        RecordError: for a damaged record.
+    """
+    return [Answer(path, record) for path, record in read_runs(results)]
+
+
+def shown(found: Iterable[Answer]) -> list[Answer]:
+    """Those that answer their questions, one per row, column and seed (`current.chosen`)."""
+    known = list(found)
+    kept = {id(one.record) for one in chosen(answer.record for answer in known).shown}
+    return [answer for answer in known if id(answer.record) in kept]
+
+
+def by_cell(found: Iterable[Answer]) -> dict[str, Answer]:
+    """The answers that leaderboards show, by the id of their cell."""
+    return {answer.record.cell: answer for answer in shown(found)}
+
+
+def by_seed(found: Sequence[Answer]) -> dict[int, Answer]:
+    """One answer per seed; of several, the one finished last."""
+    ordered = sorted(found, key=lambda answer: (answer.record.finished, answer.record.cell))
+    return {answer.record.episodes.seed: answer for answer in ordered}

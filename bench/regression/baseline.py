@@ -1,0 +1,264 @@
+"""The regression gate: what a fixed selection gave once, and whether it still does.
+
+Parameters and operations must be equal. mIoU may differ by what another processor's rounding can
+do (`TOLERANCE`). Time is compared as a multiple of a reference workload timed in the same process,
+and only a factor is a finding: a wall-clock gate on shared machines is below their noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cdfss_bench import plain_json
+from cdfss_bench.errors import RecordError
+from cdfss_bench.files import write_atomically
+
+from ..records.schema import Count, Percent, Size
+
+SCHEMA = 1
+
+TOLERANCE = 0.05
+"""Points of mIoU. With the kernels of other processors (SSE4.1 and AVX2 in place of AVX-512) none
+of the 48 cells of the committed baseline moved at all (docs/protocol.md, "The gate"); the rest is
+room for processors that could not be tried."""
+
+SLOWER = 3.0
+"""Factor of time, in units of the reference workload, at which the tripwire goes."""
+
+SLACK = 0.5
+"""Reference workloads below which a difference of time is no finding, whatever its factor."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class GateCell(_Part):
+    """One cell of the fixed selection.
+
+    Attributes:
+        method: its label.
+        composition: the canonical name.
+        backbone: its name.
+        domain: its title.
+        shots: supports per episode.
+        seed: of the episodes.
+        protocol: of the episodes.
+        episodes: how many.
+        episodes_sha256: of the manifest.
+        fingerprint: of the data.
+        weights_sha256: of the backbone's file and of the checkpoint.
+        evaluator: its version.
+        miou: in percent.
+        params: of the method.
+        flops: of a whole episode.
+        fft: of its Fourier transforms; None in older baselines.
+        time: of an episode in reference workloads.
+    """
+
+    method: str
+    composition: str
+    backbone: str
+    domain: str
+    shots: Count
+    seed: Count
+    protocol: str
+    episodes: Annotated[Count, Field(ge=1)]
+    episodes_sha256: str
+    fingerprint: str
+    weights_sha256: tuple[str, str]
+    evaluator: Count
+    miou: Percent
+    params: Count
+    flops: Count
+    fft: Count | None = None
+    time: Size
+
+    @property
+    def name(self) -> str:
+        """`ssp · mini-lesion · 1-shot · seed 0`."""
+        return f"{self.method} · {self.domain} · {self.shots}-shot · seed {self.seed}"
+
+
+class Baseline(_Part):
+    """A baseline file.
+
+    Attributes:
+        schema_version: of the file.
+        selection: what was run, in the words of a plan file.
+        environment: where.
+        cells: what came out.
+    """
+
+    schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
+    selection: dict[str, Any]
+    environment: dict[str, Any] = {}
+    cells: list[GateCell] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _holds_each_cell_once(self) -> Baseline:
+        names = [cell.name for cell in self.cells]
+        if len(set(names)) < len(names):
+            raise ValueError(f"{next(n for n in names if names.count(n) > 1)} is there twice")
+        return self
+
+    def save(self, path: Path) -> None:
+        """Writes the baseline, whole or not at all.
+
+        Raises:
+            UserError: if the file cannot be written.
+        """
+        values = self.model_dump(mode="json", by_alias=True)
+        write_atomically(path, plain_json.dumps(values) + "\n")
+
+
+def read_baseline(path: Path) -> Baseline:
+    """The baseline in `path`.
+
+    Raises:
+        RecordError: if there is none, or it is damaged.
+    """
+    mend = f"cdfss-bench check --baseline {path} --update -m METHOD"
+    if not path.is_file():
+        raise RecordError(f"there is no baseline {path}", mend=mend)
+    try:
+        values: object = plain_json.loads(path.read_text(encoding="utf-8"))
+        baseline = Baseline.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        said = f"'{key}': {first['msg'].lower()}"
+        raise RecordError(f"{path} is not a readable baseline ({said})", mend=mend) from error
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path} is not a readable baseline ({error})", mend=mend) from error
+    lacking = _lacking(baseline)
+    if lacking:
+        raise RecordError(
+            f"{path} lacks {len(lacking)} cells of its own selection, such as {lacking[0]}",
+            mend=mend,
+        )
+    return baseline
+
+
+def _lacking(baseline: Baseline) -> list[str]:
+    """Names of cells that the selection asks for and the file does not hold."""
+    there = {(cell.method, cell.domain, cell.shots, cell.seed) for cell in baseline.cells}
+    usual = {
+        "methods": {method for method, *_ in there},
+        "domains": {domain for _, domain, *_ in there},
+        "shots": {shots for *_, shots, _ in there},
+        "seeds": {seed for *_, seed in there},
+    }
+    asked = (baseline.selection.get(key) or sorted(values) for key, values in usual.items())
+    return [
+        f"{method} · {domain} · {shots}-shot · seed {seed}"
+        for method, domain, shots, seed in product(*asked)
+        if (method, domain, shots, seed) not in there
+    ]
+
+
+class Finding(NamedTuple):
+    """One cell, one quantity.
+
+    Attributes:
+        cell: its name.
+        what: `mIoU`, `parameters`, `FLOPs`, `time`, `episodes`, `weights`, ...
+        before: in the baseline.
+        now: measured.
+        verdict: `fine`, `regression` (exit code 1) or `not comparable` (exit code 2).
+    """
+
+    cell: str
+    what: str
+    before: str
+    now: str
+    verdict: Literal["fine", "regression", "not comparable"]
+
+
+def compared(before: Sequence[GateCell], now: Sequence[GateCell]) -> list[Finding]:
+    """Every quantity of every cell, baseline against measurement."""
+    measured = {cell.name: cell for cell in now}
+    findings: list[Finding] = []
+    for old in before:
+        new = measured.pop(old.name, None)
+        if new is None:
+            findings.append(Finding(old.name, "the cell", "there", "missing", "not comparable"))
+        else:
+            findings += _of_cell(old, new)
+    findings += [
+        Finding(name, "the cell", "missing", "there", "not comparable") for name in measured
+    ]
+    return findings
+
+
+def exit_code(findings: Sequence[Finding]) -> int:
+    """0: all is fine. 1: a regression. 2: something cannot be compared, and nothing regressed."""
+    verdicts = {finding.verdict for finding in findings}
+    if "regression" in verdicts:
+        return 1
+    return 2 if "not comparable" in verdicts or not findings else 0
+
+
+def _of_cell(old: GateCell, new: GateCell) -> list[Finding]:
+    name = old.name
+    strange = [
+        Finding(name, what, str(was)[:12], str(is_now)[:12], "not comparable")
+        for what, was, is_now in (
+            ("composition", old.composition, new.composition),
+            ("backbone", old.backbone, new.backbone),
+            ("protocol", old.protocol, new.protocol),
+            ("number of episodes", old.episodes, new.episodes),
+            ("episodes", old.episodes_sha256, new.episodes_sha256),
+            ("data", old.fingerprint, new.fingerprint),
+            ("weights", " ".join(w[:5] for w in old.weights_sha256),
+             " ".join(w[:5] for w in new.weights_sha256)),
+            ("evaluator", old.evaluator, new.evaluator),
+        )
+        if was != is_now
+    ]  # fmt: skip
+    if strange:
+        return strange
+    # Said so that what is no number is never fine.
+    moved = not abs(new.miou - old.miou) <= TOLERANCE
+    slower = not new.time <= max(SLOWER * old.time, old.time + SLACK)
+    rows = (
+        ("mIoU", f"{old.miou:.3f}", f"{new.miou:.3f}", moved),
+        ("parameters", f"{old.params:,}", f"{new.params:,}", old.params != new.params),
+        ("FLOPs", f"{old.flops:,}", f"{new.flops:,}", old.flops != new.flops),
+        ("time", f"{old.time:.2f}", f"{new.time:.2f}", slower),
+    )
+    if old.fft is not None and (old.fft or new.fft):
+        rows += (("FFT", f"{old.fft:,}", f"{new.fft or 0:,}", old.fft != new.fft),)
+    return [
+        Finding(name, what, was, is_now, "regression" if wrong else "fine")
+        for what, was, is_now, wrong in rows
+    ]
+
+
+def markdown(findings: Sequence[Finding]) -> str:
+    """What a pull request shows: the verdict, what is not fine, and what was looked at."""
+    wrong = [finding for finding in findings if finding.verdict != "fine"]
+    cells = len({finding.cell for finding in findings})
+    head = {
+        0: f"**No regression**: {len(findings)} figures of {cells} cells are as in the baseline.",
+        1: "**Regression**",
+        2: "**Not comparable** with the baseline",
+    }[exit_code(findings)]
+    lines = ["### cdfss-bench check", "", head, ""]
+    if wrong:
+        lines += ["| cell | what | baseline | now | verdict |", "|---|---|---:|---:|---|"]
+        lines += [
+            f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in f)} |" for f in wrong
+        ]
+        lines.append("")
+    lines.append(
+        f"mIoU within {TOLERANCE} points, parameters and FLOPs equal, time (in reference workloads "
+        f"of the same process) below {SLOWER:g} times the baseline's. A change that is meant: "
+        "`cdfss-bench check --update`."
+    )
+    return "\n".join(lines) + "\n"

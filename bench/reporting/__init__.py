@@ -1,0 +1,1 @@
+"""Tables, exports and pages made from results."""

@@ -1,0 +1,328 @@
+"""A leaderboard and a comparison as tables of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cdfss_bench.datasets.core.domain import COPY
+
+from ..comparison.caveats import against_control, guards, record_notes
+from ..comparison.current import STALE, STALE_LEGEND
+from ..comparison.leaderboard import (
+    ColumnKey,
+    Leaderboard,
+    Row,
+    Score,
+    controls_of,
+    missing_columns,
+    seeds_of,
+)
+from ..comparison.notes import note_lines
+from ..comparison.ranking import Standings
+from ..statistics.claims import MINIMUM
+from .number_format import UNSTEADY_LEGEND, count, differs, fft, gflop, is_steady, milliseconds
+from .text_table import BLANK, TextTable
+
+if TYPE_CHECKING:
+    from ..comparison.compare import Comparison
+
+
+def text_table(
+    board: Leaderboard, where: Standings | None = None, *, every_note: bool = False
+) -> TextTable:
+    """The leaderboard with its reasons for blanks as notes.
+
+    Args:
+        board: what is shown.
+        where: intervals over all seeds, ranks, ties and tests against controls; without it the
+            intervals of single-seed records are shown, and nobody is marked.
+        every_note: whether each note of the records stands below, or two lines a row.
+    """
+    extra = missing_columns(board)
+    names = [_column_name(column, board.columns) for column in board.columns]
+    headers = ["method", "backbone", "weights", "adapts", *names, *extra, "mean"]
+    if where is not None:
+        headers.append("rank")
+    costs = _cost_headers(board)
+    headers += [*costs, "on", "selected"]
+    numeric = frozenset(range(_FIRST, len(headers) - 2))
+    controls = controls_of(board)
+    if controls and where is not None:
+        headers.append(_CONTROL)
+    rows: list[list[str]] = []
+    sections: dict[int, str] = {}
+    marks: dict[tuple[int, int], str] = {}
+    behind: dict[tuple[int, int], Sequence[str]] = {}
+    for section in board.sections():
+        if section.is_told:
+            sections[len(rows)] = section.title
+        for row in sorted(section.rows, key=lambda row: _by_mean(row, board, where)):
+            marks |= {(len(rows), at): mark for at, mark in _marks(row, board, where).items()}
+            behind |= {(len(rows), at): ids for at, ids in _behind(row, board, numeric).items()}
+            cells = _cells(row, board, extra, where, costs)
+            if headers[-1] == _CONTROL:
+                cells.append(_control(row, board, where or {}))
+            rows.append(cells)
+    main = {board.main_column(column.domain) for column in board.columns}
+    notes = _notes(board, where or {}, costs)
+    bracketed = any("[" in cell for row in rows for cell in row[_FIRST:])
+    if where is not None or bracketed:
+        notes.append("[ ] 95 % interval over query images; ± standard deviation over seeds")
+    if where is not None and "tied" in marks.values():
+        notes.append("≈ no significant difference from the best of its section (paired, Holm, 5 %)")
+    if headers[-1] == _CONTROL:
+        notes.append(
+            f"{_CONTROL}: against the same method shown supports of a wrong class; better: "
+            f"sign-flip test, Holm, 5 %, and {MINIMUM:g} points; not better: the 95 % interval of "
+            f"the difference lies below 0 or within ±{MINIMUM:g} points"
+        )
+    elif controls:
+        notes.append(
+            "cdfss-bench report says whether a method is better than its shuffled-support control"
+        )
+    notes += record_notes(board, every=every_note, told=(COPY,))
+    return TextTable(
+        title=title(board),
+        headers=headers,
+        rows=rows,
+        numeric=numeric,
+        notes=notes,
+        sections=sections,
+        marks=marks,
+        grey=frozenset(_FIRST + i for i, c in enumerate(board.columns) if c not in main),
+        outdated=board.outdated,
+        behind=behind,
+        secondary=_secondary(board, costs),
+        whole="report --wide, or report -f csv",
+    )
+
+
+_FIRST = 4
+"""Index of the first column of a domain."""
+_CONTROL = "control"
+
+
+def _secondary(board: Leaderboard, costs: Sequence[str]) -> list[str]:
+    """Columns that a narrow screen may lack, the least needed first; none that tells rows apart."""
+    names = ["selected", "on", *reversed(costs), "adapts"]
+    labels = [key.label for key in board.rows]
+    return [*names, "weights", "backbone"] if len(set(labels)) == len(labels) else names
+
+
+def _behind(row: Row, board: Leaderboard, numeric: frozenset[int]) -> dict[int, Sequence[str]]:
+    """A column's records behind its number; all of the row behind its mean, rank and cost."""
+    every = [cell for score in row.scores.values() for _, cell in sorted(score.cells.items())]
+    found: dict[int, Sequence[str]] = dict.fromkeys(numeric, every)
+    for at, column in enumerate(board.columns, _FIRST):
+        score = row.scores.get(column)
+        found[at] = [cell for _, cell in sorted(score.cells.items())] if score else ()
+    return found
+
+
+def _by_mean(row: Row, board: Leaderboard, where: Standings | None) -> tuple[float, str]:
+    mean = board.mean(row)
+    return (0.0 if mean is None or where is None else -mean, row.key.label)
+
+
+def _marks(row: Row, board: Leaderboard, where: Standings | None) -> dict[int, str]:
+    if where is None:
+        return {}
+    found: dict[int, str] = {}
+    for at, column in enumerate([*board.columns, None], _FIRST):
+        place = at if column is not None else at + len(missing_columns(board))
+        standing = where.get((row.key, column))
+        if standing is None:
+            continue
+        if standing.rank is None:
+            continue
+        if standing.rank == 1:
+            found[place] = "best"
+        elif standing.tied:
+            found[place] = "tied"
+        elif standing.rank == 2:
+            found[place] = "second"
+    return found
+
+
+def title(board: Leaderboard) -> str:
+    """What the rows of a board share."""
+    key = board.key
+    suite = {"mini": "mini suite", "extra": "further domains"}.get(key.suite, "CD-FSS")
+    seeds = seeds_of(list(board.rows.values()))
+    parts = [f"{suite}, {key.shots}-shot mIoU (%)", f"protocol {key.protocol}"]
+    if seeds:
+        parts.append(f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}")
+    parts.append(f"evaluator {key.evaluator}")
+    if key.precision != "fp32":
+        parts.append(key.precision)
+    if board.outdated:
+        parts.append("not comparable with this version's")
+    return " · ".join(parts)
+
+
+def _column_name(column: ColumnKey, columns: Sequence[ColumnKey]) -> str:
+    same = [other for other in columns if other.domain == column.domain]
+    mark = "" if _is_plain(column) else "*"
+    if len(same) == 1:
+        return f"{column.domain}{mark}"
+    return f"{column.domain}{mark} {column.fingerprint[:4]}/{column.episodes}"
+
+
+def _is_plain(column: ColumnKey) -> bool:
+    return not column.limited and not column.profile.startswith(("partial", "unlisted", "unknown"))
+
+
+def _cost_headers(board: Leaderboard) -> list[str]:
+    """Beside what every record has: what is not nought, or not the same, in some row."""
+    known = [row.cost for row in board.rows.values() if row.cost is not None]
+    published = ["as published"] if any(map(differs, known)) else []
+    transforms = ["FFT"] if any(cost.flops_fft for cost in known) else []
+    return ["params", "GFLOP", *published, *transforms, "ms"]
+
+
+def _cells(
+    row: Row,
+    board: Leaderboard,
+    extra: Sequence[str],
+    where: Standings | None,
+    costs: Sequence[str],
+) -> list[str]:
+    key = row.key
+    cells = [key.label, key.backbone or BLANK, weights(row), key.adaptation]
+    for column in board.columns:
+        score = row.scores.get(column)
+        cells.append(BLANK if score is None else _score(score, row, column, where))
+    cells += [BLANK] * len(extra)
+    mean, standing = board.mean(row), (where or {}).get((row.key, None))
+    interval = standing.interval if standing else None
+    ends = f" {_ends(interval.low, interval.high)}" if interval else ""
+    mark = STALE if board.is_stale(row, None) else ""
+    cells.append(BLANK if mean is None else f"{mean:.2f}{mark}{ends}")
+    if where is not None:
+        cells.append(str(standing.rank) if standing and standing.rank else BLANK)
+    if row.cost is None:
+        return [*cells, *[BLANK] * len(costs), BLANK, key.selection]
+    cost = row.cost
+    figures = {
+        "params": count(cost.params),
+        "GFLOP": gflop(cost.flops_episode),
+        "as published": gflop(cost.flops_published),
+        "FFT": fft(cost),
+        "ms": milliseconds(cost),
+    }
+    return [*cells, *(figures[header] for header in costs), cost.device, key.selection]
+
+
+def _control(row: Row, board: Leaderboard, where: Standings) -> str:
+    """Whether the right support is shown to help: `better`, or where that is not so."""
+    tested = against_control(board, row, where)
+    if not tested:
+        return BLANK
+    domains: dict[str, list[str]] = {}
+    for column, found in tested.items():
+        if found.finding != "better":
+            domains.setdefault(found.finding, []).append(column.domain)
+    return "; ".join(f"{word} on {', '.join(on)}" for word, on in domains.items()) or "better"
+
+
+def _score(score: Score, row: Row, column: ColumnKey, where: Standings | None) -> str:
+    text = f"{score.mean:.2f}" + (STALE if score.is_stale else "")
+    if score.spread is not None:
+        text += f" ±{score.spread:.2f}"
+    standing = (where or {}).get((row.key, column))
+    if standing is not None and standing.interval is not None:
+        text += f" {_ends(standing.interval.low, standing.interval.high)}"
+    elif where is None and len(score.mious) == len(score.intervals) == 1:
+        low, high = next(iter(score.intervals.values()))
+        text += f" {_ends(low, high)}"
+    return f"≈{text}" if standing is not None and standing.tied else text
+
+
+def _ends(low: float, high: float) -> str:
+    return f"[{low:.1f}, {high:.1f}]"
+
+
+def weights(row: Row) -> str:
+    """What they were trained on, and how they were chosen where that is unusual."""
+    mark = {"source-val": "", "last": "", "none": ""}.get(row.key.selection)
+    return row.key.weights + (f" ({row.key.selection})" if mark is None else "")
+
+
+def _notes(board: Leaderboard, where: Standings, costs: Sequence[str]) -> list[str]:
+    notes = [
+        f"* {column.domain}: {column.profile}"
+        + (f", first {column.episodes} episodes" if column.limited else "")
+        for column in board.columns
+        if not _is_plain(column)
+    ]
+    notes += _reasons(board)
+    notes += guards(board, where)
+    if any(board.mean(row) is None and row.scores for row in board.rows.values()):
+        notes.append(f"{BLANK} no mean where a domain is missing, partial or cut short")
+    notes.append("GFLOP and ms per episode, nothing cached, batch 1; a multiply-add counts 2")
+    if any(row.cost is not None and not is_steady(row.cost) for row in board.rows.values()):
+        notes.append(UNSTEADY_LEGEND)
+    if "as published" in costs:
+        notes.append(f"as published: GFLOP of the published code; {BLANK} where it is not known")
+    if "FFT" in costs:
+        notes.append("FFT: GFLOP of Fourier transforms, not among the others")
+    return notes
+
+
+def _reasons(board: Leaderboard) -> list[str]:
+    """One line per reason, with everybody it concerns."""
+    concerned: dict[tuple[str, str], list[str]] = {}
+    for row in board.rows.values():
+        for domain, reason in row.missing.items():
+            concerned.setdefault((domain, reason), []).append(row.key.label)
+    return [
+        f"{BLANK} {domain}: {reason} ({', '.join(labels)})"
+        for (domain, reason), labels in sorted(concerned.items())
+    ]
+
+
+def comparison_table(comparison: Comparison) -> TextTable:
+    """Two methods side by side, a line per domain."""
+    where = comparison.field
+    headers = ["domain", "episodes", "seeds", "A", "B", "A - B", "95 % interval", "p (Holm)"]
+    headers += ["wins", "ties", "losses", "detectable", "verdict"]
+    rows = [
+        [
+            each.domain,
+            each.length,
+            ", ".join(map(str, each.seeds)),
+            f"{each.a:.2f}{STALE if each.stale_a else ''}",
+            f"{each.b:.2f}{STALE if each.stale_b else ''}",
+            f"{each.a - each.b:+.2f}" + ("" if each.spread is None else f" ±{each.spread:.2f}"),
+            BLANK
+            if each.interval is None
+            else f"{each.interval.low:+.2f} to {each.interval.high:+.2f}",
+            f"{each.p_holm:.4f}",
+            *map(str, (each.wins, each.ties, each.losses)),
+            BLANK if each.detectable is None else f"{each.detectable:.2f}",
+            each.verdict,
+        ]
+        for each in comparison.differences
+    ]
+    notes = [
+        "mIoU in %, paired by query image; episodes per seed; wins, ties, losses over all seeds",
+        "detectable: the difference in points that this many episodes find in four cases of five",
+        f"a claim needs p <= 0.05 and {comparison.minimum:g} points",
+    ]
+    if any(each.interval is None for each in comparison.differences):
+        notes.append(f"{BLANK} no interval where a class has fewer than 5 query images")
+    if any(each.stale_a or each.stale_b for each in comparison.differences):
+        notes.append(STALE_LEGEND)
+    return TextTable(
+        title=(
+            f"A = {comparison.a}, B = {comparison.b} · {where.shots}-shot · "
+            f"protocol {where.protocol} · evaluator {where.evaluator}"
+        ),
+        headers=headers,
+        rows=rows,
+        numeric=frozenset({1, *range(3, 12)}),
+        notes=[*notes, *comparison.remarks, *note_lines(comparison.notes)],
+        secondary=["ties", "losses", "wins", "seeds"],
+        whole="compare --wide, or compare --json",
+    )

@@ -1,0 +1,1 @@
+"""Pictures of single episodes: which are chosen, and their predictions computed again."""

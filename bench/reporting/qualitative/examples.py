@@ -1,0 +1,84 @@
+"""Which single episodes of a record are shown, and what is shown of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import NamedTuple
+
+from ...records.cell_folder import EpisodeRow
+
+
+class Example(NamedTuple):
+    """An episode that is shown.
+
+    Attributes:
+        role: `best`, `median` or `worst`.
+        row: what the record says of it.
+    """
+
+    role: str
+    row: EpisodeRow
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A picture and the mask over it.
+
+    Attributes:
+        name: of the image.
+        picture: JPEG.
+        mask: PNG, transparent where there is no foreground.
+    """
+
+    name: str
+    picture: bytes
+    mask: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One episode as pictures, all of the same size.
+
+    Attributes:
+        example: which one.
+        class_name: what was asked.
+        supports: with their masks.
+        query: with its true mask.
+        prediction: the mask computed again, PNG.
+        found: IoU of that mask in percent.
+    """
+
+    example: Example
+    class_name: str
+    supports: tuple[Layer, ...]
+    query: Layer
+    prediction: bytes
+    found: float
+
+    @property
+    def recorded(self) -> float:
+        """IoU in percent as the record's row has it."""
+        counts = self.example.row.counts
+        return 100 * counts.inter / max(counts.union, 1)
+
+
+def examples(rows: Sequence[EpisodeRow]) -> list[Example]:
+    """The best, the (lower) median and the worst episode by IoU, each once; ties by index.
+
+    The order is that of exact fractions of the integer counts: it is the same on every machine.
+    """
+    ordered = sorted(rows, key=lambda row: (_iou(row), row.index))
+    if not ordered:
+        return []
+    best = min(rows, key=lambda row: (-_iou(row), row.index))
+    chosen = {"best": best, "median": ordered[(len(ordered) - 1) // 2], "worst": ordered[0]}
+    found: dict[int, Example] = {}
+    for role, row in chosen.items():
+        found.setdefault(row.index, Example(role, row))
+    return list(found.values())
+
+
+def _iou(row: EpisodeRow) -> Fraction:
+    return Fraction(row.counts.inter, max(row.counts.union, 1))

@@ -1,0 +1,98 @@
+"""Qualitative panels: support, query, truth and prediction side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from cdfss_bench.datasets import Domain, Episode
+from cdfss_bench.datasets.check.contact_sheet import outlined
+from cdfss_bench.methods.core.method import Method
+
+from ...planning.cell import Cell
+from ...records.cell_folder import safe_name
+from ...records.counts import count
+
+TRUTH = (32, 160, 255)
+PREDICTION = (255, 64, 32)
+_LABEL = 16
+_LONGEST = 180
+"""Characters of a file's name beside the id: with it they stay below what file systems take."""
+
+
+def predicted(
+    method: Method, domain: Domain, episode: Episode, rng: torch.Generator
+) -> NDArray[np.uint8]:
+    """The method's mask of one episode, uint8 [S, S]."""
+    tensors = domain.load(episode)
+    shown = tensors.query_image if method.adaptation == "transductive" else None
+    ready = method.adapt(tensors.support_images, tensors.support_masks, rng=rng, query_image=shown)
+    with torch.inference_mode():
+        mask = ready.predict(
+            tensors.query_image[None], tensors.support_images[None], tensors.support_masks[None]
+        )
+    return mask[0].numpy()
+
+
+def file_name(cell: Cell) -> str:
+    """`DOMAIN-Kshot-seedS-PROTOCOL-METHOD-ID.png`: no two cells share one, whatever their names.
+
+    The id stands for all that the words leave out: options, weights, how many episodes.
+    """
+    question = cell.question
+    words = (
+        f"{question.domain.title}-{question.shots}shot-seed{question.seed}-{question.protocol}-"
+        f"{cell.composition.label}"
+    )
+    return f"{safe_name(words)[:_LONGEST]}-{cell.id[:12]}.png"
+
+
+def panel(
+    domain: Domain, episode: Episode, mask: NDArray[np.uint8], *, title: str, side: int = 256
+) -> Image.Image:
+    """One strip: the supports with their masks, the query's truth (blue), the prediction (red).
+
+    Args:
+        domain: of the episode.
+        episode: what was asked.
+        mask: the prediction, uint8 [S, S].
+        title: written above.
+        side: of each picture in pixels.
+    """
+    query = domain.item(episode.class_id, episode.query)
+    supports = [domain.item(episode.support_class_id, name) for name in episode.supports]
+    image, truth = domain.image(query), domain.truth(query)
+    void = domain.undecided(query)
+    (counts,) = count(
+        torch.from_numpy(mask)[None],
+        torch.from_numpy(np.array(truth))[None],
+        None if void is None else torch.from_numpy(np.array(void))[None],
+    )
+    pictures = [(outlined(domain.image(s), domain.truth(s)), "support") for s in supports]
+    pictures += [
+        (outlined(image, truth, TRUTH), "query, truth"),
+        (outlined(image, mask, PREDICTION), f"IoU {100 * counts.inter / max(counts.union, 1):.1f}"),
+    ]
+    strip = Image.new("RGB", (len(pictures) * side, side + 2 * _LABEL), "white")
+    pen = ImageDraw.Draw(strip)
+    # The font that is always there has no other characters.
+    pen.text((3, 2), title.encode("latin-1", "replace").decode("latin-1"), fill="black")
+    for column, (picture, label) in enumerate(pictures):
+        pen.text((column * side + 3, _LABEL), label, fill="black")
+        strip.paste(Image.fromarray(picture).resize((side, side)), (column * side, 2 * _LABEL))
+    return strip
+
+
+def stacked(strips: Sequence[Image.Image]) -> Image.Image:
+    """Strips one below the other."""
+    width = max(strip.width for strip in strips)
+    sheet = Image.new("RGB", (width, sum(strip.height for strip in strips)), "white")
+    top = 0
+    for strip in strips:
+        sheet.paste(strip, (0, top))
+        top += strip.height
+    return sheet

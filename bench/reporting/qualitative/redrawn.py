@@ -1,0 +1,153 @@
+"""A record's predictions computed again, for pictures, and held against its rows.
+
+Records keep counts, not masks. A picture is drawn only where the data, the episodes and the weights
+at hand are those of the record, by their hashes; the mask's IoU stands beside the recorded one.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from cdfss_bench.canonical import file_sha256
+from cdfss_bench.datasets import Domain, Manifest, open_domain
+from cdfss_bench.datasets.check.contact_sheet import border
+from cdfss_bench.datasets.core.domain import Item
+from cdfss_bench.datasets.core.registry import split_name
+from cdfss_bench.errors import DataError, RecordError, WeightsError
+from cdfss_bench.methods.core.method import Method
+from cdfss_bench.methods.registry.name_grammar import Composition, parse
+from cdfss_bench.methods.weights.resolve import PACKAGED, Weights, resolve_weights
+
+from ...evaluation.evaluator import adaptation_stream
+from ...evaluation.networks import network_of
+from ...planning.cell import weights_sha256
+from ...records.cell_folder import CellFolder
+from ...records.counts import count
+from ...records.results import Answer
+from ...records.schema import RunRecord
+from .examples import Example, Layer, Panel, examples
+from .panels import PREDICTION, TRUTH, predicted
+
+SIDE, SMALL = 144, 72
+"""Pixels of a picture; of each of several supports."""
+_QUALITY = 72
+_FILL = 70
+"""Opacity of a mask inside its border, of 255."""
+
+
+class Redrawer:
+    """Draws the examples of records, keeping the last network for the next record.
+
+    Args:
+        root: the data root.
+        lists: folder of published lists.
+        folders: where weights are looked for, in order.
+    """
+
+    def __init__(self, root: Path | None, lists: Path | None, folders: Sequence[Path]):
+        self.root = root
+        self.lists = lists
+        self.folders = tuple(folders)
+        self._network: tuple[object, Method] | None = None
+
+    def panels(self, answer: Answer) -> list[Panel]:
+        """The best, the median and the worst episode of a finished record.
+
+        Raises:
+            DataError: if the data of the record are not here.
+            WeightsError: if its weights are not here.
+            RecordError: if its rows or its manifest are damaged.
+        """
+        record = answer.record
+        name, options = split_name(record.domain.title)
+        domain = open_domain(name, self.root, options, lists=self.lists)
+        if domain.fingerprint != record.domain.fingerprint:
+            raise DataError("the data here are not those of the record")
+        manifest = Manifest.load(CellFolder(answer.path.parent).manifest)
+        if manifest.sha256 != record.episodes.sha256:
+            raise RecordError("the manifest is not that of the record")
+        network = self._network_of(record)
+        return [
+            _panel(network, domain, manifest, record.episodes.seed, example)
+            for example in examples(answer.rows)
+        ]
+
+    def _network_of(self, record: RunRecord) -> Method:
+        composition = parse(record.method.composition)
+        weights = weights_of(record, composition, self.folders)
+        key = (str(composition), weights, record.evaluator.precision)
+        if self._network is None or self._network[0] != key:
+            network = network_of(composition, weights, precision=record.evaluator.precision)
+            self._network = (key, network)
+        return self._network[1]
+
+
+def weights_of(record: RunRecord, composition: Composition, folders: Sequence[Path]) -> Weights:
+    """The files with which a record was made, by name and sha256.
+
+    Raises:
+        WeightsError: if they are not in the folders.
+    """
+    named, wanted = record.weights.checkpoint, record.weights.checkpoint_sha256
+    places = [folder / named for folder in (*folders, PACKAGED)] if named else []
+    here = [path for path in places if path.is_file()]
+    if named and not here:
+        raise WeightsError(
+            f"{named} is in none of the weights folders", mend="name its folder: --weights-dir DIR"
+        )
+    checkpoint = next((path for path in here if file_sha256(path) == wanted), None)
+    backbone = record.method.backbone or None
+    weights = resolve_weights(
+        composition, backbone=backbone, checkpoint=checkpoint, folders=folders
+    )
+    if weights_sha256(weights) != (record.weights.pretrained_sha256, wanted):
+        raise WeightsError("the weights here are not those of the record")
+    return weights
+
+
+def _panel(
+    network: Method, domain: Domain, manifest: Manifest, seed: int, example: Example
+) -> Panel:
+    episode = manifest[example.row.index]
+    query = domain.item(episode.class_id, episode.query)
+    supports = [domain.item(episode.support_class_id, name) for name in episode.supports]
+    mask = predicted(network, domain, episode, adaptation_stream(seed, episode))
+    void = domain.undecided(query)
+    counts = count(
+        torch.from_numpy(mask)[None],
+        torch.from_numpy(np.array(domain.truth(query)))[None],
+        None if void is None else torch.from_numpy(np.array(void))[None],
+    )[0]
+    names = {entry.id: entry.name for entry in domain.classes}
+    return Panel(
+        example=example,
+        class_name=names[episode.class_id],
+        supports=tuple(_layer(domain, s, SIDE if len(supports) == 1 else SMALL) for s in supports),
+        query=_layer(domain, query, SIDE),
+        prediction=overlay(mask, PREDICTION, SIDE),
+        found=100 * counts.inter / max(counts.union, 1),
+    )
+
+
+def _layer(domain: Domain, item: Item, side: int) -> Layer:
+    out = io.BytesIO()
+    picture = Image.fromarray(domain.image(item)).resize((side, side), Image.Resampling.LANCZOS)
+    picture.save(out, "JPEG", quality=_QUALITY, optimize=True)
+    return Layer(item.name, out.getvalue(), overlay(domain.truth(item), TRUTH, side))
+
+
+def overlay(mask: NDArray[np.uint8], colour: tuple[int, int, int], side: int) -> bytes:
+    """A PNG of three colours: nothing, the veil over `mask` [S, S], its border."""
+    small = np.asarray(Image.fromarray(mask).resize((side, side), Image.Resampling.NEAREST))
+    picture = Image.fromarray(small + border(small).astype(np.uint8), "P")
+    picture.putpalette([0, 0, 0, *colour, *colour])
+    out = io.BytesIO()
+    picture.save(out, "PNG", optimize=True, bits=2, transparency=bytes([0, _FILL, 255]))
+    return out.getvalue()

@@ -1,0 +1,1 @@
+"""Source training: plans, episodes, the loop, and its checkpoints."""

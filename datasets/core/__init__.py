@@ -1,0 +1,1 @@
+"""What all domains share: reading, sampling, manifests, transforms and caching."""

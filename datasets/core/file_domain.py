@@ -1,0 +1,277 @@
+"""Domains that lie on disk: listing as the published loaders list, reading with clear errors."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from cdfss_bench.canonical import digest
+from cdfss_bench.errors import DataError
+
+from .content_index import Contents, FileChangedError
+from .decode_cache import Pixels, picture_key
+from .domain import Domain, DomainClass, Item
+from .transforms import binary_mask, eight_bits, is_deep, resized_image, resized_labels
+from .upright import MAX_PIXELS, is_transparent, orientation_of
+
+T = TypeVar("T")
+
+
+def listed(folder: Path, extension: str) -> list[str]:
+    """File names in `folder` by the published rule, sorted by code point.
+
+    The rule (PATNet `data/{deepglobe,isic,lung}.py`): the part after the FIRST dot must be the
+    extension, case-sensitive; dot-files are skipped. Unlike `glob`, brackets in the path are
+    harmless, and names without a dot are skipped instead of crashing the loader.
+    """
+    if not folder.is_dir():
+        return []
+    return sorted(
+        entry.name
+        for entry in folder.iterdir()
+        if not entry.name.startswith(".") and entry.name.split(".")[1:2] == [extension]
+    )
+
+
+class FileDomain(Domain):
+    """A domain whose images and masks are files under the data root."""
+
+    def read_image(self, path: str) -> Pixels:
+        """The picture at `path` (relative to the root), uint8 [S, S, 3].
+
+        Raises:
+            DataError: if the file is missing or is not a readable image.
+        """
+        side = self.card.image_size
+
+        def decode() -> Pixels:
+            return self.opened(path, lambda image: resized_image(image, side))
+
+        return self.cached(path, "image", decode)
+
+    def read_labels(self, item: Item) -> Pixels:
+        """The mask of `item`, [S, S]: 0/1, or label values where `item.label` is set.
+
+        Raises:
+            DataError: if the file is missing or is not a readable image.
+        """
+        side = self.card.image_size
+        binary = item.label is None
+
+        def decode() -> Pixels:
+            to_array = binary_mask if binary else _label_map
+            return self.opened(item.mask, lambda image: resized_labels(to_array(image), side))
+
+        return self.cached(item.mask, "binary" if binary else "labels", decode)
+
+    def grey_values(self, item: Item) -> int:
+        """How many values other than black and white a mask file holds.
+
+        Raises:
+            DataError: if the file is missing or is not a readable image.
+        """
+        found = 0
+
+        def count(image: Image.Image) -> NDArray[np.uint8]:
+            nonlocal found
+            histogram = eight_bits(image).convert("L").histogram()
+            found = sum(amount > 0 for amount in histogram[1:255])
+            return np.zeros((1, 1), np.uint8)
+
+        self.opened(item.mask, count)
+        return found
+
+    @property
+    def classes_without_truth(self) -> tuple[str, ...]:
+        """Classes whose every mask is empty; damaged masks are for the reader to name."""
+        return self._bare
+
+    @cached_property
+    def _bare(self) -> tuple[str, ...]:
+        return tuple(entry.name for entry in self.classes if not self._has_truth(entry))
+
+    def _has_truth(self, entry: DomainClass) -> bool:
+        try:
+            return any(self.truth(item).any() for item in entry.items)
+        except DataError:
+            return True
+
+    def note_oddities(self, item: Item, *, role: str) -> None:
+        """As for every domain, and what the published reading makes of unusual files."""
+        super().note_oddities(item, role=role)
+        for path in (item.image, item.mask):
+            if path not in self._odd:
+                self._odd[path] = self.oddities_of(path)
+            for oddity in self._odd[path]:
+                self.notes[f"{path} {oddity}"] = None
+
+    def oddities_of(self, path: str) -> tuple[str, ...]:
+        """What is unusual about the file at `path`, by its header alone, and how it is read."""
+        found: list[str] = []
+
+        def look(image: Image.Image) -> NDArray[np.uint8]:
+            if (orientation := orientation_of(image)) != 1:
+                found.append(f"is read as stored, not turned by its EXIF orientation {orientation}")
+            if is_deep(image):
+                found.append("has more than 8 bits, which are scaled")
+            if image.format != "MPO" and int(getattr(image, "n_frames", 1)) > 1:
+                found.append("holds several pictures, of which the first is read")
+            if is_transparent(image):
+                found.append("has an alpha channel, which is not read")
+            return np.zeros((1, 1), np.uint8)
+
+        self.opened(path, look)
+        return tuple(found)
+
+    @cached_property
+    def _odd(self) -> dict[str, tuple[str, ...]]:
+        return {}
+
+    def extra_files(self) -> Sequence[Path]:
+        """Files beside images and masks that decide what is read: annotations, class tables, lists.
+
+        A reader names those that it has read, in an order that does not depend on where they lie.
+        """
+        return ()
+
+    def item_files(self, item: Item) -> Sequence[str]:
+        """The files that an item's pixels are read from, relative to the root.
+
+        A reader whose masks are drawn from annotations names the image alone.
+        """
+        return (item.image, item.mask)
+
+    def content_hash(self, *, again: bool = False) -> str:
+        """sha256 over class ids, names, labels and the content of every file that is read.
+
+        It depends neither on where the root lies nor on times, nor on how an operating system
+        spells a name.
+
+        Args:
+            again: whether every file is hashed, whatever the index says of it.
+
+        Raises:
+            DataError: naming a file that cannot be read.
+        """
+        items = [(entry, item) for entry in self.classes for item in entry.items]
+        files = {item: tuple(self.item_files(item)) for _, item in items}
+        extra = [str(path.absolute()) for path in self.extra_files()]
+        what = f"the files of {self.title}"
+        with self._explained():
+            # First what `classes` has just read, before anybody edits it.
+            held = self._contents.all(extra, what, again=again)
+            paths = [path for found in files.values() for path in found]
+            held |= self._contents.all(paths, what, again=again)
+        rows = [
+            [e.id, _portable(i.name), i.label, *(held[path] for path in files[i])] for e, i in items
+        ]
+        return digest(
+            {
+                "domain": self.title,
+                "classes": [[entry.id, _portable(entry.name)] for entry in self.classes],
+                "files": sorted(rows, key=repr),
+                "extra": [held[path] for path in extra],
+            }
+        )
+
+    def cached(self, path: str, kind: str, decode: Callable[[], Pixels]) -> Pixels:
+        """What `decode` makes of the file at `path`, or what it made of the same content before.
+
+        Args:
+            path: of the file, relative to the root.
+            kind: names all that decides the pixels beside the file's content.
+            decode: reads the file.
+
+        Raises:
+            DataError: if the file is missing, or holds something else than when it was hashed.
+        """
+        with self._explained():
+            content = self._contents.sha256(path)
+
+        def checked() -> Pixels:
+            pixels = decode()
+            with self._explained():
+                self._contents.sha256(path)  # replaced while it was decoded: nobody may keep this
+            return pixels
+
+        return self.cache.get(picture_key(content, kind=kind, side=self.card.image_size), checked)
+
+    @cached_property
+    def _contents(self) -> Contents:
+        return Contents(self.root, self.cache.folder)
+
+    @contextmanager
+    def _explained(self) -> Generator[None]:
+        try:
+            yield
+        except FileChangedError as error:
+            raise DataError(
+                f"{error.path} changed while it was in use",
+                mend="type the same command again: the changed data count as other data",
+            ) from error
+        except OSError as error:
+            raise self._missing(error.filename, error) from error
+
+    def opened(self, path: str, use: Callable[[Image.Image], NDArray[np.uint8]]) -> Pixels:
+        """What `use` makes of the picture at `path`.
+
+        Raises:
+            DataError: if the file is missing or is not a readable image.
+        """
+        full = self.root / path
+        try:
+            with Image.open(full) as image:
+                native = image.size
+                if native[0] * native[1] > MAX_PIXELS:
+                    raise ValueError(f"{native[0]}x{native[1]} pixels are no picture of ours")
+                return Pixels(use(image), native)
+        except FileNotFoundError as error:
+            raise self._missing(path, error) from error
+        except (
+            UnidentifiedImageError,
+            Image.DecompressionBombError,
+            NotImplementedError,
+            OSError,
+            ValueError,
+            SyntaxError,
+            EOFError,
+        ) as error:
+            raise DataError(
+                f"{full} is not a readable image ({error})",
+                mend=f"replace the file, then: cdfss-bench data check {self.card.name}",
+            ) from error
+
+    def _missing(self, path: str, error: OSError) -> DataError:
+        if not isinstance(error, FileNotFoundError):
+            return DataError(
+                f"{self.root / path} cannot be read ({error.strerror})",
+                mend="make it a file that you may read, or replace it",
+            )
+        return DataError(
+            f"{self.root / path} is missing",
+            mend=f"cdfss-bench data check {self.card.name} --data-root DIR",
+        )
+
+
+def _label_map(image: Image.Image) -> NDArray[np.uint8]:
+    # No conversion: a palette PNG's indices are the labels (PATNet data/pascal.py).
+    labels = np.asarray(image)
+    if labels.ndim != 2:
+        raise ValueError(f"a label map has one channel, this has shape {labels.shape}")
+    if labels.max(initial=0) > 255:
+        raise ValueError(f"a label map holds 0 to 255, this holds {labels.max()}")
+    return labels.astype(np.uint8)
+
+
+def _portable(name: str) -> str:
+    """A name as every operating system would spell it: composed letters, forward slashes."""
+    return unicodedata.normalize("NFC", name.replace(os.sep, "/"))

@@ -1,0 +1,110 @@
+"""What all pictures and masks of own data are, found out once and then remembered.
+
+A mask's meaning is decided for its whole class, so every mask is decoded before the first is
+believed. What was found is kept beside the decode cache: a second start opens changed files only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import PIL
+from pydantic import TypeAdapter, ValidationError
+
+from cdfss_bench.canonical import digest
+from cdfss_bench.errors import DataError, UserError
+from cdfss_bench.files import write_atomically
+
+from ..upright import Header, header_of
+from .facts import Facts, look_at
+
+T = TypeVar("T")
+
+_VERSION = 1
+"""Bump when `Facts` or `Header` change."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was found: headers of pictures and facts of masks, by path."""
+
+    pictures: Mapping[Path, Header]
+    masks: Mapping[Path, Facts]
+
+
+def survey(pairs: Sequence[tuple[Path, Path]], place: Path, kept_in: Path | None) -> Survey:
+    """Looks at every picture's header and decodes every mask, as far as that is not known.
+
+    Args:
+        pairs: pictures and masks.
+        place: the folder of the data set.
+        kept_in: folder where findings are kept; None keeps nothing.
+
+    Raises:
+        DataError: naming the first file that cannot be read.
+    """
+    images, masks = [image for image, _ in pairs], [mask for _, mask in pairs]
+    path = None if kept_in is None else kept_in / "masks" / f"{_name_of(place)}.json"
+    before = _read(path)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        pictures = pool.map(lambda image: _known(image, before.pictures, header_of), images)
+        facts = pool.map(lambda mask: _known(mask, before.masks, _facts_of), masks)
+        now = _Kept(
+            {str(image): found for image, found in zip(images, pictures, strict=True)},
+            {str(mask): found for mask, found in zip(masks, facts, strict=True)},
+        )
+    if path is not None and now != before:
+        # An index that cannot be written costs time, not results.
+        with suppress(OSError, UserError):
+            write_atomically(path, _KEPT.dump_json(now))
+    return Survey(
+        {image: now.pictures[str(image)][1] for image in images},
+        {mask: now.masks[str(mask)][1] for mask in masks},
+    )
+
+
+Stamp = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Findings by path, each with the stamp of the file that it was found of."""
+
+    pictures: dict[str, tuple[Stamp, Header]]
+    masks: dict[str, tuple[Stamp, Facts]]
+
+
+_KEPT = TypeAdapter(_Kept)
+
+
+def _known(
+    path: Path, before: Mapping[str, tuple[Stamp, T]], find: Callable[[Path], T]
+) -> tuple[Stamp, T]:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror})") from error
+    stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+    kept = before.get(str(path))
+    return kept if kept is not None and kept[0] == stamp else (stamp, find(path))
+
+
+def _facts_of(path: Path) -> Facts:
+    return look_at(path).facts
+
+
+def _name_of(place: Path) -> str:
+    return digest([_VERSION, PIL.__version__, str(place.absolute())])
+
+
+def _read(path: Path | None) -> _Kept:
+    try:
+        return _Kept({}, {}) if path is None else _KEPT.validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return _Kept({}, {})

@@ -1,0 +1,45 @@
+"""What a user's own images have in common, however their masks are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .decode_cache import Pixels
+from .file_domain import FileDomain
+from .transforms import resized_image
+from .upright import read_upright
+
+
+class OwnDomain(FileDomain):
+    """Images without a published protocol: every image of every class is asked once."""
+
+    def listed_queries(self) -> Sequence[tuple[int, str]]:
+        """Every image of every class."""
+        return [(entry.id, item.name) for entry in self.classes for item in entry.items]
+
+    def read_image(self, path: str) -> Pixels:
+        """The picture at `path` as a viewer shows it, uint8 [S, S, 3].
+
+        Raises:
+            DataError: if the file is missing or is not one readable picture.
+        """
+
+        def decode() -> Pixels:
+            picture = read_upright(self.root / path)
+            return Pixels(resized_image(picture, self.card.image_size), picture.size)
+
+        return self.cached(path, "upright image", decode)
+
+    def oddities_of(self, path: str) -> tuple[str, ...]:
+        """None: own files are read as they are meant, or refused."""
+        del path
+        return ()
+
+    def describe_part(self) -> str:
+        """What is here is the whole population."""
+        return f"own: {sum(self.counts)} images of {len(self.classes)} classes"
+
+    @property
+    def is_complete(self) -> bool:
+        """Own data has no other population to be a part of."""
+        return True

@@ -1,0 +1,1 @@
+"""The domains: one reader and one card each."""

@@ -1,0 +1,144 @@
+"""What every recipe from a download to the published layout has in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from cdfss_bench.errors import DataError
+from cdfss_bench.options import Value
+
+from ..core.card import DomainCard
+from .pictures import size_of
+from .sources import Entry, Source
+from .work import Made, Plan, sha256_of
+
+
+class Recipe(ABC):
+    """A domain's way from its download to its published layout.
+
+    Args:
+        card: of the domain.
+        options: of the card's `prepare`, resolved.
+        lists: class tables and lists that the user named, in the order of preference.
+    """
+
+    version = 1
+    """Bump when any output changes: trees of different versions are not mixed."""
+
+    def __init__(self, card: DomainCard, options: Mapping[str, Value], lists: Sequence[Path] = ()):
+        self.card = card
+        self.options = dict(options)
+        self.lists = tuple(lists)
+
+    @abstractmethod
+    def plan(self, source: Source) -> Plan:
+        """The units of work for what `source` holds.
+
+        Raises:
+            DataError: if this is not the download that the recipe knows.
+        """
+
+    @property
+    def identity(self) -> dict[str, Value]:
+        """What decides the outputs beside the inputs."""
+        return {"recipe": self.card.name, "version": self.version, **self.options}
+
+    def nothing_found(self, what: str, source: Source) -> DataError:
+        """The error for a download that holds none of the expected files."""
+        seen = ", ".join(dict.fromkeys(e.path.rpartition("/")[0] or e.name for e in source.entries))
+        short = f"{seen[:160]} ..." if len(seen) > 160 else seen
+        return DataError(
+            f"no {what} in the download of {self.card.title}; it holds {short or 'nothing'}",
+            mend=f"cdfss-bench data fetch {self.card.name} says what to download",
+        )
+
+
+def by_name(entries: Iterable[Entry], plan: Plan) -> dict[str, Entry]:
+    """Entries by their published name; one that stands in several folders is taken from the first.
+
+    Cameras and Windows write `.JPG`; published names have small suffixes. A download that holds a
+    copy of itself (Kaggle's chest films do) is harmless; two different files of one name are a
+    remark, and a problem if they lie in one folder.
+    """
+    found: dict[str, Entry] = {}
+    copies = 0
+    for entry in entries:
+        first = found.setdefault(entry.plain_name, entry)
+        if first is entry:
+            continue
+        if first.path.rpartition("/")[0] == entry.path.rpartition("/")[0]:
+            plan.problems.append(f"{entry.origin} and {first.name} have one published name")
+            continue
+        copies += 1
+        if first.size != entry.size:
+            plan.remarks.append(f"{first.path} and {entry.path} differ: the former is taken")
+    if copies:
+        plan.remarks.append(f"{copies} files stand in several folders of the download")
+    return found
+
+
+def copied_pair(
+    image: Entry, mask: Entry, image_to: str, mask_to: str, made: Made | None = None
+) -> Made:
+    """Image and mask copied unchanged, after both were decoded once.
+
+    Raises:
+        DataError: if one of them is damaged.
+    """
+    made = made or Made()
+    data, truth = image.read(), mask.read()
+    size, other = size_of(data, image.origin), size_of(truth, mask.origin)
+    if size != other:
+        made.odd.append(
+            f"{mask.path} is {other[0]}x{other[1]} but its image is {size[0]}x{size[1]}; "
+            "both are kept"
+        )
+    made.files[image_to] = image
+    made.files[mask_to] = mask
+    made.looks[image.plain_name] = sha256_of(data)
+    return made
+
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp")
+
+
+def left_over(plan: Plan, entries: Iterable[Entry], taken: Iterable[Entry]) -> None:
+    """A problem for each picture among `entries`, the files of a known folder, that is not taken.
+
+    Args:
+        plan: gets the problems.
+        entries: of a folder whose every picture has a use.
+        taken: those of a kind that the recipe reads.
+    """
+    known = {id(entry) for entry in taken}
+    plan.problems += [
+        f"{entry.origin} is no {'.jpg' if entry.suffix == '.jpeg' else 'file'} of the published "
+        "layout"
+        for entry in entries
+        if id(entry) not in known and entry.suffix in PICTURES
+    ]
+
+
+def unused(plan: Plan, source: Source, used: Iterable[Entry], known: Sequence[str] = ()) -> None:
+    """A remark on every kind of file that the recipe has no use for; nothing is left out silently.
+
+    Args:
+        plan: gets the remarks.
+        source: the download.
+        used: entries that a unit reads or a remark already names.
+        known: small letters of suffixes that need no remark.
+    """
+    taken = {id(entry) for entry in used}
+    rest: dict[str, list[str]] = {}
+    for entry in source.entries:
+        if id(entry) not in taken and entry.suffix not in (*known, ".sha256"):
+            rest.setdefault(entry.path.rpartition("/")[0], []).append(entry.name)
+    for folder, names in rest.items():
+        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        plural = "file has" if len(names) == 1 else "files have"
+        plan.remarks.append(
+            f"{len(names)} {plural} no use here{f' in {folder}' if folder else ''}: {shown}"
+        )
+    plan.remarks += list(source.remarks)

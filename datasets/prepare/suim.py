@@ -1,0 +1,86 @@
+"""SUIM: colour-coded masks become a folder of masks per class."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..domains.suim import IMAGES, MASKS
+from .pictures import decoded, lossless, size_of
+from .recipe import Recipe, by_name, left_over, unused
+from .sources import Entry, Source
+from .work import Made, Plan, Unit, sha256_of
+
+COLOURS = {
+    "FV": (255, 255, 0),
+    "HD": (0, 0, 255),
+    "PF": (0, 255, 0),
+    "RI": (255, 0, 255),
+    "RO": (255, 0, 0),
+    "SR": (255, 255, 255),
+    "WR": (0, 255, 255),
+}
+"""RGB of fish, human divers, plants, reefs, robots, sea floor, wrecks; black water is no class."""
+
+
+class SUIMRecipe(Recipe):
+    """`images/NAME.jpg`, `masks/NAME.bmp` of both parts -> a mask per class that is not empty.
+
+    Each channel of a mask is cut at 128.
+    """
+
+    def plan(self, source: Source) -> Plan:
+        """A unit per image.
+
+        Raises:
+            DataError: if there are no images or no masks.
+        """
+        plan = Plan("SUIM", self.identity)
+        pictures = by_name(
+            (e for e in source.entries if _is_in(e, "images") and e.suffix == ".jpg"), plan
+        )
+        coded = [e for e in source.entries if _is_in(e, "masks") and e.suffix in (".bmp", ".png")]
+        masks = {entry.stem: entry for entry in by_name(coded, plan).values()}
+        if not pictures:
+            raise self.nothing_found("photograph images/*.jpg", source)
+        if not masks:
+            raise self.nothing_found("colour-coded mask masks/*.bmp", source)
+        for name, picture in sorted(pictures.items()):
+            mask = masks.pop(picture.stem, None)
+            if mask is None:
+                plan.problems.append(f"{picture.origin} has no mask {picture.stem}.bmp")
+            else:
+                plan.units.append(_unit(name, picture, mask))
+        plan.problems += [f"{mask.origin} has no image" for _, mask in sorted(masks.items())]
+        photos = [e for e in source.entries if _is_in(e, "images")]
+        left_over(plan, photos, (e for e in photos if e.suffix == ".jpg"))
+        left_over(plan, (e for e in source.entries if _is_in(e, "masks")), coded)
+        unused(plan, source, [*photos, *coded], known=(".txt", ".md"))
+        plan.output_bytes = sum(unit.inputs[0].size + 100_000 for unit in plan.units)
+        return plan
+
+
+def _is_in(entry: Entry, folder: str) -> bool:
+    return entry.folder.lower() == folder
+
+
+def _unit(name: str, picture: Entry, mask: Entry) -> Unit:
+    def make() -> Made:
+        data = picture.read()
+        size = size_of(data, picture.origin)
+        codes = decoded(mask, "RGB") >= 128
+        made = Made(looks={name: sha256_of(data)})
+        made.counts["images"] = 1
+        made.files[f"{IMAGES}/{name}"] = picture
+        for title, colour in COLOURS.items():
+            where = (codes == (np.array(colour) > 0)).all(axis=-1)
+            if where.any():
+                made.files[f"{MASKS}/{title}/{picture.stem}.png"] = lossless(where)
+                made.counts[title] = 1
+        if codes.shape[1::-1] != size:
+            made.odd.append(
+                f"{mask.path} is {codes.shape[1]}x{codes.shape[0]} but its image is "
+                f"{size[0]}x{size[1]}; both are kept"
+            )
+        return made
+
+    return Unit(name, (picture, mask), make)

@@ -1,0 +1,1 @@
+"""The contract's checks, run against any method."""

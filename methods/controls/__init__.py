@@ -1,0 +1,1 @@
+"""Control rows: what a method must beat."""

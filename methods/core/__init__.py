@@ -1,0 +1,1 @@
+"""The method's contract, and what hosts and plug-ins derive from."""

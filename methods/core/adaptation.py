@@ -1,0 +1,151 @@
+"""Learning at test: a copy of the method, its plug-ins reset, some steps of Adam, one episode."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..blocks.voting import upsampled
+from .feature_batch import Rows
+from .leave_one_out import choose_on
+from .plugin_api import AnchorPlugin, LearningPlugin
+
+if TYPE_CHECKING:
+    from .method import Method
+
+
+def adapted(
+    method: Method,
+    support: Rows,
+    masks: Tensor,
+    *,
+    rng: torch.Generator | None,
+    query: Rows | None,
+) -> Method:
+    """A copy of `method` that learnt from one episode; the backbone is shared, nothing else.
+
+    Feature and head plug-ins learn together, to predict each support from itself; then anchors
+    learn, each plug-in by its own objective; then score plug-ins choose.
+
+    Args:
+        method: stays as it is.
+        support: features of the K supports.
+        masks: [K, H, W] of 0 and 1.
+        rng: the episode's private generator.
+        query: features of the query, where the method is transductive.
+
+    Raises:
+        ValueError: if `query` or `rng` is missing where it is needed.
+    """
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        support, masks = _ordinary(support), masks.clone()
+        twin = twin_of(method)
+        for plugin in twin.feature_plugins:
+            if plugin.steps:
+                plugin.reset(maps_of(twin, support), rng)
+        learners = [p for p in twin.learning_plugins if not isinstance(p, AnchorPlugin)]
+        if learners:
+            with learning(twin, learners):
+                descend(rehearsed_errors(twin, support, masks), twin, learners)
+        for plugin in twin.learning_plugins:
+            if isinstance(plugin, AnchorPlugin):
+                if query is None:
+                    raise ValueError(f"{type(plugin).__name__} looks at the query: hand it over")
+                with learning(twin, [plugin]):
+                    loss = plugin.objective(twin, support, masks, _ordinary(query))
+                    if loss is not None:
+                        descend([loss], twin, [plugin])
+        choose_on(twin, support, masks)
+        return twin
+
+
+def twin_of(method: Method) -> Method:
+    """A copy of `method` that shares the backbone with it."""
+    backbone = getattr(method, "backbone", None)
+    return copy.deepcopy(method, {} if backbone is None else {id(backbone): backbone})
+
+
+@contextmanager
+def learning(host: Method, plugins: Sequence[LearningPlugin]) -> Generator[None]:
+    """While it lasts, what `plugins` learn asks for a gradient and nothing else of the host does.
+
+    The backbone is left alone: it is shared, and adaptation begins at its features.
+    """
+    own = [*host.head(), *(p for plugin in host.feature_plugins for p in plugin.parameters())]
+    before = [parameter.requires_grad for parameter in own]
+    learned = {id(parameter) for plugin in plugins for parameter in plugin.learned(host)}
+    for parameter in own:
+        parameter.requires_grad = id(parameter) in learned
+    try:
+        yield
+    finally:
+        for parameter, asked in zip(own, before, strict=True):
+            parameter.requires_grad = asked
+            parameter.grad = None
+
+
+def rehearsed_errors(host: Method, support: Rows, masks: Tensor) -> list[Callable[[], Tensor]]:
+    """For each of the K supports, what gives the cross entropy of its prediction from itself.
+
+    Undivided mean over pixels at image size, as in source training.
+    """
+
+    def error_of(index: int) -> Callable[[], Tensor]:
+        truth = masks[index : index + 1]
+        predict = host.rehearsal(support[index : index + 1], truth)
+
+        def error() -> Tensor:
+            full = upsampled(predict()[:, 0], support.size)
+            return F.cross_entropy(full, truth.long())
+
+        return error
+
+    return [error_of(index) for index in range(len(support))]
+
+
+def descend(
+    errors: Sequence[Callable[[], Tensor]], host: Method, plugins: Sequence[LearningPlugin]
+) -> list[float]:
+    """Adam on the mean of `errors`, each plug-in at its own rate for its own number of steps.
+
+    Returns:
+        The mean before each step.
+    """
+    optimizers = [
+        (torch.optim.Adam(plugin.learned(host), lr=plugin.lr), plugin.steps) for plugin in plugins
+    ]
+    losses: list[Tensor] = []
+    for step in range(max(steps for _, steps in optimizers)):
+        active = [optimizer for optimizer, steps in optimizers if step < steps]
+        for optimizer, _ in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        shares: list[Tensor] = []
+        for error in errors:
+            # One after the other: five supports' graphs at once are gigabytes at 400 px.
+            share = error() / len(errors)
+            share.backward()
+            shares.append(share.detach())
+        losses.append(torch.stack(shares).sum())
+        for optimizer in active:
+            optimizer.step()
+    # Read after the last step: a device that waits for the host at each of them idles.
+    return torch.stack(losses).cpu().tolist()
+
+
+def maps_of(host: Method, rows: Rows) -> Tensor:
+    """Maps [N, C, h, w] such as the host's feature plug-ins see."""
+    stage = host.adaptable(host.backbone).name
+    return rows.tensors[stage] if stage in rows.tensors else rows.group(stage)[0]
+
+
+def _ordinary(rows: Rows) -> Rows:
+    """The same rows, free to take part in a graph even if they were made in inference mode."""
+    if not any(tensor.is_inference() for tensor in rows.tensors.values()):
+        return rows
+    return Rows(rows.size, {name: tensor.clone() for name, tensor in rows.tensors.items()})

@@ -1,0 +1,261 @@
+"""Where a plug-in may act on a host: a backbone stage, image features, the score map, the head.
+
+A stage plug-in acts in training, a score plug-in at test; feature, head and anchor plug-ins may
+learn from each episode's support.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from .contract import Adaptation
+
+if TYPE_CHECKING:
+    from ..backbones.base import Backbone, Stage
+    from .feature_batch import Rows
+    from .method import Method
+
+
+class Place(StrEnum):
+    """A place that a host offers and a plug-in acts on."""
+
+    STAGE = "stage"
+    FEATURE = "feature"
+    SCORE = "score"
+    HEAD = "head"
+    ANCHORS = "anchors"
+
+
+class Role(StrEnum):
+    """What an image is in its episode; known in training only."""
+
+    QUERY = "query"
+    SUPPORT = "support"
+
+
+class Plugin(nn.Module):
+    """A module that a host carries.
+
+    Attributes:
+        place: where it acts.
+        key: the name under which its parameters stand in the published state dict (`apm`);
+            empty for a plug-in without parameters.
+    """
+
+    place: ClassVar[Place]
+    key: ClassVar[str] = ""
+
+    @property
+    def adaptation(self) -> Adaptation:
+        """Whether and from what it learns at test; see `contract.Adaptation`."""
+        return "none"
+
+    def fit(self, backbone: Backbone) -> None:
+        """Told once which backbone it rides on, before any parameter is loaded.
+
+        Raises:
+            CompositionError: if the backbone lacks the stage that the plug-in needs.
+        """
+
+    @property
+    def keeps_statistics(self) -> bool:
+        """Whether training steps leave more behind in it than parameters and buffers."""
+        return False
+
+    def end_step(self) -> None:
+        """Told that a training step is over."""
+
+    def training_state(self) -> dict[str, Tensor]:
+        """What an interrupted training needs besides parameters and buffers, by name."""
+        return {}
+
+    def load_training_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes back what `training_state` gave."""
+
+
+class StagePlugin(Plugin, ABC):
+    """Acts between two backbone stages."""
+
+    place = Place.STAGE
+
+    @abstractmethod
+    def edit(
+        self, index: int, output: Tensor, *, role: Role | None, rng: torch.Generator | None
+    ) -> Tensor:
+        """What the next stage sees instead of `output` [N, C, h, w] of stage `index` (from 0).
+
+        Args:
+            index: of the stage.
+            output: its maps.
+            role: query or support while training; None at inference, where features are computed
+                without knowledge of the episode.
+            rng: the private generator of this training step; None at inference.
+        """
+
+
+class LearningPlugin(Plugin, ABC):
+    """Learns at test, anew for each episode; `adapting.py` runs the steps.
+
+    Args:
+        steps: of Adam; with 0 nothing is learnt and the method does not count as adapting.
+        lr: learning rate of what this plug-in learns.
+    """
+
+    def __init__(self, *, steps: int, lr: float):
+        super().__init__()
+        self.steps = steps
+        self.lr = lr
+
+    @property
+    def adaptation(self) -> Adaptation:
+        """From the support's labels, unless there are no steps."""
+        return "episode" if self.steps else "none"
+
+    @abstractmethod
+    def learned(self, host: Method) -> Sequence[Tensor]:
+        """What the steps change in `host`, this plug-in's own parameters or the host's."""
+
+
+class FeaturePlugin(LearningPlugin):
+    """Acts on the features of one image, after the cacheable encoding.
+
+    The base method calls `transform` on the maps of an image, whatever its role, and `gate` with
+    what a mask leaves of a support (a query's maps gate themselves). It learns to predict each
+    support from itself.
+    """
+
+    place = Place.FEATURE
+
+    @abstractmethod
+    def ride_on(self, stage: Stage) -> None:
+        """Told once whose maps it will see, before any parameter is loaded."""
+
+    def transform(self, features: Tensor) -> Tensor:
+        """What takes the place of `features` [N, C, h, w] before any mask is applied."""
+        return features
+
+    def transforming(self, features: Tensor) -> Callable[[], Tensor]:
+        """What gives `transform(features)` at the present parameters, again and again.
+
+        A plug-in whose work on `features` does not depend on its parameters does that part here.
+        """
+        return lambda: self.transform(features)
+
+    @property
+    def gates(self) -> bool:
+        """Whether its `gate` is more than the maps as they are."""
+        return type(self).gate is not FeaturePlugin.gate
+
+    def gate(self, features: Tensor, seen: Tensor) -> Tensor:
+        """`features` [N, C, h, w] with each channel weighted by what `seen` shows.
+
+        Args:
+            features: to be weighted.
+            seen: the masked maps of a support, or a query's own, [N, C, h, w].
+        """
+        del seen
+        return features
+
+    def learned(self, host: Method) -> Sequence[Tensor]:
+        """Its own parameters."""
+        del host
+        return list(self.parameters())
+
+    @abstractmethod
+    def reset(self, features: Tensor, rng: torch.Generator | None) -> None:
+        """Back to the initial parameters.
+
+        Args:
+            features: maps [N, C, h, w] of the episode, whose size the parameters may take.
+            rng: the episode's generator.
+
+        Raises:
+            ValueError: if it draws and `rng` is None.
+        """
+
+
+class HeadPlugin(LearningPlugin):
+    """Has the host's own head learn to predict each support from itself."""
+
+    place = Place.HEAD
+
+
+class AnchorPlugin(LearningPlugin):
+    """Has a host's anchors learn by an objective of its own."""
+
+    place = Place.ANCHORS
+
+    @abstractmethod
+    def objective(
+        self, host: Method, support: Rows, masks: Tensor, query: Rows
+    ) -> Callable[[], Tensor] | None:
+        """What gives the loss at the anchors' present values; None where there is none to take.
+
+        Args:
+            host: the copy that learns.
+            support: features of the K supports.
+            masks: [K, H, W] of 0 and 1.
+            query: features of the query.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One support as if it were the query, before any choice is made from it.
+
+    Attributes:
+        logits: its score map by the other supports, [1, K or 1, 2, h, w].
+        low: its maps of the stage that a score plug-in reads, [1, C, h', w'].
+        truth: its mask, [H, W] of 0 and 1.
+    """
+
+    logits: Tensor
+    low: Tensor
+    truth: Tensor
+
+
+class ScorePlugin(Plugin, ABC):
+    """Acts on the two-channel score map before the decision.
+
+    One that `adaptation` calls adapting chooses its parameters anew for each episode, on the
+    episode's copy of the method (`leave_one_out.py`).
+    """
+
+    place = Place.SCORE
+
+    @property
+    @abstractmethod
+    def stage_name(self) -> str:
+        """The backbone stage whose output of the query it wants kept."""
+
+    @property
+    def kept_as(self) -> str:
+        """The name of that output among the features."""
+        return f"output:{self.stage_name}"
+
+    def choose(
+        self, trials: Sequence[Trial], decide: Callable[[Tensor, tuple[int, int]], Tensor]
+    ) -> None:
+        """Sets what is chosen from the support; here nothing is.
+
+        Args:
+            trials: one per support.
+            decide: the host's own rule, `Method.decide`.
+        """
+
+    @abstractmethod
+    def calibrate(self, logits: Tensor, low: Tensor, size: tuple[int, int]) -> Tensor:
+        """Corrected logits.
+
+        Args:
+            logits: [B, K or 1, 2, h, w], channel 0 background.
+            low: [B, C, h', w'], the query's maps of `stage_name`.
+            size: (height, width) of the images in pixels.
+        """

@@ -1,0 +1,1 @@
+"""Faster forms of what papers describe: the same results up to rounding."""

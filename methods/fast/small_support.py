@@ -1,0 +1,134 @@
+"""A centre-pivot convolution of stride 1 where little is left of the support.
+
+All its positions lie side by side as channels, [1, positions * C, h, w]. The kernel over the query
+dimensions then is a grouped convolution, and the padded 3x3 kernel over the support dimensions one
+dense matrix, without a copy between the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..blocks.conv4d import CenterPivotConv4d
+from .linear import applied
+from .winograd import Convolution3x3
+
+
+class SmallSupport:
+    """`CenterPivotConv4d` without its bias; gradients flow through the maps, not to parameters.
+
+    Args:
+        convolution: 3x3 and of stride 1; its parameters are read once, here.
+        side: what is left of the support, (hs, ws).
+
+    Attributes:
+        positions: hs * ws.
+    """
+
+    def __init__(self, convolution: CenterPivotConv4d, side: tuple[int, int]):
+        self._query = convolution.conv1.weight.detach().clone()
+        self._support = convolution.conv2.weight.detach().clone()
+        self._side = side
+        self.positions = side[0] * side[1]
+        self._there = _Sum(self._query, self._support, side)
+
+    def __call__(self, maps: Tensor) -> Tensor:
+        """[1, positions * C, h, w] -> [1, positions * C', h, w], both channels last."""
+        return applied(self._there, self._transposed, maps)
+
+    @property
+    def over_query(self) -> Tensor:
+        """The grouped kernel [positions * C', C, 3, 3]."""
+        return self._query.repeat(self.positions, 1, 1, 1)
+
+    @property
+    def over_support(self) -> Tensor:
+        """The dense kernel [positions * C', positions * C, 1, 1]."""
+        return _dense(self._support, self._side)[..., None, None]
+
+    def _transposed(self, maps: Tensor) -> Tensor:
+        return self._back(maps)
+
+    @cached_property
+    def _back(self) -> _Sum:
+        """A padded convolution's transpose is one with its kernel turned by half a circle."""
+        query, support = (
+            kernel.transpose(0, 1).flip(2, 3) for kernel in (self._query, self._support)
+        )
+        return _Sum(query, support, self._side)
+
+
+class _Sum:
+    """A kernel over the query dimensions and one over the support dimensions, results added."""
+
+    def __init__(self, query: Tensor, support: Tensor, side: tuple[int, int]):
+        positions = side[0] * side[1]
+        self._over_query = Convolution3x3(query, groups=positions)
+        self._over_support = _TwoRows(support, side[1]) if side[0] == 2 else _Rows(support, side)
+
+    def __call__(self, maps: Tensor) -> Tensor:
+        out = self._over_query(maps)
+        self._over_support.add_to(out, maps)
+        return out
+
+
+class _Rows:
+    """A padded 3x3 kernel over the support dimensions, as the one matrix that it is."""
+
+    def __init__(self, kernel: Tensor, side: tuple[int, int]):
+        self._matrix = _dense(kernel, side)[..., None, None]
+
+    def add_to(self, out: Tensor, maps: Tensor) -> None:
+        out += F.conv2d(maps, self._matrix)
+
+
+class _TwoRows:
+    """The same where two rows of positions are left: three quarters of the multiplications.
+
+    With `own`, `above` and `below` for the bands of the kernel by which a row meets itself and its
+    neighbours, the rows x and y become own (x + y) + (below - own) y and own (x + y) +
+    (above - own) x, which share a product.
+    """
+
+    def __init__(self, kernel: Tensor, width: int):
+        above, own, below = (_band(kernel[:, :, row], width) for row in range(3))
+        self._shared = own[..., None, None]
+        self._crossed = torch.cat([above - own, below - own])[..., None, None]
+
+    def add_to(self, out: Tensor, maps: Tensor) -> None:
+        rows = maps.permute(0, 2, 3, 1).unflatten(3, (2, -1))
+        both = (rows[..., 0, :] + rows[..., 1, :]).permute(0, 3, 1, 2)
+        shared = F.conv2d(both, self._shared).permute(0, 2, 3, 1)
+        crossed = F.conv2d(maps, self._crossed, groups=2).permute(0, 2, 3, 1)
+        from_first, from_second = crossed.chunk(2, dim=3)
+        found = out.permute(0, 2, 3, 1).unflatten(3, (2, -1))
+        found += shared.unsqueeze(3)
+        found[..., 0, :] += from_second
+        found[..., 1, :] += from_first
+
+
+def _dense(kernel: Tensor, side: tuple[int, int]) -> Tensor:
+    """A padded 3x3 convolution of [C, C', side] as a matrix [positions * C', positions * C]."""
+    height, width = side
+    bands = [_band(kernel[:, :, row], width) for row in range(3)]
+    return _banded(bands, height)
+
+
+def _band(kernel: Tensor, width: int) -> Tensor:
+    """A row [C', C, 3] of the kernel as a matrix [width * C', width * C]."""
+    return _banded(list(kernel.unbind(2)), width)
+
+
+def _banded(bands: Sequence[Tensor], size: int) -> Tensor:
+    """Block (i, j) of size x size is band j - i + 1, or zero."""
+    nothing = torch.zeros_like(bands[0])
+    rows = [
+        torch.cat([bands[j - i + 1] if abs(j - i) < 2 else nothing for j in range(size)], dim=1)
+        for i in range(size)
+    ]
+    return torch.cat(rows)

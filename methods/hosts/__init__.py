@@ -1,0 +1,1 @@
+"""The hosts: one paper, one module and one card each."""

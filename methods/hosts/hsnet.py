@@ -1,0 +1,263 @@
+"""HSNet: Hypercorrelation Squeeze for Few-Shot Segmentation (Min et al., ICCV 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cdfss_bench.errors import CompositionError
+
+from ..backbones.base import Backbone, Stage
+from ..blocks.conv4d import CenterPivotConv4d
+from ..blocks.correlation import hypercorrelation, self_correlation
+from ..blocks.hpn import HPNLearner
+from ..blocks.prototypes import resized_masks
+from ..core.contract import EpisodeBatch, LossTerm, SupportState
+from ..core.feature_batch import Rows
+from ..core.method import Method
+from ..core.plugin_api import Place, Plugin
+from ..fast.mixing import Part
+from ..fast.products import product
+from ..fast.sparse_pyramid import SparsePyramid, Volume
+from ..fast.spots import SpottedSupport, position_rows, spotted, unit_rows
+
+
+class HSNet(Method):
+    """Correlates every query tap with every masked support tap; a 4D pyramid decides.
+
+    K shots are K independent 1-shot maps that vote. The backbone is frozen.
+
+    Args:
+        backbone: any with stages at strides 8, 16 and 32.
+        plugins: what it carries.
+        widths: `16-64-128`, channels of the pyramid's blocks.
+
+    State-dict keys: `backbone.*`, `hpn_learner.*` (HSNet `model/hsnet.py`).
+    """
+
+    offers = frozenset({Place.FEATURE, Place.SCORE, Place.HEAD})
+    shots_vote = True
+    unused_keys = ("backbone.fc.", "backbone.classifier.", "backbone.features.18.")
+
+    def __init__(
+        self, backbone: Backbone, plugins: Sequence[Plugin] = (), *, widths: str = "16-64-128"
+    ):
+        super().__init__(backbone, plugins)
+        self.stages = backbone.pyramid
+        taps = [backbone.stage(name).taps for name in reversed(self.stages)]
+        self.hpn_learner = HPNLearner(taps, _three_widths(widths))
+        self.sparse: SparsePyramid | None = None
+        self.skips_zeros = False
+
+    def features(self, images: Tensor) -> Rows:
+        """Every tap of the three stages."""
+        return self.walked(images, taps=self.stages)
+
+    def swift(self, device: str) -> HSNet:
+        """On a CPU without the zeros that the masks leave; what learns needs the dense form.
+
+        On an accelerator the dense form, its convolutions without copies of the volumes.
+        """
+        twin = super().swift(device)
+        assert isinstance(twin, HSNet)
+        twin.skips_zeros = device == "cpu"
+        for module in twin.hpn_learner.modules():
+            if isinstance(module, CenterPivotConv4d):
+                module.flat = not twin.skips_zeros
+        if twin.skips_zeros and self.adaptation == "none":
+            twin.sparse = SparsePyramid(twin.hpn_learner)
+        return twin
+
+    def summaries(self, support: Rows, masks: Tensor) -> Sequence[SupportState]:
+        """What of the taps lies within the mask: `spots` in the sparse form, or `masked`."""
+        if self.sparse is not None:
+            return [self.spots(support[i : i + 1], masks[i : i + 1]) for i in range(len(support))]
+        rows = self.masked(support, masks)
+        return [rows[i : i + 1] for i in range(len(rows))]
+
+    def masked(self, support: Rows, masks: Tensor) -> Rows:
+        """The taps with everything outside the mask set to zero (`model/hsnet.py` mask_feature)."""
+        masked = {
+            f"{stage}.{i}": tap * resized_masks(masks, tap)
+            for stage in self.stages
+            for i, tap in enumerate(support.group(stage))
+        }
+        return Rows(support.size, masked)
+
+    def correlation(self, stage: str, query: Rows, support: Rows) -> Tensor:
+        """One stage's hypercorrelation [B, taps, hq, wq, hs, ws] of features with states."""
+        return hypercorrelation(query.group(stage), support.group(stage))
+
+    def correlation_with_itself(self, stage: str, support: Rows, masks: Tensor) -> Tensor:
+        """`correlation` of a support's features with their own masked state; masks [N, H, W]."""
+        return self_correlation(support.group(stage), masks)
+
+    def correlate(self, query: Rows, support: Rows) -> list[Tensor]:
+        """Coarse, middle, fine hypercorrelation [B, taps, hq, wq, hs, ws]."""
+        return [self.correlation(stage, query, support) for stage in reversed(self.stages)]
+
+    def spots(self, support: Rows, mask: Tensor) -> SpottedSupport:
+        """What one support amounts to in the sparse form, as far as there are features of it.
+
+        Its mask is [1, H, W].
+        """
+        groups = {stage: support.group(stage) for stage in self.stages}
+        return SpottedSupport({s: spotted(taps, mask) for s, taps in groups.items() if taps})
+
+    def volumes(
+        self, stage: str, query: Rows, supports: Sequence[SpottedSupport]
+    ) -> Iterable[Volume]:
+        """One stage's hypercorrelation per support of one episode, without its zeros; N = 1."""
+        spots = [support.stages[stage] for support in supports]
+        counts = [len(s.taps[0]) for s in spots]
+        height, width = query.group(stage)[0].shape[-2:]
+        values = query.group(stage)[0].new_empty((sum(counts), len(spots[0].taps), height * width))
+        for number, tap in enumerate(query.group(stage)):
+            # All supports in one product: oneDNN brings the query into its own order but once.
+            seen = torch.cat([own.taps[number] for own in spots])
+            found = product(seen, unit_rows(position_rows(tap)))
+            torch.clamp(found, min=0, out=values[:, number])
+        maps = values.unflatten(2, (height, width)).split(counts)
+        return [Volume(part, s.row, s.side) for part, s in zip(maps, spots, strict=True)]
+
+    def score(self, query: Rows, states: Sequence[SupportState], *, shots: int) -> Tensor:
+        """One map per shot, [B, K, 2, h, w]."""
+        if self.sparse is not None:
+            spotted_supports = cast("Sequence[SpottedSupport]", states)
+            stages = [
+                self.volumes(stage, query, spotted_supports) for stage in reversed(self.stages)
+            ]
+            return torch.cat([self.sparse(parts) for parts in zip(*stages, strict=True)])[None]
+        supports = cast("Sequence[Rows]", states)
+        maps = [
+            self.hpn_learner(self.correlate(query, Rows.cat(supports[shot::shots])))
+            for shot in range(shots)
+        ]
+        return torch.stack(maps, dim=1)
+
+    def adaptable(self, backbone: Backbone) -> Stage:
+        """The coarsest stage, ResNet's layer4 (APM `example_for_hsnet.py`)."""
+        return backbone.stage(backbone.pyramid[-1])
+
+    def rehearsal(self, support: Rows, masks: Tensor) -> Callable[[], Tensor]:
+        """As promised by `Method`; what learning leaves as it is, is computed once."""
+        return self.replay(support, support, masks)
+
+    def learning_stages(self) -> set[str]:
+        """Stages whose correlation depends on a parameter that asks for a gradient."""
+        own = [p for plugin in self.feature_plugins for p in plugin.parameters()]
+        learns = any(parameter.requires_grad for parameter in own)
+        return {self.adaptable(self.backbone).name} if learns else set()
+
+    def replay(self, query: Rows, support: Rows, masks: Tensor) -> Callable[[], Tensor]:
+        """What matches one query with one support again and again while something learns.
+
+        Correlations that do not learn are computed once; if the pyramid does not learn either, so
+        are their squeezed blocks.
+
+        Args:
+            query: features of the query, N = 1; the support's own where it rehearses.
+            support: features of the support, N = 1.
+            masks: [1, H, W] of 0 and 1.
+
+        Returns:
+            A function that gives logits [1, 1, 2, h, w].
+        """
+        learner = self.hpn_learner
+        blocks = dict(zip(reversed(self.stages), learner.blocks, strict=True))
+        learning = self.learning_stages()
+        fixed = set(blocks) - learning
+        correlated = {stage: self._correlating(stage, query, support, masks) for stage in learning}
+        with torch.no_grad():
+            asked = self.acted(_only(query, fixed))
+            shown = self.acted(_only(support, fixed), masks)
+        if any(parameter.requires_grad for parameter in learner.parameters()):
+            with torch.no_grad():
+                known = {stage: self._correlated(stage, asked, shown, masks) for stage in fixed}
+            return lambda: learner(
+                [known[stage] if stage in known else correlated[stage]() for stage in blocks]
+            )[:, None]
+
+        sparse = SparsePyramid(learner)
+        with torch.no_grad():
+            squeezed = self._squeezed(sparse, fixed, asked, shown, masks)
+
+        def part(stage: str) -> Part:
+            return squeezed.get(stage) or Part.of(blocks[stage](correlated[stage]()))
+
+        coarse, middle, fine = blocks
+        if learning == {coarse}:
+            size = query.group(coarse)[0].shape
+            mixed = sparse.mixer.onto(squeezed[middle], squeezed[fine], (size[-2], size[-1]))
+            return lambda: sparse.decode(mixed(part(coarse)))[:, None]
+        return lambda: sparse.decode(sparse.mixer([part(stage) for stage in blocks]))[:, None]
+
+    def _squeezed(
+        self, sparse: SparsePyramid, stages: set[str], asked: Rows, shown: Rows, masks: Tensor
+    ) -> dict[str, Part]:
+        """What some stages' correlations are squeezed to; plug-ins have acted on their features."""
+        parts: dict[str, Part] = {}
+        spots = self.spots(shown, masks) if self.skips_zeros else None
+        for number, stage in enumerate(reversed(self.stages)):
+            if stage not in stages:
+                continue
+            if spots is not None:
+                parts[stage] = sparse.squeezed(number, *self.volumes(stage, asked, [spots]))
+            else:
+                correlation = self._correlated(stage, asked, shown, masks)
+                parts[stage] = Part.of(self.hpn_learner.blocks[number](correlation))
+        return parts
+
+    def _correlating(
+        self, stage: str, query: Rows, support: Rows, masks: Tensor
+    ) -> Callable[[], Tensor]:
+        """What gives one stage's correlation from unmasked features, again and again."""
+        show = self.transforming(_only(support, {stage}))
+        ask = show if query is support else self.transforming(_only(query, {stage}))
+
+        def correlate() -> Tensor:
+            shown = show()
+            if ask is show and not self.gating_plugins:
+                return self.correlation_with_itself(stage, shown, masks)
+            asked = shown if ask is show else ask()
+            return self._correlated(stage, self.gated(asked), self.gated(shown, masks), masks)
+
+        return correlate
+
+    def _correlated(self, stage: str, query: Rows, support: Rows, masks: Tensor) -> Tensor:
+        """One stage's correlation of features, the support's not yet masked."""
+        states = cast("Sequence[Rows]", self.summaries(_only(support, {stage}), masks))
+        return self.correlation(stage, query, Rows.cat(states))
+
+    def loss_terms(self, batch: EpisodeBatch) -> Mapping[str, LossTerm]:
+        """Mean pixel cross entropy over all shots (`compute_objective`); 255 is ignored."""
+        with torch.no_grad():
+            query = self.features(batch.query_images)
+            support = self.features(batch.support_images.flatten(0, 1))
+            states = self.summaries(support, (batch.support_masks == 1).flatten(0, 1))
+        shots = batch.support_masks.shape[1]
+        maps = self.score(query, states, shots=shots).flatten(0, 1)
+        full = F.interpolate(maps, query.size, mode="bilinear", align_corners=True)
+        truth = batch.query_masks.repeat_interleave(shots, 0).long()
+        return {"query": LossTerm(1.0, F.cross_entropy(full, truth, ignore_index=255))}
+
+
+def _only(rows: Rows, stages: Collection[str]) -> Rows:
+    own = {n: t for n, t in rows.tensors.items() if n.rpartition(".")[0] in stages}
+    return Rows(rows.size, own)
+
+
+def _three_widths(text: str) -> tuple[int, int, int]:
+    try:
+        first, second, third = (int(width) for width in text.split("-"))
+    except ValueError:
+        first = second = third = 0
+    if min(first, second, third) < 1 or any(width % 4 for width in (first, second, third)):
+        raise CompositionError(
+            f"option 'widths' takes three multiples of 4 such as 16-64-128, not '{text}'"
+        )
+    return first, second, third

@@ -1,0 +1,1 @@
+"""From a method's name to its card and its network."""

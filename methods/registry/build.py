@@ -1,0 +1,56 @@
+"""From a method's name to a module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from cdfss_bench.options import Value
+
+from .name_grammar import METHODS, Composition, Part, parse
+
+if TYPE_CHECKING:
+    from ..core.method import Method
+
+
+def build(name: str | Composition, *, backbone: str | None = None, **options: Value) -> Method:
+    """The method `name` in eval mode, parameters as constructed (see `load_weights`).
+
+    Modules draw their initial values from torch's global generator, which is put back after.
+
+    Args:
+        name: `hsnet`, `loec`, `ssp+lem+lcm[k=5]`, ...
+        backbone: its name; by default the published one.
+        **options: of the host, beside those in the name.
+
+    Raises:
+        CompositionError: for an unknown option or backbone, or an impossible combination.
+        UserError: for an unknown name.
+    """
+    import torch
+
+    from ..backbones.card import build_backbone, refusal
+    from ..core.method import Method
+    from ..core.plugin_api import Plugin
+
+    composition = parse(name) if isinstance(name, str) else name
+    if options:
+        composition = composition.with_host_options(options)
+    host = composition.host.card
+    chosen = (backbone or host.backbones[0]) if host.backbones else ""
+    if host.backbones and (refused := refusal(host, chosen)) is not None:
+        raise refused
+    with torch.random.fork_rng(devices=[]):
+        trunk = None
+        if chosen:
+            trunk = build_backbone(chosen, until=host.reads, output_stride=host.output_stride)
+        plugins: list[Plugin] = [_made(part) for part in composition.plugins]
+        make = METHODS.code(host.name, host.code)
+        network: Any = make(trunk, plugins, **composition.host.options)
+    assert isinstance(network, Method)
+    return network.eval()
+
+
+def _made(part: Part) -> Any:
+    arguments: Mapping[str, Value] = part.options
+    return METHODS.code(part.card.name, part.card.code)(**arguments)

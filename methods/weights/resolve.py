@@ -1,0 +1,480 @@
+"""Which weights a method runs with: never a silent random initialisation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cdfss_bench.canonical import file_sha256
+from cdfss_bench.errors import UserError, WeightsError
+
+from ..backbones.card import BACKBONES, Pretrained, refusal
+from ..registry.name_grammar import METHODS, Composition, parse
+from .card import MINI_SOURCE, WeightsCard, read_card
+from .file_kinds import refuse_missing
+
+if TYPE_CHECKING:
+    from ..core.method import Method
+    from .checkpoints import Checkpoint
+
+WeightsKind = Literal["not needed", "source-trained", "published", "not source-trained"]
+"""What weights are to the method that runs with them (`Weights.kind`)."""
+
+PACKAGED = Path(__file__).parents[1] / "pretrained"
+"""The mini suite's weights, which come with the package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The files that one row runs with.
+
+    Attributes:
+        backbone: name of the backbone; empty for a control without one.
+        pretrained: the backbone's file; None for a control without one, and where the checkpoint
+            holds the backbone too (published and converted ones do).
+        entry: the card's entry that describes the file.
+        checkpoint: the source-trained file on top; None for backbone weights alone.
+        card: what the checkpoint says of itself.
+    """
+
+    backbone: str
+    pretrained: Path | None
+    entry: Pretrained | None
+    checkpoint: Path | None
+    card: WeightsCard | None
+
+    @property
+    def description(self) -> str:
+        """What the weights were trained on, for tables."""
+        if self.checkpoint is not None:
+            return f"trained on {self.card.trained_on if self.card else 'unknown'}"
+        return f"{self.entry.trained_on} only" if self.entry else "none"
+
+    def kind(self, composition: Composition) -> WeightsKind:
+        """What these weights are to `composition`.
+
+        `not needed`: nothing of it is trained on source data. `source-trained`: by `train`.
+        `published`: a checkpoint that `train` did not make. `not source-trained`: the method is
+        trained on source data in its published form, and here only its backbone is pretrained.
+        """
+        if self.checkpoint is not None:
+            ours = self.card is not None and self.card.origin == ""
+            return "source-trained" if ours else "published"
+        return "not source-trained" if composition.is_trained else "not needed"
+
+    def words(self, composition: Composition) -> str:
+        """What these weights are to `composition`, in words: for the record."""
+        kind, card = self.kind(composition), self.card
+        if self.checkpoint is None:
+            if self.entry is None:
+                return "none needed"
+            note = ": not source-trained" if kind == "not source-trained" else ""
+            return f"backbone only ({self.entry.trained_on}){note}"
+        if card is None or card.origin:
+            origin = card.origin if card else self.checkpoint.name
+            return f"published checkpoint {origin}, selection {self.selection}"
+        seen = f"{card.episodes:,} episodes" if card.episodes is not None else "unknown episodes"
+        kept = "the last weights" if card.selection == "last" else f"selected by {card.selection}"
+        return f"source-trained on {card.trained_on}, {seen}, {kept}"
+
+    @property
+    def is_toy(self) -> bool:
+        """Whether they are made for the mini suite: a small backbone, or trained on its source."""
+        return (
+            (self.backbone != "" and is_toy(self.backbone))
+            or (self.entry is not None and self.entry.trained_on.startswith(MINI_SOURCE))
+            or (self.card is not None and self.card.is_toy)
+        )
+
+    @property
+    def selection(self) -> str:
+        """How the checkpoint was chosen; `none` where nothing was source-trained."""
+        if self.checkpoint is None:
+            return "none"
+        return self.card.selection if self.card else "unknown"
+
+
+def default_folders() -> list[Path]:
+    """`$CDFSS_WEIGHTS` (several folders may stand in it), else the user's cache."""
+    named = os.environ.get("CDFSS_WEIGHTS")
+    if named:
+        return [Path(part) for part in named.split(os.pathsep) if part]
+    base = os.environ.get("XDG_CACHE_HOME")
+    return [(Path(base) if base else Path.home() / ".cache") / "cdfss-bench" / "weights"]
+
+
+def trained_name(composition: Composition) -> str:
+    """The composition as far as source training is concerned: parts and options that train."""
+    parts = [composition.host, *(p for p in composition.plugins if p.card.trains)]
+    return "+".join(str(part.trained) for part in parts)
+
+
+def is_toy(backbone: str) -> bool:
+    """Whether a backbone was made for the mini suite: all its weights are of the mini source."""
+    entries = BACKBONES.card(backbone).pretrained
+    return bool(entries) and all(entry.trained_on == MINI_SOURCE for entry in entries)
+
+
+def resolve_weights(
+    composition: Composition,
+    *,
+    backbone: str | None = None,
+    checkpoint: Path | None = None,
+    folders: Sequence[Path] = (),
+    on_mini: bool = False,
+) -> Weights:
+    """The files for `composition`.
+
+    What was made for the mini suite is chosen for its domains only; elsewhere where its backbone or
+    a file is named, and only if there is nothing else.
+
+    Args:
+        composition: the method.
+        backbone: its name; None takes the first of the card's whose weights are at hand, in the
+            mini suite the card's small one.
+        checkpoint: a named weights file; None looks for one trained as this composition. A file
+            without our card is taken for a published one, which holds the whole network.
+        folders: where to look, in order.
+        on_mini: whether the data are the mini suite's.
+
+    Raises:
+        WeightsError: if something is missing, with the command that gets it.
+        UserError: if the host does not ride on the backbone that was named.
+    """
+    host = composition.host.card
+    if not host.backbones:
+        return Weights("", None, None, None, None)
+    if checkpoint is not None:
+        refuse_missing(checkpoint)
+    if backbone is not None and (refused := refusal(host, backbone)) is not None:
+        raise refused
+    card = read_card(checkpoint) if checkpoint is not None else None
+    usual = host.mini.backbone if on_mini else host.backbones[0]
+    if card is not None:
+        _check_card(card, composition, checkpoint, backbone)
+        backbone = card.backbone
+    elif checkpoint is not None:
+        # A published checkpoint holds its backbone too.
+        own = backbone or usual
+        if composition.is_trained and not composition.has_head:
+            _refuse_known_backbone(checkpoint, own)
+        return Weights(own, None, None, checkpoint, None)
+    elif on_mini and backbone is None and refusal(host, usual) is None:
+        backbone = usual
+    named = backbone is not None
+    candidates = _candidates(host.backbones, backbone, on_mini=on_mini)
+    for name in candidates:
+        found = find_pretrained(name, folders, toys=on_mini or named)
+        chosen = checkpoint or _find_trained(
+            composition, name, found and found[0], folders, on_mini=on_mini, named=named
+        )
+        card = read_card(chosen) if chosen else None
+        if card is not None and not card.base:
+            return Weights(name, None, None, chosen, card)
+        if found is None or (chosen is None and composition.has_head):
+            continue
+        path, entry = found
+        return Weights(name, path, entry, chosen, card)
+    raise _nothing_fits(composition, candidates, folders, toys=on_mini or named)
+
+
+def _candidates(backbones: Sequence[str], named: str | None, *, on_mini: bool) -> list[str]:
+    if named is not None:
+        return [named]
+    return [n for n in backbones if on_mini or not is_toy(n)] or list(backbones)
+
+
+def pretrained_for(
+    composition: Composition,
+    *,
+    backbone: str | None,
+    folders: Sequence[Path],
+    on_mini: bool = False,
+) -> Weights:
+    """The backbone weights with which a training of `composition` begins.
+
+    Args:
+        composition: what is trained.
+        backbone: its name; None as in `resolve_weights`.
+        folders: where to look, in order.
+        on_mini: whether the source is the mini suite's.
+
+    Raises:
+        WeightsError: if none are at hand.
+        UserError: if the host does not ride on the backbone that was named.
+    """
+    host = composition.host.card
+    if backbone is None and on_mini:
+        backbone = host.mini.backbone
+    if backbone is not None and (refused := refusal(host, backbone)) is not None:
+        raise refused
+    candidates = _candidates(host.backbones, backbone, on_mini=on_mini)
+    toys = on_mini or backbone is not None
+    for name in candidates:
+        found = find_pretrained(name, folders, toys=toys)
+        if found is not None:
+            return Weights(name, found[0], found[1], None, None)
+    raise _nothing_fits(composition, candidates, folders, toys=toys, training=True)
+
+
+def runs_on(name: str, folders: Sequence[Path]) -> dict[str, str]:
+    """Backbones on which the method `name` can run with the weights at hand, and which those are.
+
+    Plug-ins have those of what their bare name stands for, published rows do not run, controls
+    need none.
+
+    Raises:
+        UserError: if a card is wrong.
+    """
+    card = METHODS.card(name)
+    if card.kind == "published" or (card.kind == "plugin" and not card.alone):
+        return {}
+    plain, found = parse(name), dict[str, str]()
+    for backbone in plain.host.card.backbones:
+        for composition in (plain.in_miniature(), plain):
+            with suppress(WeightsError):
+                # Named, so that the small ones of the mini suite are listed too.
+                weights = resolve_weights(composition, backbone=backbone, folders=folders)
+                found[backbone] = weights.description
+    return found
+
+
+def initial_for(
+    composition: Composition, weights: Weights, *, folders: Sequence[Path], on_mini: bool = False
+) -> Path:
+    """The checkpoint trained as `composition` with which another training begins.
+
+    Args:
+        composition: what it was trained as.
+        weights: the backbone weights under it (see `pretrained_for`).
+        folders: where to look, in order.
+        on_mini: whether the source is the mini suite's; what was trained there begins no other
+            training, unless the backbone is the mini suite's too.
+
+    Raises:
+        WeightsError: if none is at hand, with the command that makes it.
+    """
+    named = is_toy(weights.backbone)
+    found = _find_trained(
+        composition, weights.backbone, weights.pretrained, folders, on_mini=on_mini, named=named
+    )
+    if found is None:
+        name = trained_name(composition)
+        raise WeightsError(
+            f"the training starts from weights of {name} on {weights.backbone}, and none are here",
+            mend=f"cdfss-bench train -m '{name}' --backbone {weights.backbone} first, "
+            "or name a checkpoint with --init FILE",
+        )
+    return found
+
+
+def load_initial(method: Method, checkpoint: Path, weights: Weights) -> None:
+    """Puts what `checkpoint` holds into a method that may have further parts.
+
+    Raises:
+        WeightsError: if it does not fit, or was trained on other backbone weights than `weights`.
+    """
+    from .checkpoints import load_into, read_checkpoint
+
+    trained = read_checkpoint(checkpoint)
+    _check_base(trained, read_checkpoint(weights.pretrained) if weights.pretrained else None)
+    load_into(method, trained.tensors, path=checkpoint, unused=method.unused_keys, complete=False)
+
+
+def load_weights(method: Method, weights: Weights) -> None:
+    """Puts the files of `weights` into a method built for them.
+
+    Raises:
+        WeightsError: if a file does not fit, or a checkpoint was trained on another backbone file.
+    """
+    from .checkpoints import load_into, read_checkpoint, refuse_bare_backbone
+
+    base = None
+    if weights.pretrained is not None and weights.entry is not None:
+        base = read_checkpoint(weights.pretrained)
+        trunk = method.backbone
+        load_into(
+            trunk,
+            base.tensors,
+            path=weights.pretrained,
+            unused=trunk.unused_keys,
+            complete=True,
+            renames=weights.entry.renames,
+        )
+        method.on_pretrained()
+    if weights.checkpoint is not None:
+        trained = read_checkpoint(weights.checkpoint)
+        _check_base(trained, base)
+        if trained.card is None and not method.head():
+            refuse_bare_backbone(trained)
+        load_into(
+            method,
+            trained.tensors,
+            path=weights.checkpoint,
+            unused=method.unused_keys,
+            optional=method.keys_without_training,
+            complete=trained.card is None or not trained.card.base,
+        )
+
+
+def find_pretrained(
+    name: str, folders: Sequence[Path], *, toys: bool = True
+) -> tuple[Path, Pretrained] | None:
+    """The backbone's weights file in the first folder that has one, with its card entry.
+
+    Args:
+        name: of the backbone.
+        folders: where to look, in order; the package's own comes last.
+        toys: whether a file that was pretrained on the mini source counts.
+    """
+    for folder in (*folders, PACKAGED):
+        for entry in BACKBONES.card(name).pretrained:
+            for file in entry.files:
+                if (folder / file).is_file():
+                    found = _as_trained(folder / file, entry)
+                    if toys or not found.trained_on.startswith(MINI_SOURCE):
+                        return folder / file, found
+    return None
+
+
+def _as_trained(path: Path, entry: Pretrained) -> Pretrained:
+    """The entry with what the file says that it was pretrained on, if `train` made it."""
+    with suppress(UserError):  # a damaged file is refused when it is read
+        card = read_card(path)
+        if card is not None and card.source:
+            return entry.model_copy(update={"trained_on": card.trained_on})
+    return entry
+
+
+def _find_trained(
+    composition: Composition,
+    backbone: str,
+    pretrained: Path | None,
+    folders: Sequence[Path],
+    *,
+    on_mini: bool,
+    named: bool,
+) -> Path | None:
+    """The file trained as `composition`, whole or on top of just these backbone weights.
+
+    What was trained with SAM is a baseline of its own, to be named. Outside the mini suite, what
+    was trained on its source counts where the backbone is named and nothing else is there.
+    """
+    wanted = trained_name(composition)
+    bases = ("",) if pretrained is None else ("", file_sha256(pretrained))
+    fitting = {
+        folder: [
+            (path, card)
+            for path, card in _cards_in(folder)
+            if card.backbone == backbone
+            and card.trained_as == wanted
+            and card.base in bases
+            and not card.recipe.get("sam")
+        ]
+        for folder in (*folders, PACKAGED)
+    }
+    rounds = ((True, False),) if on_mini else ((False,), (True,)) if named else ((False,),)
+    for kinds in rounds:
+        for folder, cards in fitting.items():
+            found = [path for path, card in cards if card.is_toy in kinds]
+            if len(found) > 1:
+                names = " and ".join(path.name for path in found)
+                raise WeightsError(
+                    f"{folder} holds several weights of {wanted} on {backbone}: {names}",
+                    mend="name one with --weights FILE",
+                )
+            if found:
+                return found[0]
+    return None
+
+
+def trained_in(folders: Sequence[Path]) -> Iterator[tuple[Path, WeightsCard]]:
+    """Every source-trained file of ours in the folders and in the package, with its card."""
+    for folder in (*folders, PACKAGED):
+        yield from _cards_in(folder)
+
+
+def _cards_in(folder: Path) -> Iterator[tuple[Path, WeightsCard]]:
+    for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
+        card = read_card(path)
+        if card is not None:
+            yield path, card
+
+
+def _check_card(
+    card: WeightsCard, composition: Composition, path: Path | None, backbone: str | None
+) -> None:
+    if card.trained_as != trained_name(composition):
+        raise WeightsError(
+            f"{path} was trained as {card.trained_as}, not as {trained_name(composition)}"
+        )
+    if backbone is not None and backbone != card.backbone:
+        raise WeightsError(f"{path} was trained on {card.backbone}, not on {backbone}")
+
+
+def _check_base(trained: Checkpoint, base: Checkpoint | None) -> None:
+    if trained.card is None or not trained.card.base or base is None:
+        return
+    if trained.card.base != base.sha256:
+        raise WeightsError(
+            f"{trained.path} was trained on top of other backbone weights than {base.path} "
+            f"(sha256 {trained.card.base[:12]}..., not {base.sha256[:12]}...)",
+            mend="put the backbone file it was trained with into the weights folder",
+        )
+
+
+def _refuse_known_backbone(path: Path, backbone: str) -> None:
+    sha256 = file_sha256(path)
+    for entry in BACKBONES.card(backbone).pretrained:
+        if entry.sha256 and sha256.startswith(entry.sha256):
+            raise WeightsError(
+                f"{path} holds the pretrained weights of {backbone} ({entry.trained_on}), which "
+                "are not those of a source-trained method",
+                mend=f"leave out --weights, and name the folder of {entry.files[0]} with "
+                "--weights-dir",
+            )
+
+
+def _nothing_fits(
+    composition: Composition,
+    candidates: Sequence[str],
+    folders: Sequence[Path],
+    *,
+    toys: bool,
+    training: bool = False,
+) -> WeightsError:
+    where = ", ".join(str(folder) for folder in folders) or "no folder"
+    trunks = [name for name in candidates if find_pretrained(name, folders, toys=toys) is not None]
+    trial = "" if toys else _trial(composition, folders, training=training)
+    if not trunks:
+        entry = next(iter(BACKBONES.card(candidates[0]).pretrained), None)
+        mend = "put a file that `cdfss-bench weights list` names into the weights folder"
+        if entry is not None and entry.url:
+            mend = f"cdfss-bench weights fetch {candidates[0]}"
+        elif entry is not None and entry.page:
+            mend = f"put {entry.files[0]} from {entry.page} into the weights folder"
+        return WeightsError(
+            f"no pretrained weights of {' or '.join(candidates)} for {composition} in {where}",
+            mend=f"{mend}, or name their folder with --weights-dir DIR{trial}",
+        )
+    name = trained_name(composition)
+    return WeightsError(
+        f"{composition} has a part that must be trained, and no weights of {name} on "
+        f"{' or '.join(trunks)} are in {where}",
+        mend=f"cdfss-bench train -m '{name}' --backbone {trunks[0]}, or --weights FILE{trial}",
+    )
+
+
+def _trial(composition: Composition, folders: Sequence[Path], *, training: bool) -> str:
+    """What to type for a trial with a small backbone, if the method could run with it."""
+    for name in composition.host.card.backbones:
+        if is_toy(name) and find_pretrained(name, folders) is not None:
+            with suppress(WeightsError):
+                if not training:
+                    resolve_weights(composition, backbone=name, folders=folders)
+                return f", or --backbone {name} for a trial with the toy backbone"
+    return ""

@@ -1,0 +1,171 @@
+"""`cdfss-bench data` as people type it: tables, exit codes, and one sentence for every mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ...support import downloads, trees
+
+PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
+
+Type = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def typed(tmp_path: Path) -> Type:
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [PROGRAM, "data", *words], capture_output=True, text=True, check=False, cwd=tmp_path
+        )
+
+    return run
+
+
+@pytest.fixture
+def chest(tmp_path: Path) -> Path:
+    return downloads.zipped(downloads.chest(), tmp_path / "down loads [1]" / "archive.zip")
+
+
+def test_prepare_prints_a_table_and_what_was_left_out(typed: Type, chest: Path) -> None:
+    done = typed("prepare", "chestxray", "--from", str(chest), "--data-root", "a root")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^ Shenzhen +│ +3$", done.stdout, re.M)
+    assert re.search(r"^ profile +│ partial: 3 of 566 images$", done.stdout, re.M)
+    assert "3 pairs of Montgomery (MCUCXR_*) are left out" in done.stderr
+    assert "cdfss-bench data show chestxray --data-root 'a root' -o chestxray.png" in done.stderr
+    again = typed("prepare", "chestxray", "--from", str(chest), "--data-root", "a root", "--json")
+    report = json.loads(again.stdout)
+    assert (report["made"], report["kept"], report["files"]) == (0, 3, 6)
+    checked = json.loads(typed("check", "chestxray", "--data-root", "a root", "--json").stdout)
+    assert checked[0]["fingerprint"] == report["fingerprint"]
+
+
+def test_a_problem_is_exit_code_2_and_the_rest_is_made(typed: Type, tmp_path: Path) -> None:
+    files = downloads.chest()
+    name = "Lung Segmentation/CXR_png/CHNCXR_0004_0.png"
+    files[name] = files[name][:50]
+    downloads.unpacked(files, tmp_path / "from")
+    done = typed("prepare", "chestxray", "--from", "from", "--data-root", "to")
+    assert done.returncode == 2
+    assert "CHNCXR_0004_0.png is not a readable image" in done.stderr
+    assert "mend: replace those files, then type the same command: the rest is kept" in done.stderr
+    assert len(list((tmp_path / "to").rglob("*.png"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["prepare", "chestxray", "--order", "a"], "--order decides nothing of chestxray"),
+        (["prepare", "chestxray", "--as-published"], "--as-published decides nothing of chestxray"),
+        (["prepare", "chestxray", "--hospitals", "all"], "unknown value of option 'hospitals'"),
+        (["prepare", "chestx"], "unknown domain 'chestx'"),
+        (["prepare", "chestxray", "--from", "nowhere"], "nowhere does not exist"),
+        (["prepare", "isic", "--classes", "nowhere.csv"], "nowhere.csv does not exist"),
+        (["prepare", "folder"], "there is no recipe for Own images in class folders"),
+        (["fetch", "mini-chest"], "has no download"),
+        (["fetch", "nothing"], "unknown domain 'nothing'"),
+    ],
+)
+def test_mistakes_are_one_sentence(typed: Type, words: list[str], sentence: str) -> None:
+    done = typed(*words, "--data-root", "root")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert sentence in done.stderr
+
+
+def test_without_a_root_the_flag_is_named(typed: Type) -> None:
+    for verb in ("fetch", "prepare"):
+        done = typed(verb, "isic")
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-2:] == [
+            "error: no data root is named",
+            "  mend: --data-root DIR or CDFSS_DATA_ROOT",
+        ]
+
+
+def test_fetch_says_what_to_click_and_where_to_put_it(typed: Type) -> None:
+    done = typed("fetch", "deepglobe", "--data-root", "my data")
+    assert done.returncode == 2
+    assert "licence: DeepGlobe and DigitalGlobe terms" in done.stderr
+    first, second = done.stderr.splitlines()[-2:]
+    assert "open https://www.kaggle.com/" in first
+    assert second == (
+        "    put the file into my data/downloads/deepglobe, then: "
+        "cdfss-bench data prepare deepglobe --data-root 'my data'"
+    )
+
+
+def test_a_dry_run_of_fetch_shows_addresses_and_touches_nothing(
+    typed: Type, tmp_path: Path
+) -> None:
+    done = typed("fetch", "isic", "pascal", "--dry-run", "--json", "--data-root", "root")
+    pages = json.loads(done.stdout)
+    assert [len(pages["isic"]), len(pages["pascal"])] == [3, 10]
+    assert not (tmp_path / "root").exists()
+
+
+def test_preparing_does_not_load_torch(tmp_path: Path, chest: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", PROGRAM, "data", "prepare", "chestxray",
+         "--from", str(chest), "--data-root", str(tmp_path / "to")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+    assert "PIL" in loaded
+    assert not loaded & {"torch", "pandas"}
+
+
+def test_a_killed_process_is_resumed_to_the_same_tree(tmp_path: Path) -> None:
+    source = downloads.unpacked(
+        downloads.fss(classes=[f"class_{n}" for n in range(30)]), tmp_path / "from"
+    )
+    words = [PROGRAM, "data", "prepare", "fss1000", "--from", str(source), "--workers", "1"]
+    with subprocess.Popen(
+        [*words, "--data-root", str(tmp_path / "killed")],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        journal = tmp_path / "killed" / "FSS-1000" / ".prepared.jsonl"
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and (
+            not journal.exists() or journal.read_bytes().count(b"\n") < 4
+        ):
+            time.sleep(0.005)
+        os.kill(process.pid, signal.SIGKILL)
+    for root in ("killed", "undisturbed"):
+        subprocess.run(
+            [*words, "--data-root", str(tmp_path / root)], capture_output=True, check=True
+        )
+    trees_of = [
+        {
+            path.relative_to(tmp_path / root).as_posix(): path.read_bytes()
+            for path in (tmp_path / root).rglob("*.*g")
+            if path.is_file()
+        }
+        for root in ("killed", "undisturbed")
+    ]
+    assert trees_of[0] == trees_of[1]
+    assert len(trees_of[0]) == 600
+
+
+def test_check_names_what_mends_each_finding(typed: Type, tmp_path: Path) -> None:
+    trees.write_isic(tmp_path)
+    done = typed("check", "isic", "fss1000", "--data-root", str(tmp_path), "--full")
+    assert done.returncode == 2
+    assert (
+        "mend: cdfss-bench data fetch fss1000 --data-root DIR, then: cdfss-bench data"
+        in done.stdout
+    )
+    assert "mend: complete the class, or evaluate with fewer shots (-k 2)" in done.stdout
+    found = json.loads(typed("check", "isic", "--data-root", str(tmp_path), "--json").stdout)
+    assert all(finding["mend"] for finding in found[0]["findings"])

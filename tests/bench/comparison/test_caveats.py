@@ -1,0 +1,186 @@
+"""What a leaderboard says of itself: controls that are beaten or not, supports that are copies."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cdfss_bench.bench.comparison.leaderboard import CONTROL, leaderboards
+from cdfss_bench.bench.comparison.ranking import standings
+from cdfss_bench.bench.comparison.shuffled_control import AgainstControl
+from cdfss_bench.bench.evaluation.runner import Outcome
+from cdfss_bench.bench.planning.selection import Selection, plan
+from cdfss_bench.bench.records.results import answers
+from cdfss_bench.bench.reporting.leaderboard_table import text_table
+from cdfss_bench.bench.reporting.text_table import TextTable
+from cdfss_bench.bench.statistics.bootstrap import Interval
+from cdfss_bench.datasets.core.domain import COPY
+
+from ...support import trees
+from ...support.records import write_cell
+from ..reporting.test_html import COST
+
+Run = Callable[..., list[Outcome]]
+
+
+def table_of(results: Path, *, tested: bool = True) -> TextTable:
+    found = answers(results)
+    (board,) = leaderboards(answer.record for answer in found)
+    return text_table(board, standings(board, found) if tested else None)
+
+
+def controls(table: TextTable) -> dict[str, str]:
+    at = list(table.headers).index("control")
+    return {cells[0]: cells[at] for cells in table.rows}
+
+
+def pair(results: Path, method: str, domain: str, skill: float, control: float) -> None:
+    write_cell(results, method, domain, skill=skill)
+    other = f"{method}{CONTROL}"
+    write_cell(results, other, domain, skill=control, episodes__sha256="other supports")
+
+
+def test_each_method_says_how_it_does_against_its_control(tmp_path: Path) -> None:
+    for domain in ("isic", "deepglobe"):
+        pair(tmp_path, "ssp", domain, 0.6, 0.4)
+        pair(tmp_path, "hsnet", domain, 0.6, 0.6 if domain == "isic" else 0.4)
+        pair(tmp_path, "patnet", domain, 0.6, 0.7 if domain == "isic" else 0.4)
+        write_cell(tmp_path, "loec", domain)
+    table = table_of(tmp_path)
+    found = controls(table)
+    assert found["ssp"] == "better"
+    assert found["hsnet"] == "no significant difference on isic"
+    assert found["patnet"] == "not better on isic"
+    assert {found[name] for name in ("loec", f"ssp{CONTROL}", f"hsnet{CONTROL}")} == {"–"}
+    (lost,) = [note for note in table.notes if "does not beat" in note]
+    assert lost.startswith("patnet does not beat its shuffled-support control on isic (-")
+    assert "95 % interval -" in lost
+    (open_,) = [note for note in table.notes if "no significant difference from its" in note]
+    assert re.match(
+        r"hsnet: no significant difference from its shuffled-support control on isic "
+        r"\([+-]\d\.\d\d points, p = 0\.\d+, detectable \d\.\d points\)$",
+        open_,
+    )
+    assert not any("twin" in text for text in (*table.notes, *table.headers))
+    assert list(table.headers).index("control") not in table.numeric
+
+
+@pytest.mark.parametrize(
+    ("points", "p", "ends", "finding"),
+    [
+        (3.0, 0.01, (1.0, 5.0), "better"),
+        (3.0, 0.20, (-1.0, 7.0), "no significant difference"),
+        (0.1, 0.70, (-0.3, 0.4), "not better"),  # equivalent within the least claim
+        (0.1, 0.70, (-0.3, 0.6), "no significant difference"),
+        (0.2, 0.01, (0.1, 0.3), "not better"),  # certain, and smaller than any claim
+        (0.4, 0.01, (0.1, 0.7), "slightly better"),
+        (-3.0, 0.20, (-7.0, 1.0), "no significant difference"),
+        (-3.0, 0.06, (-5.9, -0.1), "not better"),
+        (-3.0, 0.01, None, "not better"),
+        (0.0, 1.00, None, "no significant difference"),
+        (3.0, 0.01, None, "better"),
+    ],
+)
+def test_only_an_excluded_gain_is_called_not_better(
+    points: float, p: float, ends: tuple[float, float] | None, finding: str
+) -> None:
+    interval = None if ends is None else Interval(points, *ends, error=1.0)
+    assert AgainstControl(points, p, interval).finding == finding
+
+
+def test_equal_methods_are_called_not_better_where_the_interval_is_narrow(tmp_path: Path) -> None:
+    write_cell(tmp_path, "ssp")
+    copied = write_cell(tmp_path, f"ssp{CONTROL}", episodes__sha256="other supports")
+    (rows,) = (p for p in tmp_path.rglob("episodes.jsonl") if CONTROL in str(p))
+    (own,) = (p for p in tmp_path.rglob("episodes.jsonl") if CONTROL not in str(p))
+    # The same masks in both: nothing is left of a difference.
+    rows.write_bytes(own.read_bytes())
+    copied.episodes.rows_sha256 = hashlib.sha256(own.read_bytes()).hexdigest()
+    copied.save(rows.with_name("run.json"))
+    assert controls(table_of(tmp_path))["ssp"] == "not better on isic"
+
+
+def test_without_rows_nothing_is_said_of_controls(tmp_path: Path) -> None:
+    pair(tmp_path, "ssp", "isic", 0.6, 0.4)
+    table = table_of(tmp_path, tested=False)
+    assert "control" not in table.headers
+    assert any(note.startswith("cdfss-bench report says whether") for note in table.notes)
+
+
+def test_a_control_shows_the_cost_of_its_host(tmp_path: Path) -> None:
+    own = COST.model_copy(update={"latency_ms": {"episode": {"p50": 99, "p90": 99, "p99": 99}}})
+    write_cell(tmp_path, "ssp", cost=COST)
+    write_cell(tmp_path, f"ssp{CONTROL}", cost=own)
+    write_cell(tmp_path, f"hsnet{CONTROL}", cost=own)
+    (board,) = leaderboards(answer.record for answer in answers(tmp_path))
+    costs = {key.label: row.cost for key, row in board.rows.items()}
+    assert costs == {"ssp": COST, f"ssp{CONTROL}": COST, f"hsnet{CONTROL}": own}
+
+
+def test_a_control_on_other_weights_is_nobodys_control(tmp_path: Path) -> None:
+    write_cell(tmp_path, "ssp", weights__checkpoint_sha256="a")
+    write_cell(tmp_path, f"ssp{CONTROL}", weights__checkpoint_sha256="b")
+    assert "control" not in table_of(tmp_path).headers
+
+
+def test_controls_are_added_where_they_mean_something(seeded_weights: Path) -> None:
+    values = {
+        "methods": ["ssp", f"hsnet{CONTROL}", "all-foreground"], "suite": "mini", "episodes": 1,
+        "domains": ["mini-lesion", "mini-chest"], "weights_dirs": (seeded_weights,),
+        "controls": True,
+    }  # fmt: skip
+    cells = list(plan(Selection.model_validate(values)))
+    asked = [(p.question.domain.title, p.composition.label) for p in cells]
+    controls = ["all-background", "centre-ellipse", "prototype"]
+    typed = ["ssp", f"hsnet{CONTROL}", "all-foreground"]
+    lesion = [label for domain, label in asked if domain == "mini-lesion"]
+    assert lesion == [*typed, f"ssp{CONTROL}", *controls]
+    # The chest has one class: the control that was typed is refused, the other is not even planned.
+    chest = [label for domain, label in asked if domain == "mini-chest"]
+    assert chest == [*typed, *controls]
+    assert [p.composition.label for p in cells if p.cell is None] == [f"hsnet{CONTROL}"]
+    plain = Selection.model_validate({**values, "controls": False})
+    assert len(list(plan(plain))) == 6
+
+
+def test_a_control_runs_with_the_weights_of_its_method(
+    seeded_weights: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.safetensors"
+    shutil.copy(seeded_weights / "hsnet-resnet-mini.safetensors", mine)
+    values = {
+        "methods": ["hsnet"], "suite": "mini", "domains": ["mini-lesion"], "episodes": 1,
+        "weights_dirs": (seeded_weights,), "weights": {"hsnet": mine}, "controls": True,
+    }  # fmt: skip
+    cells = plan(Selection.model_validate(values))
+    used = {p.composition.label: p.cell.weights.checkpoint for p in cells if p.cell}
+    assert used["hsnet"] == used[f"hsnet{CONTROL}"] == mine
+
+
+@pytest.mark.parametrize("copied", [0, 1, 2])
+def test_a_support_that_is_the_querys_own_picture_reaches_the_table(
+    copied: int, run_mini: Run, tmp_path: Path
+) -> None:
+    trees.write_folder(tmp_path / "mugs", count=4)
+    cats = tmp_path / "mugs" / "images" / "cat"
+    for number in range(copied):
+        shutil.copy(cats / "000.jpg", cats / f"00{number + 1}.jpg")
+    results = tmp_path / "results"
+    (outcome,) = run_mini(
+        results, methods=["all-foreground"], domains=["folder[path=mugs]"], suite="cdfss",
+        data_root=tmp_path, shots=[3], episodes=30,
+    )  # fmt: skip
+    assert outcome.record is not None
+    notes = [note for note in outcome.record.notes if note.startswith(COPY)]
+    alike = {f"images/cat/00{n}.jpg" for n in range(copied + 1)} if copied else set[str]()
+    named = {name for note in notes for name in note.removeprefix(COPY).split(" = ")}
+    assert {name.removeprefix("mugs/") for name in named} == alike
+    said = [note for note in table_of(results, tested=False).notes if "own picture" in note]
+    assert bool(said) == bool(copied)
+    if copied:
+        assert f"{copied + 1} queries are shown their own picture as a support" in said[0]

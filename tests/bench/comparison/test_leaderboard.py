@@ -1,0 +1,216 @@
+"""Who is compared with whom, and what stays blank."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from cdfss_bench.bench.comparison.leaderboard import Leaderboard, leaderboards
+from cdfss_bench.bench.planning.cell import evaluator_code, method_part
+from cdfss_bench.bench.records.schema import CostPart, RunRecord
+from cdfss_bench.bench.reporting.export import as_csv, as_json
+from cdfss_bench.bench.reporting.leaderboard_table import text_table
+from cdfss_bench.bench.reporting.screen_table import as_rich
+from cdfss_bench.bench.reporting.text_table import TextTable, as_markdown
+from cdfss_bench.errors import UserError
+from cdfss_bench.methods.registry.name_grammar import parse
+
+DOMAINS = ("chestxray", "deepglobe", "fss1000", "isic")
+
+
+def code_of(method: str, backbone: str) -> str:
+    """Hash of the installed code of a method; any text for one that is not installed."""
+    try:
+        return method_part(parse(method), backbone).code
+    except UserError:
+        return "not installed"
+
+
+def record(
+    method: str = "ssp", domain: str = "isic", miou: float | None = 40.0, **changes: Any
+) -> RunRecord:
+    values: dict[str, Any] = {
+        "cell": "0" * 64,
+        "status": "done" if miou is not None else "refused",
+        "reason": "" if miou is not None else "class 'a|b' has 5 images",
+        "domain": {
+            "name": domain,
+            "title": domain,
+            "suite": "cdfss",
+            "profile": "full",
+            "complete": True,
+            "fingerprint": "f" * 64,
+            "classes": {0: "x"},
+        },
+        "episodes": {"protocol": "patnet", "shots": 1, "seed": 0, "count": 600, "sha256": "e"},
+        "method": {
+            "label": method,
+            "composition": method,
+            "given": {},
+            "options": {},
+            "adaptation": "none",
+            "backbone": "resnet50",
+            "code": code_of(method, changes.get("method__backbone", "resnet50")),
+        },
+        "weights": {"description": "trained on pascal", "selection": "last"},
+        "evaluator": {"version": 1, "code": evaluator_code(), "image_size": 400},
+    }
+    if miou is not None:
+        values["metrics"] = {
+            "miou": miou,
+            "fb_iou": 60,
+            "macro_iou": 41,
+            "per_class": {0: miou},
+            "episodes": 600,
+        }
+    for path, value in changes.items():
+        part, _, key = path.partition("__")
+        if key:
+            values[part][key] = value
+        else:
+            values[part] = value
+    return RunRecord.model_validate(values)
+
+
+def all_domains(method: str = "ssp", **changes: Any) -> list[RunRecord]:
+    return [record(method, domain, 40.0 + i, **changes) for i, domain in enumerate(DOMAINS)]
+
+
+def only(records: list[RunRecord]) -> Leaderboard:
+    (board,) = leaderboards(records)
+    return board
+
+
+def test_rows_are_methods_and_columns_domains() -> None:
+    board = only([*all_domains("ssp"), *all_domains("loec")])
+    assert [row.label for row in board.rows] == ["loec", "ssp"]
+    assert [column.domain for column in board.columns] == list(DOMAINS)
+    assert [board.mean(row) for row in board.rows.values()] == [41.5, 41.5]
+
+
+def test_seeds_are_averaged_with_their_spread() -> None:
+    board = only([record(miou=m, episodes__seed=s) for s, m in enumerate((39.0, 40.0, 42.5))])
+    (score,) = next(iter(board.rows.values())).scores.values()
+    assert score.mean == pytest.approx(40.5)
+    assert score.spread == pytest.approx(1.8027756)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"evaluator__version": 2},
+        {"episodes__protocol": "strict"},
+        {"episodes__shots": 5},
+        {"domain__suite": "mini"},
+        {"evaluator__precision": "bf16"},
+    ],
+)
+def test_what_was_measured_otherwise_stands_on_another_board(change: dict[str, Any]) -> None:
+    assert len(leaderboards([record(), record(**change)])) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"weights__selection": "target-oracle"},
+        {"weights__checkpoint_sha256": "1"},
+        {"method__backbone": "vgg16"},
+        {"method__adaptation": "episode"},
+    ],
+)
+def test_another_way_to_get_there_is_another_row(change: dict[str, Any]) -> None:
+    assert len(only([record(), record(**change)]).rows) == 2
+
+
+@pytest.mark.parametrize(
+    "change", [{"domain__fingerprint": "a" * 64}, {"domain__profile": "partial: 1 of 3 classes"}]
+)
+def test_another_population_is_another_column(change: dict[str, Any]) -> None:
+    board = only([record(), record(**change)])
+    assert len(board.columns) == 2
+    assert board.mean(next(iter(board.rows.values()))) is None
+
+
+def test_there_is_no_mean_over_what_happens_to_be_there() -> None:
+    board = only([*all_domains("ssp"), *all_domains("loec")[:3]])
+    means = {row.label: board.mean(entry) for row, entry in board.rows.items()}
+    assert means == {"ssp": 41.5, "loec": None}
+
+
+def test_what_another_row_cut_short_takes_no_mean_away() -> None:
+    short = record("loec", "isic", episodes__limited=True, episodes__count=5)
+    board = only([*all_domains("ssp"), short])
+    assert len(board.columns) == 5
+    means = {row.label: board.mean(entry) for row, entry in board.rows.items()}
+    assert means == {"ssp": 41.5, "loec": None}
+
+
+def test_two_whole_populations_of_a_domain_give_no_mean() -> None:
+    other = record("loec", "isic", domain__fingerprint="a" * 64)
+    board = only([*all_domains("ssp"), other])
+    assert [board.mean(row) for row in board.rows.values()] == [None, None]
+
+
+def test_a_partial_or_shortened_column_gives_no_mean() -> None:
+    partial = [*all_domains()[:3], record(domain="isic", domain__complete=False)]
+    limited = [*all_domains()[:3], record(domain="isic", episodes__limited=True)]
+    for records in (partial, limited):
+        board = only(records)
+        assert board.mean(next(iter(board.rows.values()))) is None
+
+
+def test_a_refused_cell_is_a_blank_with_its_reason_until_it_is_answered() -> None:
+    board = only([*all_domains()[:3], record(domain="isic", miou=None)])
+    table = text_table(board)
+    assert any("isic: class 'a|b' has 5 images (ssp)" in note for note in table.notes)
+    answered = only([*all_domains(), record(domain="isic", miou=None)])
+    assert not any("has 5 images" in note for note in text_table(answered).notes)
+
+
+def test_a_row_of_nothing_but_refusals_is_shown() -> None:
+    board = only([record("hsnet", miou=None), *all_domains("ssp")])
+    assert {row.label for row in board.rows} == {"hsnet", "ssp"}
+
+
+def test_every_shape_of_the_table_says_the_same() -> None:
+    cost = CostPart(
+        params=8_667_072,
+        flops_encode=1,
+        flops_match=1,
+        flops_episode=111_462_400_000,
+        uncounted=[],
+        probe="p",
+        latency_ms={"episode": {"p50": 12.345, "p90": 13, "p99": 14}},
+        device="cpu",
+        peak_memory_mb=1,
+    )
+    boards = leaderboards([*all_domains(cost=cost), record("loec", "isic", None)])
+    markdown = as_markdown([text_table(board) for board in boards])
+    assert "| ssp | resnet50 | trained on pascal | none | 40.00 |" in markdown
+    assert "8.67 M | 111.46 | 12.3 | cpu |" in markdown
+    screen = Console(file=io.StringIO(), width=240, no_color=True)
+    for board in boards:
+        screen.print(as_rich(text_table(board)))
+    drawn = screen.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert "41.50" in drawn
+    lines = list(csv.DictReader(io.StringIO(as_csv(boards))))
+    objects = json.loads(as_json(boards))
+    assert len(lines) == len(objects) == 8
+    by_domain = {line["domain"]: line for line in lines if line["label"] == "ssp"}
+    assert float(by_domain["deepglobe"]["miou"]) == 41.0
+    assert by_domain["deepglobe"]["flops_episode"] == "111462400000"
+    blank = next(line for line in lines if (line["label"], line["domain"]) == ("loec", "isic"))
+    assert (blank["miou"], blank["reason"]) == ("", "class 'a|b' has 5 images")
+
+
+def test_the_brackets_of_a_method_are_shown_in_a_title() -> None:
+    table = TextTable("A = ssp+lcm[auto], B = ssp", ["a"], [["1"]], frozenset())
+    screen = Console(file=io.StringIO(), width=80, no_color=True)
+    screen.print(as_rich(table))
+    drawn = screen.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert "ssp+lcm[auto]," in "".join(drawn.split())

@@ -1,0 +1,189 @@
+"""A cost that cannot be measured takes nothing from a finished cell."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cdfss_bench.bench.evaluation import runner
+from cdfss_bench.bench.evaluation.evaluator import Settings
+from cdfss_bench.bench.evaluation.runner import Outcome, Runner
+from cdfss_bench.bench.planning.selection import Selection, plan
+from cdfss_bench.bench.records.schema import CostPart, read_record
+from cdfss_bench.errors import UserError
+
+PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
+
+ONCE = """
+from cdfss_bench.methods.controls.constant import Constant
+
+
+class Once(Constant):
+    asked = 0
+
+    def score(self, query, states, *, shots):
+        Once.asked += 1
+        if Once.asked > 1:
+            raise RuntimeError("no second time\\nand more lines")
+        return super().score(query, states, shots=shots)
+"""
+CARD = "title: Once\nkind: control\nclass: net:Once\nsummary: answers one episode\n"
+
+
+def selection(*methods: str, **changed: Any) -> Selection:
+    values: dict[str, object] = {"domains": ("mini-lesion",), "suite": "mini", "episodes": 2}
+    return Selection.model_validate(
+        {**values, "methods": methods or ("all-foreground",), **changed}
+    )
+
+
+def ran(results: Path, asked: Selection, **more: Any) -> list[Outcome]:
+    return list(Runner(results, Settings(), **more).run(list(plan(asked))))
+
+
+def test_a_method_that_answers_its_episodes_and_then_no_more_is_done(tmp_path: Path) -> None:
+    (tmp_path / "once.yaml").write_text(CARD)
+    (tmp_path / "net.py").write_text(ONCE)
+    words = [
+        PROGRAM,
+        *["run", "-m", "once", "-d", "mini-lesion", "--episodes", "1", "--plugin", "."],
+    ]
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    first = run()
+    assert first.returncode == 0, first.stderr
+    assert ": mIoU" in first.stderr
+    assert "warning: cost not measured: RuntimeError: no second time\n" in first.stderr
+    assert "once" in first.stdout
+    (path,) = tmp_path.glob("results/runs/*/*/*/run.json")
+    record = read_record(path)
+    assert (record.status, record.cost) == ("done", None)
+    assert record.notes == ["cost not measured: RuntimeError: no second time"]
+    rows = (path.parent / "episodes.jsonl").read_bytes()
+    again = run()
+    assert (again.returncode, again.stderr.count("(already complete)")) == (0, 1)
+    assert (path.parent / "episodes.jsonl").read_bytes() == rows
+    report = subprocess.run(
+        [PROGRAM, "report"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "once" in report.stdout
+    verified = subprocess.run([PROGRAM, "verify"], cwd=tmp_path, check=False, capture_output=True)
+    assert verified.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: out of memory"),
+        torch.OutOfMemoryError("out of memory"),
+        MemoryError(),
+        KeyError("aten::new_operation"),
+        NotImplementedError(),
+        AssertionError(),
+        OSError(28, "No space left on device"),
+        UserError("no", mend="this"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_stops_the_measurement_the_cell_is_done(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def raising(*_arguments: object, **_named: object) -> CostPart:
+        calls.append(1)
+        raise error
+
+    with monkeypatch.context() as changed:
+        changed.setattr(runner, "cost_of", raising)
+        outcomes = ran(tmp_path, selection(seeds=(0, 1)))
+    assert len(calls) == 1  # two cells that cost the same
+    for outcome in outcomes:
+        assert outcome.how == "computed"
+        assert outcome.detail.startswith(f"cost not measured: {type(error).__name__}")
+        assert outcome.record is not None
+        assert (outcome.record.status, outcome.record.cost) == ("done", None)
+        assert outcome.record.metrics is not None
+        assert outcome.record.notes == [outcome.detail]
+    for outcome in ran(tmp_path, selection(seeds=(0, 1))):
+        assert (outcome.how, outcome.detail) == ("known", "")
+        assert outcome.record is not None
+        assert outcome.record.cost is not None
+        assert outcome.record.notes == []
+
+
+def test_a_cost_that_is_no_number_is_no_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (measured,) = ran(tmp_path / "fine", selection())
+    assert measured.record is not None
+    assert measured.record.cost is not None
+    values = measured.record.cost.model_dump()
+    monkeypatch.setattr(
+        runner,
+        "cost_of",
+        lambda *_a, **_n: CostPart.model_validate({**values, "peak_memory_mb": math.nan}),
+    )
+    (outcome,) = ran(tmp_path / "nan", selection())
+    assert outcome.how == "computed"
+    assert "cost not measured: ValidationError" in outcome.detail
+
+
+def test_ctrl_c_during_the_measurement_leaves_a_finished_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_arguments: object, **_named: object) -> CostPart:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "cost_of", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        ran(tmp_path, selection())
+    (path,) = tmp_path.glob("runs/*/*/*/run.json")
+    assert read_record(path).status == "done"
+
+
+def test_a_process_that_ends_during_the_measurement_leaves_a_finished_record(
+    tmp_path: Path,
+) -> None:
+    ran(tmp_path, selection(), with_cost=False)
+    (planned,) = plan(selection())
+    outcome = Runner(tmp_path, Settings()).failed(planned, "it was ended by SIGKILL")
+    assert (outcome.how, outcome.detail) == ("known", "cost not measured: it was ended by SIGKILL")
+    (path,) = tmp_path.glob("runs/*/*/*/run.json")
+    record = read_record(path)
+    assert (record.status, record.notes) == ("done", [outcome.detail])
+    assert record.metrics is not None
+
+
+def test_a_worker_that_cannot_measure_says_so_once(tmp_path: Path) -> None:
+    (tmp_path / "once.yaml").write_text(CARD)
+    (tmp_path / "net.py").write_text(ONCE)
+    words = "run -m once -m all-foreground -d mini-lesion --episodes 1 -j 2 --plugin . --json"
+    done = subprocess.run(
+        [PROGRAM, *words.split()], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("cost not measured: RuntimeError: no second time") == 1
+    assert {row["label"] for row in json.loads(done.stdout)} == {"once", "all-foreground"}
+
+
+def test_the_gate_refuses_a_cell_without_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cdfss_bench.bench.regression.measure import measured
+
+    def raising(*_arguments: object, **_named: object) -> CostPart:
+        raise RuntimeError("no formula")
+
+    monkeypatch.setattr(runner, "cost_of", raising)
+    with pytest.raises(UserError, match="cost not measured: RuntimeError: no formula"):
+        measured(selection())

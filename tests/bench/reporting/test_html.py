@@ -1,0 +1,269 @@
+"""Tables and the page: what is marked, what is escaped, what stays small."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cdfss_bench.bench.cli import app
+from cdfss_bench.bench.comparison.leaderboard import ORACLE, leaderboards
+from cdfss_bench.bench.comparison.published import against, read_published
+from cdfss_bench.bench.comparison.ranking import standings
+from cdfss_bench.bench.records.results import answers
+from cdfss_bench.bench.records.schema import CostPart
+from cdfss_bench.bench.reporting.html.document import as_html
+from cdfss_bench.bench.reporting.latex import as_latex, escaped
+from cdfss_bench.bench.reporting.leaderboard_table import text_table
+from cdfss_bench.bench.reporting.text_table import TextTable, as_markdown
+from cdfss_bench.errors import RecordError
+
+from ...conftest import CHECKOUT
+from ...support.records import write_cell
+from ..comparison.test_leaderboard import DOMAINS, record
+
+COST = CostPart(
+    params=8_667_072,
+    flops_encode=1,
+    flops_match=1,
+    flops_episode=111_462_400_000,
+    uncounted=[],
+    probe="p",
+    latency_ms={"episode": {"p50": 12.345, "p90": 13, "p99": 14}},
+    device="cpu",
+    peak_memory_mb=1,
+)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Four rows on four domains: two alike, one far worse, one that adapts."""
+    for domain in DOMAINS:
+        write_cell(tmp_path, "loec", domain, skill=0.60, cost=COST, method__backbone="resnet50")
+        write_cell(tmp_path, "ssp", domain, skill=0.60, cost=COST)
+        write_cell(tmp_path, "all-foreground", domain, skill=0.3, method__backbone="")
+        write_cell(tmp_path, "patnet", domain, skill=0.65, method__adaptation="episode")
+    return tmp_path
+
+
+def table_of(results: Path) -> TextTable:
+    found = answers(results)
+    (board,) = leaderboards(answer.record for answer in found)
+    return text_table(board, standings(board, found))
+
+
+def test_sections_ranks_and_ties(results: Path) -> None:
+    table = table_of(results)
+    assert list(table.sections.values()) == [
+        "no adaptation",
+        "adapts to the support of each episode",
+    ]
+    rank = list(table.headers).index("rank")
+    ranks = {cells[0]: cells[rank] for cells in table.rows}
+    assert sorted(ranks[m] for m in ("loec", "ssp")) == ["1", "2"]
+    assert (ranks["all-foreground"], ranks["patnet"]) == ("3", "1")
+    marks = {
+        (table.rows[row][0], table.headers[column]): mark
+        for (row, column), mark in table.marks.items()
+    }
+    # Equal in skill: where one is the best, the other is tied with it.
+    for domain in DOMAINS:
+        assert {marks.get(("loec", domain)), marks.get(("ssp", domain))} == {"best", "tied"}
+        assert ("all-foreground", domain) not in marks
+        assert marks["patnet", domain] == "best"
+    cell = table.rows[0][list(table.headers).index("isic")]
+    assert re.fullmatch(r"≈?\d+\.\d\d \[\d+\.\d, \d+\.\d\]", cell)
+
+
+def test_what_was_selected_on_the_target_is_ranked_with_nobody(results: Path) -> None:
+    for domain in DOMAINS:
+        write_cell(results, "dra", domain, skill=0.9, weights__selection="target-oracle")
+    table = table_of(results)
+    assert list(table.sections.values())[-1] == ORACLE
+    assert any("selected on target data, ranked with nobody: dra" in n for n in table.notes)
+    rank = list(table.headers).index("rank")
+    assert [c[rank] for c in table.rows if c[0] in ("loec", "ssp", "dra")].count("1") == 2
+
+
+def test_a_checkpoint_per_target_is_a_row_per_target_without_a_mean(tmp_path: Path) -> None:
+    for number, domain in enumerate(DOMAINS):
+        write_cell(tmp_path, "hsl", domain, weights__checkpoint_sha256=str(number))
+    table = table_of(tmp_path)
+    assert len(table.rows) == 4
+    assert any("hsl: another checkpoint per target" in note for note in table.notes)
+    mean = list(table.headers).index("mean")
+    assert {cells[mean] for cells in table.rows} == {"–"}
+
+
+def test_a_method_that_does_not_beat_its_control_is_named(tmp_path: Path) -> None:
+    write_cell(tmp_path, "ssp", skill=0.4)
+    write_cell(tmp_path, "ssp@shuffled-support", skill=0.5)
+    assert any(
+        "ssp does not beat its shuffled-support control on isic" in note
+        for note in table_of(tmp_path).notes
+    )
+
+
+def test_the_score_without_source_classes_stands_beside_the_full_one() -> None:
+    changed = record("ssp", "fss1000", 60.0, domain__classes={0: "warplane", 1: "abacus"})
+    assert changed.metrics is not None
+    changed.metrics.per_class = {0: 90.0, 1: 30.0}
+    (board,) = leaderboards([changed])
+    line = next(n for n in text_table(board).notes if "kinds of a source class" in n)
+    assert (
+        line == "fss1000 without the 1 classes that are kinds of a source class: ssp 30.00 (-30.00)"
+    )
+
+
+def test_another_evaluator_and_another_population_are_grey() -> None:
+    whole = [record("ssp"), record("loec"), record("hsnet", domain__fingerprint="a" * 64)]
+    (board,) = leaderboards(whole)
+    table = text_table(board)
+    grey = [table.headers[i] for i in table.grey]
+    assert [h.split()[1] for h in grey] == ["aaaa/600"]
+    (old,) = leaderboards([record(evaluator__version=99)])
+    assert text_table(old).outdated
+    assert not table.outdated
+
+
+def test_markdown_and_latex_mark_and_escape(results: Path) -> None:
+    table = table_of(results)
+    markdown = as_markdown([table])
+    assert "*no adaptation*" in markdown
+    assert re.search(r"\*\*\d+\.\d\d \[", markdown)
+    latex = as_latex([table])
+    assert r"\toprule" in latex
+    assert r"\textbf{" in latex
+    assert r"\multicolumn" in latex
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 1
+    widths = {
+        line.count("&") for line in latex.splitlines() if line.endswith(r"\\") and "&" in line
+    }
+    assert widths == {len(table.headers) - 1}
+    assert escaped("a_b & 5% {x} ^~\\") == (
+        r"a\_b \& 5\% \{x\} \textasciicircum{}\textasciitilde{}\textbackslash{}"
+    )
+
+
+def test_published_figures_stand_apart_with_ranges_and_our_difference(results: Path) -> None:
+    (board,) = leaderboards(answer.record for answer in answers(results))
+    table = against(board, read_published(CHECKOUT / "results" / "published.csv"))
+    rows = {(cells[0], cells[1]): cells for cells in table.rows}
+    at = list(table.headers).index
+    loec = rows["LoEC (2025)", "ResNet-50"]
+    assert re.match(r"44\.10 \(\d\d\.\d\d, [+-]\d+\.\d\d\)", loec[at("deepglobe")])
+    patnet = next(c for k, c in rows.items() if k[0] == "PATNet (2022)")
+    assert patnet[at("isic")].startswith(("33.43", "41.16"))
+    restnet = next(c for k, c in rows.items() if k[0].startswith("RestNet"))
+    assert restnet[at("deepglobe")] == "22.70–40.39"
+    last = max(table.sections)
+    assert "no mIoU" in table.sections[last]
+    ifa = [c for c in table.rows[last:] if c[0].startswith("IFA")]
+    assert ifa
+    assert not any("(" in cell for cell in ifa[0][2:])
+    assert any("SDRC ICML 2025" in note for note in table.notes)
+
+
+@pytest.mark.parametrize("text", ["method\nx\n", "", "method,venue\n\x00"])
+def test_a_damaged_table_of_published_figures_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text(text)
+    if text:
+        with pytest.raises(RecordError, match=r"p\.csv, line \d"):
+            read_published(tmp_path / "p.csv")
+    else:
+        assert read_published(tmp_path / "p.csv") == []
+
+
+class Tags(HTMLParser):
+    """Counts what opens and closes, and collects addresses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.outside: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "input"):
+            self.open.append(tag)
+        self.outside += [
+            v for k, v in attrs if k in ("src", "href") and v and not v.startswith(("#", "data:"))
+        ]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_one_whole_file_without_a_network(results: Path) -> None:
+    page = as_html(answers(results), read_published(CHECKOUT / "results" / "published.csv"))
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == []
+    assert tags.outside == []
+    assert "@import" not in page
+    assert "url(" not in page
+    assert len(page.encode()) < 2_000_000
+    assert "prefers-color-scheme:dark" in page
+    assert page.count("<svg") == 10  # two Pareto charts, intervals and bars of four domains
+    said = json.loads(page.partition('id="provenance">')[2].partition("</script>")[0])
+    behind = {i for ids in re.findall(r'data-cells="([^"]+)"', page) for i in ids.split()}
+    assert behind == set(said["cells"])
+    assert len(behind) == 16
+    assert len(said["texts"]) == len(set(said["texts"]))
+    manifest = said["keys"].index("manifest")
+    told = {said["texts"][texts[manifest]] for texts in said["cells"].values()}
+    assert told == {answer.record.episodes.sha256 for answer in answers(results)}
+
+
+def test_what_a_record_says_cannot_become_markup(tmp_path: Path) -> None:
+    evil = '<script>alert("x")</script>&</script><!--'
+    write_cell(
+        tmp_path, "ssp", weights__description=evil, domain__classes={0: evil, 1: "b", 2: "c"},
+        command=evil, cost=COST,
+    )  # fmt: skip
+    page = as_html(answers(tmp_path))
+    assert evil not in page
+    assert "<script>alert" not in page
+    assert html.escape(evil) in page
+    assert page.count("</script>") == 2
+
+
+def test_every_format_and_the_site_from_the_command_line(results: Path, tmp_path: Path) -> None:
+    typed = CliRunner()
+    for form, sign in (
+        ("table", "rank"), ("md", "| ---"), ("latex", r"\bottomrule"), ("csv", "miou_low"),
+        ("json", '"tied_with_best"'), ("html", "<!doctype html>"),
+    ):  # fmt: skip
+        done = typed.invoke(app, ["report", "-f", form, "--results", str(results)])
+        assert done.exit_code == 0, done.output
+        assert sign in done.stdout
+    beside = typed.invoke(
+        app, ["report", "--against", "published", "--results", str(results), "-f", "md"]
+    )
+    assert "published, 1-shot" in beside.stdout
+    site = tmp_path / "site"
+    done = typed.invoke(app, ["report", "--site", str(site), "--results", str(results)])
+    assert done.exit_code == 0
+    names = {path.name for path in site.iterdir()}
+    assert names == {"index.html", "leaderboard.csv", "leaderboard.json", "run.schema.json"}
+
+
+def test_a_report_does_not_load_torch(results: Path) -> None:
+    program = (
+        "import sys; from cdfss_bench.bench.cli import app; "
+        f"app(['report', '-f', 'html', '--results', {str(results)!r}], standalone_mode=False); "
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.endswith("False\n")

@@ -1,0 +1,176 @@
+"""Tables on a screen of any width: every number can be read."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from cdfss_bench.bench.comparison.leaderboard import leaderboards
+from cdfss_bench.bench.comparison.ranking import standings
+from cdfss_bench.bench.records.results import answers
+from cdfss_bench.bench.reporting.cost_table import cost_table
+from cdfss_bench.bench.reporting.leaderboard_table import text_table
+from cdfss_bench.bench.reporting.screen_table import as_rich, least_width
+from cdfss_bench.bench.reporting.text_table import TextTable
+
+from ...support.records import write_cell
+from ..comparison.test_leaderboard import DOMAINS
+from .test_html import COST
+
+PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
+WIDTHS = (20, 40, 60, 80, 100, 120, 200, 400)
+
+
+def drawn(table: TextTable, width: int | None) -> list[str]:
+    screen = Console(file=io.StringIO(), width=width or 1000, no_color=True)
+    screen.print(as_rich(table, width), crop=False, highlight=False)
+    return screen.file.getvalue().splitlines()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def numbers(cells: Iterable[str]) -> list[str]:
+    return [word for cell in cells for word in re.findall(r"[-+≈~\d.]*\d[.\d]*", cell)]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("screen")
+    for domain in DOMAINS:
+        for seed in (0, 1):
+            write_cell(folder, "ssp", domain, skill=0.6, seed=seed, cost=COST)
+        write_cell(folder, "ssp+lcm[k=5,beta=0.6]@shuffled-support", domain, skill=0.5)
+        write_cell(folder, "apm-m", domain, skill=0.4, method__adaptation="episode", cost=COST)
+    return folder
+
+
+def tables(results: Path) -> dict[str, TextTable]:
+    found = answers(results)
+    (board,) = leaderboards(answer.record for answer in found)
+    return {"scores": text_table(board, standings(board, found)), "cost": cost_table(board)}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("which", ["scores", "cost"])
+def test_no_number_is_cut_and_no_line_is_too_long(which: str, width: int, results: Path) -> None:
+    table = tables(results)[which]
+    lines = drawn(table, width)
+    longest = max(len(word) for line in lines for word in line.split())
+    assert max(map(cell_len, lines)) <= max(width, longest + 4)
+    text = "\n".join(lines)
+    assert "…" not in text
+    hidden = re.search(r"hidden at this width: ([^;]*);", " ".join(" ".join(lines).split()))
+    left_out = set(hidden.group(1).split(", ") if hidden else ())
+    assert left_out <= set(table.secondary)
+    at = [i for i in table.numeric if table.headers[i] not in left_out]
+    words = set(text.split())
+    for row in table.rows:
+        for number in numbers(row[i] for i in at):
+            assert any(number in word for word in words), number
+    assert not left_out or table.whole in " ".join(text.split())
+
+
+def test_secondary_columns_go_before_the_table_becomes_blocks(results: Path) -> None:
+    table = tables(results)["scores"]
+    rule = "─" * 20
+    text = {width: "\n".join(drawn(table, width)) for width in (60, 175, 400)}
+    assert rule in text[400]
+    assert "hidden" not in text[400]
+    assert "hidden at this width: selected, on, " in text[175]
+    assert rule in text[175]
+    assert rule not in text[60]
+    assert "hidden" not in text[60]  # a block has a line for every column
+    for line in ("  backbone ", "  mean ", "  GFLOP "):
+        assert text[60].count(f"\n{line}") == len(table.rows)
+
+
+def test_a_column_that_tells_rows_apart_is_never_hidden(results: Path) -> None:
+    table = tables(results)["scores"]
+    assert "weights" in table.secondary
+    write_cell(results, "ssp", weights__checkpoint_sha256="other", weights__description="other")
+    assert not {"weights", "backbone", "method"} & set(tables(results)["scores"].secondary)
+
+
+def test_text_wraps_at_blanks_and_numbers_do_not() -> None:
+    long = "a summary of many words that says what it is"
+    table = TextTable("t", ["name", "count", "what"], [["x", "123456", long]], frozenset({1}))
+    lines = drawn(table, 40)
+    assert any("123456" in line for line in lines)
+    assert " ".join(" ".join(lines).split()).count("summary") == 1
+    assert max(map(len, lines)) <= 40
+    assert least_width(table) < 40
+    assert [line for line in drawn(table, None) if long in line]
+
+
+def test_sections_keep_their_columns(results: Path) -> None:
+    table = tables(results)["scores"]
+    lines = drawn(table, None)
+    (first, second) = (i for i, line in enumerate(lines) if "adapt" in line and "method" not in line
+                       and "–" not in line)  # fmt: skip
+    assert lines[first].strip() == "no adaptation"
+    assert lines[second].strip() == "adapts to the support of each episode"
+    ends = {len(line) for line in lines[first + 1 : second - 1]}
+    assert ends == {len(lines[second + 1])}
+
+
+def test_a_file_gets_whole_lines_whatever_is_forced(results: Path) -> None:
+    def typed(**environment: str) -> str:
+        done = subprocess.run(
+            [PROGRAM, "report", "--results", str(results)],
+            capture_output=True, text=True, check=True,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(results), **environment},
+        )  # fmt: skip
+        return done.stdout
+
+    plain, coloured = typed(COLUMNS="40"), typed(FORCE_COLOR="1", COLUMNS="40")
+    assert "hidden at this width" not in plain
+    assert "\x1b[" not in plain
+    assert "\x1b[1m" in coloured
+    bare = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
+    assert [line.rstrip() for line in bare.splitlines()] == plain.splitlines()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+@pytest.mark.parametrize("words", [("report",), ("report", "--cost"), ("list", "runs")])
+def test_a_terminal_of_40_columns_shows_every_score(words: tuple[str, ...], results: Path) -> None:
+    import fcntl
+    import os
+    import pty
+    import struct
+    import termios
+
+    own, other = pty.openpty()
+    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "FORCE_COLOR")}
+    with subprocess.Popen(
+        [PROGRAM, *words, "--results", str(results)], stdout=other, stderr=other,
+        env={**environment, "TERM": "xterm", "NO_COLOR": "1"},
+    ) as running:  # fmt: skip
+        os.close(other)
+        seen = b""
+        while True:
+            try:
+                part = os.read(own, 65536)
+            except OSError:  # Linux says so at the end
+                break
+            if not part:
+                break
+            seen += part
+        running.wait()
+    os.close(own)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode())
+    assert max(len(line.rstrip("\r")) for line in text.splitlines()) <= 44
+    wanted = [f"{a.record.metrics.miou:.2f}" for a in answers(results) if a.record.metrics]
+    if words == ("list", "runs"):
+        assert [n for n in wanted if n not in text] == []
+    elif words == ("report",):
+        table = tables(results)["scores"]
+        assert [n for row in table.rows for n in numbers(row[4:9]) if n not in text] == []
+    else:
+        assert "8.67 M" in text

@@ -1,0 +1,141 @@
+"""A new method begins as one that runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cdfss_bench.bench.scaffold.method import write_method
+from cdfss_bench.errors import UserError
+
+
+def command(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    program = str(Path(sys.executable).parent / "cdfss-bench")
+    return subprocess.run(
+        [program, *words],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_what_is_written_keeps_the_contract_runs_and_trains(tmp_path: Path) -> None:
+    made = command("new", "method", "my-idea", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.split() == [
+        "my-idea/my_idea.py",
+        "my-idea/my-idea.yaml",
+        "my-idea/test_my_idea.py",
+    ]
+    checked = command(
+        "check", "method", "my-idea", "my-idea+lem+lcm", "--plugin", "my-idea", cwd=tmp_path
+    )
+    assert checked.returncode == 0, checked.stdout
+    assert "26 of 26 promises are kept" in checked.stderr
+    trained = command(
+        *[
+            "train",
+            "-m",
+            "my-idea",
+            "--source",
+            "mini",
+            "--plugin",
+            "my-idea",
+            "--episodes",
+            "16",
+            "-o",
+            "w",
+        ],
+        cwd=tmp_path,
+    )
+    assert trained.returncode == 0, trained.stderr
+    run = command(
+        *[
+            "run",
+            "-m",
+            "my-idea",
+            "-m",
+            "my-idea+lcm",
+            "--plugin",
+            "my-idea",
+            "-d",
+            "mini-chest",
+            "--episodes",
+            "2",
+        ],
+        *["--weights-dir", "w", "--json"],
+        cwd=tmp_path,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "trained on mini-source" in run.stdout
+    own = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "my-idea"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert "13 passed" in own.stdout, own.stdout
+    linted = subprocess.run(
+        [Path(sys.executable).parent / "ruff", "check", "--isolated", "my-idea"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert linted.returncode == 0, linted.stdout
+
+
+def test_a_broken_method_is_reported_with_exit_code_1(tmp_path: Path) -> None:
+    write_method("worse", tmp_path, package=False)
+    module = tmp_path / "worse.py"
+    module.write_text(module.read_text().replace("self.scale * cosines", "cosines / 0"))
+    done = command("check", "method", "worse", "--plugin", ".", "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    findings = {f["promise"]: f["problem"] for f in json.loads(done.stdout)["worse"]}
+    assert findings["scores are finite and decide"] == "logits are not finite"
+    assert findings["no step is handed the mask of the query"] == ""
+
+
+def test_a_package_installed_beside_ours_is_found(tmp_path: Path) -> None:
+    write_method("far-away", tmp_path / "package", package=True)
+    installed = subprocess.run(
+        [
+            *[sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation"],
+            *["--no-index", "--target", str(tmp_path / "site"), str(tmp_path / "package")],
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert installed.returncode == 0, installed.stderr
+    path = str(tmp_path / "site")
+    listed = command("list", "methods", "far-*", "--json", cwd=tmp_path, PYTHONPATH=path)
+    assert [card["name"] for card in json.loads(listed.stdout)] == ["far-away"]
+    checked = command("check", "method", "far-away", cwd=tmp_path, PYTHONPATH=path)
+    assert checked.returncode == 0, checked.stdout
+    unknown = command("check", "method", "far-away", cwd=tmp_path)
+    assert unknown.returncode == 2
+    assert "unknown method 'far-away'" in unknown.stderr
+
+
+@pytest.mark.parametrize("name", ["Upper", "my method", "9lives", "../up", "import"])
+def test_a_name_that_cannot_be_typed_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be a method's name"):
+        write_method(name, tmp_path, package=False)
+
+
+def test_nothing_is_overwritten_and_no_name_taken_twice(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="exists already"):
+        write_method("ssp", tmp_path, package=False)
+    write_method("mine", tmp_path, package=False)
+    (tmp_path / "mine.py").write_text("# changed\n")
+    with pytest.raises(UserError, match=r"mine\.py already exists"):
+        write_method("mine", tmp_path, package=False)
+    assert (tmp_path / "mine.py").read_text() == "# changed\n"

@@ -1,0 +1,158 @@
+"""Own data in class folders, without a line of code; two further sets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cdfss_bench.datasets import DOMAINS, open_domain
+from cdfss_bench.datasets.check.report import check_domain
+from cdfss_bench.datasets.prepare.running import prepare
+from cdfss_bench.errors import DataError
+
+from ...support import downloads, trees
+
+# -- class folders ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [".", "mugs", "my mugs/[new] ü"])
+def test_class_folders_are_classes_and_every_image_is_asked(tmp_path: Path, path: str) -> None:
+    trees.write_folder(tmp_path / path, ("dog", "cat"))
+    domain = open_domain("folder", tmp_path, path=path)
+    assert [(entry.id, entry.name) for entry in domain.classes] == [(0, "cat"), (1, "dog")]
+    assert domain.profile == "own: 12 images of 2 classes"
+    assert domain.is_complete
+    manifest = domain.episodes(shots=5, protocol="strict")
+    assert len(manifest) == 12
+    assert len({episode.query for episode in manifest}) == 12
+    tensors = domain.load(manifest[0])
+    assert tensors.support_masks.shape == (5, 400, 400)
+
+
+def test_each_mask_is_that_of_its_image(tmp_path: Path) -> None:
+    trees.write_folder(tmp_path, ("cat",))
+    domain = open_domain("folder", tmp_path, cache=None)
+    for number, item in enumerate(domain.classes[0].items):
+        share = float(trees.blob(number).mean() / 255)
+        assert domain.truth(item).mean() == pytest.approx(share, abs=0.02)
+
+
+def test_masks_of_one_and_zero_are_read_as_they_are(tmp_path: Path) -> None:
+    trees.write_folder(tmp_path, ("cat",))
+    for number, path in enumerate(sorted((tmp_path / "masks/cat").iterdir())):
+        (trees.save_labels if number % 2 else trees.save)(path, trees.blob(number) // 255)
+    domain = open_domain("folder", tmp_path, cache=None)
+    zero, one = domain.classes[0].items[:2]
+    assert domain.truth(zero).any()
+    assert domain.truth(one).any()
+    findings = check_domain("folder", tmp_path, full=True).findings
+    assert [finding.kind for finding in findings if finding.kind in ("values", "empty")] == []
+
+
+@pytest.mark.parametrize("suffix", ["JPG", "jpeg", "PNG", "bmp", "tif", "webp"])
+def test_any_suffix_of_a_picture_will_do(tmp_path: Path, suffix: str) -> None:
+    for number in range(2):
+        trees.save(tmp_path / f"images/cat/{number}.{suffix}", trees.photo(number))
+        trees.save(tmp_path / f"masks/cat/{number}.png", trees.blob(number))
+    (tmp_path / "images/cat/notes.txt").write_text("mine")
+    assert open_domain("folder", tmp_path).counts == (2,)
+
+
+@pytest.mark.parametrize(
+    ("extra", "missing", "sentence"),
+    [
+        ("", "masks/cat/000.png", "000.jpg needs one mask 000.png in"),
+        ("masks/cat/000_mask.png", "", "there is 000.png and 000_mask.png"),
+        ("images/cat/000.png", "", "would share a mask"),
+    ],
+)
+def test_unpaired_images_are_named(tmp_path: Path, extra: str, missing: str, sentence: str) -> None:
+    trees.write_folder(tmp_path, ("cat",))
+    if extra:
+        trees.save(tmp_path / extra, trees.blob(1))
+    if missing:
+        (tmp_path / missing).unlink()
+    with pytest.raises(DataError, match=sentence):
+        _ = open_domain("folder", tmp_path).classes
+
+
+def test_without_folders_the_layout_is_shown(tmp_path: Path) -> None:
+    report = check_domain("folder[path=nowhere]", tmp_path, full=False)
+    assert not report.usable
+    assert "images/<class>/<name>.jpg" in report.findings[0].problem
+    assert "name their folder" in report.findings[0].mend
+
+
+# -- further data sets -----------------------------------------------------------------------------
+
+
+def test_suim_masks_are_split_by_colour(tmp_path: Path) -> None:
+    colours = np.zeros((28, 40, 3), np.uint8)
+    colours[:10, :10] = (255, 255, 0)
+    colours[:10, 20:] = (250, 3, 250)  # compression moved it a little
+    files = {
+        "train_val/images/d_r_1_.jpg": downloads.jpg(trees.photo(1)),
+        "train_val/masks/d_r_1_.bmp": downloads.png(colours),
+        "TEST/images/f_r_2_.jpg": downloads.jpg(trees.photo(2)),
+        "TEST/masks/f_r_2_.bmp": downloads.png(np.full((28, 40, 3), 255, np.uint8)),
+        "TEST/masks/FV/f_r_2_.bmp": downloads.png(trees.blob(1)),
+    }
+    source = downloads.zipped(files, tmp_path / "SUIM.zip")
+    summary = prepare("suim", tmp_path / "to", [source])
+    assert summary.counts == {"images": 2, "FV": 1, "RI": 1, "SR": 1}
+    mask = Image.open(tmp_path / "to/SUIM/masks/RI/d_r_1_.png").convert("L")
+    assert np.asarray(mask).sum() == 255 * 10 * 20
+    domain = open_domain("suim", tmp_path / "to")
+    assert [(entry.id, entry.name) for entry in domain.classes] == [(0, "FV"), (3, "RI"), (5, "SR")]
+    assert any("TEST/masks/FV" in odd for odd in summary.odd)
+
+
+@pytest.mark.shared
+def test_real_suim_pictures_are_prepared_and_sound(shared: Path, tmp_path: Path) -> None:
+    summary = prepare("suim", tmp_path, [shared / "real" / "SUIM"])
+    assert summary.counts == {"images": 8, "FV": 4, "HD": 6, "RI": 7, "RO": 2, "WR": 2}
+    report = check_domain("suim", tmp_path, full=True)
+    assert report.usable
+    assert {finding.kind for finding in report.findings} == {"small class"}
+
+
+def test_kvasir_is_copied_and_read(tmp_path: Path) -> None:
+    files = {"Kvasir-SEG/kavsir_bboxes.json": b"{}"}
+    for number in range(3):
+        files[f"Kvasir-SEG/images/cju{number}.jpg"] = downloads.jpg(trees.photo(number))
+        mask = trees.as_rgb(trees.blob(number))
+        files[f"Kvasir-SEG/masks/cju{number}.jpg"] = downloads.jpg(mask)
+    summary = prepare("kvasir", tmp_path, [downloads.zipped(files, tmp_path / "kvasir-seg.zip")])
+    assert summary.counts == {"pairs": 3}
+    assert summary.profile == "partial: 3 of 1000 images"
+    assert len(open_domain("kvasir", tmp_path).episodes(shots=1)) == 600
+
+
+@pytest.mark.parametrize("name", ["suim", "kvasir"])
+def test_a_file_without_its_partner_is_named(tmp_path: Path, name: str) -> None:
+    if name == "suim":
+        trees.save(tmp_path / "SUIM/masks/FV/lonely.png", trees.blob(1))
+    else:
+        trees.save(tmp_path / "Kvasir-SEG/images/lonely.jpg", trees.photo(1))
+    with pytest.raises(DataError, match=r"lonely.* has no (image|mask) lonely\.jpg"):
+        _ = open_domain(name, tmp_path).classes
+
+
+def test_further_domains_are_not_in_the_suite_of_the_field() -> None:
+    extra = {name for name in DOMAINS.names() if DOMAINS.card(name).suite == "extra"}
+    assert extra == {"coco", "folder", "kvasir", "suim"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_root_can_be_evaluated_on(tmp_path: Path) -> None:
+    trees.write_folder(tmp_path / "data", ("cat",))
+    for path in (*(tmp_path / "data").rglob("*"), tmp_path / "data"):
+        path.chmod(path.stat().st_mode & 0o555)
+    domain = open_domain("folder", tmp_path / "data")
+    assert domain.load(domain.episodes(shots=1)[0]).query_mask.any()
+    for path in (tmp_path / "data", *(tmp_path / "data").rglob("*")):
+        path.chmod(path.stat().st_mode | 0o200)

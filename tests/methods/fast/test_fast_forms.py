@@ -1,0 +1,330 @@
+"""The forms that inference runs against the plain ones: the same scores up to rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cdfss_bench.methods.backbones.card import BACKBONES, build_backbone
+from cdfss_bench.methods.blocks.conv4d import Squeeze
+from cdfss_bench.methods.blocks.correlation import hypercorrelation, self_correlation
+from cdfss_bench.methods.blocks.groups import group_affine
+from cdfss_bench.methods.blocks.hpn import HPNLearner
+from cdfss_bench.methods.blocks.prototypes import resized_masks
+from cdfss_bench.methods.core.feature_batch import Rows
+from cdfss_bench.methods.fast.decoding import Decoder
+from cdfss_bench.methods.fast.folded import folded
+from cdfss_bench.methods.fast.mixing import Mixing, Part
+from cdfss_bench.methods.fast.products import fill_rank_two, product
+from cdfss_bench.methods.fast.sparse_pyramid import SparsePyramid, Volume
+from cdfss_bench.methods.fast.spots import position_rows, spotted, unit_rows
+from cdfss_bench.methods.fast.windows import runs
+from cdfss_bench.methods.fast.winograd import Convolution3x3
+from cdfss_bench.methods.hosts.hsnet import HSNet
+
+from ...support.contract import compositions, episodes, fresh, network, side, tensors
+
+every = pytest.mark.parametrize("name", compositions())
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+# -- whole methods ---------------------------------------------------------------------------------
+
+
+@every
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_scores_are_those_of_the_plain_form(name: str, device: str) -> None:
+    """The form for another device computes here too: what moves to the device is its tensors."""
+    plain = network(name)
+    given = episodes(2, 2, side(name))
+    with torch.no_grad():
+        expected = plain.logits(*given.inputs)
+        found = plain.swift(device).logits(*given.inputs)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("name", ["ssp", "loec", "hsnet", "patnet"])
+@pytest.mark.parametrize("which", ["empty", "full", "corner"])
+def test_odd_masks_are_no_special_case(name: str, which: str) -> None:
+    plain = network(name)
+    given = episodes(1, 1, side(name))
+    masks = torch.zeros_like(given.support_masks)
+    if which == "full":
+        masks[:] = 1
+    elif which == "corner":
+        masks[..., :3, :3] = 1
+    asked = (given.query_images, given.support_images, masks)
+    with torch.no_grad():
+        expected, found = plain.logits(*asked), plain.swift("cpu").logits(*asked)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("name", ["ssp", "hsnet", "patnet"])
+def test_the_plain_form_stays_as_it_is(name: str) -> None:
+    plain = fresh(name)
+    before = tensors(plain)
+    twin = plain.swift("cpu")
+    given = episodes(1, 1, side(name))
+    twin.predict(*given.inputs)
+    after = tensors(plain)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    # It reads the parameters when it is made, and not again.
+    with torch.no_grad():
+        kept = twin.logits(*given.inputs)
+        for parameter in plain.parameters():
+            parameter.mul_(1.5)
+        assert torch.equal(twin.logits(*given.inputs), kept)
+        assert not torch.allclose(plain.swift("cpu").logits(*given.inputs), kept)
+
+
+# -- the backbone ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [n for n in BACKBONES.names() if "101" not in n])
+def test_a_folded_backbone_has_the_same_features(name: str) -> None:
+    card = BACKBONES.card(name)
+    torch.manual_seed(0)
+    plain = build_backbone(name, until="semantic", output_stride=32).eval()
+    for module in plain.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.7, 1.3)
+    images = drawn(1, 3, 64, 64)
+    with torch.no_grad():
+        pairs = list(zip(plain.walk(images), folded(plain).walk(images), strict=True))
+    assert pairs, card.name
+    for expected, found in pairs:
+        for left, right in zip(
+            (*expected.taps, expected.output), (*found.taps, found.output), strict=True
+        ):
+            torch.testing.assert_close(right, left, rtol=1e-4, atol=1e-5 * float(left.abs().max()))
+
+
+# -- the pyramid -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sides", [(7, 13, 25), (4, 8, 16), (13, 25, 50)])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.4, 1.0])
+def test_the_sparse_pyramid_is_the_dense_one(sides: tuple[int, ...], share: float) -> None:
+    torch.manual_seed(3)
+    taps = (2, 3, 2)
+    learner = HPNLearner(taps, (4, 8, 16)).eval()
+    size = 8 * sides[-1]
+    mask = torch.zeros((1, size, size), dtype=torch.uint8)
+    edge = round(size * share**0.5)
+    mask[:, size - edge :, :edge] = 1
+    dense: list[Tensor] = []
+    sparse: list[Volume] = []
+    for count, one in zip(taps, sides, strict=True):
+        query = [drawn(1, 8, one, one, seed=i) for i in range(count)]
+        support = [drawn(1, 8, one, one, seed=50 + i) for i in range(count)]
+        soft = F.interpolate(mask[:, None].float(), (one, one), mode="bilinear", align_corners=True)
+        dense.append(hypercorrelation(query, [s * soft for s in support]))
+        spots = spotted(support, mask)
+        maps = [
+            product(rows, unit_rows(position_rows(q))).clamp(min=0)
+            for rows, q in zip(spots.taps, query, strict=True)
+        ]
+        values = torch.stack(maps, dim=1).unflatten(2, (one, one))
+        assert len(values) == int((soft > 0).sum())
+        sparse.append(Volume(values, spots.row, spots.side))
+    with torch.no_grad():
+        expected, found = learner(dense), SparsePyramid(learner)(sparse)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("height", [6, 25])
+@pytest.mark.parametrize("left", [(1, 1), (1, 2), (2, 2), (2, 3), (3, 2)])
+def test_mixing_is_the_squeeze_of_stride_one(left: tuple[int, int], height: int) -> None:
+    torch.manual_seed(1)
+    block = Squeeze((8, 8, 8, 8), (3, 3, 3), (1, 1, 1)).eval()
+    x = drawn(1, 8, height, 5, *left)
+    side_by_side = x.permute(0, 4, 5, 1, 2, 3).flatten(1, 3)
+    with torch.no_grad():
+        expected = block(x).permute(0, 4, 5, 1, 2, 3).flatten(1, 3)
+        maps = side_by_side.contiguous(memory_format=torch.channels_last)
+        found = Mixing(block)(maps, left)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("height", [6, 25])
+@pytest.mark.parametrize("left", [(1, 1), (2, 2), (2, 3), (3, 2)])
+def test_gradients_pass_through_mixing_as_through_the_squeeze(
+    left: tuple[int, int], height: int
+) -> None:
+    torch.manual_seed(1)
+    block = Squeeze((8, 8, 8, 8), (3, 3, 3), (1, 1, 1)).double().eval()
+    x = drawn(1, 8, height, 5, *left).double().requires_grad_()
+    kept = block(x).permute(0, 4, 5, 1, 2, 3).flatten(1, 3)
+    weights = drawn(*kept.shape, seed=2).double()
+    (expected,) = torch.autograd.grad((kept * weights).sum(), x)
+    given = Part.of(x)
+    (found,) = torch.autograd.grad((Mixing(block)(given.maps, given.side) * weights).sum(), x)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("left", [(1, 1), (2, 2)])
+def test_mixing_onto_known_maps_is_mixing(left: tuple[int, int]) -> None:
+    torch.manual_seed(1)
+    block = Squeeze((8, 8, 8, 8), (3, 3, 3), (1, 1, 1)).double().eval()
+    coarse = Part.of(drawn(1, 8, 4, 3, *left).double()).maps.requires_grad_()
+    known = Part.of(drawn(1, 8, 9, 5, *left, seed=3).double()).maps
+    mixing = Mixing(block)
+    enlarged = F.interpolate(coarse, (9, 5), mode="bilinear", align_corners=True)
+    expected = mixing(enlarged + known, left)
+    again = mixing.onto(known, left, (4, 3))
+    weights = drawn(*expected.shape, seed=2).double()
+    (slope,) = torch.autograd.grad((expected * weights).sum(), coarse)
+    for _ in range(2):
+        found = again(coarse)
+        torch.testing.assert_close(found, expected)
+        (found_slope,) = torch.autograd.grad((found * weights).sum(), coarse)
+        torch.testing.assert_close(found_slope, slope)
+
+
+@pytest.mark.parametrize("name", ["hsnet", "patnet"])
+def test_a_support_correlates_with_itself_as_with_another(name: str) -> None:
+    method = network(name)
+    assert isinstance(method, HSNet)
+    given = episodes(1, 1, side(name))
+    image, masks = given.support_images[0], given.support_masks[0]
+    with torch.no_grad():
+        features = method.features(image)
+    for stage in method.stages:
+        taps = [f"{stage}.{i}" for i in range(len(features.group(stage)))]
+        slopes: list[tuple[Tensor, ...]] = []
+        values: list[Tensor] = []
+        for own in (True, False):
+            live = {tap: features.tensors[tap].clone().requires_grad_() for tap in taps}
+            rows = Rows(features.size, live)
+            if own:
+                value = method.correlation_with_itself(stage, rows, masks)
+            else:
+                state = cast("Sequence[Rows]", method.summaries(rows, masks))
+                value = method.correlation(stage, rows, Rows.cat(state))
+            weights = drawn(*value.shape, seed=2)
+            slopes.append(torch.autograd.grad((value * weights).sum(), list(live.values())))
+            values.append(value)
+        torch.testing.assert_close(values[0], values[1], rtol=1e-5, atol=1e-6)
+        for found, expected in zip(*slopes, strict=True):
+            largest = float(expected.abs().max())
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * largest)
+
+
+def test_a_support_that_is_dark_somewhere_correlates_with_itself() -> None:
+    tap = drawn(1, 6, 3, 3)
+    tap[..., 0, 1] = 0
+    tap.requires_grad_()
+    masks = torch.zeros(1, 12, 12)
+    masks[:, :7, :9] = 1
+    found = self_correlation([tap], masks)
+    expected = hypercorrelation([tap], [tap * resized_masks(masks, tap)])
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    slopes = [torch.autograd.grad(part.square().sum(), tap)[0] for part in (found, expected)]
+    torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("height", [1, 2, 3, 4, 5, 8, 25, 50])
+def test_winograds_form_is_the_convolution(height: int, groups: int) -> None:
+    maps = drawn(2, groups * 5, height, 7).double()
+    weight = drawn(6, 5, 3, 3, seed=1).double()
+    expected = F.conv2d(maps, weight.repeat(groups, 1, 1, 1), padding=1, groups=groups)
+    layer = Convolution3x3(weight, groups=groups)
+    torch.testing.assert_close(layer.by_rows(maps), expected)
+    torch.testing.assert_close(layer(maps), expected)
+
+
+def test_winograds_form_rounds_little_more_than_the_direct_one() -> None:
+    maps, weight = drawn(1, 64, 24, 24).relu(), drawn(64, 64, 3, 3, seed=1)
+    expected = F.conv2d(maps.double(), weight.double(), padding=1)
+    found = Convolution3x3(weight).by_rows(maps)
+    assert (found - expected).abs().max() < 4e-6 * expected.abs().max()
+
+
+@pytest.mark.parametrize("height", [5, 26])
+def test_a_gradient_goes_back_through_winograds_form(height: int) -> None:
+    maps = drawn(1, 6, height, 4).double().requires_grad_()
+    weight, weights = drawn(4, 3, 3, 3, seed=1).double(), drawn(1, 8, height, 4, seed=2).double()
+    kernel = weight.repeat(2, 1, 1, 1)
+    (expected,) = torch.autograd.grad(
+        (F.conv2d(maps, kernel, padding=1, groups=2) * weights).sum(), maps
+    )
+    (found,) = torch.autograd.grad((Convolution3x3(weight, groups=2)(maps) * weights).sum(), maps)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("height", [5, 24])
+def test_decoding_is_the_learners(height: int) -> None:
+    torch.manual_seed(1)
+    learner = HPNLearner([1, 1, 1], (4, 8, 8)).double().eval()
+    maps = drawn(2, 8, height, 6).double().requires_grad_()
+    expected, found = learner.decode(maps), Decoder(learner)(maps)
+    torch.testing.assert_close(found, expected)
+    weights = drawn(*expected.shape, seed=2).double()
+    slopes = [torch.autograd.grad((part * weights).sum(), maps)[0] for part in (expected, found)]
+    torch.testing.assert_close(slopes[1], slopes[0])
+    with torch.no_grad():
+        torch.testing.assert_close(Decoder(learner)(maps), expected)
+
+
+def test_runs_cover_every_row_of_a_window_once() -> None:
+    rng = np.random.default_rng(0)
+    rows = np.where(rng.random((40, 25)) < 0.5, rng.integers(0, 30, (40, 25)), -1)
+    rows[0], rows[1] = np.arange(25), -1
+    rows[2, 3:9] = np.arange(6)
+    found = [
+        (window, offset + i, row + i)
+        for window, offset, row, length in runs(rows)
+        for i in range(length)
+    ]
+    there = [(int(w), int(o), int(rows[w, o])) for w, o in zip(*np.nonzero(rows >= 0), strict=True)]
+    assert sorted(found) == sorted(there)
+    assert len([run for run in runs(rows) if run[0] == 0]) == 1
+    assert max(length for window, _, _, length in runs(rows) if window == 2) == 6
+
+
+def test_group_statistics_cover_what_is_not_stored() -> None:
+    norm = torch.nn.GroupNorm(2, 6)
+    with torch.no_grad():
+        norm.weight.copy_(drawn(6, seed=1))
+        norm.bias.copy_(drawn(6, seed=2))
+        values, bias = drawn(3, 6, 10, seed=3), drawn(6, seed=4)
+        scale, shift = group_affine(values, bias, norm, 5)
+        whole = torch.cat((values, values.new_zeros(2, 6, 10))) + bias[:, None]
+        expected = norm(whole.permute(1, 0, 2)[None]).squeeze(0).permute(1, 0, 2)
+    torch.testing.assert_close(values * scale[:, None] + shift[:, None], expected[:3])
+    torch.testing.assert_close(shift[:, None].expand(6, 10), expected[4])
+
+
+@pytest.mark.parametrize("rows", [0, 1, 128, 300])
+def test_a_product_of_rank_two_is_written_where_it_is_positive(rows: int) -> None:
+    left, right = drawn(rows, 2), drawn(2, 7, seed=2)
+    held = torch.full((rows, 3, 7), 9.0)
+    fill_rank_two(held[:, 1], left, right)
+    torch.testing.assert_close(held[:, 1], (left @ right).clamp(min=0))
+    assert bool((held[:, ::2] == 9).all())
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7, 300])
+def test_products_are_products(rows: int) -> None:
+    a, b = drawn(rows, 20, seed=1), drawn(9, 20, seed=2)
+    for left in (a, drawn(20, rows, seed=1).t()):
+        found = product(left, b)
+        assert found.shape == (rows, 9)
+        np.testing.assert_allclose(found.numpy(), (left.double() @ b.double().t()), atol=1e-5)
+    learnt = b.clone().requires_grad_()
+    product(drawn(4, 20), learnt).sum().backward()
+    assert learnt.grad is not None

@@ -1,0 +1,142 @@
+"""APM and ACPA, alone, on HSNet and while they learn, against what was recorded."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor
+
+from cdfss_bench.methods import build
+from cdfss_bench.methods.backbones.base import Stage
+from cdfss_bench.methods.blocks.voting import foreground, upsampled
+from cdfss_bench.methods.core.adaptation import descend, learning, rehearsed_errors
+from cdfss_bench.methods.core.feature_batch import Rows
+from cdfss_bench.methods.hosts.hsnet import HSNet
+from cdfss_bench.methods.plugins.acpa import ACPA, mean_phase
+from cdfss_bench.methods.plugins.apm import APM, APMM, APMS
+
+from ...support.vectors import Open, Vectors
+
+pytestmark = pytest.mark.shared
+
+
+@cache
+def filled(fill: ModuleType, name: str) -> HSNet:
+    net = build(name, backbone="resnet50")
+    assert isinstance(net, HSNet)
+    masks = {key: value for key, value in net.state_dict().items() if key.startswith("apm.")}
+    fill.fill(net, 0, "").eval()
+    net.load_state_dict({**net.state_dict(), **masks})
+    return net
+
+
+def whole(vectors: Vectors, fill: ModuleType, case: str) -> HSNet:
+    name = "hsnet+apm-s+acpa" if case.startswith("apms") else "hsnet+apm-m+acpa"
+    net = copy.deepcopy(filled(fill, name))
+    spec = vectors.cases[case]
+    changed = {key: torch.tensor(literal) for key, literal in spec.get("overrides", {}).items()}
+    for key, given in spec.get("set", {}).items():
+        changed[key] = vectors.input(given["name"], given["shape"], given["kind"])
+    net.load_state_dict({**net.state_dict(), **changed})
+    return net
+
+
+@pytest.mark.parametrize("stem", ["s", "m", "m_oddc", "m_even", "m_7"])
+def test_masker(stem: str, vectors: Open) -> None:
+    case, reference = f"masker_{stem}", vectors("apm.npz")
+    inputs = reference.inputs(case)
+    features = inputs[f"apm.{stem}.x"]
+    masks = {name: inputs[f"apm.{stem}.{name}"] for name in ("mask_amplitude", "mask_phase")}
+    module: APM = APMS() if masks["mask_phase"].shape[1] == 1 else APMM()
+    module.ride_on(Stage("any", features.shape[1], 32, 1))
+    module.reset(features, None)
+    reference.check(case, f"apm.{stem}.y0", module.transform(features))
+    module.load_state_dict(masks)
+    for name, mask in module.state_dict().items():
+        assert torch.equal(mask, masks[name])
+    found = module.transform(features)
+    reference.check(case, f"apm.{stem}.y", found)
+    found.square().sum().backward()
+    for short, mask in (("ga", module.mask_amplitude), ("gp", module.mask_phase)):
+        assert mask.grad is not None
+        # Gradients stand where the published entries do.
+        reference.check(case, f"apm.{stem}.{short}", mask.grad.roll(mask.shape[1] // 2, 1))
+
+
+@pytest.mark.parametrize("stem", ["c64", "c64_even", "c2048"])
+def test_attention(stem: str, vectors: Open, fill: ModuleType) -> None:
+    case, reference = f"acpa_{stem}", vectors("apm.npz")
+    features = reference.inputs(case)[f"acpa.{stem}.x"]
+    module = ACPA()
+    module.ride_on(Stage("any", features.shape[1], 32, 1))
+    fill.fill(module, 0, f"acpa.{stem}.")
+    reference.check(case, f"acpa.{stem}.pooled", mean_phase(features))
+    reference.check(case, f"acpa.{stem}.weight", module.weights(features))
+    reference.check(case, f"acpa.{stem}.y", module.gate(features, features))
+
+
+@pytest.mark.parametrize("case", ["apmm200", "apms200", "apmm400", "apmm200_init"])
+def test_whole_model(case: str, vectors: Open, fill: ModuleType) -> None:
+    reference = vectors("apm.npz")
+    net = whole(reference, fill, case)
+    query_images, support_images, support_masks = reference.episode(case)
+    with torch.no_grad():
+        query = net.encode(query_images)
+        states = net.condense(net.encode(support_images[:, 0]), support_masks[:, 0])
+        rows = Rows.cat(list(states))  # pyright: ignore[reportArgumentType]
+        correlations = net.correlate(net.acted(query), rows)
+        for layer, correlation in zip((4, 3, 2), correlations, strict=True):
+            reference.check(case, f"{case}.corr.layer{layer}", correlation)
+        low = net.match_states(query, states, shots=1)
+        reference.check(case, f"{case}.logits_low", low[:, 0])
+        reference.check(case, f"{case}.logits", upsampled(low, query.size)[:, 0])
+        reference.check(case, f"{case}.mask", net.decide(low, query.size))
+
+
+def test_five_shots_vote(vectors: Open, fill: ModuleType) -> None:
+    case = "apmm200_5shot"
+    reference = vectors("apm.npz")
+    net = whole(reference, fill, case)
+    query_images, support_images, support_masks = reference.episode(case)
+    with torch.no_grad():
+        query = net.encode(query_images)
+        low = net.match(query, net.encode(support_images.flatten(0, 1)), support_masks)
+        per_shot = foreground(upsampled(low, query.size)).to(torch.uint8)
+        reference.check(case, f"{case}.per_shot", per_shot)
+        reference.check(case, f"{case}.mask", net.decide(low, query.size))
+
+
+def test_fine_tuning_on_the_support(vectors: Open, fill: ModuleType) -> None:
+    case = "finetune_support"
+    reference = vectors("apm.npz")
+    net = whole(reference, fill, case)
+    inputs = reference.inputs(case)
+    apm, acpa = net.feature_plugins
+    assert isinstance(apm, APM)
+    assert isinstance(acpa, ACPA)
+    with torch.no_grad():
+        support = net.encode(inputs["support_img.0"])
+    apm.reset(support.tensors["layer4.0"], None)
+    masks = inputs["support_mask.0"]
+    with learning(net, [apm, acpa]):
+        errors = rehearsed_errors(net, support, masks)
+        errors[0]().backward()
+        roll = apm.mask_amplitude.shape[1] // 2
+        gradients: dict[str, Tensor | None] = {
+            "mask_amplitude": apm.mask_amplitude.grad,
+            "mask_phase": apm.mask_phase.grad,
+            "acpa0": net.get_parameter("acpa.phase_attn.0.weight").grad,
+            "acpa2": net.get_parameter("acpa.phase_attn.2.weight").grad,
+        }
+        for name, gradient in gradients.items():
+            assert gradient is not None
+            published = gradient.roll(roll, 1) if name.startswith("mask") else gradient
+            reference.check(case, f"finetune.grad.{name}", published)
+        for plugin in (apm, acpa):
+            plugin.lr, plugin.steps = 0.01, 4
+        losses = descend(errors, net, [apm, acpa])
+    reference.check(case, "finetune.loss", torch.tensor(losses))

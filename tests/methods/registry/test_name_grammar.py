@@ -1,0 +1,537 @@
+"""Method names: what they mean, how they are spelled, and what is refused in which sentence."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdfss_bench.cards import Catalog
+from cdfss_bench.errors import CompositionError, UserError
+from cdfss_bench.methods import METHODS, Composition, build, parse
+from cdfss_bench.methods.registry import build as building
+from cdfss_bench.methods.registry import name_grammar as grammar
+from cdfss_bench.methods.registry.card import MethodCard
+from cdfss_bench.methods.weights.resolve import trained_name
+from cdfss_bench.options import Option, Value, spelled
+
+
+@pytest.fixture
+def catalog(monkeypatch: pytest.MonkeyPatch) -> Catalog[MethodCard]:
+    """A catalog of one's own in the place of the shared one."""
+    own: Catalog[MethodCard] = Catalog(
+        kind="method",
+        schema=MethodCard,
+        folder=Path(grammar.__file__).parents[1],
+        package="cdfss_bench.methods",
+        parts=("hosts", "plugins", "controls", "aliases"),
+        group="cdfss_bench.methods",
+    )
+    monkeypatch.setattr(grammar, "METHODS", own)
+    monkeypatch.setattr(building, "METHODS", own)
+    return own
+
+
+def names(composition: Composition) -> list[str]:
+    return [part.card.name for part in composition.parts]
+
+
+def refused(text: str) -> UserError:
+    with pytest.raises(UserError) as caught:
+        parse(text)
+    return caught.value
+
+
+# -- what a name means -----------------------------------------------------------------------------
+
+
+def test_a_host_alone_has_no_plug_ins_and_its_default_options() -> None:
+    found = parse("ssp")
+    assert found.plugins == ()
+    assert found.host.options == {"refine": True}
+    assert found.host.given == {}
+    assert (found.label, found.control, str(found)) == ("ssp", "", "ssp")
+
+
+def test_plug_ins_follow_in_the_order_in_which_they_were_typed() -> None:
+    assert names(parse("ssp+lem+lcm")) == ["ssp", "lem", "lcm"]
+    assert names(parse("ssp+lcm+lem")) == ["ssp", "lcm", "lem"]
+    assert str(parse("ssp+lcm+lem")) == "ssp+lcm+lem"
+
+
+def test_options_in_brackets_belong_to_the_part_before_them() -> None:
+    found = parse("ssp[refine=off]+lcm[k=5,beta=0.6,center=yes,descriptor=flatten]")
+    assert found.host.options == {"refine": False}
+    changed = {"k": 5, "beta": 0.6, "center": True, "descriptor": "flatten"}
+    assert found.plugins[0].options == {"stage": 1, "patch": 16, "w": 0.6, "auto": False} | changed
+    assert found.plugins[0].given.keys() == changed.keys()
+
+
+def test_a_word_stands_beside_numbers_where_the_card_allows_it() -> None:
+    assert parse("hsnet+lcm[beta=mean]").plugins[0].options["beta"] == "mean"
+
+
+def test_a_switch_stands_alone() -> None:
+    assert parse("ssp+lcm[auto]").plugins[0].options["auto"] is True
+    assert str(parse("ssp+lcm[ k=5 , auto ]")) == "ssp+lcm[k=5,auto=true]"
+    assert str(parse("loec[lcm.auto]")) == str(parse("ssp+lem+lcm[auto=yes]"))
+    assert str(parse("ssp[refine]")) == "ssp"
+
+
+def test_an_option_that_learns_at_test_makes_its_part_adapt_where_it_is_set() -> None:
+    assert parse("ssp+lcm[auto]").adaptation == "episode"
+    assert parse("ssp+lcm").adaptation == parse("ssp+lcm[auto=no]").adaptation == "none"
+    assert parse("hsnet+apm-s[steps=0]+lcm[auto]").adaptation == "episode"
+    assert parse("patnet+tfi+lcm[auto]").adaptation == "transductive"
+    assert trained_name(parse("ssp+lem+lcm[auto]")) == "ssp+lem"
+
+
+def test_spaces_do_not_matter() -> None:
+    assert str(parse("  ssp + lcm[ k = 5 , w = 1 ] ")) == "ssp+lcm[k=5,w=1]"
+
+
+def test_a_plus_inside_brackets_belongs_to_the_value() -> None:
+    assert parse("ssp+lcm[w=1e+3]+lem").plugins[0].options["w"] == 1000
+
+
+def test_an_alias_means_its_composition_and_keeps_its_label() -> None:
+    found = parse("loec")
+    assert names(found) == ["ssp", "lem", "lcm"]
+    assert found.label == "loec"
+    assert str(found) == str(parse("ssp+lem+lcm")) == "ssp+lem+lcm"
+
+
+def test_an_alias_takes_options_of_its_parts() -> None:
+    found = parse("loec[lcm.k=5,ssp.refine=false]")
+    assert found.label == "loec[lcm.k=5,ssp.refine=false]"
+    assert str(found) == "ssp[refine=false]+lem+lcm[k=5]"
+
+
+def test_a_plug_in_alone_means_what_its_card_says_and_keeps_its_label() -> None:
+    found = parse("apm-m[lr=0.1,acpa.lr=0.2]+lcm")
+    assert found.label == "apm-m[lr=0.1,acpa.lr=0.2]+lcm"
+    assert str(found) == "hsnet+apm-m[lr=0.1]+acpa[lr=0.2]+lcm"
+    assert str(parse("patnet+apm-m")) == "patnet+apm-m"
+    assert str(parse("tfi[lr=5e-5]")) == "patnet+tfi[lr=5e-05]"
+
+
+def test_a_control_turns_the_supports_into_those_of_a_wrong_class() -> None:
+    found = parse("hsnet+lcm@shuffled-support")
+    assert found.control == "shuffled-support"
+    assert names(found) == ["hsnet", "lcm"]
+    assert found.label == str(found) == "hsnet+lcm@shuffled-support"
+
+
+def test_a_control_of_an_alias_is_shown_under_the_alias() -> None:
+    found = parse("loec@shuffled-support")
+    assert found.label == "loec@shuffled-support"
+    assert str(found) == "ssp+lem+lcm@shuffled-support"
+
+
+# -- canonical names -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("ssp[refine=true]", "ssp"),
+        ("ssp[refine=on]+lcm[w=0.60,k=3]", "ssp+lcm"),
+        ("ssp+lcm[w=0.5,k=5]", "ssp+lcm[k=5,w=0.5]"),
+        ("ssp+lcm[k=5,w=5e-1]", "ssp+lcm[k=5,w=0.5]"),
+        ("ssp+lcm[beta=0.70]", "ssp+lcm"),
+        ("ssp+lcm[center=no,beta=mean]", "ssp+lcm[beta=mean]"),
+        ("hsnet[widths=8-16-32]", "hsnet[widths=8-16-32]"),
+        ("ssp+lcm[]", "ssp+lcm"),
+    ],
+)
+def test_equal_networks_have_equal_names_and_defaults_are_left_out(
+    text: str, canonical: str
+) -> None:
+    assert str(parse(text)) == canonical
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("0.1234567", "0.1234568"), ("1e-9", "0"), ("0.6", "0.6000000001")]
+)
+def test_different_networks_have_different_names(one: str, other: str) -> None:
+    assert str(parse(f"ssp+lcm[w={one}]")) != str(parse(f"ssp+lcm[w={other}]"))
+
+
+def _values(option: Option) -> st.SearchStrategy[Value]:
+    low, high = option.minimum, option.maximum
+    legal: st.SearchStrategy[Value]
+    if isinstance(option.default, bool):
+        legal = st.booleans()
+    elif isinstance(option.default, int):
+        most = int(high) if high is not None else 10**6
+        legal = st.integers(int(low) if low is not None else -(10**6), most)
+    elif isinstance(option.default, float):
+        legal = st.floats(low, high, allow_nan=False, allow_infinity=False)
+    else:
+        legal = st.sampled_from(option.choices or ("4-8-12", "16-64-128"))
+    return st.one_of(legal, st.sampled_from(option.also)) if option.also else legal
+
+
+@st.composite
+def _part(draw: st.DrawFn, card: MethodCard) -> tuple[str, dict[str, Value]]:
+    chosen = draw(st.permutations(sorted(card.options)))[: draw(st.integers(0, len(card.options)))]
+    options = {name: draw(_values(card.options[name])) for name in chosen}
+    typed = ",".join(f"{name}={spelled(value)}" for name, value in options.items())
+    brackets = f"[{typed}]" if typed or draw(st.booleans()) else ""
+    return card.name + brackets, options
+
+
+@st.composite
+def _compositions(draw: st.DrawFn) -> tuple[str, list[dict[str, Value]]]:
+    cards = [METHODS.card(name) for name in METHODS.names()]
+    host = draw(st.sampled_from([c for c in cards if c.kind in ("host", "control")]))
+    fitting = [c for c in cards if c.kind == "plugin" and c.place in host.offers]
+    carried = draw(st.permutations(fitting))[: draw(st.integers(0, len(fitting)))]
+    carried = [
+        c for i, c in enumerate(carried) if not {p.name for p in carried[:i]} & {*c.excludes}
+    ]
+    parts = [draw(_part(card)) for card in (host, *carried)]
+    plus = draw(st.sampled_from(["+", " + "]))
+    control = draw(st.sampled_from(["", "@shuffled-support"]))
+    return plus.join(text for text, _ in parts) + control, [options for _, options in parts]
+
+
+@given(_compositions())
+def test_the_canonical_name_means_the_same_and_is_its_own_canonical_name(
+    drawn: tuple[str, list[dict[str, Value]]],
+) -> None:
+    text, given_options = drawn
+    found = parse(text)
+    for part, options in zip(found.parts, given_options, strict=True):
+        assert part.options == {k: o.default for k, o in part.card.options.items()} | options
+    again = parse(str(found))
+    assert str(again) == str(found)
+    assert again.control == found.control
+    assert [p.options for p in again.parts] == [p.options for p in found.parts]
+    assert names(again) == names(found)
+
+
+@given(st.text(alphabet="sphnetlcmo+[]=,@.- k5", max_size=14))
+def test_whatever_is_typed_is_understood_or_refused_in_a_sentence(text: str) -> None:
+    try:
+        found = parse(text)
+    except UserError:
+        return
+    assert str(parse(str(found))) == str(found)
+
+
+# -- other defaults --------------------------------------------------------------------------------
+
+
+def test_other_defaults_apply_to_what_was_not_typed() -> None:
+    mini = {"hsnet": {"widths": "8-16-32"}, "lcm": {"k": 2, "patch": 8}}
+    assert str(parse("hsnet+lcm").with_defaults(mini)) == ("hsnet[widths=8-16-32]+lcm[patch=8,k=2]")
+
+
+def test_what_was_typed_wins_over_other_defaults() -> None:
+    mini = {"hsnet": {"widths": "8-16-32"}, "lcm": {"k": 2}}
+    typed = parse("hsnet[widths=16-64-128]+lcm[k=3]").with_defaults(mini)
+    assert str(typed) == "hsnet+lcm"
+
+
+def test_other_defaults_keep_label_control_and_what_was_typed() -> None:
+    found = parse("loec[lcm.k=5]@shuffled-support").with_defaults({"lcm": {"k": 2, "w": 1.0}})
+    assert str(found) == "ssp+lem+lcm[k=5,w=1]@shuffled-support"
+    assert found.label == "loec[lcm.k=5]@shuffled-support"
+    assert found.plugins[1].given == {"k": "5"}
+
+
+def test_other_defaults_for_a_part_that_is_not_there_are_of_no_consequence() -> None:
+    assert str(parse("ssp").with_defaults({"hsnet": {"widths": "8-16-32"}})) == "ssp"
+
+
+def test_every_cards_mini_options_are_legal() -> None:
+    hosts = [n for n in METHODS.names() if METHODS.card(n).kind in ("host", "control")]
+    for name in hosts:
+        options = METHODS.card(name).mini.options
+        found = parse(name).with_defaults({name: options})
+        assert {k: found.host.options[k] for k in options} == options
+
+
+def test_options_of_the_host_may_be_given_beside_the_name() -> None:
+    found = parse("ssp+lcm").with_host_options({"refine": False})
+    assert str(found) == "ssp[refine=false]+lcm"
+    assert found.host.given == {"refine": False}
+    with pytest.raises(CompositionError, match="unknown option of ssp: 'refin'"):
+        parse("ssp").with_host_options({"refin": False})
+
+
+# -- what parts add up to --------------------------------------------------------------------------
+
+
+def test_a_composition_has_a_head_if_a_part_has_one() -> None:
+    assert parse("hsnet+lcm").has_head
+    assert not parse("loec").has_head
+
+
+def test_adaptation_is_by_episode_if_a_part_adapts(
+    catalog: Catalog[MethodCard], tmp_path: Path
+) -> None:
+    (tmp_path / "tuner.yaml").write_text(
+        "title: T\nkind: plugin\nplace: score\nsummary: s\nclass: t:T\nadaptation: episode\n"
+    )
+    catalog.add_folder(tmp_path)
+    assert parse("ssp+tuner").adaptation == "episode"
+    assert parse("ssp").adaptation == "none"
+
+
+def test_a_method_that_takes_no_step_does_not_adapt() -> None:
+    assert parse("hsnet+apm-m").adaptation == "episode"
+    assert parse("hsnet+apm-m[steps=0]").adaptation == "none"
+    assert parse("hsnet+apm-m[steps=0]+acpa").adaptation == "episode"
+    assert parse("apm-init").adaptation == "none"
+    assert parse("patnet+tfi+apm-m").adaptation == "transductive"
+
+
+def test_what_adapts_at_test_asks_for_the_weights_of_its_host() -> None:
+    assert trained_name(parse("apm-m")) == "hsnet"
+    assert trained_name(parse("patnet+tfi[lr=5e-5]")) == "patnet"
+
+
+# -- what is refused -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["", "ssp+", "+lcm", "ssp++lcm", "ssp[", "ssp]", "[k=1]", "a b"])
+def test_what_is_no_name_is_refused_with_the_syntax(text: str) -> None:
+    error = refused(text)
+    assert isinstance(error, CompositionError)
+    assert re.fullmatch(
+        rf"'{re.escape(text)}' is not a method name: '.*' is not NAME or NAME\[key=value,...\]",
+        error.problem,
+    )
+    assert error.mend == "compose as HOST+PLUGIN[key=value]+PLUGIN; quote it for the shell"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "mend"),
+    [
+        ("ssp+lcm[kk=5]", "unknown option of lcm: 'kk'", "did you mean k?"),
+        ("loec[lcm.kk=5]", "unknown option of lcm: 'kk'", "did you mean k?"),
+        ("ssp[refined=no]", "unknown option of ssp: 'refined'", "did you mean refine?"),
+        ("ssp[xyz=no]", "unknown option of ssp: 'xyz'", "known are: refine"),
+        ("prototype[k=5]", "prototype has no options, so 'k' cannot be set", None),
+        ("ssp+lcm[k=5,k=6]", "'ssp+lcm[k=5,k=6]' sets 'k' twice", None),
+        (
+            "ssp+lcm[k]",
+            "'ssp+lcm[k]': 'k' is not key=value",
+            "only a switch stands alone; for example: lcm[k=3]",
+        ),
+        (
+            "loec[lcm.beta]",
+            "'loec[lcm.beta]': 'beta' is not key=value",
+            "only a switch stands alone; for example: lcm[beta=0.7]",
+        ),
+        ("ssp+lcm[auto,auto=no]", "'ssp+lcm[auto,auto=no]' sets 'auto' twice", None),
+        ("ssp+lcm[=5]", "'ssp+lcm[=5]': '=5' is not key=value", None),
+        ("ssp+lcm[k=]", "'ssp+lcm[k=]': 'k=' is not key=value", None),
+        (
+            "lcm[k=5]",
+            "'lcm[k=5]': lcm is a plug-in and needs a host before it",
+            "for example: ssp+lcm",
+        ),
+        ("ssp+lcm+lcm", "'ssp+lcm+lcm' carries lcm twice", None),
+        ("loec+lcm", "'loec+lcm' carries lcm twice", None),
+        (
+            "ssp+apm-s+apm-m",
+            "'ssp+apm-s+apm-m' is impossible: apm-m takes the place of apm-s",
+            None,
+        ),
+        (
+            "apm-m[acp.lr=1]",
+            "'apm-m[acp.lr=1]': apm-m is hsnet+apm-m+acpa; say whose option 'acp.lr' is",
+            "for example: apm-m[acpa.lr=1]",
+        ),
+        (
+            "patnet+lem",
+            (
+                "'patnet+lem' is impossible: lem changes what the backbone's later stages learn "
+                "from, and patnet is trained with a frozen backbone"
+            ),
+            None,
+        ),
+        (
+            "ssp+finetune",
+            (
+                "'ssp+finetune' is impossible: "
+                "finetune acts on the head, ssp offers stage, feature, score"
+            ),
+            None,
+        ),
+        (
+            "prototype+lem",
+            "'prototype+lem' is impossible: lem acts on the stage, prototype offers feature, score",
+            None,
+        ),
+        (
+            "all-foreground+lcm",
+            (
+                "'all-foreground+lcm' is impossible: "
+                "lcm acts on the score, all-foreground offers no place"
+            ),
+            None,
+        ),
+        ("ssp+hsnet", "'ssp+hsnet': hsnet is a host, only plug-ins follow a '+'", None),
+        ("ssp+loec", "'ssp+loec': ssp is a host, only plug-ins follow a '+'", None),
+        (
+            "ssp+all-foreground",
+            "'ssp+all-foreground': all-foreground is a control, only plug-ins follow a '+'",
+            None,
+        ),
+        (
+            "loec[k=5]",
+            "'loec[k=5]': loec is ssp+lem+lcm; say whose option 'k' is",
+            "for example: loec[lcm.k=5]",
+        ),
+        (
+            "loec[hsnet.k=5]",
+            "'loec[hsnet.k=5]': loec is ssp+lem+lcm; say whose option 'hsnet.k' is",
+            "for example: loec[lcm.k=5]",
+        ),
+        ("ssp@shuffled", "unknown control 'shuffled'", "did you mean shuffled-support?"),
+        ("ssp@", "unknown control ''", "known are: shuffled-support"),
+        ("ssp+lcm[k=many]", "option 'k' of lcm takes a whole number, not 'many'", None),
+        ("ssp+lcm[k=2.5]", "option 'k' of lcm takes a whole number, not '2.5'", None),
+        ("ssp+lcm[k=0]", "option 'k' of lcm must be at least 1, not 0", None),
+        ("ssp+lem[prob=1.5]", "option 'prob' of lem must be at most 1, not 1.5", None),
+        ("ssp+lcm[w=x]", "option 'w' of lcm takes a number, not 'x'", None),
+        ("ssp+lcm[w=inf]", "option 'w' of lcm takes a number, not 'inf'", None),
+        (
+            "ssp+lcm[beta=median]",
+            "option 'beta' of lcm takes a number or 'mean', not 'median'",
+            None,
+        ),
+        ("ssp[refine=1]", "option 'refine' of ssp takes true or false, not '1'", None),
+        (
+            "ssp+lem[conv=dephtwise]",
+            "unknown value of option 'conv' of lem 'dephtwise'",
+            "did you mean depthwise?",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_sentence(
+    text: str, problem: str, mend: str | None
+) -> None:
+    error = refused(text)
+    assert (error.problem, error.mend) == (problem, mend)
+
+
+@pytest.mark.parametrize(
+    ("text", "typed", "meant"),
+    [("sps", "sps", "ssp"), ("HSNet2", "HSNet2", "hsnet"), ("ssp+lmc", "lmc", "lcm")],
+)
+def test_an_unknown_name_is_refused_with_the_nearest(text: str, typed: str, meant: str) -> None:
+    error = refused(text)
+    assert error.problem == f"unknown method '{typed}'"
+    assert re.fullmatch(rf"did you mean (\S+ or )*{meant}( or \S+)*\?", error.mend or "")
+
+
+def test_a_published_row_is_refused_with_its_reason(
+    catalog: Catalog[MethodCard], tmp_path: Path
+) -> None:
+    (tmp_path / "secret.yaml").write_text(
+        "title: Secret\nkind: published\nsummary: s\nreason: its code was never released.\n"
+    )
+    catalog.add_folder(tmp_path)
+    sentence = "'secret' stands in the tables as published only: its code was never released."
+    for text in ("secret", "ssp+secret"):
+        error = refused(text)
+        assert isinstance(error, CompositionError)
+        assert error.problem == sentence
+
+
+def test_what_one_test_adds_to_a_catalog_of_its_own_is_not_in_the_shared_one() -> None:
+    assert "secret" not in METHODS.names()
+    assert "tuner" not in METHODS.names()
+    assert grammar.METHODS is METHODS
+
+
+def test_a_plug_in_from_a_folder_composes_like_a_built_in_one(
+    catalog: Catalog[MethodCard], tmp_path: Path
+) -> None:
+    (tmp_path / "twice.yaml").write_text(
+        "title: Twice\nkind: plugin\nplace: score\nsummary: s\nclass: twice_code:Twice\n"
+        "options:\n  by: {default: 2.0, help: The factor.}\n"
+    )
+    (tmp_path / "twice_code.py").write_text(
+        "from cdfss_bench.methods.core.plugin_api import ScorePlugin\n"
+        "class Twice(ScorePlugin):\n"
+        "    stage_name = 'stem'\n"
+        "    def __init__(self, *, by):\n"
+        "        super().__init__()\n"
+        "        self.by = by\n"
+        "    def calibrate(self, logits, low, size):\n"
+        "        return logits * self.by\n"
+    )
+    catalog.add_folder(tmp_path)
+    assert str(parse("ssp+lcm+twice[by=3]")) == "ssp+lcm+twice[by=3]"
+    net = build("prototype+twice[by=3]", backbone="resnet-mini")
+    assert [getattr(plugin, "by", None) for plugin in net.score_plugins] == [3.0]
+
+
+def test_a_card_without_what_its_kind_needs_is_refused(
+    catalog: Catalog[MethodCard], tmp_path: Path
+) -> None:
+    (tmp_path / "half.yaml").write_text("title: Half\nkind: plugin\nsummary: s\nclass: a:B\n")
+    catalog.add_folder(tmp_path)
+    assert "a card of kind plugin needs 'class' and 'place'" in refused("ssp+half").problem
+
+
+# -- building --------------------------------------------------------------------------------------
+
+
+def test_building_a_name_and_a_composition_is_the_same() -> None:
+    by_name = build("ssp[refine=false]+lcm", backbone="resnet-mini")
+    by_composition = build(parse("ssp+lcm"), backbone="resnet-mini", refine=False)
+    for net in (by_name, by_composition):
+        assert getattr(net, "refine", None) is False
+        assert len(net.score_plugins) == 1
+        assert not net.training
+
+
+def test_the_published_backbone_is_the_default() -> None:
+    assert "layer0.0.0.weight" in build("ssp").state_dict()
+
+
+def test_an_unknown_backbone_is_refused_with_the_nearest() -> None:
+    with pytest.raises(CompositionError, match=r"unknown backbone of hsnet: 'resnet5'") as caught:
+        build("hsnet", backbone="resnet5")
+    assert caught.value.mend is not None
+    assert "resnet50" in caught.value.mend
+
+
+@pytest.mark.parametrize("widths", ["16", "16-64", "8-16-32-64", "a-b-c", "16-64-126", "0-4-4"])
+def test_widths_that_are_no_three_multiples_of_four_are_refused(widths: str) -> None:
+    sentence = f"takes three multiples of 4 such as 16-64-128, not '{widths}'"
+    with pytest.raises(CompositionError, match=sentence):
+        build(f"hsnet[widths={widths}]", backbone="resnet-mini")
+
+
+def test_an_even_kernel_is_refused() -> None:
+    with pytest.raises(CompositionError, match="option 'kernel' of lem must be odd, not 4"):
+        build("ssp+lem[kernel=4]", backbone="resnet-mini")
+
+
+def test_lem_on_the_last_stage_is_refused_since_nothing_sees_what_it_makes() -> None:
+    with pytest.raises(CompositionError, match="lem on stage 4 would change nothing"):
+        build("ssp+lem[stage=4]", backbone="resnet-mini")
+    build("ssp+lem[stage=3]", backbone="resnet-mini")
+
+
+@pytest.mark.parametrize("plugin", ["lem", "lcm"])
+def test_a_stage_that_the_backbone_lacks_is_refused_with_those_it_has(plugin: str) -> None:
+    with pytest.raises(CompositionError, match="has stages 1 to 4 here, not 5"):
+        build(f"ssp+{plugin}[stage=5]", backbone="resnet-mini")
+
+
+@pytest.mark.parametrize("name", [n for n in METHODS.names() if METHODS.card(n).kind == "host"])
+def test_the_card_and_the_class_of_a_host_offer_the_same_places(name: str) -> None:
+    card = METHODS.card(name)
+    assert {*METHODS.code(name, card.code).offers} == {*card.offers}

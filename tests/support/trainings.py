@@ -1,0 +1,32 @@
+"""Trainings of a few steps on the mini source, and what they leave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from cdfss_bench.bench.training.distributed import Processes
+from cdfss_bench.bench.training.job import Job
+from cdfss_bench.bench.training.plan import TrainingPlan, planned, read_training_plan
+from cdfss_bench.methods.weights.card import WeightsCard
+from cdfss_bench.methods.weights.checkpoints import read_checkpoint
+
+SMALL: dict[str, Any] = {"source": "mini", "episodes": 12, "batch": 2, "val_episodes": 4}
+
+
+def plan_of(method: str = "ssp", **changed: Any) -> TrainingPlan:
+    return read_training_plan(None, {**SMALL, "methods": [method], **changed})
+
+
+def job_of(folder: Path, method: str = "ssp", **changed: Any) -> tuple[Job, Path]:
+    plan = plan_of(method, **changed)
+    (one,) = planned(plan, folder, device="cpu", processes=Processes())
+    return one.job, one.output
+
+
+def written(path: Path) -> tuple[dict[str, Tensor], WeightsCard]:
+    checkpoint = read_checkpoint(path)
+    assert checkpoint.card is not None
+    return dict(checkpoint.tensors), checkpoint.card

@@ -1,0 +1,150 @@
+"""Reading the reference vectors: what is stored, what of an output it is compared with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cdfss_bench.methods.core.contract import EpisodeBatch
+from cdfss_bench.methods.core.method import Method
+
+
+class Vectors:
+    """One .npz of `hsnet_patnet_apm.json`, its cases by id."""
+
+    def __init__(self, folder: Path, name: str, fill: ModuleType):
+        manifest = json.loads((folder / "hsnet_patnet_apm.json").read_text())
+        self.cases: dict[str, dict[str, Any]] = {
+            case["id"]: case for case in manifest["files"][name]["cases"]
+        }
+        self.arrays: Mapping[str, Any] = np.load(folder / name)
+        self._fill = fill
+
+    def inputs(self, case: str) -> dict[str, Tensor]:
+        """The case's inputs by name."""
+        return {
+            spec["name"]: self.input(spec["name"], spec["shape"], spec["kind"])
+            for spec in self.cases[case]["inputs"]
+        }
+
+    def input(self, name: str, shape: Iterable[int], kind: str = "normal") -> Tensor:
+        """One input."""
+        return torch.from_numpy(self._fill.array(name, tuple(shape), 0, kind))
+
+    def episode(self, case: str) -> tuple[Tensor, Tensor, Tensor]:
+        """Query [B, 3, H, W], supports [B, K, 3, H, W], their masks [B, K, H, W]."""
+        inputs = self.inputs(case)
+        shots = sum(name.startswith("support_img") for name in inputs)
+        images = torch.stack([inputs[f"support_img.{s}"] for s in range(shots)], dim=1)
+        masks = torch.stack([inputs[f"support_mask.{s}"] for s in range(shots)], dim=1)
+        return inputs["query_img"], images, masks
+
+    def check(self, case: str, array: str, got: Tensor) -> None:
+        """Compares one output with what is stored of it, at the stored tolerance."""
+        spec = next(o for o in self.cases[case]["outputs"] if o["array"] == array)
+        value: NDArray[Any] = got.detach().numpy()
+        assert list(value.shape) == spec["shape"], array
+        stored = self.arrays[array]
+        if "flat_index" in spec:
+            value = value.ravel()[self.arrays[spec["flat_index"]]]
+        elif spec["stored"] != "whole":
+            expected = np.unpackbits(stored)[: value.size].reshape(value.shape)
+            assert np.mean(expected != value) <= spec["mismatch_allowed"], array
+            return
+        if "atol" in spec:
+            np.testing.assert_allclose(value, stored, rtol=0, atol=spec["atol"], err_msg=array)
+        else:
+            np.testing.assert_array_equal(value, stored, err_msg=array)
+
+
+Open = Callable[[str], Vectors]
+
+
+def check_training(vectors: Vectors, case: str, net: Method) -> None:
+    """Three steps of Adam: the losses, the first step's gradients, and where there are none."""
+    query_masks = vectors.inputs(case)["query_mask"].to(torch.uint8)
+    query_images, support_images, support_masks = vectors.episode(case)
+    batch = EpisodeBatch(query_images, query_masks, support_images, support_masks)
+    optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=1e-3)
+    losses: list[Tensor] = []
+    for step in range(3):
+        optimizer.zero_grad()
+        loss = net.loss(batch)
+        loss.backward()
+        losses.append(loss.detach())
+        if step == 0:
+            _check_gradients(vectors, case, net)
+        optimizer.step()
+    vectors.check(case, f"{case}.loss", torch.stack(losses))
+    # The first loss does not carry the optimiser's sign noise.
+    assert abs(float(losses[0]) - float(vectors.arrays[f"{case}.loss"][0])) <= 1e-4
+
+
+def _check_gradients(vectors: Vectors, case: str, net: Method) -> None:
+    for spec in vectors.cases[case]["outputs"]:
+        head, _, key = spec["array"].partition(".grad.")
+        if key:
+            gradient = net.get_parameter(key).grad
+            assert gradient is not None
+            vectors.check(case, f"{head}.grad.{key}", gradient)
+    for key in vectors.cases[case].get("no_gradient", ["backbone."]):
+        still = [p for name, p in net.named_parameters() if name.startswith(key)]
+        assert still
+        assert all(p.grad is None for p in still)
+
+
+class Scenes:
+    """One .npz of `ssp_dra_ifa.json`, with its scenes."""
+
+    def __init__(self, folder: Path, name: str, fill: ModuleType):
+        manifest = json.loads((folder / "ssp_dra_ifa.json").read_text())
+        self.spec: dict[str, Any] = next(f for f in manifest["files"] if f["file"] == name)
+        self.arrays: Mapping[str, Any] = np.load(folder / name)
+        self._fill = fill
+
+    def array(self, name: str, shape: Iterable[int], kind: str = "normal") -> Tensor:
+        """One input."""
+        return torch.from_numpy(self._fill.array(name, tuple(shape), 0, kind))
+
+    def scene(
+        self, name: str, cls: str, batch: int, height: int, width: int
+    ) -> tuple[Tensor, Tensor]:
+        """(image [B, 3, H, W], mask [B, H, W]) as the manifest words it."""
+        mask = self.array(f"{name}.mask", (batch, height, width), "mask")
+        noise = self.array(f"{name}.noise", (batch, 3, height, width))
+        fore = self.array(f"{cls}.fg", (3,))[None, :, None, None]
+        back = self.array(f"{cls}.bg", (3,))[None, :, None, None]
+        return 0.5 * noise + mask[:, None] * fore + (1 - mask[:, None]) * back, mask
+
+    def episode(self, case: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Query [B, 3, H, W], its mask [B, H, W], supports [B, K, 3, H, W], masks [B, K, H, W]."""
+        spec = self.spec["inputs"][case]
+        batch, _, height, width = spec["shape"]
+        query, query_mask = self.scene(spec["query"], spec["cls"], batch, height, width)
+        pairs = [self.scene(n, spec["cls"], batch, height, width) for n in spec["supports"]]
+        images = torch.stack([image for image, _ in pairs], dim=1)
+        return query, query_mask, images, torch.stack([mask for _, mask in pairs], dim=1)
+
+    def check(self, array: str, got: Tensor) -> None:
+        """Compares one output with what is stored of it, at the stored tolerance."""
+        spec = self.spec["outputs"][array]
+        value: NDArray[Any] = got.detach().numpy()
+        assert list(value.shape) == spec["shape"], array
+        stored = self.arrays[array]
+        if f"{array}__idx" in self.arrays:
+            value = value.ravel()[self.arrays[f"{array}__idx"]]
+        if "rel_l2" in spec:
+            difference = np.linalg.norm(value - stored) / np.linalg.norm(stored)
+            assert difference <= spec["rel_l2"], array
+        else:
+            np.testing.assert_allclose(
+                value, stored, rtol=spec.get("rtol", 0), atol=spec.get("atol", 0), err_msg=array
+            )
