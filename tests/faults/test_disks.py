@@ -215,7 +215,7 @@ def test_clocks_that_jump(run_mini: Run, tmp_path: Path, monkeypatch: pytest.Mon
     expected, results = tmp_path / "calm", tmp_path / "results"
     run_mini(results=expected, **ASKED)
     years = iter([2038, 1971, 2100, 1999] * 20)
-    for module in ("cells", "runner"):
+    for module in ("planning.cell", "evaluation.runner"):
         monkeypatch.setattr(
             f"cdfss_bench.bench.{module}.now", lambda: f"{next(years)}-01-01T00:00:00+00:00"
         )

@@ -362,7 +362,7 @@ def test_what_was_hashed_before_an_interrupt_is_kept(
 PROCESS = """
 import sys
 from pathlib import Path
-from cdfss_bench.datasets import contents
+from cdfss_bench.datasets.core import content_index as contents
 contents._RACY = -1
 root, cache = map(Path, sys.argv[1:])
 names = sorted(path.name for path in root.iterdir())
