@@ -56,6 +56,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
         "cdfss_bench/methods/pretrained/resnet-mini.safetensors",
         "cdfss_bench/datasets/mini/lesion.py",
         "cdfss_bench/bench/cli/run.py",
+        "cdfss_bench/bench/reporting/html/templates/report.html.j2",
     ):
         assert needed in names
 

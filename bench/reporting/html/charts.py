@@ -3,58 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 
 from ...comparison.leaderboard import Leaderboard, RowKey
 from ...comparison.ranking import Standings
 from ...records.results import Answer, by_cell
-from .pareto import pareto
-from .style import COLORS
-from .svg import Bar, Point, bars, intervals
+from .svg import Bar, Drawing, Point, bars, intervals
 
+COLORS = 12
+"""Colours of rows: `c0` to `c11` of style.css."""
 MOST_CLASSES = 30
 """Classes of a domain that are drawn as bars; of more (FSS-1000) the hardest are."""
 
 
-def legend(board: Leaderboard) -> str:
+def colors_of(board: Leaderboard) -> dict[RowKey, int]:
     """Which colour is which row, throughout the board's charts."""
-    colors = _colors(board)
-    spans = (
-        f'<span><i class="i{colors[key]}"></i>{escape(key.label)}</span>' for key in board.rows
-    )
-    return f'<p class="legend note">{"".join(spans)}</p>'
-
-
-def cost_charts(board: Leaderboard, where: Standings) -> str:
-    """The scores against operations, and against time on each machine."""
-    return f'<div class="charts">{_figures(pareto(board, where, _colors(board)))}</div>'
-
-
-def score_charts(board: Leaderboard, where: Standings, found: Sequence[Answer]) -> str:
-    """Intervals by domain, and classes."""
-    colors = _colors(board)
-    return (
-        f'<div class="charts">{_figures(_interval_plots(board, where, colors))}</div>'
-        f'<div class="flow">{_figures(_class_bars(board, colors, found))}</div>'
-    )
-
-
-def _colors(board: Leaderboard) -> dict[RowKey, int]:
     return {key: index % COLORS for index, key in enumerate(board.rows)}
 
 
-def _figures(charts: Sequence[tuple[str, str]]) -> str:
-    return "".join(
-        f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>"
-        for title, svg in charts
-        if svg
-    )
-
-
-def _interval_plots(
+def interval_charts(
     board: Leaderboard, where: Standings, colors: Mapping[RowKey, int]
-) -> list[tuple[str, str]]:
-    plots: list[tuple[str, str]] = []
+) -> list[tuple[str, Drawing]]:
+    """Captions and charts: the rows with their intervals, by domain."""
+    plots: list[tuple[str, Drawing]] = []
     for column in board.columns:
         points: list[Point] = []
         for key, row in board.rows.items():
@@ -69,11 +39,12 @@ def _interval_plots(
     return plots
 
 
-def _class_bars(
+def class_charts(
     board: Leaderboard, colors: Mapping[RowKey, int], found: Sequence[Answer]
-) -> list[tuple[str, str]]:
+) -> list[tuple[str, Drawing]]:
+    """Captions and charts: the rows by class, by domain."""
     records = {cell: answer.record for cell, answer in by_cell(found).items()}
-    charts: list[tuple[str, str]] = []
+    charts: list[tuple[str, Drawing]] = []
     for column in board.columns:
         values: dict[int, list[Bar]] = {}
         names: dict[int, str] = {}

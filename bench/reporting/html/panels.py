@@ -5,16 +5,25 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
+from typing import Any, NamedTuple
 
 from cdfss_bench.errors import UserError
 
 from ...comparison.leaderboard import Leaderboard, Row
 from ...records.results import Answer
-from ..qualitative.examples import Panel
+from ..qualitative.examples import Layer, Panel
+from .rendering import render
 
 Source = Callable[[Answer], Sequence[Panel]]
 """Draws the panels of a record; raises a UserError that says why it cannot."""
+
+
+class _Drawn(NamedTuple):
+    """Figures of a row by domain, and why there are none of the others."""
+
+    label: str
+    figures: Mapping[str, Sequence[Mapping[str, Any]]]
+    problems: Mapping[str, str]
 
 
 def section(
@@ -25,7 +34,7 @@ def section(
     *,
     budget: int,
     prefix: str,
-) -> str:
+) -> tuple[dict[str, Any], int]:
     """The panels of a leaderboard: rows in the given order, as long as all of a row's fit.
 
     Args:
@@ -35,127 +44,98 @@ def section(
         source: of the pictures.
         budget: bytes that the section may have.
         prefix: of the ids of this board's pictures.
+
+    Returns:
+        What `episodes.html.j2` shows, and how many bytes that is.
     """
-    drawn: dict[str, list[str]] = {column.domain: [] for column in board.columns}
-    store = _Store(prefix)
+    drawn: list[_Drawn] = []
+    labels = [row.key.label for row in rows]
+    fitting, size = _measured(board, drawn, labels)
+    for count, row in enumerate(rows, 1):
+        drawn.append(_drawn(board, row, found, source, prefix))
+        wider, wider_size = _measured(board, drawn, labels[count:])
+        if wider_size > budget:
+            break
+        fitting, size = wider, wider_size
+    return fitting, size
+
+
+def _drawn(
+    board: Leaderboard, row: Row, found: Mapping[str, Answer], source: Source, prefix: str
+) -> _Drawn:
+    drawn = _Drawn(row.key.label, figures := {}, problems := {})
+    for column in board.columns:
+        score = row.scores.get(column)
+        if score is None:
+            continue
+        try:
+            panels = source(found[score.cells[min(score.cells)]])
+        except UserError as error:
+            problems[column.domain] = error.problem
+        else:
+            figures[column.domain] = [_figure(panel, prefix) for panel in panels]
+    return drawn
+
+
+def _measured(
+    board: Leaderboard, drawn: Sequence[_Drawn], left_out: Sequence[str]
+) -> tuple[dict[str, Any], int]:
+    """What the template shows of these rows, and its bytes."""
+    domains = {
+        column.domain: [
+            (row.label, row.figures[column.domain]) for row in drawn if column.domain in row.figures
+        ]
+        for column in board.columns
+    }
     reasons: dict[str, list[str]] = {}
-    left_out: list[str] = []
-    used = len(_HEAD) + 500 * len(drawn) + 2_000
-    for row in rows:
-        if left_out:
-            left_out.append(row.key.label)
-            continue
-        kept = store.copy()
-        figures: list[tuple[str, str]] = []
-        for column in board.columns:
-            score = row.scores.get(column)
-            if score is None:
-                continue
-            try:
-                panels = source(found[score.cells[min(score.cells)]])
-            except UserError as error:
-                reasons.setdefault(error.problem, []).append(f"{row.key.label} on {column.domain}")
-                continue
-            text = "".join(_figure(panel, kept) for panel in panels)
-            name = escape(row.key.label)
-            figures.append((column.domain, f'<h4>{name}</h4><div class="triple">{text}</div>'))
-        size = sum(len(text.encode()) for _, text in figures) + kept.size - store.size
-        if used + size > budget:
-            left_out.append(row.key.label)
-            continue
-        used += size
-        store = kept
-        for domain, text in figures:
-            drawn[domain].append(text)
-    shown = {domain: texts for domain, texts in drawn.items() if texts}
-    notes = [
-        f"no pictures of {', '.join(concerned)}: {reason}" for reason, concerned in reasons.items()
-    ]
+    for row in drawn:
+        for domain, problem in row.problems.items():
+            reasons.setdefault(problem, []).append(f"{row.label} on {domain}")
+    notes = [f"no pictures of {', '.join(rows)}: {problem}" for problem, rows in reasons.items()]
     if left_out:
-        notes.append(
-            "left out, for the page to stay below 2 MB; better rows come first: "
-            + ", ".join(left_out)
-        )
-    said = "".join(f'<p class="note">{escape(note)}</p>' for note in notes)
-    if not shown:
-        return f"<h3>Single episodes</h3>{said}" if notes else ""
-    blocks = "".join(
-        f"<details{' open' if place == 0 else ''}><summary>{escape(domain)}</summary>"
-        f"{''.join(texts)}</details>"
-        for place, (domain, texts) in enumerate(shown.items())
-    )
-    return f"{_HEAD}{said}{store.html()}{blocks}"
+        first = "left out, for the page to stay below 2 MB; better rows come first: "
+        notes.append(first + ", ".join(left_out))
+    tiles = [
+        tile
+        for row in drawn
+        for figures in row.figures.values()
+        for figure in figures
+        for strip in figure["strips"]
+        for tile in strip
+    ]
+    episodes = {
+        "notes": notes,
+        "pictures": {tile["id"]: tile["picture"] for tile in tiles},
+        "domains": {domain: shown for domain, shown in domains.items() if shown},
+    }
+    return episodes, len(render("episodes.html.j2", episodes=episodes).encode())
 
 
-_HEAD = (
-    "<h3>Single episodes</h3>"
-    '<p class="note">The best, the median and the worst episode of each row by its recorded IoU, '
-    "ties by number; of several seeds the lowest. The masks were computed again for this page: "
-    '<span class="truth">truth</span>, <span class="prediction">prediction</span>.</p>'
-)
+def _figure(panel: Panel, prefix: str) -> dict[str, Any]:
+    def tile(what: str, layer: Layer, mask: bytes | None) -> dict[str, str]:
+        return {
+            "what": what,
+            "name": layer.name,
+            # Every photograph stands on the page once, however often it is shown.
+            "id": f"{prefix}{hashlib.sha256(layer.picture).hexdigest()[:12]}",
+            "picture": _data(layer.picture, "jpeg"),
+            "mask": "" if mask is None else _data(mask, "png"),
+        }
 
-
-class _Store:
-    """Every photograph once, however often it is shown."""
-
-    def __init__(self, prefix: str):
-        self.prefix = prefix
-        self._parts: dict[str, str] = {}
-        self.size = 0
-
-    def copy(self) -> _Store:
-        other = _Store(self.prefix)
-        other._parts, other.size = dict(self._parts), self.size
-        return other
-
-    def id(self, picture: bytes) -> str:
-        name = f"{self.prefix}{hashlib.sha256(picture).hexdigest()[:12]}"
-        if name not in self._parts:
-            text = f'<image id="{name}" width="1" height="1" href="{_data(picture, "jpeg")}"/>'
-            self._parts[name] = text
-            self.size += len(text)
-        return name
-
-    def html(self) -> str:
-        return (
-            '<svg class="store" width="0" height="0" aria-hidden="true"><defs>'
-            f"{''.join(self._parts.values())}</defs></svg>"
-        )
-
-
-def _figure(panel: Panel, store: _Store) -> str:
-    role, row = panel.example
-    supports = "".join(
-        _tile(store.id(layer.picture), layer.mask, "support", layer.name)
-        for layer in panel.supports
-    )
-    query = store.id(panel.query.picture)
-    name = panel.query.name
-    others = (
-        _tile(query, None, "query", name)
-        + _tile(query, panel.query.mask, "truth", name)
-        + _tile(query, panel.prediction, "prediction", name)
-    )
-    again = "" if abs(panel.found - panel.recorded) < 0.005 else f", here {panel.found:.2f}"
-    one = len(panel.supports) == 1
-    strip = (
-        f'<div class="strip">{supports}{others}</div>'
-        if one
-        else f'<div class="strip many">{supports}</div><div class="strip">{others}</div>'
-    )
-    return (
-        f'<figure class="panel">{strip}<figcaption><b>{role}</b> IoU {panel.recorded:.2f}{again} '
-        f"<small>{escape(panel.class_name)}, episode {row.index}</small></figcaption></figure>"
-    )
-
-
-def _tile(picture: str, mask: bytes | None, what: str, name: str) -> str:
-    over = "" if mask is None else f'<image width="1" height="1" href="{_data(mask, "png")}"/>'
-    said = escape(f"{what}: {name}")
-    return (
-        f'<div class="tile"><svg viewBox="0 0 1 1" role="img" aria-label="{said}">'
-        f'<title>{said}</title><use href="#{picture}"/>{over}</svg><span>{what}</span></div>'
-    )
+    supports = [tile("support", layer, layer.mask) for layer in panel.supports]
+    query = [
+        tile("query", panel.query, None),
+        tile("truth", panel.query, panel.query.mask),
+        tile("prediction", panel.query, panel.prediction),
+    ]
+    return {
+        "strips": [supports + query] if len(supports) == 1 else [supports, query],
+        "role": panel.example.role,
+        "episode": panel.example.row.index,
+        "class_name": panel.class_name,
+        "recorded": f"{panel.recorded:.2f}",
+        "found": None if abs(panel.found - panel.recorded) < 0.005 else f"{panel.found:.2f}",
+    }
 
 
 def _data(content: bytes, kind: str) -> str:

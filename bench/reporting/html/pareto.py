@@ -8,12 +8,12 @@ from ...comparison.leaderboard import Leaderboard, RowKey
 from ...comparison.pareto import Measured, by_machine, measured, only_column
 from ...comparison.ranking import Standings
 from ..number_format import UNSTEADY, differs, is_steady
-from .svg import Point, scatter
+from .svg import Drawing, Point, scatter
 
 
 def pareto(
     board: Leaderboard, where: Standings, colors: Mapping[RowKey, int]
-) -> list[tuple[str, str]]:
+) -> list[tuple[str, Drawing | None]]:
     """Captions and charts; the line of each joins what nothing cheaper reaches.
 
     Rows that learn at test are diamonds and pay for it. A ring is the same row as the published

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ...comparison.current import State, state_of
@@ -18,10 +17,16 @@ _STATES: dict[State, str] = {
 }  # fmt: skip
 
 
-def origins(found: Iterable[Answer]) -> str:
-    """The provenance of all records as JSON that may stand in a script element."""
-    said = json.dumps(_interned(provenance(found)), ensure_ascii=False, separators=(",", ":"))
-    return said.replace("<", "\\u003c")
+def origins(found: Iterable[Answer]) -> dict[str, Any]:
+    """The provenance of all records with every text once: most stand in many records."""
+    said = provenance(found)
+    keys = list(dict.fromkeys(key for values in said.values() for key in values))
+    texts = {text: i for i, text in enumerate({v: 0 for vs in said.values() for v in vs.values()})}
+    cells = {
+        cell: [texts[values[key]] if key in values else -1 for key in keys]
+        for cell, values in said.items()
+    }
+    return {"keys": keys, "texts": list(texts), "cells": cells}
 
 
 def provenance(found: Iterable[Answer]) -> dict[str, dict[str, str]]:
@@ -62,17 +67,6 @@ def provenance(found: Iterable[Answer]) -> dict[str, dict[str, str]]:
         }
         result[record.cell[:16]] = {key: value for key, value in values.items() if value.strip()}
     return result
-
-
-def _interned(said: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    """The same with every text once: most hashes and commands stand in many records."""
-    keys = list(dict.fromkeys(key for values in said.values() for key in values))
-    texts = {text: i for i, text in enumerate({v: 0 for vs in said.values() for v in vs.values()})}
-    cells = {
-        cell: [texts[values[key]] if key in values else -1 for key in keys]
-        for cell, values in said.items()
-    }
-    return {"keys": keys, "texts": list(texts), "cells": cells}
 
 
 def _more(notes: Sequence[str]) -> str:

@@ -1,10 +1,9 @@
-"""Charts as inline SVG: text is real text, colours are the page's variables."""
+"""The layout of the charts: shapes for inline SVG, whose colours are the page's variables."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from html import escape
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from ...comparison.pareto import frontier
@@ -44,12 +43,29 @@ class Bar(NamedTuple):
     color: int
 
 
-def scatter(points: Sequence[Point], x_label: str, y_label: str) -> str:
+class Shape(NamedTuple):
+    """An SVG element with its text, or with the tip that a pointer over it shows."""
+
+    tag: str
+    attributes: Mapping[str, str | float | None]
+    text: str = ""
+    tip: str = ""
+
+
+class Drawing(NamedTuple):
+    """The shapes of a chart that is `WIDTH` wide."""
+
+    label: str
+    height: int
+    shapes: Sequence[Shape]
+
+
+def scatter(points: Sequence[Point], x_label: str, y_label: str) -> Drawing | None:
     """Points over a logarithmic x axis, those that nothing dominates joined by a line."""
     height = 320
     positive = [p for p in points if p.x > 0]
     if not positive:
-        return ""
+        return None
     places = [x for p in positive for x in (p.x, p.published) if x]
     first = math.floor(math.log10(min(places)) * 2) / 2
     last = math.ceil(math.log10(max(places)) * 2) / 2
@@ -62,35 +78,33 @@ def scatter(points: Sequence[Point], x_label: str, y_label: str) -> str:
     def up(y: float) -> float:
         return height - _BOTTOM - (y - bottom) / (top - bottom) * (height - _BOTTOM - _TOP)
 
-    parts = [_y_axis(bottom, top, up, y_label, height)]
-    for tick in _log_ticks(first, last):
-        x = across(tick)
-        parts.append(_line(x, _TOP, x, height - _BOTTOM, "grid"))
-        parts.append(_text(x, height - _BOTTOM + 16, f"{tick:g}", "middle"))
-    parts.append(_text((WIDTH + _LEFT) / 2, height - 6, x_label, "middle"))
+    shapes = _y_axis(bottom, top, up, y_label, height)
+    shapes += _x_axis(_log_ticks(first, last), across, x_label, _LEFT, height)
     numbers = {i: (p.x, p.y) for i, p in enumerate(positive) if p.ranked}
     front = frontier(numbers)
     path = " ".join(f"{across(positive[i].x):.1f},{up(positive[i].y):.1f}" for i in front)
-    parts.append(f'<polyline class="front" points="{path}"/>')
+    shapes.append(_shape("polyline", {"class": "front", "points": path}))
     for i, p in enumerate(positive):
         shade = f"c{p.color}" if i in front else f"c{p.color} pale"
         x, y = across(p.x), up(p.y)
-        parts.append(_line(x, up(p.low), x, up(p.high), f"whisker {shade}"))
+        shapes.append(_line(x, up(p.low), x, up(p.high), f"whisker {shade}"))
         if p.published:
             ring = across(p.published)
-            parts.append(_line(x, y, ring, y, f"way {shade}"))
+            shapes.append(_line(x, y, ring, y, f"way {shade}"))
             tip = f"{p.label} as published: {p.published:.3g}"
-            parts.append(
-                f'<circle class="ring c{p.color}" cx="{ring:.1f}" cy="{y:.1f}" r="4.5">'
-                f"<title>{escape(tip)}</title></circle>"
-            )
-        parts.append(_mark(p, x, y, shade))
+            shapes.append(_circle(ring, y, 4.5, f"ring c{p.color}", tip))
+        tip = f"{p.label}: {p.y:.2f} at {p.x:.3g}{p.aside}"
+        if p.adapts:
+            diamond = f"M{x:.1f} {y - 7:.1f}l6 7-6 7-6-7z"
+            shapes.append(_shape("path", {"class": shade, "d": diamond}, tip=tip))
+        else:
+            shapes.append(_circle(x, y, 5, shade, tip))
     rings = [(across(p.published), up(p.y)) for p in positive if p.published]
-    parts += _labels([(across(p.x), up(p.y), p.label) for p in positive], rings)
-    return _svg(height, parts, f"{y_label} against {x_label}")
+    shapes += _labels([(across(p.x), up(p.y), p.label) for p in positive], rings)
+    return Drawing(f"{y_label} against {x_label}", height, shapes)
 
 
-def intervals(points: Sequence[Point], x_label: str) -> str:
+def intervals(points: Sequence[Point], x_label: str) -> Drawing:
     """A line per method: the estimate and its interval, best first."""
     ordered = sorted(points, key=lambda p: -p.y)
     left, row = 204, 24
@@ -100,25 +114,19 @@ def intervals(points: Sequence[Point], x_label: str) -> str:
     def across(value: float) -> float:
         return left + (value - low) / (high - low) * (WIDTH - left - _RIGHT)
 
-    parts: list[str] = []
-    for tick in _ticks(low, high):
-        x = across(tick)
-        parts.append(_line(x, _TOP, x, height - _BOTTOM, "grid"))
-        parts.append(_text(x, height - _BOTTOM + 16, f"{tick:g}", "middle"))
-    parts.append(_text((WIDTH + left) / 2, height - 6, x_label, "middle"))
+    shapes = _x_axis(_ticks(low, high), across, x_label, left, height)
     for index, p in enumerate(ordered):
         y = _TOP + row * (index + 0.5)
-        parts.append(_text(left - 8, y + 4, _short(p.label, 28), "end"))
-        parts.append(_line(across(p.low), y, across(p.high), y, f"whisker c{p.color}"))
         tip = f"{p.label}: {p.y:.2f} [{p.low:.2f}, {p.high:.2f}]"
-        parts.append(
-            f'<circle class="c{p.color}" cx="{across(p.y):.1f}" cy="{y:.1f}" r="5">'
-            f"<title>{escape(tip)}</title></circle>"
-        )
-    return _svg(height, parts, x_label)
+        shapes += [
+            _text(left - 8, y + 4, _short(p.label, 28), "end"),
+            _line(across(p.low), y, across(p.high), y, f"whisker c{p.color}"),
+            _circle(across(p.y), y, 5, f"c{p.color}", tip),
+        ]
+    return Drawing(x_label, height, shapes)
 
 
-def bars(groups: Sequence[tuple[str, Sequence[Bar]]], x_label: str) -> str:
+def bars(groups: Sequence[tuple[str, Sequence[Bar]]], x_label: str) -> Drawing:
     """Horizontal bars, grouped by class."""
     lines = sum(len(group) for _, group in groups)
     # Of many methods thinner bars: a chart of thirty classes shall stay a chart.
@@ -128,32 +136,26 @@ def bars(groups: Sequence[tuple[str, Sequence[Bar]]], x_label: str) -> str:
     def across(value: float) -> float:
         return left + value / 100 * (WIDTH - left - _RIGHT)
 
-    parts: list[str] = []
-    for tick in (0, 25, 50, 75, 100):
-        parts.append(_line(across(tick), _TOP, across(tick), height - _BOTTOM, "grid"))
-        parts.append(_text(across(tick), height - _BOTTOM + 16, f"{tick}", "middle"))
-    parts.append(_text((WIDTH + left) / 2, height - 6, x_label, "middle"))
-    y = float(_TOP)
+    shapes = _x_axis((0, 25, 50, 75, 100), across, x_label, left, height)
+    y = _TOP
     for name, group in groups:
         middle = y + len(group) * thick / 2 + 4
-        parts.append(_text(left - 8, middle, _short(name, 24), "end"))
+        shapes.append(_text(left - 8, middle, _short(name, 24), "end"))
         for bar in group:
             tip = f"{name}, {bar.label}: {bar.value:.2f}"
-            parts.append(
-                f'<rect class="c{bar.color}" x="{left}" y="{y:.1f}" '
-                f'width="{max(across(bar.value) - left, 0):.1f}" height="{thick - 1.5}">'
-                f"<title>{escape(tip)}</title></rect>"
-            )
+            width = max(across(bar.value) - left, 0)
+            box = {"x": left, "y": y, "width": width, "height": thick - 1.5}
+            shapes.append(_shape("rect", {"class": f"c{bar.color}", **box}, tip=tip))
             y += thick
         y += gap
-    return _svg(height, parts, x_label)
+    return Drawing(x_label, height, shapes)
 
 
 def _labels(
     places: Sequence[tuple[float, float, str]], rings: Sequence[tuple[float, float]]
-) -> list[str]:
+) -> list[Shape]:
     """Names beside points: right of them, else left, else lower, wherever nothing lies yet."""
-    parts: list[str] = []
+    shapes: list[Shape] = []
     taken = [(x - 6, x + 6, y + 4) for x, y in [*((x, y) for x, y, _ in places), *rings]]
     for x, y, label in sorted(places, key=lambda place: place[1]):
         wide, below = 7 * len(label), y + 4
@@ -168,16 +170,8 @@ def _labels(
         while is_taken(left, below):
             below += 2
         taken.append((left, left + wide, below))
-        parts.append(_text(left if anchor == "start" else left + wide, below, label, anchor))
-    return parts
-
-
-def _mark(point: Point, x: float, y: float, shade: str) -> str:
-    tip = f"{point.label}: {point.y:.2f} at {point.x:.3g}{point.aside}"
-    title = f"<title>{escape(tip)}</title>"
-    if point.adapts:
-        return f'<path class="{shade}" d="M{x:.1f} {y - 7:.1f}l6 7-6 7-6-7z">{title}</path>'
-    return f'<circle class="{shade}" cx="{x:.1f}" cy="{y:.1f}" r="5">{title}</circle>'
+        shapes.append(_text(left if anchor == "start" else left + wide, below, label, anchor))
+    return shapes
 
 
 def _span(low: Sequence[float], high: Sequence[float]) -> tuple[float, float]:
@@ -197,28 +191,48 @@ def _log_ticks(first: float, last: float) -> list[float]:
     return [t for t in ticks if first - 1e-9 <= math.log10(t) <= last + 1e-9]
 
 
+def _x_axis(
+    ticks: Sequence[float], across: Callable[[float], float], label: str, left: int, height: int
+) -> list[Shape]:
+    shapes: list[Shape] = []
+    for tick in ticks:
+        x = across(tick)
+        shapes.append(_line(x, _TOP, x, height - _BOTTOM, "grid"))
+        shapes.append(_text(x, height - _BOTTOM + 16, f"{tick:g}", "middle"))
+    return [*shapes, _text((WIDTH + left) / 2, height - 6, label, "middle")]
+
+
 def _y_axis(
     bottom: float, top: float, up: Callable[[float], float], label: str, height: int
-) -> str:
-    parts: list[str] = []
+) -> list[Shape]:
+    shapes: list[Shape] = []
     for tick in _ticks(bottom, top):
         y = up(tick)
-        parts.append(_line(_LEFT, y, WIDTH - _RIGHT, y, "grid"))
-        parts.append(_text(_LEFT - 8, y + 4, f"{tick:g}", "end"))
+        shapes.append(_line(_LEFT, y, WIDTH - _RIGHT, y, "grid"))
+        shapes.append(_text(_LEFT - 8, y + 4, f"{tick:g}", "end"))
     middle = (height - _BOTTOM + _TOP) / 2
-    parts.append(
-        f'<text x="14" y="{middle:.1f}" text-anchor="middle" '
-        f'transform="rotate(-90 14 {middle:.1f})">{escape(label)}</text>'
-    )
-    return "".join(parts)
+    turned = f"rotate(-90 14 {middle:.1f})"
+    return [*shapes, _text(14, middle, label, "middle", transform=turned)]
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, name: str) -> str:
-    return f'<line class="{name}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+def _line(x1: float, y1: float, x2: float, y2: float, name: str) -> Shape:
+    return _shape("line", {"class": name, "x1": x1, "y1": y1, "x2": x2, "y2": y2})
 
 
-def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+def _circle(x: float, y: float, radius: float, name: str, tip: str) -> Shape:
+    return _shape("circle", {"class": name, "cx": x, "cy": y, "r": radius}, tip=tip)
+
+
+def _text(x: float, y: float, text: str, anchor: str, transform: str | None = None) -> Shape:
+    return _shape("text", {"x": x, "y": y, "text-anchor": anchor, "transform": transform}, text)
+
+
+def _shape(
+    tag: str, attributes: Mapping[str, str | float | None], text: str = "", tip: str = ""
+) -> Shape:
+    """A shape with its numbers to one decimal; an attribute that is None is left out."""
+    rounded = {k: round(v, 1) if isinstance(v, float) else v for k, v in attributes.items()}
+    return Shape(tag, rounded, text, tip)
 
 
 def _short(text: str, length: int) -> str:
@@ -227,10 +241,3 @@ def _short(text: str, length: int) -> str:
         return text
     end = NOT_TRAINED if text.endswith(NOT_TRAINED) else ""
     return f"{text[: length - 1 - len(end)]}…{end}"
-
-
-def _svg(height: float, parts: Sequence[str], label: str) -> str:
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(label)}">'
-        f"{''.join(parts)}</svg>"
-    )
