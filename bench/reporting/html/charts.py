@@ -10,7 +10,7 @@ from ...records.results import Answer, by_cell
 from .svg import Bar, Drawing, Point, bars, intervals
 
 COLORS = 12
-"""Colours of rows: `c0` to `c11` of style.css."""
+"""Colours of rows: `--c0` to `--c11` of style.css, the classes of base.html.j2."""
 MOST_CLASSES = 30
 """Classes of a domain that are drawn as bars; of more (FSS-1000) the hardest are."""
 

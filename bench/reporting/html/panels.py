@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from cdfss_bench.errors import UserError
 
@@ -16,14 +16,6 @@ from .rendering import render
 
 Source = Callable[[Answer], Sequence[Panel]]
 """Draws the panels of a record; raises a UserError that says why it cannot."""
-
-
-class _Drawn(NamedTuple):
-    """Figures of a row by domain, and why there are none of the others."""
-
-    label: str
-    figures: Mapping[str, Sequence[Mapping[str, Any]]]
-    problems: Mapping[str, str]
 
 
 def section(
@@ -48,79 +40,58 @@ def section(
     Returns:
         What `episodes.html.j2` shows, and how many bytes that is.
     """
-    drawn: list[_Drawn] = []
+    domains: dict[str, list[Any]] = {column.domain: [] for column in board.columns}
+    pictures: dict[str, str] = {}
+    reasons: dict[str, list[str]] = {}
     labels = [row.key.label for row in rows]
-    fitting, size = _measured(board, drawn, labels)
+    fitting = _measured(domains, pictures, reasons, labels)
     for count, row in enumerate(rows, 1):
-        drawn.append(_drawn(board, row, found, source, prefix))
-        wider, wider_size = _measured(board, drawn, labels[count:])
-        if wider_size > budget:
+        for column in board.columns:
+            score = row.scores.get(column)
+            if score is None:
+                continue
+            try:
+                panels = source(found[score.cells[min(score.cells)]])
+            except UserError as error:
+                reasons.setdefault(error.problem, []).append(f"{row.key.label} on {column.domain}")
+            else:
+                figures = [_figure(panel, prefix, pictures) for panel in panels]
+                domains[column.domain].append((row.key.label, figures))
+        wider = _measured(domains, pictures, reasons, labels[count:])
+        if wider[1] > budget:
             break
-        fitting, size = wider, wider_size
-    return fitting, size
-
-
-def _drawn(
-    board: Leaderboard, row: Row, found: Mapping[str, Answer], source: Source, prefix: str
-) -> _Drawn:
-    drawn = _Drawn(row.key.label, figures := {}, problems := {})
-    for column in board.columns:
-        score = row.scores.get(column)
-        if score is None:
-            continue
-        try:
-            panels = source(found[score.cells[min(score.cells)]])
-        except UserError as error:
-            problems[column.domain] = error.problem
-        else:
-            figures[column.domain] = [_figure(panel, prefix) for panel in panels]
-    return drawn
+        fitting = wider
+    return fitting
 
 
 def _measured(
-    board: Leaderboard, drawn: Sequence[_Drawn], left_out: Sequence[str]
+    domains: Mapping[str, Sequence[Any]],
+    pictures: Mapping[str, str],
+    reasons: Mapping[str, Sequence[str]],
+    left_out: Sequence[str],
 ) -> tuple[dict[str, Any], int]:
-    """What the template shows of these rows, and its bytes."""
-    domains = {
-        column.domain: [
-            (row.label, row.figures[column.domain]) for row in drawn if column.domain in row.figures
-        ]
-        for column in board.columns
-    }
-    reasons: dict[str, list[str]] = {}
-    for row in drawn:
-        for domain, problem in row.problems.items():
-            reasons.setdefault(problem, []).append(f"{row.label} on {domain}")
+    """A copy of all that for the template, and the bytes that it fills there."""
     notes = [f"no pictures of {', '.join(rows)}: {problem}" for problem, rows in reasons.items()]
     if left_out:
         first = "left out, for the page to stay below 2 MB; better rows come first: "
         notes.append(first + ", ".join(left_out))
-    tiles = [
-        tile
-        for row in drawn
-        for figures in row.figures.values()
-        for figure in figures
-        for strip in figure["strips"]
-        for tile in strip
-    ]
     episodes = {
         "notes": notes,
-        "pictures": {tile["id"]: tile["picture"] for tile in tiles},
-        "domains": {domain: shown for domain, shown in domains.items() if shown},
+        "pictures": dict(pictures),
+        "domains": {domain: list(rows) for domain, rows in domains.items() if rows},
     }
     return episodes, len(render("episodes.html.j2", episodes=episodes).encode())
 
 
-def _figure(panel: Panel, prefix: str) -> dict[str, Any]:
+def _figure(panel: Panel, prefix: str, pictures: dict[str, str]) -> dict[str, Any]:
+    """What the template shows of an episode; its photographs are added to `pictures`, once each."""
+
     def tile(what: str, layer: Layer, mask: bytes | None) -> dict[str, str]:
-        return {
-            "what": what,
-            "name": layer.name,
-            # Every photograph stands on the page once, however often it is shown.
-            "id": f"{prefix}{hashlib.sha256(layer.picture).hexdigest()[:12]}",
-            "picture": _data(layer.picture, "jpeg"),
-            "mask": "" if mask is None else _data(mask, "png"),
-        }
+        name = f"{prefix}{hashlib.sha256(layer.picture).hexdigest()[:12]}"
+        if name not in pictures:
+            pictures[name] = _data(layer.picture, "jpeg")
+        over = "" if mask is None else _data(mask, "png")
+        return {"label": f"{what}: {layer.name}", "what": what, "picture": name, "mask": over}
 
     supports = [tile("support", layer, layer.mask) for layer in panel.supports]
     query = [
@@ -128,13 +99,12 @@ def _figure(panel: Panel, prefix: str) -> dict[str, Any]:
         tile("truth", panel.query, panel.query.mask),
         tile("prediction", panel.query, panel.prediction),
     ]
+    again = "" if abs(panel.found - panel.recorded) < 0.005 else f", here {panel.found:.2f}"
     return {
         "strips": [supports + query] if len(supports) == 1 else [supports, query],
         "role": panel.example.role,
-        "episode": panel.example.row.index,
-        "class_name": panel.class_name,
-        "recorded": f"{panel.recorded:.2f}",
-        "found": None if abs(panel.found - panel.recorded) < 0.005 else f"{panel.found:.2f}",
+        "iou": f"{panel.recorded:.2f}{again}",
+        "about": f"{panel.class_name}, episode {panel.example.row.index}",
     }
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
 
 from ...comparison.pareto import frontier
 from ...records.schema import NOT_TRAINED
@@ -43,29 +44,59 @@ class Bar(NamedTuple):
     color: int
 
 
-class Shape(NamedTuple):
-    """An SVG element with its text, or with the tip that a pointer over it shows."""
-
-    tag: str
-    attributes: Mapping[str, str | float | None]
-    text: str = ""
-    tip: str = ""
-
-
-class Drawing(NamedTuple):
-    """The shapes of a chart that is `WIDTH` wide."""
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A chart: its elements as tag, attributes, text, and the tip that a pointer shows."""
 
     label: str
     height: int
-    shapes: Sequence[Shape]
+    shapes: list[tuple[str, Mapping[str, str | float], str, str]] = field(default_factory=list)
+    width: ClassVar = WIDTH
+
+    def add(
+        self, tag: str, attributes: Mapping[str, str | float], tip: str = "", text: str = ""
+    ) -> None:
+        """Draw an element, its numbers to one decimal."""
+        rounded = {k: round(v, 1) if isinstance(v, float) else v for k, v in attributes.items()}
+        self.shapes.append((tag, rounded, text, tip))
+
+    def line(self, x1: float, y1: float, x2: float, y2: float, name: str) -> None:
+        """Draw a line of the class `name`."""
+        self.add("line", {"class": name, "x1": x1, "y1": y1, "x2": x2, "y2": y2})
+
+    def circle(self, x: float, y: float, radius: float, name: str, tip: str) -> None:
+        """Draw a circle of the class `name`."""
+        self.add("circle", {"class": name, "cx": x, "cy": y, "r": radius}, tip)
+
+    def text(self, x: float, y: float, text: str, anchor: str, **more: str) -> None:
+        """Write a text that ends, begins or has its middle at `x`."""
+        self.add("text", {"x": x, "y": y, "text-anchor": anchor, **more}, text=text)
+
+    def x_axis(
+        self, ticks: Sequence[float], across: Callable[[float], float], label: str, left: float
+    ) -> None:
+        """Draw the grid from left to right, its numbers, and what they mean."""
+        bottom = self.height - _BOTTOM
+        for tick in ticks:
+            self.line(across(tick), _TOP, across(tick), bottom, "grid")
+            self.text(across(tick), bottom + 16, f"{tick:g}", "middle")
+        self.text((WIDTH + left) / 2, self.height - 6, label, "middle")
+
+    def y_axis(self, ticks: Sequence[float], up: Callable[[float], float], label: str) -> None:
+        """Draw the grid from below to above, its numbers, and what they mean."""
+        for tick in ticks:
+            self.line(_LEFT, up(tick), WIDTH - _RIGHT, up(tick), "grid")
+            self.text(_LEFT - 8, up(tick) + 4, f"{tick:g}", "end")
+        middle = (self.height - _BOTTOM + _TOP) / 2
+        self.text(14, middle, label, "middle", transform=f"rotate(-90 14 {middle:.1f})")
 
 
 def scatter(points: Sequence[Point], x_label: str, y_label: str) -> Drawing | None:
     """Points over a logarithmic x axis, those that nothing dominates joined by a line."""
-    height = 320
     positive = [p for p in points if p.x > 0]
     if not positive:
         return None
+    chart = Drawing(f"{y_label} against {x_label}", height=320)
     places = [x for p in positive for x in (p.x, p.published) if x]
     first = math.floor(math.log10(min(places)) * 2) / 2
     last = math.ceil(math.log10(max(places)) * 2) / 2
@@ -76,54 +107,52 @@ def scatter(points: Sequence[Point], x_label: str, y_label: str) -> Drawing | No
         return _LEFT + (math.log10(x) - first) / (last - first) * (WIDTH - _LEFT - _RIGHT)
 
     def up(y: float) -> float:
-        return height - _BOTTOM - (y - bottom) / (top - bottom) * (height - _BOTTOM - _TOP)
+        share = (y - bottom) / (top - bottom)
+        return chart.height - _BOTTOM - share * (chart.height - _BOTTOM - _TOP)
 
-    shapes = _y_axis(bottom, top, up, y_label, height)
-    shapes += _x_axis(_log_ticks(first, last), across, x_label, _LEFT, height)
-    numbers = {i: (p.x, p.y) for i, p in enumerate(positive) if p.ranked}
-    front = frontier(numbers)
+    chart.y_axis(_ticks(bottom, top), up, y_label)
+    chart.x_axis(_log_ticks(first, last), across, x_label, _LEFT)
+    front = frontier({i: (p.x, p.y) for i, p in enumerate(positive) if p.ranked})
     path = " ".join(f"{across(positive[i].x):.1f},{up(positive[i].y):.1f}" for i in front)
-    shapes.append(_shape("polyline", {"class": "front", "points": path}))
+    chart.add("polyline", {"class": "front", "points": path})
+    rings: list[tuple[float, float]] = []
     for i, p in enumerate(positive):
         shade = f"c{p.color}" if i in front else f"c{p.color} pale"
         x, y = across(p.x), up(p.y)
-        shapes.append(_line(x, up(p.low), x, up(p.high), f"whisker {shade}"))
+        chart.line(x, up(p.low), x, up(p.high), f"whisker {shade}")
         if p.published:
             ring = across(p.published)
-            shapes.append(_line(x, y, ring, y, f"way {shade}"))
+            rings.append((ring, y))
+            chart.line(x, y, ring, y, f"way {shade}")
             tip = f"{p.label} as published: {p.published:.3g}"
-            shapes.append(_circle(ring, y, 4.5, f"ring c{p.color}", tip))
+            chart.circle(ring, y, 4.5, f"ring c{p.color}", tip)
         tip = f"{p.label}: {p.y:.2f} at {p.x:.3g}{p.aside}"
         if p.adapts:
             diamond = f"M{x:.1f} {y - 7:.1f}l6 7-6 7-6-7z"
-            shapes.append(_shape("path", {"class": shade, "d": diamond}, tip=tip))
+            chart.add("path", {"class": shade, "d": diamond}, tip)
         else:
-            shapes.append(_circle(x, y, 5, shade, tip))
-    rings = [(across(p.published), up(p.y)) for p in positive if p.published]
-    shapes += _labels([(across(p.x), up(p.y), p.label) for p in positive], rings)
-    return Drawing(f"{y_label} against {x_label}", height, shapes)
+            chart.circle(x, y, 5, shade, tip)
+    _write_labels(chart, [(across(p.x), up(p.y), p.label) for p in positive], rings)
+    return chart
 
 
 def intervals(points: Sequence[Point], x_label: str) -> Drawing:
     """A line per method: the estimate and its interval, best first."""
-    ordered = sorted(points, key=lambda p: -p.y)
     left, row = 204, 24
-    height = _TOP + row * len(ordered) + _BOTTOM
-    low, high = _span([p.low for p in ordered], [p.high for p in ordered])
+    chart = Drawing(x_label, _TOP + row * len(points) + _BOTTOM)
+    low, high = _span([p.low for p in points], [p.high for p in points])
 
     def across(value: float) -> float:
         return left + (value - low) / (high - low) * (WIDTH - left - _RIGHT)
 
-    shapes = _x_axis(_ticks(low, high), across, x_label, left, height)
-    for index, p in enumerate(ordered):
+    chart.x_axis(_ticks(low, high), across, x_label, left)
+    for index, p in enumerate(sorted(points, key=lambda p: -p.y)):
         y = _TOP + row * (index + 0.5)
+        chart.text(left - 8, y + 4, _short(p.label, 28), "end")
+        chart.line(across(p.low), y, across(p.high), y, f"whisker c{p.color}")
         tip = f"{p.label}: {p.y:.2f} [{p.low:.2f}, {p.high:.2f}]"
-        shapes += [
-            _text(left - 8, y + 4, _short(p.label, 28), "end"),
-            _line(across(p.low), y, across(p.high), y, f"whisker c{p.color}"),
-            _circle(across(p.y), y, 5, f"c{p.color}", tip),
-        ]
-    return Drawing(x_label, height, shapes)
+        chart.circle(across(p.y), y, 5, f"c{p.color}", tip)
+    return chart
 
 
 def bars(groups: Sequence[tuple[str, Sequence[Bar]]], x_label: str) -> Drawing:
@@ -131,31 +160,30 @@ def bars(groups: Sequence[tuple[str, Sequence[Bar]]], x_label: str) -> Drawing:
     lines = sum(len(group) for _, group in groups)
     # Of many methods thinner bars: a chart of thirty classes shall stay a chart.
     left, gap, thick = 176, 10, max(4, 9 - max(len(group) for _, group in groups) // 3)
-    height = _TOP + lines * thick + len(groups) * gap + _BOTTOM
+    chart = Drawing(x_label, _TOP + lines * thick + len(groups) * gap + _BOTTOM)
 
     def across(value: float) -> float:
         return left + value / 100 * (WIDTH - left - _RIGHT)
 
-    shapes = _x_axis((0, 25, 50, 75, 100), across, x_label, left, height)
+    chart.x_axis((0, 25, 50, 75, 100), across, x_label, left)
     y = _TOP
     for name, group in groups:
-        middle = y + len(group) * thick / 2 + 4
-        shapes.append(_text(left - 8, middle, _short(name, 24), "end"))
+        chart.text(left - 8, y + len(group) * thick / 2 + 4, _short(name, 24), "end")
         for bar in group:
+            box = {"x": left, "y": y, "width": max(across(bar.value) - left, 0)}
             tip = f"{name}, {bar.label}: {bar.value:.2f}"
-            width = max(across(bar.value) - left, 0)
-            box = {"x": left, "y": y, "width": width, "height": thick - 1.5}
-            shapes.append(_shape("rect", {"class": f"c{bar.color}", **box}, tip=tip))
+            chart.add("rect", {"class": f"c{bar.color}", **box, "height": thick - 1.5}, tip)
             y += thick
         y += gap
-    return Drawing(x_label, height, shapes)
+    return chart
 
 
-def _labels(
-    places: Sequence[tuple[float, float, str]], rings: Sequence[tuple[float, float]]
-) -> list[Shape]:
+def _write_labels(
+    chart: Drawing,
+    places: Sequence[tuple[float, float, str]],
+    rings: Sequence[tuple[float, float]],
+) -> None:
     """Names beside points: right of them, else left, else lower, wherever nothing lies yet."""
-    shapes: list[Shape] = []
     taken = [(x - 6, x + 6, y + 4) for x, y in [*((x, y) for x, y, _ in places), *rings]]
     for x, y, label in sorted(places, key=lambda place: place[1]):
         wide, below = 7 * len(label), y + 4
@@ -170,8 +198,7 @@ def _labels(
         while is_taken(left, below):
             below += 2
         taken.append((left, left + wide, below))
-        shapes.append(_text(left if anchor == "start" else left + wide, below, label, anchor))
-    return shapes
+        chart.text(left if anchor == "start" else left + wide, below, label, anchor)
 
 
 def _span(low: Sequence[float], high: Sequence[float]) -> tuple[float, float]:
@@ -189,50 +216,6 @@ def _log_ticks(first: float, last: float) -> list[float]:
     marks = (1, 3) if last - first > 1 else (1, 2, 3, 5, 7)
     ticks = [m * 10.0**e for e in whole for m in marks]
     return [t for t in ticks if first - 1e-9 <= math.log10(t) <= last + 1e-9]
-
-
-def _x_axis(
-    ticks: Sequence[float], across: Callable[[float], float], label: str, left: int, height: int
-) -> list[Shape]:
-    shapes: list[Shape] = []
-    for tick in ticks:
-        x = across(tick)
-        shapes.append(_line(x, _TOP, x, height - _BOTTOM, "grid"))
-        shapes.append(_text(x, height - _BOTTOM + 16, f"{tick:g}", "middle"))
-    return [*shapes, _text((WIDTH + left) / 2, height - 6, label, "middle")]
-
-
-def _y_axis(
-    bottom: float, top: float, up: Callable[[float], float], label: str, height: int
-) -> list[Shape]:
-    shapes: list[Shape] = []
-    for tick in _ticks(bottom, top):
-        y = up(tick)
-        shapes.append(_line(_LEFT, y, WIDTH - _RIGHT, y, "grid"))
-        shapes.append(_text(_LEFT - 8, y + 4, f"{tick:g}", "end"))
-    middle = (height - _BOTTOM + _TOP) / 2
-    turned = f"rotate(-90 14 {middle:.1f})"
-    return [*shapes, _text(14, middle, label, "middle", transform=turned)]
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, name: str) -> Shape:
-    return _shape("line", {"class": name, "x1": x1, "y1": y1, "x2": x2, "y2": y2})
-
-
-def _circle(x: float, y: float, radius: float, name: str, tip: str) -> Shape:
-    return _shape("circle", {"class": name, "cx": x, "cy": y, "r": radius}, tip=tip)
-
-
-def _text(x: float, y: float, text: str, anchor: str, transform: str | None = None) -> Shape:
-    return _shape("text", {"x": x, "y": y, "text-anchor": anchor, "transform": transform}, text)
-
-
-def _shape(
-    tag: str, attributes: Mapping[str, str | float | None], text: str = "", tip: str = ""
-) -> Shape:
-    """A shape with its numbers to one decimal; an attribute that is None is left out."""
-    rounded = {k: round(v, 1) if isinstance(v, float) else v for k, v in attributes.items()}
-    return Shape(tag, rounded, text, tip)
 
 
 def _short(text: str, length: int) -> str:
