@@ -51,7 +51,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"cdfss_bench"}
     for needed in (
         "cdfss_bench/py.typed",
-        "cdfss_bench/methods/loec.yaml",
+        "cdfss_bench/methods/aliases/loec.yaml",
         "cdfss_bench/methods/backbones/resnet50.yaml",
         "cdfss_bench/methods/pretrained/resnet-mini.safetensors",
         "cdfss_bench/datasets/mini/lesion.py",
