@@ -2,7 +2,8 @@
 
 The format is MATLAB's level 5 (MathWorks, "MAT-File Format"): tagged elements, padded to eight
 bytes; a struct is a matrix whose fields follow one another as matrices. Everything but the wanted
-field is stepped over.
+field is stepped over. SciPy's reader ends the process (a segmentation fault) on some damaged files,
+where this one raises an error.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def segmentation(data: bytes) -> NDArray[np.uint8]:
                 found = _in_struct(*inner, order)
             if found is not None:
                 return found
-    except (struct.error, zlib.error, IndexError, UnicodeDecodeError) as error:
+    except (struct.error, zlib.error, StopIteration) as error:
         raise MatError(f"it is damaged ({error})") from error
     raise MatError("it holds no GTcls.Segmentation")
 

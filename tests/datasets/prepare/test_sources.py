@@ -187,3 +187,13 @@ def test_every_cut_of_an_sbd_file_is_refused_or_complete() -> None:
             assert segmentation(whole[:length]).shape == (12, 12)
         except MatError:
             continue
+
+
+@pytest.mark.parametrize("value", [0, 8, 255])
+def test_every_changed_byte_of_an_sbd_file_is_refused_or_gives_an_array(value: int) -> None:
+    whole = downloads.mat(trees.label_map((3,), 12, 12), compressed=False)
+    for place in range(124, len(whole)):
+        try:
+            assert segmentation(whole[:place] + bytes([value]) + whole[place + 1 :]).ndim == 2
+        except MatError:
+            continue
