@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import torch
+from scipy.special import beta
 from torch import Tensor
 
 BINS = 50
@@ -21,13 +22,12 @@ def channel_correlations(maps: Tensor) -> Tensor:
     Channels that are constant (dead) have none and are left out.
     """
     rows = maps.flatten(1).double()
-    rows = rows - rows.mean(1, keepdim=True)
-    length = torch.linalg.vector_norm(rows, dim=1)
-    alive = length > 1e-9 * length.amax().clamp_min(1e-30)
-    unit = rows[alive] / length[alive, None]
-    matrix = (unit @ unit.T).abs().clamp(max=1)
-    upper = torch.triu_indices(len(unit), len(unit), offset=1)
-    return matrix[upper[0], upper[1]]
+    spread = rows.std(1, correction=0)
+    alive = rows[spread > 1e-9 * spread.amax().clamp_min(1e-30)]
+    if len(alive) < 2:
+        return rows.new_empty(0)
+    upper = torch.triu_indices(len(alive), len(alive), offset=1)
+    return torch.corrcoef(alive).abs()[upper[0], upper[1]]
 
 
 def distribution(correlations: Tensor) -> Tensor:
@@ -46,5 +46,4 @@ def noise_level(positions: int) -> float:
     """
     if positions < 3:
         raise ValueError(f"{positions} positions have no correlation")
-    log_ratio = math.lgamma((positions - 1) / 2) - math.lgamma(positions / 2)
-    return math.exp(log_ratio) / math.sqrt(math.pi)
+    return float(beta((positions - 1) / 2, 1 / 2)) / math.pi

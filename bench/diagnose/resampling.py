@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from ..records.cell_folder import EpisodeRow
 from .spread import Range, student
@@ -108,13 +109,11 @@ def share_range(hits: Sequence[bool] | NDArray[np.bool_]) -> Range:
     Raises:
         ValueError: if nothing was asked.
     """
-    count, z = len(hits), 1.959964
-    if not count:
+    if not len(hits):
         raise ValueError("a share of nothing")
-    share = float(np.mean(hits))
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    reach = np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) * z / (1 + z**2 / count)
-    return Range(share, float(max(0.0, middle - reach)), float(min(1.0, middle + reach)))
+    found = binomtest(int(np.sum(hits)), len(hits))
+    ends = found.proportion_ci(method="wilson")
+    return Range(float(found.statistic), float(ends.low), float(ends.high))
 
 
 def _miou(times: Floats, member: Floats, sums: Floats) -> Floats:

@@ -6,15 +6,18 @@ These are intervals for looking, by Student's rule from few values; claims betwe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
 
 from ..records.cell_folder import EpisodeRow
-from ..statistics.clusters import Clusters, clustered
+from ..statistics.bootstrap import jackknife
+from ..statistics.clusters import clustered
 from ..statistics.metrics import measure
 
 RESAMPLES = 2_000
@@ -75,7 +78,8 @@ def miou_range(
     if clusters.fewest < 2:
         return Range(value, float("nan"), float("nan"))
     freedom = sum(len(counts) - 1 for counts in clusters.counts)
-    reach = student(freedom) * _jackknife_error(clusters, weights)
+    errors = [float(np.linalg.norm(jackknife(counts) @ weights)) for counts in clusters.counts]
+    reach = student(freedom) * math.hypot(*errors) / len(errors)
     return Range(value, value - reach, value + reach)
 
 
@@ -105,32 +109,8 @@ def ratio_range(above: ArrayLike, below: ArrayLike, *, seed: int = 0) -> Range:
 
 
 def student(freedom: int) -> float:
-    """The 97.5 % quantile of Student's distribution, to three digits."""
-    if freedom <= len(_STUDENT):
-        return _STUDENT[freedom - 1]
-    # Fisher's expansion around the normal quantile.
-    z = 1.959964
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-    )
-    return z + sum(term / freedom**power for power, term in enumerate(terms, start=1))
-
-
-_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-
-
-def _jackknife_error(clusters: Clusters, weights: NDArray[np.float64]) -> float:
-    """Standard error of a combination of mIoUs when query images are left out one by one."""
-    variance = 0.0
-    for counts in clusters.counts:
-        left = counts.sum(0) - counts.astype(np.float64)  # [Q, J, 2]
-        ious = 100 * left[..., 0] / np.maximum(left[..., 1], 1)
-        values = ious @ weights
-        n = len(values)
-        variance += (n - 1) / n * float(((values - values.mean()) ** 2).sum())
-    return float(np.sqrt(variance)) / len(clusters.counts)
+    """The 97.5 % quantile of Student's distribution."""
+    return float(stdtrit(freedom, 0.975))
 
 
 def _clean(values: ArrayLike) -> NDArray[np.float64]:

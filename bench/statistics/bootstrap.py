@@ -111,6 +111,22 @@ def resampled(
     )
 
 
+def jackknife(counts: NDArray[np.int64]) -> Floats:
+    """Deviations of a class's IoU (%) in each run when its query images are left out one by one.
+
+    Args:
+        counts: of a class in `Clusters`, [Q, J, 2].
+
+    Returns:
+        [Q, J]: the squares of a combination of its columns sum to the combination's variance.
+    """
+    whole, left = counts.sum(0), counts.sum(0) - counts
+    # A run without its only image keeps its own value.
+    left = np.where(left[..., 1:] == 0, whole, left)
+    without = 100 * left[..., 0] / np.maximum(left[..., 1], 1)
+    return (without - without.mean(0)) * np.sqrt((len(counts) - 1) / len(counts))
+
+
 def together(parts: Sequence[Resampled], *, level: float = LEVEL) -> Interval:
     """The mean over domains, which were drawn independently of each other."""
     number = len(parts)
@@ -141,15 +157,8 @@ def _replicated(
         values[rows] = again @ share
         variances[rows] = (times * parts**2).sum(1)
     correction = len(counts) / (len(counts) - 1)
-    error = _jackknife(inter, union, ratio) @ share
+    error = jackknife(counts) @ share
     return values, correction * variances, float(ratio @ share), float((error**2).sum())
-
-
-def _jackknife(inter: Floats, union: Floats, ratio: Floats) -> Floats:
-    """Deviations [Q, J] whose squares sum to the delete-one-image variance of the ratios."""
-    left = union.sum(0) - union
-    without = np.where(left == 0, ratio, 100 * (inter.sum(0) - inter) / np.maximum(left, 1))
-    return (without - without.mean(0)) * np.sqrt((len(inter) - 1) / len(inter))
 
 
 def _multiplicities(images: int, resamples: int, rng: np.random.RandomState) -> NDArray[np.int64]:
