@@ -85,9 +85,6 @@ def fetch(
         typer.Argument(help="Domains.", show_default=False, autocompletion=complete_domains),
     ],
     data_root: DataRoot = None,
-    connections: Annotated[
-        int, typer.Option(help="Parts of a file that come at once.", min=1, max=16)
-    ] = 4,
     plugins: Plugins = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show addresses and sizes, download nothing.")
@@ -104,7 +101,6 @@ def fetch(
     from cdfss_bench.datasets import DOMAINS
     from cdfss_bench.datasets.prepare.fetching import fetch as fetch_domain
     from cdfss_bench.datasets.prepare.running import named_root
-    from cdfss_bench.downloads import Settings
 
     add_plugins(plugins)
     root = named_root(data_root)
@@ -121,7 +117,6 @@ def fetch(
                     name,
                     root,
                     listener=lambda file: bars.enter_context(progress(file, bytewise=True)),
-                    settings=Settings(connections=connections),
                 )
             except KeyboardInterrupt:
                 talk("interrupted: what came is kept, the same command resumes")
