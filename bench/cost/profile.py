@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -228,9 +227,16 @@ def _held(device: str) -> int:
 
 
 def _peak_memory(method: Method, device: str, before: int) -> float:
-    """MiB: on an accelerator of the method and the work since `_held`, on a CPU of the process."""
+    """MiB: on an accelerator of the method and the work since `_held`, on a CPU of the process.
+
+    0 where the system does not tell the latter.
+    """
     if device.startswith("cuda"):
         own = sum(t.nbytes for t in (*method.parameters(), *method.buffers()))
         return (torch.cuda.max_memory_allocated(device) - before + own) / 2**20
+    try:
+        import resource
+    except ImportError:  # Windows has no such module
+        return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -186,7 +186,7 @@ class CostPart(_Part):
             processor; below 1 where other programs took it away. None on an accelerator and in
             older records.
         peak_memory_mb: on an accelerator of method and measured work at batch 1, on a CPU of the
-            process.
+            process; 0 where the system does not tell it (Windows).
     """
 
     params: Count

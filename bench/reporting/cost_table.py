@@ -157,7 +157,7 @@ def _cells(row: Row) -> dict[str, str]:
         "episode": gflop(cost.flops_episode),
         "as published": gflop(cost.flops_published),
         "FFT": fft(cost),
-        "MiB": f"{cost.peak_memory_mb:.0f}",
+        "MiB": f"{cost.peak_memory_mb:.0f}" if cost.peak_memory_mb else BLANK,
     }
     for part in _PARTS:
         times = cost.latency_ms.get(part)

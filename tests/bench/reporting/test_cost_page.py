@@ -163,6 +163,11 @@ def test_the_table_says_what_is_known_and_leaves_out_what_no_row_has(results: Pa
         assert not {"FFT", "as published", "adapt ms", "adaptation"} & set(shown.headers)
 
 
+def test_memory_that_a_system_does_not_tell_is_left_open(tmp_path: Path) -> None:
+    write_row(tmp_path, "ssp", 0.5, cost(10, 2, peak_memory_mb=0))
+    assert column(cost_table(board_of(tmp_path)), "MiB")["ssp"] == "–"
+
+
 def test_the_best_batch_of_an_accelerator_is_shown(tmp_path: Path) -> None:
     batch = BatchPart(
         episodes=16, latency_ms={"episode": times(8)}, episodes_per_second=2000, peak_memory_mb=900
