@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 
 from .conftest import CHECKOUT
 
@@ -38,8 +39,7 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     inside = folder / "venv" / "bin" / "python"
     run(inside, "-m", "pip", "install", "-q", "datasets", cwd=folder)
     run(inside, "-m", "pip", "install", "-q", "--no-deps", wheel, cwd=folder)
-    ours = Path(sys.executable).parent.parent
-    (borrowed,) = ours.glob("lib/python*/site-packages")
+    borrowed = Path(torch.__file__).parents[1]
     (theirs,) = (folder / "venv").glob("lib/python*/site-packages")
     # Behind its own site-packages, so that nothing of ours hides what was installed here.
     (theirs / "borrowed.pth").write_text(f"import sys; sys.path.append({str(borrowed)!r})\n")
@@ -59,6 +59,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
         "cdfss_bench/bench/reporting/html/templates/report.html.j2",
     ):
         assert needed in names
+    results = [name for name in names if name.startswith("cdfss_bench/results/")]
+    assert results == ["cdfss_bench/results/published.csv"]
 
 
 def test_both_packages_called_datasets_work(python: Path, tmp_path: Path) -> None:
@@ -74,3 +76,10 @@ def test_the_installed_program_runs_the_main_job(python: Path, tmp_path: Path) -
     program = python.with_name("cdfss-bench")
     words = ["run", "--method", "loec", "--shots", "5", "--episodes", "2", "--device", "cpu"]
     assert "mini suite, 5-shot mIoU" in run(program, *words, cwd=tmp_path)
+
+
+def test_the_installed_program_knows_the_published_figures(python: Path, tmp_path: Path) -> None:
+    words = ["report", "--results", CHECKOUT / "results" / "sample", "--against", "published"]
+    shown = run(python.with_name("cdfss-bench"), *words, cwd=tmp_path)
+    assert "published, 1-shot (%), and ours with the difference" in shown
+    assert "PATNet (2022)" in shown

@@ -87,15 +87,17 @@ def loaded_by(*command: str, tmp_path: Path) -> set[str]:
 
 
 def test_every_package_folder_is_listed_and_every_listed_package_is_a_folder() -> None:
-    assert sorted(setuptools_table()["packages"]) == sorted(map(package_name, package_folders()))
+    code = sorted(map(package_name, package_folders()))
+    assert sorted(setuptools_table()["packages"]) == sorted([*code, "cdfss_bench.results"])
 
 
-def test_the_package_directories_map_to_the_three_folders() -> None:
+def test_the_package_directories_map_to_the_three_folders_and_the_results() -> None:
     assert setuptools_table()["package-dir"] == {
         "cdfss_bench": "bench/api",
         "cdfss_bench.bench": "bench",
         "cdfss_bench.methods": "methods",
         "cdfss_bench.datasets": "datasets",
+        "cdfss_bench.results": "results",
     }
 
 

@@ -46,11 +46,12 @@ class Report:
 
 
 def find_published(results: Path) -> Path:
-    """`published.csv` of a results folder, or of the checkout.
+    """`published.csv` of a results folder, or the one that the package holds.
 
     Raises:
         RecordError: if neither has one.
     """
+    # In a checkout and in an installed package alike.
     candidates = (results, Path(__file__).parents[2] / "results")
     for folder in candidates:
         if (folder / "published.csv").is_file():
