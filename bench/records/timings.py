@@ -112,7 +112,9 @@ def added(parts: Iterable[Spent]) -> Spent:
 
 
 def _readable(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text(errors="replace").splitlines() if path.is_file() else []:
+    for line in (
+        path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    ):
         try:
             values: object = plain_json.loads(line)
         except ValueError:
