@@ -9,37 +9,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import say, show
-from .options import (
-    AsJson,
-    Backbone,
-    Domains,
-    Plugins,
-    Protocol,
-    Results,
-    Seeds,
-    Shots,
-    Wide,
-    add_plugins,
-    parsed_seeds,
-)
+from .option_groups import Only, expand_groups
+from .options import AsJson, Results, SelectionOptions, Wide, add_plugins, parsed_seeds
 
 if TYPE_CHECKING:
     from ..records.results import Answer
 
 
+FILTERS = Only("domains", "shots", "seeds", "protocol", "backbone", "plugins")
+
+
+@expand_groups
 def compare(
     a: Annotated[str, typer.Argument(help="Method, or the folder of a run.", metavar="A")],
     b: Annotated[str, typer.Argument(help="Method, or the folder of a run.", metavar="B")],
-    domains: Domains = None,
-    shots: Shots = None,
-    seeds: Seeds = None,
-    protocol: Protocol = None,
-    backbone: Backbone = None,
+    options: Annotated[SelectionOptions, FILTERS],
     results: Results = Path("results"),
     minimum: Annotated[
         float, typer.Option("--minimum", min=0.0, help="Points below which nothing is claimed.")
     ] = 0.5,
-    plugins: Plugins = None,
     wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
@@ -55,17 +43,18 @@ def compare(
     from ..records.results import answers
     from ..reporting.leaderboard_table import comparison_table
 
-    add_plugins(plugins)
-    wanted_seeds = set(parsed_seeds(seeds)) if seeds else None
+    add_plugins(options.plugins)
+    domains = set(options.domains or ())
+    wanted_seeds = set(parsed_seeds(options.seeds)) if options.seeds else None
 
     def selected(answer: Answer) -> bool:
         record = answer.record
         return (
-            (not domains or bool({record.domain.title, record.domain.name} & set(domains)))
-            and (not shots or record.episodes.shots in shots)
+            (not domains or bool({record.domain.title, record.domain.name} & domains))
+            and (not options.shots or record.episodes.shots in options.shots)
             and (wanted_seeds is None or record.episodes.seed in wanted_seeds)
-            and (protocol is None or record.episodes.protocol == protocol)
-            and (backbone is None or record.method.backbone == backbone)
+            and (options.protocol is None or record.episodes.protocol == options.protocol)
+            and (options.backbone is None or record.method.backbone == options.backbone)
         )
 
     found = answers(results)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,26 +12,8 @@ import typer
 
 from .cautions import warn_of_weights
 from .console import complain, say, talk
-from .options import (
-    Backbone,
-    DataRoot,
-    Device,
-    Domains,
-    Episodes,
-    Lists,
-    Methods,
-    Plugins,
-    Protocol,
-    Seeds,
-    Shots,
-    Suite,
-    Threads,
-    WeightFiles,
-    WeightsDirs,
-    add_plugins,
-    chosen_device,
-    selected,
-)
+from .option_groups import expand_groups
+from .options import Device, Episodes, SelectionOptions, Threads, add_plugins, chosen_device
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -48,6 +31,7 @@ def complete_kinds(incomplete: str) -> list[str]:
     return [name for name in (*KINDS, "all") if name.startswith(incomplete)]
 
 
+@expand_groups
 def diagnose(
     kind: Annotated[
         str,
@@ -57,23 +41,12 @@ def diagnose(
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for what was found.")],
-    methods: Methods = None,
-    domains: Domains = None,
-    shots: Shots = None,
-    seeds: Seeds = None,
-    protocol: Protocol = None,
-    suite: Suite = None,
+    selecting: SelectionOptions,
     episodes: Episodes = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE, an option of the kind (with all: KIND.KEY=VALUE)."),
     ] = None,
-    data_root: DataRoot = None,
-    lists: Lists = None,
-    backbone: Backbone = None,
-    weights: WeightFiles = None,
-    weights_dirs: WeightsDirs = None,
-    plugins: Plugins = None,
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
@@ -87,26 +60,13 @@ def diagnose(
     from ..diagnose.drawing import MISSING, can_draw
     from ..diagnose.kinds import KINDS, module_of
 
-    add_plugins(plugins)
+    add_plugins(selecting.plugins)
     kinds = list(KINDS) if kind == "all" else [kind]
     for one in kinds:
         module_of(one)
-    selection = selected(
-        None,
-        methods=methods,
-        domains=domains,
-        shots=shots,
-        seeds=seeds or ["0..2"],
-        protocol=protocol,
-        suite=suite,
-        episodes=episodes,
-        data_root=data_root,
-        lists=lists,
-        backbone=backbone,
-        weights=weights,
-        weights_dirs=weights_dirs,
-    )
-    if selection.chosen_suite == "mini" and suite is None and not domains:
+    seeds = selecting.seeds or ["0..2"]
+    selection = dataclasses.replace(selecting, seeds=seeds).selection(episodes=episodes)
+    if selection.chosen_suite == "mini" and selecting.suite is None and not selecting.domains:
         talk("no data root is named (--data-root): diagnosing on the procedural mini suite")
     if len(selection.shots) > 1:
         raise UserError("a diagnosis asks with one number of shots", mend="type -k once")

@@ -8,43 +8,29 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import say, talk
-from .options import (
-    DataRoot,
-    Device,
-    Domains,
-    Episodes,
-    Methods,
-    Plugins,
-    Seeds,
-    Shots,
-    Threads,
-    WeightsDirs,
-    add_plugins,
-    chosen_device,
-    selected,
-)
+from .option_groups import Only, expand_groups
+from .options import Device, Episodes, SelectionOptions, Threads, add_plugins, chosen_device
 
 if TYPE_CHECKING:
     from ..evaluation.runner import Outcome
-    from ..regression.baseline import Baseline, Finding
+    from ..regression.baseline import Finding
 
 
+NARROWING = Only("methods", "domains", "shots", "seeds", "data_root", "weights_dirs", "plugins")
+
+
+@expand_groups
 def gate(
     context: typer.Context,
+    *,
     baseline: Annotated[
         Path, typer.Option("--baseline", help="The baseline file.", envvar="CDFSS_BASELINE")
     ] = Path("results/baseline.json"),
     update: Annotated[
         bool, typer.Option("--update", help="Measure anew, show what changed, write the baseline.")
     ] = False,
-    methods: Methods = None,
-    domains: Domains = None,
-    shots: Shots = None,
-    seeds: Seeds = None,
+    options: Annotated[SelectionOptions, NARROWING],
     episodes: Episodes = None,
-    data_root: DataRoot = None,
-    weights_dirs: WeightsDirs = None,
-    plugins: Plugins = None,
     device: Device = "cpu",
     threads: Threads = None,
     summary: Annotated[
@@ -70,29 +56,18 @@ def gate(
     from ..regression.baseline import compared, exit_code, markdown, read_baseline
     from ..regression.measure import measured, narrowed
 
-    add_plugins(plugins)
+    add_plugins(options.plugins)
     if threads is not None:
         torch.set_num_threads(threads)
     old = read_baseline(baseline) if baseline.is_file() or not update else None
     if old is not None and not update:
-        old = narrowed(old, methods or (), domains or ())
+        old = narrowed(old, options.methods or (), options.domains or ())
         # What is checked is the baseline's; an environment set for `run` must not change it.
-        shots = seeds = episodes = None
-        methods = domains = None
-    selection = selected(
-        None,
-        **{
-            **_stored(old),
-            **{
-                key: value
-                for key, value in {
-                    "methods": methods, "domains": domains, "shots": shots, "seeds": seeds,
-                    "episodes": episodes, "data_root": data_root, "weights_dirs": weights_dirs,
-                }.items()
-                if value is not None
-            },
-        },
-    )  # fmt: skip
+        episodes = None
+        options = SelectionOptions(data_root=options.data_root, weights_dirs=options.weights_dirs)
+    selection = options.selection(
+        stored=old.selection if old is not None else None, episodes=episodes
+    )
     now = measured(selection, device=chosen_device(device), listener=_say)
     findings = compared(old.cells, now.cells) if old is not None else []
     if findings:
@@ -112,15 +87,6 @@ def gate(
     say({0: "no regression", 1: "REGRESSION", 2: "NOT COMPARABLE"}[code])
     if code:
         raise typer.Exit(code)
-
-
-def _stored(old: Baseline | None) -> dict[str, object]:
-    if old is None:
-        return {}
-    values = dict(old.selection)
-    if "seeds" in values:
-        values["seeds"] = [str(seed) for seed in values["seeds"]]
-    return values
 
 
 def _say(outcome: Outcome) -> None:

@@ -1,9 +1,10 @@
-"""The selection's flags, spelled once: they mean the same in every verb."""
+"""The options of the command line that several verbs share; they mean the same in each."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -215,27 +216,55 @@ def parsed_seeds(typed: Sequence[str] | None) -> tuple[int, ...]:
     return tuple(dict.fromkeys(seeds))
 
 
-def selected(plan: Path | None, **typed: Any) -> Selection:
-    """The selection of a plan file, of flags, or of both: what was typed wins.
+@dataclasses.dataclass(frozen=True)
+class SelectionOptions:
+    """What was typed to select methods, domains, episodes, data and weights."""
 
-    Raises:
-        UserError: if nothing was selected, or a value is not legal.
-    """
-    from cdfss_bench.cards import validated
-    from cdfss_bench.errors import UserError
+    methods: Methods = None
+    domains: Domains = None
+    shots: Shots = None
+    seeds: Seeds = None
+    protocol: Protocol = None
+    suite: Suite = None
+    data_root: DataRoot = None
+    lists: Lists = None
+    backbone: Backbone = None
+    weights: WeightFiles = None
+    weights_dirs: WeightsDirs = None
+    plugins: Plugins = None
 
-    from ..planning.selection import Selection, parse_weights, read_plan
+    def selection(
+        self, plan: Path | None = None, stored: Mapping[str, Any] | None = None, **more: Any
+    ) -> Selection:
+        """The selection of a plan file, of options, or of both; an option that was typed wins.
 
-    given = {key: value for key, value in typed.items() if value not in (None, [], ())}
-    if "seeds" in given:
-        given["seeds"] = parsed_seeds(given["seeds"])
-    base = read_plan(plan).model_dump(exclude_unset=True) if plan is not None else {}
-    methods = given.get("methods") or base.get("methods")
-    if not methods:
-        raise UserError("no method is selected", mend="name one with -m, or a plan file")
-    if "weights" in given:
-        given["weights"] = parse_weights(given["weights"], methods)
-    return validated(Selection, {**base, **given}, "the command line")
+        Args:
+            plan: plan file.
+            stored: values instead of a plan file's.
+            **more: further values of `Selection`; None for what was not typed.
+
+        Raises:
+            UserError: if no method was selected, or a value is not legal.
+        """
+        from cdfss_bench.cards import validated
+        from cdfss_bench.errors import UserError
+
+        from ..planning.selection import Selection, parse_weights, read_plan
+
+        add_plugins(self.plugins)
+        typed = {key: value for key, value in vars(self).items() if key != "plugins"} | more
+        given = {key: value for key, value in typed.items() if value not in (None, [], ())}
+        if "seeds" in given:
+            given["seeds"] = parsed_seeds(given["seeds"])
+        base = dict(stored or {})
+        if plan is not None:
+            base = read_plan(plan).model_dump(exclude_unset=True)
+        methods = given.get("methods") or base.get("methods")
+        if not methods:
+            raise UserError("no method is selected", mend="name one with -m, or a plan file")
+        if "weights" in given:
+            given["weights"] = parse_weights(given["weights"], methods)
+        return validated(Selection, {**base, **given}, "the command line")
 
 
 def chosen_device(device: str) -> str:

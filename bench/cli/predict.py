@@ -9,38 +9,14 @@ import typer
 
 from .cautions import warn_of_cells
 from .console import complain, talk
-from .options import (
-    Backbone,
-    DataRoot,
-    Domains,
-    Lists,
-    Methods,
-    Plugins,
-    Protocol,
-    Seeds,
-    Shots,
-    Suite,
-    WeightFiles,
-    WeightsDirs,
-    add_plugins,
-    selected,
-)
+from .option_groups import expand_groups
+from .options import SelectionOptions
 
 
+@expand_groups
 def predict(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures.")],
-    methods: Methods = None,
-    domains: Domains = None,
-    shots: Shots = None,
-    seeds: Seeds = None,
-    protocol: Protocol = None,
-    suite: Suite = None,
-    data_root: DataRoot = None,
-    lists: Lists = None,
-    backbone: Backbone = None,
-    weights: WeightFiles = None,
-    weights_dirs: WeightsDirs = None,
-    plugins: Plugins = None,
+    options: SelectionOptions,
     count: Annotated[int, typer.Option(min=1, help="Episodes per cell, the first ones.")] = 3,
 ) -> None:
     """Draw support, query, truth and prediction of the first episodes of each cell.
@@ -58,22 +34,7 @@ def predict(
     from ..planning.selection import plan
     from ..reporting.qualitative.panels import file_name, panel, predicted, stacked
 
-    add_plugins(plugins)
-    selection = selected(
-        None,
-        methods=methods,
-        domains=domains,
-        shots=shots,
-        seeds=seeds,
-        protocol=protocol,
-        suite=suite,
-        data_root=data_root,
-        lists=lists,
-        backbone=backbone,
-        weights=weights,
-        weights_dirs=weights_dirs,
-        episodes=count,
-    )
+    selection = options.selection(episodes=count)
     refused = False
     cells = list(plan(selection))
     warn_of_cells(cells)

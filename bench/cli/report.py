@@ -11,12 +11,18 @@ if TYPE_CHECKING:
     from ..reporting.html.panels import Source
 
 from .console import say, show, talk
-from .options import DataRoot, Lists, Plugins, Results, WeightsDirs, Wide, add_plugins
+from .option_groups import Only, expand_groups
+from .options import Results, SelectionOptions, Wide, add_plugins
 
 FORMATS = ("table", "md", "latex", "csv", "json", "html")
 
 
+FOR_PICTURES = Only("data_root", "lists", "weights_dirs", "plugins")
+
+
+@expand_groups
 def report(
+    *,
     results: Results = Path("results"),
     form: Annotated[
         str, typer.Option("--format", "-f", help=f"One of {', '.join(FORMATS)}.")
@@ -49,10 +55,7 @@ def report(
         typer.Option("--notes", help="Every note of the records; by default two lines a row."),
     ] = False,
     wide: Wide = False,
-    data_root: DataRoot = None,
-    lists: Lists = None,
-    weights_dirs: WeightsDirs = None,
-    plugins: Plugins = None,
+    options: Annotated[SelectionOptions, FOR_PICTURES],
 ) -> None:
     """Show the leaderboards of all records: methods by domains, with intervals and cost.
 
@@ -79,7 +82,7 @@ def report(
 
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
-    add_plugins(plugins)
+    add_plugins(options.plugins)
     found = answers(results)
     boards = leaderboards(answer.record for answer in found)
     if not boards:
@@ -95,7 +98,7 @@ def report(
             "the page says what everything costs anyway, papers do not",
             mend="leave --cost out, or ask for it alone: report --cost -f csv",
         )
-    source = _source(data_root, lists, weights_dirs) if panels else None
+    source = _source(options) if panels else None
     published = None
     if against is not None:
         file = find_published(results) if against == "published" else Path(against)
@@ -134,9 +137,10 @@ def report(
         talk(f"wrote {output}")
 
 
-def _source(root: Path | None, lists: Path | None, weights_dirs: list[Path] | None) -> Source:
+def _source(options: SelectionOptions) -> Source:
     from cdfss_bench.methods.weights.resolve import default_folders
 
     from ..reporting.qualitative.redrawn import Redrawer
 
-    return Redrawer(root, lists, [*(weights_dirs or ()), *default_folders()]).panels
+    folders = [*(options.weights_dirs or ()), *default_folders()]
+    return Redrawer(options.data_root, options.lists, folders).panels

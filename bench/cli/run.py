@@ -13,34 +13,22 @@ import typer
 
 from .cautions import warn_of_cells
 from .console import say, show, show_aside, talk
+from .option_groups import expand_groups
 from .options import (
     AsJson,
-    Backbone,
     Batch,
-    DataRoot,
     Device,
-    Domains,
     Episodes,
     Jobs,
-    Lists,
     Memory,
-    Methods,
-    Plugins,
-    Protocol,
     Reduced,
     Results,
-    Seeds,
-    Shots,
-    Suite,
+    SelectionOptions,
     Threads,
     Timeout,
-    WeightFiles,
-    WeightsDirs,
     Where,
-    add_plugins,
     budget_of,
     chosen_device,
-    selected,
 )
 from .progress import bar
 
@@ -51,24 +39,14 @@ if TYPE_CHECKING:
     from ..planning.selection import Planned, Selection
 
 
+@expand_groups
 def run(
+    options: SelectionOptions,
     plan: Annotated[
         Path | None,
         typer.Argument(help="Plan file with the same words as the flags.", show_default=False),
     ] = None,
-    methods: Methods = None,
-    domains: Domains = None,
-    shots: Shots = None,
-    seeds: Seeds = None,
-    protocol: Protocol = None,
-    suite: Suite = None,
     episodes: Episodes = None,
-    data_root: DataRoot = None,
-    lists: Lists = None,
-    backbone: Backbone = None,
-    weights: WeightFiles = None,
-    weights_dirs: WeightsDirs = None,
-    plugins: Plugins = None,
     results: Results = Path("results"),
     device: Device = "auto",
     batch: Batch = 0,
@@ -104,25 +82,10 @@ def run(
     you can mend.
     """
     began = time.perf_counter()
-    add_plugins(plugins)
-    selection = selected(
-        plan,
-        methods=methods,
-        domains=domains,
-        shots=shots,
-        seeds=seeds,
-        protocol=protocol,
-        suite=suite,
-        episodes=episodes,
-        data_root=data_root,
-        lists=lists,
-        backbone=backbone,
-        weights=weights,
-        weights_dirs=weights_dirs,
-        precision=precision,
-        controls=with_controls or None,
+    selection = options.selection(
+        plan, episodes=episodes, precision=precision, controls=with_controls or None
     )
-    if selection.chosen_suite == "mini" and suite is None and not domains:
+    if selection.chosen_suite == "mini" and options.suite is None and not options.domains:
         talk("no data root is named (--data-root): running the procedural mini suite")
     # A cluster's devices are not this machine's.
     where = device if executor == "ray" else chosen_device(device)
@@ -132,7 +95,7 @@ def run(
     from ..evaluation.evaluator import Settings
     from ..executors.choosing import Choice
 
-    choice = Choice(executor, jobs, threads, timeout, plugins or (), talk)
+    choice = Choice(executor, jobs, threads, timeout, options.plugins or (), talk)
     budget = budget_of(memory, "cpu" if executor == "ray" else where)
     settings = Settings(device=where, batch=batch, budget=budget)
     outcomes = _execute(selection, results, settings, choice, not no_cost)
