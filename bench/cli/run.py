@@ -99,16 +99,12 @@ def run(
     budget = budget_of(memory, "cpu" if executor == "ray" else where)
     settings = Settings(device=where, batch=batch, budget=budget)
     outcomes = _execute(selection, results, settings, choice, not no_cost)
-    _show_results(outcomes, as_json=as_json)
+    show_results(outcomes, as_json=as_json)
     if selection.precision != "fp32":
         _say_differences(outcomes, results)
     if with_profile:
         _show_profile(outcomes, results)
-    how = {outcome.how for outcome in outcomes}
-    if "failed" in how:
-        raise typer.Exit(1)
-    if how & {"refused", "busy"}:
-        raise typer.Exit(2)
+    exit_with(outcomes)
 
 
 def _execute(
@@ -199,7 +195,17 @@ def line_of(outcome: Outcome) -> str:
     return f"{name}: {outcome.how}: {outcome.detail}{mend}"
 
 
-def _show_results(outcomes: Sequence[Outcome], *, as_json: bool) -> None:
+def exit_with(outcomes: Sequence[Outcome]) -> None:
+    """End with the exit code that `run` documents, unless every cell is done."""
+    how = {outcome.how for outcome in outcomes}
+    if "failed" in how:
+        raise typer.Exit(1)
+    if how & {"refused", "busy"}:
+        raise typer.Exit(2)
+
+
+def show_results(outcomes: Sequence[Outcome], *, as_json: bool = False) -> None:
+    """Print the leaderboards of what was computed or known."""
     from ..comparison.leaderboard import leaderboards
     from ..reporting.export import as_json as to_json
     from ..reporting.leaderboard_table import text_table
