@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -101,6 +102,37 @@ def spelled(value: Value) -> str:
         return str(value)
     short = format(value, "g")
     return short if float(short) == value else repr(value)
+
+
+def split_options(
+    typed: str, whole: str, *, switches: bool = False
+) -> tuple[str, dict[str, Value]]:
+    """Split `NAME[key=value,...]` into the name and its options, as text.
+
+    Args:
+        typed: one name with or without brackets.
+        whole: what was typed in all, for messages.
+        switches: whether a word alone stands for a boolean option that is set.
+
+    Raises:
+        CompositionError: if the brackets are not closed, an option is not `key=value`, or one is
+            set twice.
+    """
+    match = _BRACKETS.fullmatch(typed)
+    if match is None:
+        raise CompositionError(f"'{whole}' is not NAME[key=value,...]")
+    options: dict[str, Value] = {}
+    for assignment in filter(None, (match["options"] or "").split(",")):
+        key, equals, value = (word.strip() for word in assignment.partition("="))
+        if not key or not (value if equals else switches):
+            raise CompositionError(f"'{whole}': '{assignment}' is not key=value")
+        if key in options:
+            raise CompositionError(f"'{whole}' sets '{key}' twice")
+        options[key] = value if equals else True
+    return match["name"], options
+
+
+_BRACKETS = re.compile(r"(?P<name>[^\[\]]*)(?:\[(?P<options>[^\[\]]*)\])?")
 
 
 def _as_type_of(default: Value, value: Value) -> Value:

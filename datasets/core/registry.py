@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cdfss_bench.cards import Catalog
-from cdfss_bench.errors import DataError, UserError, unknown
-from cdfss_bench.options import Value, resolve
+from cdfss_bench.errors import DataError, unknown
+from cdfss_bench.options import Value, resolve, split_options
 
 from .card import DomainCard
 from .decode_cache import DecodeCache, default_folder
@@ -78,18 +78,9 @@ def split_name(typed: str) -> tuple[str, dict[str, Value]]:
     """`pascal[fold=0,split=val]` as name and options.
 
     Raises:
-        UserError: if it is not spelled so.
+        UserError: if it is not spelled so, or names no domain.
     """
-    name, bracket, rest = typed.partition("[")
-    options: dict[str, Value] = {}
-    if bracket:
-        if not rest.endswith("]"):
-            raise UserError(f"'{typed}' is not NAME[key=value,...]")
-        for assignment in filter(None, rest[:-1].split(",")):
-            key, equals, value = assignment.partition("=")
-            if not equals:
-                raise UserError(f"'{typed}': '{assignment}' is not key=value")
-            options[key.strip()] = value.strip()
+    name, options = split_options(typed, typed)
     if name not in DOMAINS:
         raise unknown("domain", name, DOMAINS.names())
     return name, options

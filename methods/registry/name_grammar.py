@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cdfss_bench.cards import Catalog
 from cdfss_bench.errors import CompositionError, unknown
-from cdfss_bench.options import Value, resolve, spelled
+from cdfss_bench.options import Value, resolve, spelled, split_options
 
 from .card import MethodCard
 
@@ -29,7 +29,7 @@ METHODS: Catalog[MethodCard] = Catalog(
 
 CONTROLS = ("shuffled-support",)
 
-_PART = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)(?:\[(?P<options>[^\[\]]*)\])?")
+_PART = re.compile(r"[A-Za-z0-9][\w.-]*(?:\[[^\[\]]*\])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,21 +173,12 @@ def _split(body: str, text: str) -> list[tuple[str, dict[str, Value]]]:
     result: list[tuple[str, dict[str, Value]]] = []
     # A plus inside brackets belongs to a value (1e+3).
     for piece in re.split(r"\+(?![^\[]*\])", body):
-        match = _PART.fullmatch(piece.strip())
-        if match is None:
+        if _PART.fullmatch(piece.strip()) is None:
             raise CompositionError(
                 f"'{text}' is not a method name: '{piece}' is not NAME or NAME[key=value,...]",
                 mend="compose as HOST+PLUGIN[key=value]+PLUGIN; quote it for the shell",
             )
-        options: dict[str, Value] = {}
-        for assignment in filter(None, (match["options"] or "").split(",")):
-            key, equals, value = (word.strip() for word in assignment.partition("="))
-            if not key or (equals and not value):
-                raise CompositionError(f"'{text}': '{assignment}' is not key=value")
-            if key in options:
-                raise CompositionError(f"'{text}' sets '{key}' twice")
-            options[key] = value if equals else True
-        result.append((match["name"], options))
+        result.append(split_options(piece.strip(), text, switches=True))
     return result
 
 

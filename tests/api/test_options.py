@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdfss_bench.datasets import DOMAINS
+from cdfss_bench.datasets.core.registry import split_name
 from cdfss_bench.errors import CompositionError
 from cdfss_bench.methods.registry.name_grammar import METHODS
-from cdfss_bench.options import Option, Value, resolve, spelled
+from cdfss_bench.options import Option, Value, resolve, spelled, split_options
 
 WHERE = "option 'x' of it"
 
@@ -210,3 +211,29 @@ def test_every_default_on_a_card_is_itself_legal() -> None:
     assert len(declared) > 5
     for where, one in declared:
         assert one.parse(one.default, where) == one.default
+
+
+def test_a_name_is_split_from_the_options_in_its_brackets() -> None:
+    assert split_options("pascal", "") == ("pascal", {})
+    assert split_options("pascal[]", "") == ("pascal", {})
+    typed = "pascal[fold=0, split = val]"
+    assert split_options(typed, typed) == ("pascal", {"fold": "0", "split": "val"})
+    assert split_options("lcm[auto]", "", switches=True) == ("lcm", {"auto": True})
+
+
+@pytest.mark.parametrize(
+    ("typed", "problem"),
+    [
+        ("pascal[", "'pascal[' is not NAME[key=value,...]"),
+        ("pascal]", "'pascal]' is not NAME[key=value,...]"),
+        ("pascal[fold=0][split=val]", "'pascal[fold=0][split=val]' is not NAME[key=value,...]"),
+        ("pascal[fold]", "'pascal[fold]': 'fold' is not key=value"),
+        ("pascal[fold=]", "'pascal[fold=]': 'fold=' is not key=value"),
+        ("pascal[=0]", "'pascal[=0]': '=0' is not key=value"),
+        ("pascal[fold=0,fold=1]", "'pascal[fold=0,fold=1]' sets 'fold' twice"),
+    ],
+)
+def test_a_domain_with_wrong_brackets_is_refused(typed: str, problem: str) -> None:
+    with pytest.raises(CompositionError) as caught:
+        split_name(typed)
+    assert caught.value.problem == problem
