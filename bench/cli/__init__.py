@@ -68,7 +68,9 @@ def _common(
     ] = False,
     debug: Annotated[
         bool,
-        typer.Option("--debug", envvar="CDFSS_DEBUG", help="Show tracebacks of mistakes too."),
+        typer.Option(
+            "--debug", envvar="CDFSS_DEBUG", help="Show the traceback of user errors too."
+        ),
     ] = False,
 ) -> None:
     """Cross-domain few-shot segmentation, compared honestly."""

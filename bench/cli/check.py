@@ -20,14 +20,16 @@ app.callback()(gate)
 def method(
     names: Annotated[
         list[str],
-        typer.Argument(help="Methods, composed as anywhere.", autocompletion=complete_methods),
+        typer.Argument(
+            help="Methods, composed as HOST+PLUGIN\\[key=value].", autocompletion=complete_methods
+        ),
     ],
     plugins: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask methods everything the contract promises; no weights and no data are needed.
+    """Check methods against the contract of `Method`; no weights and no data are needed.
 
-    Exit code 1 if a promise is broken.
+    Exit code 1 if a check fails.
     """
     from cdfss_bench.methods.conformance.checks import examined
 

@@ -21,22 +21,29 @@ FILTERS = Only("domains", "shots", "seeds", "protocol", "backbone", "plugins")
 
 @expand_groups
 def compare(
-    a: Annotated[str, typer.Argument(help="Method, or the folder of a run.", metavar="A")],
-    b: Annotated[str, typer.Argument(help="Method, or the folder of a run.", metavar="B")],
+    a: Annotated[str, typer.Argument(help="First method, or the folder of its run.", metavar="A")],
+    b: Annotated[str, typer.Argument(help="Second method, or the folder of its run.", metavar="B")],
     options: Annotated[SelectionOptions, FILTERS],
     results: Results = Path("results"),
     minimum: Annotated[
-        float, typer.Option("--minimum", min=0.0, help="Points below which nothing is claimed.")
+        float,
+        typer.Option(
+            "--minimum",
+            min=0.0,
+            help="Smallest difference, in points of mIoU, that is called better or worse.",
+        ),
     ] = 0.5,
     wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare two methods, paired by query image, from their records alone.
 
-    A name means the records that `report` shows; of a domain that both answered in several lengths
-    the longest counts. Shows the difference of mIoU with its 95 % interval, a sign-flip permutation
-    p adjusted by Holm's rule over the domains, wins, ties and losses by episode, and the smallest
-    difference that the comparison finds in four cases of five.
+    A name stands for the records that `report` shows; where both were run with several numbers of
+    episodes, the largest is compared. Prints the difference of mIoU with its 95 % interval, the p
+    value of a sign-flip permutation test (adjusted for the number of domains by Holm's method),
+    wins, ties and losses by episode, and the difference that is detected with a power of 80 %.
+
+    The options of the selection limit what is compared; by default everything is.
     """
     from ..comparison.compare import chosen
     from ..comparison.compare import compare as compared

@@ -31,7 +31,7 @@ app = typer.Typer(no_args_is_help=True, help="Fetch, prepare, check and look at 
 Names = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Domains; by default all real ones.",
+        help="Domains. By default all real ones.",
         show_default=False,
         autocompletion=complete_domains,
     ),
@@ -46,18 +46,20 @@ def check(
     plugins: Plugins = None,
     full: Annotated[
         bool,
-        typer.Option("--full", help="Also hash and open every image and mask, whatever is known."),
+        typer.Option(
+            "--full", help="Also hash and open every image and mask, even those that are known."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Count files, recognise the population, and name what is odd with what mends it.
+    """Count files, recognise the population, and name each problem with its remedy.
 
     Files are hashed for the fingerprint; those whose size and times are known from an earlier
     command are not hashed again, except with --full.
 
     With --full every image and mask is opened: damage, sizes, empty masks, mask values, files
-    that are never read, and the same picture twice, within a domain and between those checked
-    together (a source picture that is tested on).
+    that are never read, and duplicate pictures, within a domain and between the domains that are
+    checked together (a source picture that is also a test picture).
 
     Exit code 2 if a domain is absent or damaged.
     """
@@ -82,19 +84,21 @@ def check(
 def fetch(
     names: Annotated[
         list[str],
-        typer.Argument(help="Domains.", show_default=False, autocompletion=complete_domains),
+        typer.Argument(
+            help="Domains to download.", show_default=False, autocompletion=complete_domains
+        ),
     ],
     data_root: DataRoot = None,
     plugins: Plugins = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show addresses and sizes, download nothing.")
+        bool, typer.Option("--dry-run", help="Show addresses and sizes; download nothing.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Download what has a public address, and say how to get what needs a login.
+    """Download what has a public address, and explain how to get what needs a login.
 
-    Files go to DATA_ROOT/downloads/DOMAIN, where `data prepare` finds them. A download that broke
-    off is resumed by the same command.
+    Files go to DATA_ROOT/downloads/DOMAIN, where `data prepare` finds them. An interrupted
+    download is resumed by the same command.
 
     Exit code 2 if a file is still missing.
     """
@@ -137,7 +141,7 @@ def prepare(
     name: Annotated[
         str,
         typer.Argument(
-            help="Domain.",
+            help="Domain to prepare.",
             show_default=False,
             autocompletion=complete_domains,
         ),
@@ -146,41 +150,50 @@ def prepare(
         list[Path] | None,
         typer.Option(
             "--from",
-            help="Downloaded archive, or folder of archives or of unpacked files; repeatable. "
-            "By default DATA_ROOT/downloads/DOMAIN, where `data fetch` puts them.",
+            help="Downloaded archive, or folder of archives or of unpacked files. Repeatable; "
+            "by default DATA_ROOT/downloads/DOMAIN, where `data fetch` puts them.",
         ),
     ] = None,
     data_root: DataRoot = None,
     lists: Lists = None,
     classes: Annotated[
-        Path | None, typer.Option(help="ISIC: the class table, a CSV file with ID and Class.")
+        Path | None,
+        typer.Option(help="ISIC: class table, a CSV file with the columns ID and Class."),
     ] = None,
     order: Annotated[
         str | None,
-        typer.Option(help="ISIC: classes of folders 1, 2, 3, separated by commas."),
+        typer.Option(help="ISIC: classes of the folders 1, 2 and 3, separated by commas."),
     ] = None,
     as_published: Annotated[
         bool,
-        typer.Option("--as-published", help="DeepGlobe: JPEG tiles, encoded once more."),
+        typer.Option(
+            "--as-published",
+            help="DeepGlobe: write JPEG tiles, encoded a second time, instead of lossless ones.",
+        ),
     ] = False,
     hospitals: Annotated[
-        str | None, typer.Option(help="Chest X-ray: shenzhen (566 pairs) or both (704).")
+        str | None,
+        typer.Option(help="Chest X-ray: shenzhen (566 pairs) or both hospitals (704 pairs)."),
     ] = None,
     defects: Annotated[
-        str | None, typer.Option(help="FSS-1000: keep (as published numbers had them) or mend.")
+        str | None,
+        typer.Option(
+            help="FSS-1000: keep its defective files, as in published results, or mend them."
+        ),
     ] = None,
     link: Annotated[
-        bool, typer.Option("--link", help="Hard links instead of copies, on the same disk.")
+        bool, typer.Option("--link", help="Make hard links instead of copies, on the same disk.")
     ] = False,
     workers: Annotated[
-        int, typer.Option(help="Files worked on at once; 0 takes one per processor.", min=0)
+        int,
+        typer.Option(help="Files processed at the same time; 0 means one per processor.", min=0),
     ] = 0,
     plugins: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make the published layout of an official download; the same command resumes.
+    """Convert an official download to the published layout; the same command resumes.
 
-    Exit code 2 if a file of the download could not be used; the others are made all the same.
+    Exit code 2 if a file of the download could not be used; the other files are still written.
     """
     from cdfss_bench.datasets.core.registry import split_name
     from cdfss_bench.datasets.prepare.running import prepare as carry_out
@@ -226,14 +239,16 @@ def prepare(
 
 @app.command()
 def show(
-    names: Annotated[list[str], typer.Argument(help="Domains.", autocompletion=complete_domains)],
+    names: Annotated[
+        list[str], typer.Argument(help="Domains to draw.", autocompletion=complete_domains)
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="PNG or JPEG file to write.")],
     data_root: DataRoot = None,
     lists: Lists = None,
     plugins: Plugins = None,
     columns: Annotated[int, typer.Option(min=1, max=40, help="Pictures per row.")] = 8,
 ) -> None:
-    """Draw a contact sheet with the outline of the truth: a row per class, or per domain."""
+    """Draw a contact sheet with the outlines of the masks: one row per class or per domain."""
     from cdfss_bench.datasets import open_domain
     from cdfss_bench.datasets.check.contact_sheet import contact_sheet, encoded
     from cdfss_bench.datasets.core.registry import split_name

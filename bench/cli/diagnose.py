@@ -36,24 +36,29 @@ def diagnose(
     kind: Annotated[
         str,
         typer.Argument(
-            help="curve, features, sharpness, freeze, ..., or all for one page of every kind.",
+            help="Kind of diagnosis, such as curve, features, sharpness or freeze; or all, which "
+            "also writes one page of every kind.",
             autocompletion=complete_kinds,
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for what was found.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder that the results are written to.")
+    ],
     selecting: SelectionOptions,
     episodes: Episodes = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="KEY=VALUE, an option of the kind (with all: KIND.KEY=VALUE)."),
+        typer.Option(
+            "--set", help="Option of the kind, as KEY=VALUE (with all: KIND.KEY=VALUE). Repeatable."
+        ),
     ] = None,
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
-    """Measure why a method fails across domains: numbers, figures, and three sentences.
+    """Measure why a method fails across domains; write numbers, figures and a summary.
 
-    Each kind writes KIND.json, a CSV per table, and PNG and SVG per figure. Seeds default to 0..2
-    here: they repeat what is drawn. What was measured before is not measured again.
+    Each kind writes KIND.json, a CSV file per table, and a PNG and an SVG file per figure. The
+    seeds are 0..2 by default. What was measured before is not measured again.
     """
     from cdfss_bench.errors import UserError
 

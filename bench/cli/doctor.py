@@ -18,7 +18,7 @@ def doctor(
     results: Results = Path("results"),
     as_json: AsJson = False,
 ) -> None:
-    """Check the installation, devices, data, weights and folders; exit code 2 if one is broken."""
+    """Check the installation, devices, data, weights and folders; exit code 2 if one fails."""
     from ..doctor.findings import examine
     from .list import show_table
 

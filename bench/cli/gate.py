@@ -24,10 +24,11 @@ def gate(
     context: typer.Context,
     *,
     baseline: Annotated[
-        Path, typer.Option("--baseline", help="The baseline file.", envvar="CDFSS_BASELINE")
+        Path, typer.Option("--baseline", help="Baseline file.", envvar="CDFSS_BASELINE")
     ] = Path("results/baseline.json"),
     update: Annotated[
-        bool, typer.Option("--update", help="Measure anew, show what changed, write the baseline.")
+        bool,
+        typer.Option("--update", help="Measure again, show what changed and write the baseline."),
     ] = False,
     options: Annotated[SelectionOptions, NARROWING],
     episodes: Episodes = None,
@@ -36,16 +37,16 @@ def gate(
     summary: Annotated[
         Path | None,
         typer.Option(
-            help="Append the verdict as Markdown to a file.", envvar="GITHUB_STEP_SUMMARY"
+            help="File that the verdict is appended to, as Markdown.", envvar="GITHUB_STEP_SUMMARY"
         ),
     ] = None,
 ) -> None:
     """Run the baseline's selection again and compare: mIoU, parameters, FLOPs, time.
 
-    -m and -d narrow the check. With --update they, -k, --seed and --episodes say what the new
-    baseline holds; by default what the old one did.
+    -m and -d limit the check to some methods and domains. With --update, the options -m, -d, -k,
+    --seed and --episodes choose what the new baseline holds; by default the same as the old one.
 
-    Exit code 0: as before. 1: a regression. 2: not comparable, or there is no baseline.
+    Exit code 0: no regression. 1: a regression. 2: not comparable, or there is no baseline.
     """
     if context.invoked_subcommand is not None:
         return

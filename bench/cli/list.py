@@ -14,7 +14,7 @@ from .options import AsJson, Plugins, Results, WeightsDirs, add_plugins
 
 app = typer.Typer(no_args_is_help=True, help="List methods, domains or runs.")
 
-Pattern = Annotated[str, typer.Argument(help="Only names that match, e.g. 'ssp*'.")]
+Pattern = Annotated[str, typer.Argument(help="Pattern that names must match, such as 'ssp*'.")]
 
 
 @app.command()
@@ -24,7 +24,7 @@ def methods(
     weights_dirs: WeightsDirs = None,
     as_json: AsJson = False,
 ) -> None:
-    """Hosts, plug-ins, aliases and control rows: paper, places, adaptation, weights at hand."""
+    """List hosts, plug-ins, aliases and control rows with paper, place, adaptation and weights."""
     from cdfss_bench.methods.registry.name_grammar import METHODS
     from cdfss_bench.methods.weights.resolve import default_folders, is_toy, runs_on
 
@@ -58,7 +58,7 @@ def methods(
 
 @app.command()
 def domains(pattern: Pattern = "*", plugins: Plugins = None, as_json: AsJson = False) -> None:
-    """Source and target domains, with licence and the published number of episodes."""
+    """List source and target domains with licence and published number of episodes."""
     from cdfss_bench.datasets import DOMAINS
 
     add_plugins(plugins)
@@ -85,7 +85,7 @@ def domains(pattern: Pattern = "*", plugins: Plugins = None, as_json: AsJson = F
 def runs(
     pattern: Pattern = "*", results: Results = Path("results"), as_json: AsJson = False
 ) -> None:
-    """Every recorded cell with its state."""
+    """List every recorded cell with its state."""
     from ..records.schema import read_runs
 
     found: list[dict[str, Any]] = []

@@ -19,15 +19,19 @@ def _group() -> None:
 
 @app.command()
 def method(
-    name: Annotated[str, typer.Argument(help="As it will be typed behind -m: my-method.")],
+    name: Annotated[str, typer.Argument(help="Name of the method, as it will be typed after -m.")],
     folder: Annotated[
-        Path | None, typer.Option("--to", help="Folder; by default the method's name.")
+        Path | None,
+        typer.Option(
+            "--to", help="Folder that the files are written to. By default the method's name."
+        ),
     ] = None,
     package: Annotated[
-        bool, typer.Option("--package", help="An installable package that announces the method.")
+        bool,
+        typer.Option("--package", help="Write an installable package that registers the method."),
     ] = False,
 ) -> None:
-    """A network that already runs, its card and its test; change it from there."""
+    """Write a network that already runs, its card and its test, as a starting point."""
     from ..scaffold.method import write_method
 
     target = folder or Path(name)

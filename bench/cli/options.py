@@ -37,106 +37,115 @@ def complete_domains(incomplete: str) -> list[str]:
 Methods = Annotated[
     list[str] | None,
     typer.Option(
-        "--method", "-m", help="Method, composed as HOST+PLUGIN[key=value]; repeatable.",
+        "--method", "-m", help="Method, composed as HOST+PLUGIN\\[key=value]. Repeatable.",
         envvar="CDFSS_METHOD", autocompletion=complete_methods, rich_help_panel=_SELECT,
     ),
 ]  # fmt: skip
 Domains = Annotated[
     list[str] | None,
     typer.Option(
-        "--domain", "-d", help="Domain; by default all targets of the suite. Repeatable.",
+        "--domain", "-d", help="Domain. Repeatable; by default all target domains of the suite.",
         envvar="CDFSS_DOMAIN", autocompletion=complete_domains, rich_help_panel=_SELECT,
     ),
 ]  # fmt: skip
 Shots = Annotated[
     list[int] | None,
     typer.Option(
-        "--shots", "-k", help="Supports per episode; repeatable. [default: 1]",
+        "--shots", "-k", help="Support images per episode (shots). Repeatable; 1 by default.",
         envvar="CDFSS_SHOTS", min=1, rich_help_panel=_SELECT,
     ),
 ]  # fmt: skip
 Seeds = Annotated[
     list[str] | None,
     typer.Option(
-        "--seed", help="Seed of the episodes, or a range 0..4; repeatable. [default: 0]",
+        "--seed", help="Seed of the episodes, or a range 0..4. Repeatable; 0 by default.",
         envvar="CDFSS_SEED", rich_help_panel=_SELECT,
     ),
 ]  # fmt: skip
 Protocol = Annotated[
     str | None,
     typer.Option(
-        help="patnet (published, defects and all) or strict. [default: patnet]",
+        help="Episode protocol: patnet (as published, with its known errors) or strict "
+        "(without them). patnet by default.",
         envvar="CDFSS_PROTOCOL", rich_help_panel=_SELECT,
     ),
 ]  # fmt: skip
 Suite = Annotated[
     str | None,
     typer.Option(
-        help="mini needs no data; cdfss is the four real targets. [default: auto]",
+        help="Suite: mini (generated, needs no data) or cdfss (the four real targets). By default "
+        "cdfss where a data root is set, else mini.",
         envvar="CDFSS_SUITE", rich_help_panel=_SELECT,
     ),
 ]  # fmt: skip
 Episodes = Annotated[
     int | None,
     typer.Option(
-        help="Only the first so many episodes; marked in every table.",
+        help="Evaluate only the first episodes of each cell, this many; every table marks it. "
+        "By default all of the protocol.",
         envvar="CDFSS_EPISODES", min=1, rich_help_panel=_SELECT,
     ),
 ]  # fmt: skip
 DataRoot = Annotated[
     Path | None,
-    typer.Option(help="Folder of the data sets.", envvar="CDFSS_DATA_ROOT", rich_help_panel=_DATA),
+    typer.Option(
+        help="Folder that holds the data sets.", envvar="CDFSS_DATA_ROOT", rich_help_panel=_DATA
+    ),
 ]
 Lists = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of the PASCAL lists and ISIC's class table.",
+        help="Folder of the PASCAL fold lists and of ISIC's class table.",
         envvar="CDFSS_LISTS", rich_help_panel=_DATA,
     ),
 ]  # fmt: skip
 Backbone = Annotated[
     str | None,
     typer.Option(
-        help="Backbone; by default the first of the method's whose weights are here.",
+        help="Backbone. By default the first one of the method whose weights are found.",
         envvar="CDFSS_BACKBONE", rich_help_panel=_DATA,
     ),
 ]  # fmt: skip
 WeightFiles = Annotated[
     list[str] | None,
     typer.Option(
-        "--weights", help="Trained weights: FILE, or METHOD=FILE; repeatable.",
+        "--weights",
+        help="Trained weights: FILE, or METHOD=FILE for one of several methods. Repeatable.",
         rich_help_panel=_DATA,
     ),
 ]  # fmt: skip
 WeightsDirs = Annotated[
     list[Path] | None,
     typer.Option(
-        "--weights-dir", help="Folder with weights, before those of CDFSS_WEIGHTS; repeatable.",
+        "--weights-dir",
+        help="Folder with weights, searched before those of CDFSS_WEIGHTS. Repeatable.",
         rich_help_panel=_DATA,
     ),
 ]  # fmt: skip
 Plugins = Annotated[
     list[Path] | None,
     typer.Option(
-        "--plugin", help="Folder with further method and domain cards; repeatable.",
+        "--plugin", help="Folder with further method and domain cards. Repeatable.",
         envvar="CDFSS_PLUGIN", rich_help_panel=_DATA,
     ),
 ]  # fmt: skip
 Results = Annotated[
     Path,
-    typer.Option(help="Folder of the records.", envvar="CDFSS_RESULTS", rich_help_panel=_DATA),
+    typer.Option(
+        help="Folder that holds the records.", envvar="CDFSS_RESULTS", rich_help_panel=_DATA
+    ),
 ]
 Device = Annotated[
     str,
     typer.Option(
-        help="cpu, cuda, cuda:1; auto takes a GPU where there is one.",
+        help="Device: cpu, cuda, cuda:1, or auto, which takes a GPU if there is one.",
         envvar="CDFSS_DEVICE", rich_help_panel=_COMPUTE,
     ),
 ]  # fmt: skip
 Batch = Annotated[
     int,
     typer.Option(
-        help="Episodes matched together on a GPU; 0 chooses.",
+        help="Episodes computed together on a GPU; 0 chooses a number that fits.",
         envvar="CDFSS_BATCH", min=0, rich_help_panel=_COMPUTE,
     ),
 ]  # fmt: skip
@@ -144,53 +153,54 @@ Memory = Annotated[
     float | None,
     typer.Option(
         "--memory", metavar="GIB",
-        help="GiB for features that may be needed again, by default 2, on a GPU half of what is "
-        "free; changes the time, no number.",
+        help="GiB for features that are kept to be used again. By default 2 on a CPU and half of "
+        "the free memory on a GPU. Changes the time, not the results.",
         envvar="CDFSS_MEMORY", min=0, max=1 << 20, rich_help_panel=_COMPUTE,
     ),
 ]  # fmt: skip
 Reduced = Annotated[
     str | None,
     typer.Option(
-        "--precision", help="Of the encoding: fp32, or bf16, whose change of mIoU is said. "
-        "[default: fp32]",
+        "--precision", help="Precision of the encoder: fp32, or bf16, which also prints the "
+        "change of mIoU. fp32 by default.",
         envvar="CDFSS_PRECISION", rich_help_panel=_COMPUTE,
     ),
 ]  # fmt: skip
 Threads = Annotated[
     int | None,
     typer.Option(
-        help="Threads for computing; by default torch's own choice.",
+        help="Threads for computing. By default torch chooses.",
         envvar="CDFSS_THREADS", min=1, rich_help_panel=_COMPUTE,
     ),
 ]  # fmt: skip
 Jobs = Annotated[
     int | None,
     typer.Option(
-        "--jobs", "-j", help="Processes that compute cells side by side; with --executor ray its "
-        "workers. [default: 1; with ray one per GPU, else per processor]",
+        "--jobs", "-j", help="Processes that compute cells in parallel; with --executor ray, Ray "
+        "workers. 1 by default; with ray one per GPU, or one per processor without GPUs.",
         envvar="CDFSS_JOBS", min=1, rich_help_panel=_COMPUTE,
     ),
 ]  # fmt: skip
 Where = Annotated[
     str,
     typer.Option(
-        "--executor", help="local, or ray for a Ray cluster.",
+        "--executor", help="Where cells are computed: local, or ray (a Ray cluster).",
         envvar="CDFSS_EXECUTOR", rich_help_panel=_COMPUTE,
     ),
 ]  # fmt: skip
 Timeout = Annotated[
     float | None,
     typer.Option(
-        help="Seconds that an episode may take; cells are then computed in processes of their own.",
+        help="Seconds that one episode may take; every cell then runs in its own process. "
+        "No limit by default.",
         envvar="CDFSS_TIMEOUT", min=0.001, rich_help_panel=_COMPUTE,
     ),
 ]  # fmt: skip
 Wide = Annotated[
     bool,
-    typer.Option("--wide", help="Whole tables, however narrow the terminal is."),
+    typer.Option("--wide", help="Print tables at full width, however narrow the terminal is."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 def parsed_seeds(typed: Sequence[str] | None) -> tuple[int, ...]:

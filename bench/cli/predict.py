@@ -1,4 +1,4 @@
-"""`cdfss-bench predict`: look at what a method sees."""
+"""`cdfss-bench predict`: draw what a method predicts."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from .options import SelectionOptions
 
 @expand_groups
 def predict(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder that the pictures are written to.")
+    ],
     options: SelectionOptions,
-    count: Annotated[int, typer.Option(min=1, help="Episodes per cell, the first ones.")] = 3,
+    count: Annotated[
+        int, typer.Option(min=1, help="Number of episodes per cell, the first ones.")
+    ] = 3,
 ) -> None:
-    """Draw support, query, truth and prediction of the first episodes of each cell.
+    """Draw support, query, ground truth and prediction of the first episodes of each cell.
 
     Writes one picture per cell: DOMAIN-Kshot-seedS-PROTOCOL-METHOD-ID.png, where the id stands for
     options, weights and the number of episodes.

@@ -25,14 +25,21 @@ def report(
     *,
     results: Results = Path("results"),
     form: Annotated[
-        str, typer.Option("--format", "-f", help=f"One of {', '.join(FORMATS)}.")
+        str,
+        typer.Option(
+            "--format", "-f", help=f"Output format: {', '.join(FORMATS[:-1])} or {FORMATS[-1]}."
+        ),
     ] = "table",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write to a file instead.")
+        Path | None,
+        typer.Option("--output", "-o", help="File that is written instead of standard output."),
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option(help="published, or a file like results/published.csv: show what papers say."),
+        typer.Option(
+            help="Also compare with published numbers: published for those of the papers, or a "
+            "FILE like results/published.csv."
+        ),
     ] = None,
     site: Annotated[
         Path | None, typer.Option(help="Write a static site of all leaderboards to this folder.")
@@ -40,29 +47,31 @@ def report(
     cost: Annotated[
         bool,
         typer.Option(
-            "--cost", help="What every row costs: operations, time, memory, and the frontiers."
+            "--cost",
+            help="Show the cost of every row (operations, time, memory) and the Pareto front.",
         ),
     ] = False,
     panels: Annotated[
         bool,
         typer.Option(
             "--panels",
-            help="Pictures of single episodes on the HTML page; needs the data and the weights.",
+            help="Add pictures of single episodes to the HTML page; needs the data and weights.",
         ),
     ] = False,
     notes: Annotated[
         bool,
-        typer.Option("--notes", help="Every note of the records; by default two lines a row."),
+        typer.Option(
+            "--notes", help="Print every note of a record; by default at most two lines a row."
+        ),
     ] = False,
     wide: Wide = False,
     options: Annotated[SelectionOptions, FOR_PICTURES],
 ) -> None:
     """Show the leaderboards of all records: methods by domains, with intervals and cost.
 
-    Of several records of one question the newest of the installed code is shown; what only older
-    code computed is marked.
-    Reads records and their rows only: no network, no data, no GPU. With --panels the masks of a
-    few episodes are computed again.
+    If several records answer the same cell, the newest one of the installed code is shown; records
+    of older code are marked as stale. Reads only the records: no network, data or GPU is needed,
+    except with --panels, which computes the masks of a few episodes again.
     """
     from cdfss_bench.errors import UserError, unknown
     from cdfss_bench.files import write_atomically

@@ -44,7 +44,9 @@ def run(
     options: SelectionOptions,
     plan: Annotated[
         Path | None,
-        typer.Argument(help="Plan file with the same words as the flags.", show_default=False),
+        typer.Argument(
+            help="Plan file (YAML) with the names of these options as keys.", show_default=False
+        ),
     ] = None,
     episodes: Episodes = None,
     results: Results = Path("results"),
@@ -57,29 +59,33 @@ def run(
         bool,
         typer.Option(
             "--with-controls",
-            help="Add the control rows, and to each method its shuffled-support control.",
+            help="Also run the control rows, and for each method its shuffled-support control.",
         ),
     ] = False,
     jobs: Jobs = None,
     executor: Where = "local",
     timeout: Timeout = None,
     no_cost: Annotated[
-        bool, typer.Option("--no-cost", help="Skip measuring FLOPs and latency.")
+        bool, typer.Option("--no-cost", help="Do not measure FLOPs and latency.")
     ] = False,
     with_profile: Annotated[
-        bool, typer.Option("--profile", help="Say where the time went, stage by stage.")
+        bool, typer.Option("--profile", help="Print the time that each stage took.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the cells, what is missing, and the time.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show the cells, what is missing and the expected time; compute nothing.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate methods on domains; the same command resumes what was interrupted.
+    """Evaluate methods on domains; the same command resumes an interrupted run.
 
-    Without a data root the procedural mini suite is used, which needs nothing.
+    Without a data root the generated mini suite is used, which needs no download.
 
-    Exit code 0: every cell is done. 1: a method failed. 2: a cell was refused for a reason that
-    you can mend.
+    Exit code 0: every cell is done. 1: a method failed. 2: a cell was refused, and the
+    message says how to change that.
     """
     began = time.perf_counter()
     selection = options.selection(

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 @expand_groups
 def train(options: TrainOptions) -> None:
-    """Train by the method's published recipe; every deviation stands in the weights' card.
+    """Train a method by its published recipe; the card of the weights lists every deviation.
 
-    The same command resumes what was interrupted, to the bit on a CPU. Several GPUs:
+    The same command resumes an interrupted training; on a CPU the weights are then the same to
+    the bit. On several GPUs:
     torchrun --nproc-per-node 4 --no-python cdfss-bench train -m hsnet
     """
     import torch

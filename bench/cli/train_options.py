@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +23,11 @@ from .options import (
     parsed_seeds,
 )
 
-_RECIPE, _KEPT, _WATCH = "Recipe", "Which weights are kept", "Watching"
+_recipe = partial(typer.Option, rich_help_panel="Recipe")
+_kept = partial(typer.Option, rich_help_panel="Which weights are kept")
+_watch = partial(typer.Option, rich_help_panel="Watching")
+
+# Options that a plan file may set as well default to None; the help names the value that is used.
 
 
 @dataclass(frozen=True)
@@ -32,180 +37,171 @@ class TrainOptions:
     methods: Annotated[
         list[str] | None,
         typer.Option(
-            "--method",
-            "-m",
-            help="Method to train; repeatable.",
-            autocompletion=complete_methods,
+            "--method", "-m", help="Method to train. Repeatable.", autocompletion=complete_methods
         ),
     ] = None
     plan: Annotated[
         Path | None,
         typer.Option(
-            help="Several trainings from a FILE with the same words, or an ablation by its name: "
-            "lem-lcm, freeze, apm-acpa."
+            help="Plan FILE of several trainings, with the names of these options as keys; or an "
+            "ablation by name: lem-lcm, freeze or apm-acpa."
         ),
     ] = None
     pretrain: Annotated[
         bool,
-        typer.Option("--pretrain", help="Train the backbone itself by dense classification."),
+        typer.Option(
+            "--pretrain", help="Train the backbone itself by dense classification, no method."
+        ),
     ] = False
     source: Annotated[
         str | None,
-        typer.Option(help="pascal or mini; by default pascal where a data root is known."),
+        typer.Option(
+            help="Source domain: pascal or mini. By default pascal where a data root is set, "
+            "else mini."
+        ),
     ] = None
     suite: Annotated[
         str | None,
-        typer.Option(help="The source of a suite instead: mini has its own, cdfss has pascal."),
+        typer.Option(
+            help="Source domain by its suite, instead of --source: cdfss trains on pascal, mini "
+            "on the mini source."
+        ),
     ] = None
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the weights.")] = Path(
-        "weights"
-    )
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder that the weights are written to.")
+    ] = Path("weights")
     backbone: Backbone = None
     seeds: Annotated[
         list[str] | None,
-        typer.Option("--seed", help="Of everything drawn, or a range 0..4; repeatable."),
+        typer.Option(
+            "--seed",
+            help="Seed of the episodes, the initialisation and everything else drawn, or a range "
+            "0..4. Repeatable; 0 by default.",
+        ),
     ] = None
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Discard what an earlier training left there.")
+        bool,
+        typer.Option("--fresh", help="Discard the state and weights of an earlier training."),
     ] = False
     episodes: Annotated[
         int | None,
-        typer.Option(
+        _recipe(
             min=1,
-            help="Episodes in all, instead of the recipe's.",
+            help="Number of training episodes. By default the recipe's.",
             envvar="CDFSS_TRAIN_EPISODES",
-            rich_help_panel=_RECIPE,
         ),
     ] = None
     epochs: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Passes over the source, instead of --episodes.", rich_help_panel=_RECIPE
-        ),
+        _recipe(min=1, help="Number of passes over the source domain, instead of --episodes."),
     ] = None
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Episodes per step.", rich_help_panel=_RECIPE)
+        int | None,
+        _recipe(min=1, help="Episodes per optimiser step. By default the recipe's."),
     ] = None
     lr: Annotated[
-        float | None, typer.Option(min=0.0, help="Learning rate.", rich_help_panel=_RECIPE)
+        float | None, _recipe(min=0.0, help="Learning rate. By default the recipe's.")
     ] = None
     freeze: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Stages not trained: none, 1, 1-2, 1-3 or all; repeatable.",
-            rich_help_panel=_RECIPE,
+        _recipe(
+            help="Backbone stages that are not trained: none, 1, 1-2, 1-3 or all. Repeatable, "
+            "for one training each; by default the recipe's."
         ),
     ] = None
     init: Annotated[
         str | None,
-        typer.Option(
-            help="Start from this trained method or FILE instead of the recipe's; or from none.",
-            rich_help_panel=_RECIPE,
+        _recipe(
+            help="Weights to start from: a trained method, a FILE, or none. By default the "
+            "recipe's."
         ),
     ] = None
     sam: Annotated[
         float | None,
-        typer.Option(
+        _recipe(
             min=0.0,
-            help="Radius of sharpness-aware minimisation; 0 is plain descent.",
-            rich_help_panel=_RECIPE,
+            help="Radius of sharpness-aware minimisation; 0 turns it off. By default the recipe's.",
         ),
     ] = None
     as_published: Annotated[
         bool,
-        typer.Option(
-            "--as-published",
-            help="Repeat the known oversights of the published code too.",
-            rich_help_panel=_RECIPE,
-        ),
+        _recipe("--as-published", help="Repeat the known errors of the published training code."),
     ] = False
     precision: Annotated[
         str | None,
-        typer.Option(help="fp32 or bf16 (mixed). [default: fp32]", rich_help_panel=_RECIPE),
+        _recipe(help="Precision of training: fp32, or bf16 (mixed precision). fp32 by default."),
     ] = None
     compile: Annotated[
-        bool,
-        typer.Option("--compile", help="Let torch compile the objective.", rich_help_panel=_RECIPE),
+        bool, _recipe("--compile", help="Compile the objective with torch.compile.")
     ] = False
     select: Annotated[
         str | None,
-        typer.Option(
-            help="last, source-val (best on held-out source episodes), or target-oracle. "
-            "[default: last]",
-            rich_help_panel=_KEPT,
+        _kept(
+            help="Which weights are kept: last, source-val (best on held-out source episodes) or "
+            "target-oracle (best on target labels). last by default."
         ),
     ] = None
     hold_out: Annotated[
         float | None,
-        typer.Option(
+        _kept(
             min=0.0,
             max=0.9,
-            rich_help_panel=_KEPT,
-            help="Share of the source's images not trained on but validated with. [default: 0.1 "
-            "with source-val, else 0]",
+            help="Share of the source images kept for validation and not trained on. By default "
+            "0.1 with source-val, else 0.",
         ),
     ] = None
     validate_every: Annotated[
         float | None,
-        typer.Option(
-            help="Part of the training between two validations. [default: 0.1]",
-            rich_help_panel=_KEPT,
-        ),
+        _kept(help="Share of the training between two validations. 0.1 by default."),
     ] = None
     val_episodes: Annotated[
-        int | None,
-        typer.Option(min=1, help="Of a validation. [default: 200]", rich_help_panel=_KEPT),
+        int | None, _kept(min=1, help="Episodes per validation. 200 by default.")
     ] = None
     oracle: Annotated[
         bool,
-        typer.Option(
+        _kept(
             "--oracle",
-            rich_help_panel=_KEPT,
-            help="Yes, --select target-oracle looks at target labels, and is marked so for ever.",
+            help="Confirm that --select target-oracle may use target labels; the weights and "
+            "their results are marked as an oracle.",
         ),
     ] = False
     eval_targets_every: Annotated[
         float | None,
-        typer.Option(
-            help="Fraction of an epoch (one pass over the source) between two looks at the "
-            "targets: a curve beside the weights, never a selection.",
-            rich_help_panel=_WATCH,
+        _watch(
+            help="Evaluate the targets whenever this share of an epoch (one pass over the source) "
+            "has passed, and write the curve beside the weights; no weights are selected by it. "
+            "Never by default."
         ),
     ] = None
     domains: Domains = None
     eval_episodes: Annotated[
         int | None,
-        typer.Option(min=1, help="Of each target. [default: 100]", rich_help_panel=_WATCH),
+        _watch(min=1, help="Episodes of each target at such an evaluation. 100 by default."),
     ] = None
     run_episodes: Annotated[
         int | None,
-        typer.Option(
+        _watch(
             min=1,
-            help="Only the first so many of each cell that a plan evaluates.",
+            help="Episodes of each cell that a plan evaluates, the first ones. By default the "
+            "plan's.",
             envvar="CDFSS_EPISODES",
-            rich_help_panel=_WATCH,
         ),
     ] = None
     run_shots: Annotated[
         list[int] | None,
-        typer.Option(
+        _watch(
             min=1,
-            help="Supports in the cells that a plan evaluates, instead of the plan's; repeatable.",
+            help="Support images per episode (shots) in the cells that a plan evaluates. "
+            "Repeatable; by default the plan's.",
             envvar="CDFSS_SHOTS",
-            rich_help_panel=_WATCH,
         ),
     ] = None
-    save_every: Annotated[
-        int,
-        typer.Option(min=1, help="Steps between two saved states.", rich_help_panel=_WATCH),
-    ] = 500
+    save_every: Annotated[int, _watch(min=1, help="Optimiser steps between two saved states.")] = (
+        500
+    )
     tensorboard: Annotated[
         bool,
-        typer.Option(
-            "--tensorboard",
-            help="Write the log for TensorBoard too, beside the weights.",
-            rich_help_panel=_WATCH,
-        ),
+        _watch("--tensorboard", help="Also write the log for TensorBoard, beside the weights."),
     ] = False
     data_root: DataRoot = None
     lists: Lists = None
@@ -215,7 +211,8 @@ class TrainOptions:
     device: Device = "auto"
     threads: Threads = None
     workers: Annotated[
-        int, typer.Option(min=0, help="Threads that decode ahead.", rich_help_panel="Computing")
+        int,
+        typer.Option(min=0, help="Threads that decode images ahead.", rich_help_panel="Computing"),
     ] = 2
 
     def plan_values(self) -> dict[str, Any]:

@@ -15,15 +15,15 @@ from .options import AsJson, Results
 def verify(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(help="Folders of runs; by default all under the results folder."),
+        typer.Argument(help="Folders of runs. By default all in the results folder."),
     ] = None,
     results: Results = Path("results"),
     as_json: AsJson = False,
 ) -> None:
-    """Compute every hash and metric of recorded runs again, from their rows.
+    """Recompute every hash and metric of recorded runs from their rows and compare.
 
-    Exit code 0: everything fits. 1: something was changed or is missing. 2: there is nothing to
-    check, a record cannot be read, or something in it is no number.
+    Exit code 0: everything agrees. 1: something was changed or is missing. 2: there is nothing to
+    check, a record cannot be read, or a value in it is not a number.
     """
     from cdfss_bench.errors import UserError
 

@@ -17,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, help="List, fetch and convert weights.")
 
 @app.command(name="list")
 def list_weights(weights_dirs: WeightsDirs = None, as_json: AsJson = False) -> None:
-    """Backbone weights and trained methods, found or not."""
+    """List backbone weights and trained methods, and whether they are found."""
     from cdfss_bench.methods.backbones.card import BACKBONES
     from cdfss_bench.methods.weights.resolve import default_folders, find_pretrained, trained_in
 
@@ -67,7 +67,10 @@ def fetch(
     backbones: Annotated[list[str], typer.Argument(help="Backbones whose weights to download.")],
     folder: Annotated[
         Path | None,
-        typer.Option("--to", help="Folder; by default CDFSS_WEIGHTS or the user's cache."),
+        typer.Option(
+            "--to",
+            help="Target folder. By default the first of CDFSS_WEIGHTS, else the user's cache.",
+        ),
     ] = None,
 ) -> None:
     """Download pretrained weights and check their sha256."""
@@ -83,33 +86,46 @@ def fetch(
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="A published checkpoint: .pt, .pth, .safetensors")],
+    source: Annotated[
+        Path, typer.Argument(help="Published checkpoint: a .pt, .pth or .safetensors file.")
+    ],
     method: Annotated[
         str,
         typer.Option(
-            "--method", "-m", help="As what it was trained.", autocompletion=complete_methods
+            "--method",
+            "-m",
+            help="Method that the checkpoint was trained as.",
+            autocompletion=complete_methods,
         ),
     ],
     backbone: Annotated[
-        str | None, typer.Option(help="On which backbone; by default the published one.")
+        str | None,
+        typer.Option(help="Backbone that it was trained on. By default the published one."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The safetensors file to write.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Safetensors file to write. By default a name that `run` finds."
+        ),
     ] = None,
     selection: Annotated[
         str,
-        typer.Option(help="How its authors chose it: unknown, last, source-val, target-oracle."),
+        typer.Option(
+            help="How its authors selected the weights: unknown, last, source-val or target-oracle."
+        ),
     ] = "unknown",
-    origin: Annotated[str, typer.Option(help="Where it came from, for the card.")] = "",
+    origin: Annotated[
+        str, typer.Option(help="Address or description of where it came from, for the card.")
+    ] = "",
     entry: Annotated[
         str,
         typer.Option(
             help="Which weights of a file that holds several, such as state_dict_ema; or the "
-            "prefix of their keys."
+            "prefix of their keys. Not needed for a file that holds one."
         ),
     ] = "",
 ) -> None:
-    """Turn authors' weights into a file that `run` finds; nothing in it is executed."""
+    """Convert a published checkpoint into a file that `run` finds; no code in it is executed."""
     from cdfss_bench.errors import unknown
     from cdfss_bench.methods.registry.name_grammar import parse
     from cdfss_bench.methods.weights.card import SELECTIONS
