@@ -22,6 +22,9 @@ PAGES = sorted(
 BY_CI = (".ci/run", "python3 -m venv")
 """Lines that set up an environment: `.ci/run` and the `install` tests execute those."""
 
+NAMED = re.compile(r"(?<![\w/.-])((?:\.ci|bench|methods|datasets|tests|docs|results)/[\w./-]*\w)")
+"""A path of the repository in running text."""
+
 
 def fenced(page: Path, language: str) -> Iterator[str]:
     yield from re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.M | re.S)
@@ -137,6 +140,29 @@ def test_python_examples(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     for block in fenced(page, "python"):
         exec(compile(block, str(page), "exec"), {"__name__": "example"})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_and_folder_that_a_page_names_exists(page: Path) -> None:
+    for named in NAMED.findall(page.read_text()):
+        # `results/runs` is written by `run`; NAME stands for any name.
+        if named == "results/runs" or "NAME" in named:
+            continue
+        assert (CHECKOUT / named).exists(), f"{page.name} names {named}"
+
+
+def test_the_map_of_packages_is_complete() -> None:
+    page = (CHECKOUT / "CONTRIBUTING.md").read_text()
+    for folder in ("bench", "methods", "datasets"):
+        table = page.partition(f"| `{folder}/` | |")[2].partition("\n\n")[0]
+        named = {
+            name
+            for line in table.splitlines()
+            if line.startswith("| `")
+            for name in re.findall(r"`([a-z]+)`", line.split("|")[1])
+        }
+        here = {path.name for path in (CHECKOUT / folder).iterdir() if path.is_dir()}
+        assert named == here - {"__pycache__"}, folder
 
 
 def test_every_page_with_links_points_somewhere() -> None:
