@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 _MOST_SEEDS = 10_000
 
-_SELECT, _DATA, _COMPUTE = "Selection", "Data and weights", "Computing"
+_select = partial(typer.Option, rich_help_panel="Selection")
+_data = partial(typer.Option, rich_help_panel="Data and weights")
+_compute = partial(typer.Option, rich_help_panel="Computing")
 
 
 def complete_methods(incomplete: str) -> list[str]:
@@ -34,168 +37,125 @@ def complete_domains(incomplete: str) -> list[str]:
     return [name for name in DOMAINS.names() if name.startswith(incomplete)]
 
 
-Methods = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--method", "-m", help="Method, composed as HOST+PLUGIN\\[key=value]. Repeatable.",
-        envvar="CDFSS_METHOD", autocompletion=complete_methods, rich_help_panel=_SELECT,
-    ),
-]  # fmt: skip
 Domains = Annotated[
     list[str] | None,
-    typer.Option(
-        "--domain", "-d", help="Domain. Repeatable; by default all target domains of the suite.",
-        envvar="CDFSS_DOMAIN", autocompletion=complete_domains, rich_help_panel=_SELECT,
+    _select(
+        "--domain",
+        "-d",
+        help="Domain. Repeatable; by default all target domains of the suite.",
+        envvar="CDFSS_DOMAIN",
+        autocompletion=complete_domains,
     ),
-]  # fmt: skip
-Shots = Annotated[
-    list[int] | None,
-    typer.Option(
-        "--shots", "-k", help="Support images per episode (shots). Repeatable; 1 by default.",
-        envvar="CDFSS_SHOTS", min=1, rich_help_panel=_SELECT,
-    ),
-]  # fmt: skip
-Seeds = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--seed", help="Seed of the episodes, or a range 0..4. Repeatable; 0 by default.",
-        envvar="CDFSS_SEED", rich_help_panel=_SELECT,
-    ),
-]  # fmt: skip
-Protocol = Annotated[
-    str | None,
-    typer.Option(
-        help="Episode protocol: patnet (as published, with its known errors) or strict "
-        "(without them). patnet by default.",
-        envvar="CDFSS_PROTOCOL", rich_help_panel=_SELECT,
-    ),
-]  # fmt: skip
-Suite = Annotated[
-    str | None,
-    typer.Option(
-        help="Suite: mini (generated, needs no data) or cdfss (the four real targets). By default "
-        "cdfss where a data root is set, else mini.",
-        envvar="CDFSS_SUITE", rich_help_panel=_SELECT,
-    ),
-]  # fmt: skip
+]
 Episodes = Annotated[
     int | None,
-    typer.Option(
+    _select(
         help="Evaluate only the first episodes of each cell, this many; every table marks it. "
         "By default all of the protocol.",
-        envvar="CDFSS_EPISODES", min=1, rich_help_panel=_SELECT,
+        envvar="CDFSS_EPISODES",
+        min=1,
     ),
-]  # fmt: skip
+]
 DataRoot = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder that holds the data sets.", envvar="CDFSS_DATA_ROOT", rich_help_panel=_DATA
-    ),
+    Path | None, _data(help="Folder that holds the data sets.", envvar="CDFSS_DATA_ROOT")
 ]
 Lists = Annotated[
     Path | None,
-    typer.Option(
-        help="Folder of the PASCAL fold lists and of ISIC's class table.",
-        envvar="CDFSS_LISTS", rich_help_panel=_DATA,
-    ),
-]  # fmt: skip
+    _data(help="Folder of the PASCAL fold lists and of ISIC's class table.", envvar="CDFSS_LISTS"),
+]
 Backbone = Annotated[
     str | None,
-    typer.Option(
+    _data(
         help="Backbone. By default the first one of the method whose weights are found.",
-        envvar="CDFSS_BACKBONE", rich_help_panel=_DATA,
-    ),
-]  # fmt: skip
-WeightFiles = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--weights",
-        help="Trained weights: FILE, or METHOD=FILE for one of several methods. Repeatable.",
-        rich_help_panel=_DATA,
-    ),
-]  # fmt: skip
-WeightsDirs = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--weights-dir",
-        help="Folder with weights, searched before those of CDFSS_WEIGHTS. Repeatable.",
-        rich_help_panel=_DATA,
-    ),
-]  # fmt: skip
-Plugins = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--plugin", help="Folder with further method and domain cards. Repeatable.",
-        envvar="CDFSS_PLUGIN", rich_help_panel=_DATA,
-    ),
-]  # fmt: skip
-Results = Annotated[
-    Path,
-    typer.Option(
-        help="Folder that holds the records.", envvar="CDFSS_RESULTS", rich_help_panel=_DATA
+        envvar="CDFSS_BACKBONE",
     ),
 ]
+WeightsDirs = Annotated[
+    list[Path] | None,
+    _data(
+        "--weights-dir",
+        help="Folder with weights, searched before those of CDFSS_WEIGHTS. Repeatable.",
+    ),
+]
+Plugins = Annotated[
+    list[Path] | None,
+    _data(
+        "--plugin",
+        help="Folder with further method and domain cards. Repeatable.",
+        envvar="CDFSS_PLUGIN",
+    ),
+]
+Results = Annotated[Path, _data(help="Folder that holds the records.", envvar="CDFSS_RESULTS")]
 Device = Annotated[
     str,
-    typer.Option(
+    _compute(
         help="Device: cpu, cuda, cuda:1, or auto, which takes a GPU if there is one.",
-        envvar="CDFSS_DEVICE", rich_help_panel=_COMPUTE,
+        envvar="CDFSS_DEVICE",
     ),
-]  # fmt: skip
+]
 Batch = Annotated[
     int,
-    typer.Option(
+    _compute(
         help="Episodes computed together on a GPU; 0 chooses a number that fits.",
-        envvar="CDFSS_BATCH", min=0, rich_help_panel=_COMPUTE,
+        envvar="CDFSS_BATCH",
+        min=0,
     ),
-]  # fmt: skip
+]
 Memory = Annotated[
     float | None,
-    typer.Option(
-        "--memory", metavar="GIB",
+    _compute(
+        "--memory",
+        metavar="GIB",
         help="GiB for features that are kept to be used again. By default 2 on a CPU and half of "
         "the free memory on a GPU. Changes the time, not the results.",
-        envvar="CDFSS_MEMORY", min=0, max=1 << 20, rich_help_panel=_COMPUTE,
+        envvar="CDFSS_MEMORY",
+        min=0,
+        max=1 << 20,
     ),
-]  # fmt: skip
+]
 Reduced = Annotated[
     str | None,
-    typer.Option(
-        "--precision", help="Precision of the encoder: fp32, or bf16, which also prints the "
+    _compute(
+        "--precision",
+        help="Precision of the encoder: fp32, or bf16, which also prints the "
         "change of mIoU. fp32 by default.",
-        envvar="CDFSS_PRECISION", rich_help_panel=_COMPUTE,
+        envvar="CDFSS_PRECISION",
     ),
-]  # fmt: skip
+]
 Threads = Annotated[
     int | None,
-    typer.Option(
-        help="Threads for computing. By default torch chooses.",
-        envvar="CDFSS_THREADS", min=1, rich_help_panel=_COMPUTE,
+    _compute(
+        help="Threads for computing. By default torch chooses.", envvar="CDFSS_THREADS", min=1
     ),
-]  # fmt: skip
+]
 Jobs = Annotated[
     int | None,
-    typer.Option(
-        "--jobs", "-j", help="Processes that compute cells in parallel; with --executor ray, Ray "
+    _compute(
+        "--jobs",
+        "-j",
+        help="Processes that compute cells in parallel; with --executor ray, Ray "
         "workers. 1 by default; with ray one per GPU, or one per processor without GPUs.",
-        envvar="CDFSS_JOBS", min=1, rich_help_panel=_COMPUTE,
+        envvar="CDFSS_JOBS",
+        min=1,
     ),
-]  # fmt: skip
+]
 Where = Annotated[
     str,
-    typer.Option(
-        "--executor", help="Where cells are computed: local, or ray (a Ray cluster).",
-        envvar="CDFSS_EXECUTOR", rich_help_panel=_COMPUTE,
+    _compute(
+        "--executor",
+        help="Where cells are computed: local, or ray (a Ray cluster).",
+        envvar="CDFSS_EXECUTOR",
     ),
-]  # fmt: skip
+]
 Timeout = Annotated[
     float | None,
-    typer.Option(
+    _compute(
         help="Seconds that one episode may take; every cell then runs in its own process. "
         "No limit by default.",
-        envvar="CDFSS_TIMEOUT", min=0.001, rich_help_panel=_COMPUTE,
+        envvar="CDFSS_TIMEOUT",
+        min=0.001,
     ),
-]  # fmt: skip
+]
 Wide = Annotated[
     bool,
     typer.Option("--wide", help="Print tables at full width, however narrow the terminal is."),
@@ -230,16 +190,61 @@ def parsed_seeds(typed: Sequence[str] | None) -> tuple[int, ...]:
 class SelectionOptions:
     """What was typed to select methods, domains, episodes, data and weights."""
 
-    methods: Methods = None
+    methods: Annotated[
+        list[str] | None,
+        _select(
+            "--method",
+            "-m",
+            help="Method, composed as HOST+PLUGIN\\[key=value]. Repeatable.",
+            envvar="CDFSS_METHOD",
+            autocompletion=complete_methods,
+        ),
+    ] = None
     domains: Domains = None
-    shots: Shots = None
-    seeds: Seeds = None
-    protocol: Protocol = None
-    suite: Suite = None
+    shots: Annotated[
+        list[int] | None,
+        _select(
+            "--shots",
+            "-k",
+            help="Support images per episode (shots). Repeatable; 1 by default.",
+            envvar="CDFSS_SHOTS",
+            min=1,
+        ),
+    ] = None
+    seeds: Annotated[
+        list[str] | None,
+        _select(
+            "--seed",
+            help="Seed of the episodes, or a range 0..4. Repeatable; 0 by default.",
+            envvar="CDFSS_SEED",
+        ),
+    ] = None
+    protocol: Annotated[
+        str | None,
+        _select(
+            help="Episode protocol: patnet (as published, with its known errors) or strict "
+            "(without them). patnet by default.",
+            envvar="CDFSS_PROTOCOL",
+        ),
+    ] = None
+    suite: Annotated[
+        str | None,
+        _select(
+            help="Suite: mini (generated, needs no data) or cdfss (the four real targets). By "
+            "default cdfss where a data root is set, else mini.",
+            envvar="CDFSS_SUITE",
+        ),
+    ] = None
     data_root: DataRoot = None
     lists: Lists = None
     backbone: Backbone = None
-    weights: WeightFiles = None
+    weights: Annotated[
+        list[str] | None,
+        _data(
+            "--weights",
+            help="Trained weights: FILE, or METHOD=FILE for one of several methods. Repeatable.",
+        ),
+    ] = None
     weights_dirs: WeightsDirs = None
     plugins: Plugins = None
 
