@@ -77,7 +77,6 @@ def report(
     from cdfss_bench.files import write_atomically
 
     from ..comparison.leaderboard import leaderboards
-    from ..comparison.published import against as published_table
     from ..comparison.published import find_published, read_published
     from ..comparison.ranking import standings
     from ..records.results import answers
@@ -87,6 +86,7 @@ def report(
     from ..reporting.html.site import write_site
     from ..reporting.latex import as_latex
     from ..reporting.leaderboard_table import text_table
+    from ..reporting.published_table import published_table
     from ..reporting.text_table import as_markdown
 
     if form not in FORMATS:

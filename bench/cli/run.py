@@ -231,10 +231,10 @@ def _say_differences(outcomes: Sequence[Outcome], results: Path) -> None:
 
 
 def _show_profile(outcomes: Sequence[Outcome], results: Path) -> None:
-    from ..records.timings import profile
+    from ..reporting.timing_table import timing_table
 
     done = [o.record for o in outcomes if o.record is not None and o.record.status == "done"]
-    show_aside(profile(done, results))
+    show_aside(timing_table(done, results))
 
 
 def _show_plan(

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from cdfss_bench.errors import RecordError, unknown
 
-from ..records.results import Answer, by_seed, shown
+from ..records.results import Answer
 from ..records.schema import RunRecord
 from ..statistics.bootstrap import Interval, Resampled, resampled, together
 from ..statistics.claims import ALPHA, MINIMUM, NONE, detectable
 from ..statistics.clusters import clustered
 from ..statistics.permutation import difference, holm, p_value, swapped
-from .current import is_finished, state_of
+from .current import by_seed, is_finished, shown, state_of
 from .leaderboard import CONTROL, ColumnKey, RowKey, column_key, row_key
 
 MEAN = "mean"

@@ -6,7 +6,7 @@ exports) asks `chosen`, so that none of them can show another record than the ot
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -14,6 +14,7 @@ from cdfss_bench.errors import UserError
 from cdfss_bench.methods.registry.name_grammar import parse
 
 from ..planning.cell import evaluator_code, method_part, named_reader_code
+from ..records.results import Answer
 from ..records.schema import RunRecord
 from .keys import BoardKey, ColumnKey, RowKey, board_key, column_key, row_key
 
@@ -86,6 +87,24 @@ def chosen(records: Iterable[RunRecord]) -> Choice:
         shown += taken.values()
         left_out += [one for one in found if id(one) not in kept]
     return Choice(tuple(sorted(shown, key=_age)), tuple(left_out))
+
+
+def shown(found: Iterable[Answer]) -> list[Answer]:
+    """Those that answer their questions, one per row, column and seed (`chosen`)."""
+    known = list(found)
+    kept = {id(one.record) for one in chosen(answer.record for answer in known).shown}
+    return [answer for answer in known if id(answer.record) in kept]
+
+
+def by_cell(found: Iterable[Answer]) -> dict[str, Answer]:
+    """The answers that leaderboards show, by the id of their cell."""
+    return {answer.record.cell: answer for answer in shown(found)}
+
+
+def by_seed(found: Sequence[Answer]) -> dict[int, Answer]:
+    """One answer per seed; of several, the one finished last."""
+    ordered = sorted(found, key=lambda answer: (answer.record.finished, answer.record.cell))
+    return {answer.record.episodes.seed: answer for answer in ordered}
 
 
 def state_of(record: RunRecord) -> State:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from ..records.results import Answer, by_cell
+from ..records.results import Answer
 from ..statistics.bootstrap import Interval, Resampled, resampled, together
 from ..statistics.claims import ALPHA
 from ..statistics.clusters import clustered
 from ..statistics.permutation import difference, holm, p_value, swapped
+from .current import by_cell
 from .leaderboard import ColumnKey, Leaderboard, Row, RowKey, Score
 from .shuffled_control import AgainstControl, against_controls
 

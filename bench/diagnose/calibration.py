@@ -16,8 +16,9 @@ from cdfss_bench.datasets import Domain, Episode
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.plugins.lcm import LCM
 
+from ..evaluation.pixel_counts import count
 from ..records.cell_folder import EpisodeRow
-from ..records.counts import Counts, count
+from ..records.counts import Counts
 
 HOST = "host"
 

@@ -22,9 +22,8 @@ from cdfss_bench.options import Option
 from .alignment import Alignment, Floats, alignment, change_error
 from .drawing import SOURCE_COLOR, Draw, color_of, marker_of
 from .features import stage_outputs
-from .finding import Finding
+from .finding import Finding, NotApplicable
 from .frames import largest, names_in, row_where, rows_where
-from .kinds import NotApplicable
 from .numbers import Numbers
 from .subject import Subject
 

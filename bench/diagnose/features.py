@@ -21,9 +21,8 @@ from cdfss_bench.methods.core.method import Method
 from cdfss_bench.options import Option
 
 from .drawing import SEQUENTIAL, Draw
-from .finding import Finding
+from .finding import Finding, NotApplicable
 from .frames import Frame, frame
-from .kinds import NotApplicable
 from .numbers import Numbers
 from .plots import across_stages
 from .spread import Range, mean_range, ratio_range

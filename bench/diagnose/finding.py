@@ -9,12 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cdfss_bench.errors import UserError
 from cdfss_bench.files import write_atomically
 
 from .drawing import Draw, can_draw, rendered
 from .frames import Frame
 
 SCHEMA = 1
+
+
+class NotApplicable(UserError):
+    """A kind has nothing to measure on this method; `diagnose all` names the reason."""
 
 
 @dataclass(frozen=True)

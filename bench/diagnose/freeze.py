@@ -18,9 +18,8 @@ from cdfss_bench.options import Option
 
 from ..training.plan import PLANS
 from .drawing import SOURCE_COLOR, Draw, color_of, marker_of
-from .finding import Finding
+from .finding import Finding, NotApplicable
 from .frames import Frame, frame
-from .kinds import NotApplicable
 from .numbers import Numbers
 from .spread import Range, mean_range, miou_of, range_of
 from .subject import Subject

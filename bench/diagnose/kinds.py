@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cdfss_bench.errors import UserError, unknown
+from cdfss_bench.errors import unknown
 from cdfss_bench.options import Option
 
 if TYPE_CHECKING:
@@ -29,10 +29,6 @@ declare `OPTIONS`, a mapping of names to `cdfss_bench.options.Option`, for `--se
 `EPISODES`, how many of each domain it asks where nothing else was typed."""
 
 Diagnose = Callable[["Subject"], "Finding"]
-
-
-class NotApplicable(UserError):
-    """A kind has nothing to measure on this method; `diagnose all` names the reason."""
 
 
 def function_of(kind: str) -> Diagnose:

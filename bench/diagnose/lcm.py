@@ -23,9 +23,8 @@ from cdfss_bench.options import Option, Value
 from . import lcm_figures
 from .calibration import BINS, HOST, Calibrated, calibrated, iou
 from .drawing import Draw
-from .finding import Finding
+from .finding import Finding, NotApplicable
 from .frames import largest, names_in, percent_in, range_in, rows_where
-from .kinds import NotApplicable
 from .numbers import Numbers
 from .resampling import paired, share_range
 from .spread import Range, mean_range

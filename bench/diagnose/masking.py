@@ -17,8 +17,8 @@ from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.core.plugin_api import LearningPlugin
 from cdfss_bench.methods.plugins.apm import APM
 
+from ..evaluation.pixel_counts import count
 from ..records.cell_folder import EpisodeRow
-from ..records.counts import count
 from .correlation import channel_correlations, distribution
 
 HOST, INITIAL, ADAPTED = "host", "0 steps", "adapted"

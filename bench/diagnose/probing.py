@@ -19,8 +19,8 @@ from cdfss_bench.methods.core.feature_batch import Rows
 from cdfss_bench.methods.core.method import Method
 
 from ..evaluation.evaluator import adaptation_stream
+from ..evaluation.pixel_counts import count
 from ..records.cell_folder import EpisodeRow
-from ..records.counts import count
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,8 @@ from cdfss_bench.methods.core.method import Method
 from cdfss_bench.options import Option
 
 from .drawing import Draw
-from .finding import Finding
+from .finding import Finding, NotApplicable
 from .frames import Frame, frame
-from .kinds import NotApplicable
 from .numbers import Numbers
 from .perturbing import filter_direction, moved, noisy_stage
 from .probing import Probe, probed

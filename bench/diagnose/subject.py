@@ -28,7 +28,7 @@ from ..planning.selection import Selection, open_domains, weights_of
 from ..records.cell_folder import EpisodeRow
 from ..training.episodes import validation_episodes
 from ..training.network import begun
-from .kinds import NotApplicable
+from .finding import NotApplicable
 from .numbers import Numbers
 
 EPISODES = 100

@@ -29,11 +29,11 @@ from cdfss_bench.methods.core.feature_batch import Rows
 from cdfss_bench.methods.core.method import Method
 
 from ..records.cell_folder import EpisodeRow
-from ..records.counts import count
 from ..runtime.memory import backing_off
 from ..runtime.precision import exact_fp32
 from .episode_order import reuse_order
 from .feature_cache import DEFAULT_BUDGET, FeatureStores
+from .pixel_counts import count
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,13 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from ..runtime.memory import DEFAULT_BUDGET
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from cdfss_bench.methods.core.contract import SupportState
     from cdfss_bench.methods.core.feature_batch import Rows
-
-DEFAULT_BUDGET = 2 << 30
-"""Bytes of features kept per run."""
 
 
 class Sized(Protocol):

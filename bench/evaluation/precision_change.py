@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from .runner import Outcome, finished_record
+from .runner import Outcome
 
 
 def differences(outcomes: Iterable[Outcome], results: Path) -> list[str]:
@@ -23,7 +23,7 @@ def differences(outcomes: Iterable[Outcome], results: Path) -> list[str]:
         if cell is None or record is None or record.metrics is None or cell.precision == "fp32":
             continue
         full = replace(cell, precision="fp32")
-        known = finished_record(full.folder(results), full)
+        known = full.finished_record(results)
         if known is None or known.metrics is None:
             alone.append(outcome.planned.title)
             continue

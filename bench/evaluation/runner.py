@@ -17,7 +17,7 @@ from ..cost.profile import cost_of
 from ..planning.cell import Cell, Question, now, refused_record
 from ..planning.selection import Planned
 from ..records.cell_folder import Appender, CellFolder, EpisodeRow, checksum
-from ..records.schema import CostPart, RunRecord, read_record
+from ..records.schema import CostPart, RunRecord
 from ..records.timings import Clock
 from ..runtime.allocator import keep_memory
 from ..runtime.precision import exact_fp32
@@ -128,7 +128,7 @@ class Runner:
             record.command = self.command or record.command
             record.save(_folder_of(record, self.results).record)
             return Outcome(planned, "refused", record, planned.reason)
-        known = finished_record(cell.folder(self.results), cell)
+        known = cell.finished_record(self.results)
         return None if known is None else Outcome(planned, "known", known)
 
     def failed(self, planned: Planned, reason: str) -> Outcome:
@@ -140,7 +140,7 @@ class Runner:
         except RecordError as error:
             return Outcome(planned, "busy", None, error.problem)
         with lock:
-            known = finished_record(folder, planned.cell)
+            known = planned.cell.finished_record(self.results)
             if known is not None:
                 # Its numbers are there: what ended the process came after the last episode.
                 detail = _note_no_cost(known, reason)
@@ -157,7 +157,7 @@ class Runner:
             assert refused is not None
             return refused
         folder = cell.folder(self.results)
-        known = finished_record(folder, cell)
+        known = cell.finished_record(self.results)
         if known is not None and (known.cost is not None or not self.with_cost):
             # Nothing is written: a folder that may only be read is enough.
             return Outcome(planned, "known", known)
@@ -170,7 +170,7 @@ class Runner:
                 raise
             return Outcome(planned, "known", known, _note_no_cost(known, error.problem))
         with lock:
-            known = finished_record(folder, cell)
+            known = cell.finished_record(self.results)
             if known is None:
                 return self._computed(planned, cell, folder)
             detail = ""
@@ -323,7 +323,7 @@ class Runner:
             ),
             question=replace(cell.question, control=""),
         )
-        record = finished_record(host.folder(self.results), host)
+        record = host.finished_record(self.results)
         return None if record is None else record.cost
 
     def _forget_notes(self, domain: Domain) -> None:
@@ -365,22 +365,6 @@ def _notes_of(question: Question) -> list[str]:
     for (class_id, name), role in seen.items():
         domain.note_oddities(domain.item(class_id, name), role=role)
     return sorted(domain.notes)
-
-
-def finished_record(folder: CellFolder, cell: Cell) -> RunRecord | None:
-    """The record of a cell that is complete and whose rows are all there."""
-    if not folder.record.is_file():
-        return None
-    try:
-        record = read_record(folder.record)
-    except RecordError:
-        return None
-    if record.status != "done" or record.cell != cell.id:
-        return None
-    if folder.rows_sha256() != record.episodes.rows_sha256:
-        return None
-    rows = folder.recover(cell.question.manifest.episodes)
-    return record if len(rows) == len(cell.question.manifest) else None
 
 
 def _folder_of(record: RunRecord, results: Path) -> CellFolder:

@@ -13,7 +13,7 @@ from typing import Any
 from cdfss_bench.canonical import digest, file_sha256
 from cdfss_bench.cards import Catalog
 from cdfss_bench.datasets import DOMAINS, Domain, Manifest
-from cdfss_bench.errors import DataError
+from cdfss_bench.errors import DataError, RecordError
 from cdfss_bench.methods.backbones.card import BACKBONES
 from cdfss_bench.methods.registry.card import Precision
 from cdfss_bench.methods.registry.name_grammar import METHODS, Composition
@@ -30,6 +30,7 @@ from ..records.schema import (
     MethodPart,
     RunRecord,
     WeightsPart,
+    read_record,
 )
 
 
@@ -144,6 +145,22 @@ class Cell:
             label=self.composition.label,
             cell=self.id,
         )
+
+    def finished_record(self, results: Path) -> RunRecord | None:
+        """The record under a results folder, if it is complete and its rows are all there."""
+        folder = self.folder(results)
+        if not folder.record.is_file():
+            return None
+        try:
+            record = read_record(folder.record)
+        except RecordError:
+            return None
+        if record.status != "done" or record.cell != self.id:
+            return None
+        if folder.rows_sha256() != record.episodes.rows_sha256:
+            return None
+        manifest = self.question.manifest
+        return record if len(folder.recover(manifest.episodes)) == len(manifest) else None
 
     def record(self, device: str) -> RunRecord:
         """The record as it begins."""

@@ -10,7 +10,6 @@ from typing import Any
 
 from cdfss_bench.datasets import Domain, Episode
 
-from ..evaluation.runner import finished_record
 from ..records.cell_folder import CellFolder
 from ..records.environment import device_name
 from ..records.schema import RunRecord, read_record, record_paths
@@ -135,7 +134,7 @@ class _Expecting:
             return Forecast(planned.title, state, 0, 0, 0.0, planned.mend or "")
         total = len(cell.question.manifest)
         folder = cell.folder(self._results)
-        known = finished_record(folder, cell)
+        known = cell.finished_record(self._results)
         if known is not None:
             is_costed = known.cost is not None or not self._with_cost
             seconds = 0.0 if is_costed else self._expected(cell, [])

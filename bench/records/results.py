@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from cdfss_bench.errors import RecordError
 
-from ..comparison.current import chosen
 from .cell_folder import CellFolder, EpisodeRow, parse_row
 from .schema import RunRecord, read_runs
 
@@ -68,21 +66,3 @@ def answers(results: Path) -> list[Answer]:
         RecordError: for a damaged record.
     """
     return [Answer(path, record) for path, record in read_runs(results)]
-
-
-def shown(found: Iterable[Answer]) -> list[Answer]:
-    """Those that answer their questions, one per row, column and seed (`current.chosen`)."""
-    known = list(found)
-    kept = {id(one.record) for one in chosen(answer.record for answer in known).shown}
-    return [answer for answer in known if id(answer.record) in kept]
-
-
-def by_cell(found: Iterable[Answer]) -> dict[str, Answer]:
-    """The answers that leaderboards show, by the id of their cell."""
-    return {answer.record.cell: answer for answer in shown(found)}
-
-
-def by_seed(found: Sequence[Answer]) -> dict[int, Answer]:
-    """One answer per seed; of several, the one finished last."""
-    ordered = sorted(found, key=lambda answer: (answer.record.finished, answer.record.cell))
-    return {answer.record.episodes.seed: answer for answer in ordered}

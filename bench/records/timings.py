@@ -12,10 +12,6 @@ from typing import Any, cast
 
 from cdfss_bench import plain_json
 
-from ..reporting.text_table import BLANK, TextTable
-from .cell_folder import CellFolder
-from .schema import RunRecord
-
 STAGES = ("load", "encode", "adapt", "match")
 """Waiting for pictures; the backbone; learning from supports; condensing, matching, deciding."""
 
@@ -121,36 +117,3 @@ def _readable(path: Path) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(values, dict):
             yield cast("dict[str, Any]", values)
-
-
-def profile(records: Iterable[RunRecord], results: Path) -> TextTable:
-    """A line per finished cell: seconds by stage, the earlier parts of a resumed run included."""
-    rows: list[list[str]] = []
-    for record in records:
-        folder = CellFolder.of(
-            results,
-            domain=record.domain.title,
-            shots=record.episodes.shots,
-            label=record.method.label,
-            cell=record.cell,
-        )
-        spent = added(batches(folder.timings))
-        if not spent.episodes:
-            continue
-        where = f"{record.domain.title} {record.episodes.shots}-shot seed {record.episodes.seed}"
-        shares = [
-            f"{spent.seconds[stage]:.2f} ({spent.seconds[stage] / spent.total:.0%})"
-            if spent.seconds[stage]
-            else BLANK
-            for stage in STAGES
-        ]
-        each = f"{1000 * spent.total / spent.episodes:.1f}"
-        counts = [str(spent.episodes), str(spent.encoded)]
-        rows.append([record.name, where, *counts, *shares, f"{spent.total:.2f}", each])
-    return TextTable(
-        title="where the time went (s)",
-        headers=["method", "cell", "episodes", "encoded", *STAGES, "total", "ms an episode"],
-        rows=rows,
-        numeric=frozenset(range(2, 10)),
-        notes=["load: waiting for pictures; match: condensing supports, matching, deciding"],
-    )

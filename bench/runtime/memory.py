@@ -10,9 +10,10 @@ from torch import Tensor
 
 from cdfss_bench.errors import UserError
 
-from ..evaluation.feature_cache import DEFAULT_BUDGET
-
 T = TypeVar("T")
+
+DEFAULT_BUDGET = 2 << 30
+"""Bytes of features kept per run."""
 
 # Neither torch's allocator for main memory nor the libraries of some devices raise its own class.
 _SENTENCES = ("out of memory", "can't allocate memory", "not enough memory")

@@ -41,8 +41,8 @@ from support.plain_evaluator import (
 from cdfss_bench.bench.cost.profile import flops_of
 from cdfss_bench.bench.evaluation.evaluator import Settings, evaluate
 from cdfss_bench.bench.evaluation.feature_cache import FeatureStores
+from cdfss_bench.bench.evaluation.pixel_counts import count as pixels_of
 from cdfss_bench.bench.records.counts import Counts
-from cdfss_bench.bench.records.counts import count as pixels_of
 from cdfss_bench.bench.runtime.allocator import keep_memory
 from cdfss_bench.datasets import Domain, open_domain
 from cdfss_bench.methods import build, parse

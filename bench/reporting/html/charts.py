@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ...comparison.current import by_cell
 from ...comparison.leaderboard import Leaderboard, RowKey
 from ...comparison.ranking import Standings
-from ...records.results import Answer, by_cell
+from ...records.results import Answer
 from .svg import Bar, Drawing, Point, bars, intervals
 
 COLORS = 12

@@ -9,14 +9,15 @@ from cdfss_bench import __version__
 from cdfss_bench.errors import RecordError
 
 from ...comparison.compare import compare
-from ...comparison.current import STALE
+from ...comparison.current import STALE, by_cell, shown
 from ...comparison.leaderboard import Leaderboard, Row, leaderboards
-from ...comparison.published import Report, against
+from ...comparison.published import Report
 from ...comparison.ranking import standings
-from ...records.results import Answer, by_cell, shown
+from ...records.results import Answer
 from ..cost_table import cost_table
 from ..leaderboard_table import text_table
 from ..number_format import UNSTEADY
+from ..published_table import published_table
 from ..text_table import BLANK, TextTable
 from .charts import class_charts, colors_of, interval_charts
 from .panels import Source, section
@@ -83,7 +84,7 @@ def _board(
         cost = {"charts": pareto(board, where, colors), "table": _table(cost_table(board))}
     beside = None
     if published is not None and board.key.suite == "cdfss":
-        beside = _table(against(board, published))
+        beside = _table(published_table(board, published))
     return {
         "table": _table(text_table(board, where, every_note=every_note)),
         "legend": [(colors[key], key.label) for key in board.rows],

@@ -13,9 +13,9 @@ from cdfss_bench.datasets import Domain, Episode
 from cdfss_bench.datasets.check.contact_sheet import outlined
 from cdfss_bench.methods.core.method import Method
 
+from ...evaluation.pixel_counts import count
 from ...planning.cell import Cell
 from ...records.cell_folder import safe_name
-from ...records.counts import count
 
 TRUTH = (32, 160, 255)
 PREDICTION = (255, 64, 32)

@@ -27,9 +27,9 @@ from cdfss_bench.methods.weights.resolve import PACKAGED, Weights, resolve_weigh
 
 from ...evaluation.evaluator import adaptation_stream
 from ...evaluation.networks import network_of
+from ...evaluation.pixel_counts import count
 from ...planning.cell import weights_sha256
 from ...records.cell_folder import CellFolder
-from ...records.counts import count
 from ...records.results import Answer
 from ...records.schema import RunRecord
 from .examples import Example, Layer, Panel, examples

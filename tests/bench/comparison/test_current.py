@@ -18,7 +18,7 @@ from cdfss_bench.bench.comparison.compare import chosen as meant
 from cdfss_bench.bench.comparison.compare import compare
 from cdfss_bench.bench.comparison.current import STALE, STALE_LEGEND, chosen, state_of
 from cdfss_bench.bench.comparison.leaderboard import Leaderboard, leaderboards
-from cdfss_bench.bench.comparison.published import against, read_published
+from cdfss_bench.bench.comparison.published import read_published
 from cdfss_bench.bench.comparison.ranking import standings
 from cdfss_bench.bench.planning.cell import named_reader_code
 from cdfss_bench.bench.records.results import answers
@@ -26,6 +26,7 @@ from cdfss_bench.bench.records.schema import RunRecord
 from cdfss_bench.bench.reporting.cost_table import cost_table
 from cdfss_bench.bench.reporting.html.provenance import provenance
 from cdfss_bench.bench.reporting.leaderboard_table import comparison_table, text_table
+from cdfss_bench.bench.reporting.published_table import published_table
 from cdfss_bench.bench.reporting.text_table import TextTable
 
 from ...conftest import CHECKOUT
@@ -211,7 +212,7 @@ def test_old_and_new_hashes_of_the_data_leave_the_mean(tmp_path: Path) -> None:
 
 def test_older_code_is_marked_beside_published_figures() -> None:
     (board,) = leaderboards([record("loec", domain, 50.0, **OLD) for domain in DOMAINS])
-    table = against(board, read_published(CHECKOUT / "results" / "published.csv"))
+    table = published_table(board, read_published(CHECKOUT / "results" / "published.csv"))
     (loec,) = [cells for cells in table.rows if cells[0] == "LoEC (2025)" and "50" in cells[1]]
     assert f"(50.00{STALE}, " in loec[2]
     assert STALE_LEGEND in table.notes

@@ -15,11 +15,12 @@ from typer.testing import CliRunner
 from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.comparison.compare import chosen, compare
 from cdfss_bench.bench.comparison.leaderboard import BARE, TRIAL, leaderboards
-from cdfss_bench.bench.comparison.published import against, read_published
+from cdfss_bench.bench.comparison.published import read_published
 from cdfss_bench.bench.comparison.ranking import standings
 from cdfss_bench.bench.records.results import answers
 from cdfss_bench.bench.reporting.cost_table import cost_table, frontiers
 from cdfss_bench.bench.reporting.leaderboard_table import comparison_table, text_table
+from cdfss_bench.bench.reporting.published_table import published_table
 
 from ...conftest import CHECKOUT
 from ...support.records import write_cell
@@ -96,12 +97,12 @@ def test_every_form_names_it_so(form: str, results: Path) -> None:
 def test_it_never_stands_beside_published_figures(results: Path) -> None:
     reports = read_published(CHECKOUT / "results" / "published.csv")
     (board,) = leaderboards(answer.record for answer in answers(results))
-    table = against(board, reports)
+    table = published_table(board, reports)
     (loec,) = [cells for cells in table.rows if cells[:2] == ["LoEC (2025)", "ResNet-50"]]
     assert not any("(" in cell for cell in loec[2:])
     assert f"left out, since published figures are of trained methods: {NAME}" in table.notes
     (trained,) = leaderboards(all_domains("loec"))
-    assert not any("left out" in note for note in against(trained, reports).notes)
+    assert not any("left out" in note for note in published_table(trained, reports).notes)
 
 
 def test_compare_finds_it_by_what_was_typed(results: Path) -> None:

@@ -12,8 +12,8 @@ import torch
 from cdfss_bench.bench.diagnose import calibration, lcm
 from cdfss_bench.bench.diagnose.calibration import calibrated
 from cdfss_bench.bench.diagnose.drawing import rendered
+from cdfss_bench.bench.diagnose.finding import NotApplicable
 from cdfss_bench.bench.diagnose.frames import rows_where
-from cdfss_bench.bench.diagnose.kinds import NotApplicable
 from cdfss_bench.errors import UserError
 from cdfss_bench.methods.plugins.lcm import LCM
 

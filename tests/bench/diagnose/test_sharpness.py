@@ -11,8 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cdfss_bench.bench.diagnose.finding import Finding
-from cdfss_bench.bench.diagnose.kinds import NotApplicable
+from cdfss_bench.bench.diagnose.finding import Finding, NotApplicable
 from cdfss_bench.bench.diagnose.perturbing import filter_direction, moved, noised, noisy_stage
 from cdfss_bench.bench.diagnose.probing import probed
 from cdfss_bench.bench.diagnose.running import carried_out

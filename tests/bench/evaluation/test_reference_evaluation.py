@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cdfss_bench.bench.records.counts import count
+from cdfss_bench.bench.evaluation.pixel_counts import count
 from cdfss_bench.bench.statistics.metrics import measure, pooled_by_class
 from cdfss_bench.datasets.core.samplers import Pool, patnet_episodes
 from cdfss_bench.datasets.core.transforms import normalised, resized_image, resized_labels

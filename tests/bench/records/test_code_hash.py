@@ -58,6 +58,7 @@ COUNTED = {
     "evaluator": (
         "bench/evaluation/evaluator.py",
         "bench/records/counts.py",
+        "bench/evaluation/pixel_counts.py",
         "bench/statistics/metrics.py",
         "bench/statistics/bootstrap.py",
         "bench/evaluation/networks.py",

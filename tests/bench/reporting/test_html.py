@@ -15,13 +15,14 @@ from typer.testing import CliRunner
 
 from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.comparison.leaderboard import ORACLE, leaderboards
-from cdfss_bench.bench.comparison.published import against, read_published
+from cdfss_bench.bench.comparison.published import read_published
 from cdfss_bench.bench.comparison.ranking import standings
 from cdfss_bench.bench.records.results import answers
 from cdfss_bench.bench.records.schema import CostPart
 from cdfss_bench.bench.reporting.html.document import as_html
 from cdfss_bench.bench.reporting.latex import as_latex, escaped
 from cdfss_bench.bench.reporting.leaderboard_table import text_table
+from cdfss_bench.bench.reporting.published_table import published_table
 from cdfss_bench.bench.reporting.text_table import TextTable, as_markdown
 from cdfss_bench.errors import RecordError
 
@@ -154,7 +155,7 @@ def test_markdown_and_latex_mark_and_escape(results: Path) -> None:
 
 def test_published_figures_stand_apart_with_ranges_and_our_difference(results: Path) -> None:
     (board,) = leaderboards(answer.record for answer in answers(results))
-    table = against(board, read_published(CHECKOUT / "results" / "published.csv"))
+    table = published_table(board, read_published(CHECKOUT / "results" / "published.csv"))
     rows = {(cells[0], cells[1]): cells for cells in table.rows}
     at = list(table.headers).index
     loec = rows["LoEC (2025)", "ResNet-50"]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cdfss_bench.bench.evaluation.feature_cache import DEFAULT_BUDGET
-from cdfss_bench.bench.runtime.memory import spare
+from cdfss_bench.bench.runtime.memory import DEFAULT_BUDGET, spare
 
 
 @pytest.mark.parametrize(("free", "kept"), [(40 << 30, 20 << 30), (1 << 30, DEFAULT_BUDGET)])

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cdfss_bench.bench.records.counts import Counts, count
+from cdfss_bench.bench.evaluation.pixel_counts import count
+from cdfss_bench.bench.records.counts import Counts
 from cdfss_bench.bench.statistics.metrics import measure
 
 
