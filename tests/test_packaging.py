@@ -1,13 +1,11 @@
-"""The house: what is packed, what may import what, and what an import costs."""
+"""What is packed, and what an import costs."""
 
 from __future__ import annotations
 
-import ast
 import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,61 +14,15 @@ import pytest
 import cdfss_bench
 
 from .conftest import CHECKOUT
+from .support.imports import API_MODULES, FOLDERS, package_folders, package_name
 
-FOLDERS = ("bench", "methods", "datasets")
 SCRIPT = Path(sys.executable).parent / "cdfss-bench"
 LINKS = CHECKOUT / ".typings" / "cdfss_bench"
-API_MODULES = sorted(path.name for path in (CHECKOUT / "bench" / "api").glob("*.py"))
 
 
 def setuptools_table() -> dict[str, Any]:
     with (CHECKOUT / "pyproject.toml").open("rb") as file:
         return tomllib.load(file)["tool"]["setuptools"]
-
-
-def package_name(folder: Path) -> str:
-    """The import package that a folder of the checkout is."""
-    path = folder.relative_to(CHECKOUT).as_posix()
-    return "cdfss_bench" if path == "bench/api" else f"cdfss_bench.{path.replace('/', '.')}"
-
-
-def package_folders() -> list[Path]:
-    return sorted(
-        init.parent for name in FOLDERS for init in (CHECKOUT / name).rglob("__init__.py")
-    )
-
-
-def modules() -> Iterator[tuple[str, Path]]:
-    """Import name and file of every module of the three folders."""
-    for folder in package_folders():
-        for path in sorted(folder.glob("*.py")):
-            package = package_name(folder)
-            yield (package if path.stem == "__init__" else f"{package}.{path.stem}"), path
-
-
-def imports(name: str, path: Path) -> set[str]:
-    """Everything that a module imports, absolute: modules, and names out of modules."""
-    package = name if path.stem == "__init__" else name.rpartition(".")[0]
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        if isinstance(node, ast.ImportFrom):
-            parents = package.split(".")[: -(node.level - 1) or None] if node.level else []
-            source = ".".join([*parents, *([node.module] if node.module else [])])
-            found |= {source} | {f"{source}.{alias.name}" for alias in node.names}
-    return found
-
-
-def importers(owners: tuple[str, ...], forbidden: str) -> list[str]:
-    """`module imports module` for every module below `owners` that imports below `forbidden`."""
-    return [
-        f"{name} imports {target}"
-        for name, path in modules()
-        if name.startswith(tuple(f"{owner}." for owner in owners)) or name in owners
-        for target in sorted(imports(name, path))
-        if target == forbidden or target.startswith(f"{forbidden}.")
-    ]
 
 
 def loaded_by(*command: str, tmp_path: Path) -> set[str]:
@@ -187,38 +139,6 @@ def test_the_datasets_folder_refuses_to_be_imported_by_its_bare_name() -> None:
         "package: run from another directory, or with python -P, to import the latter; ours is "
         "cdfss_bench.datasets"
     )
-
-
-def test_methods_know_neither_the_harness_nor_the_data_sets() -> None:
-    assert importers(("cdfss_bench.methods",), "cdfss_bench.bench") == []
-    assert importers(("cdfss_bench.methods",), "cdfss_bench.datasets") == []
-
-
-def test_data_sets_know_neither_the_harness_nor_the_methods() -> None:
-    assert importers(("cdfss_bench.datasets",), "cdfss_bench.bench") == []
-    assert importers(("cdfss_bench.datasets",), "cdfss_bench.methods") == []
-
-
-def test_nothing_outside_the_command_line_imports_it() -> None:
-    outside = [
-        line
-        for line in importers(("cdfss_bench",), "cdfss_bench.bench.cli")
-        if not line.startswith("cdfss_bench.bench.cli")
-    ]
-    assert outside == []
-
-
-def test_the_shared_words_import_none_of_the_three_folders() -> None:
-    words = tuple(f"cdfss_bench.{Path(name).stem}" for name in API_MODULES if name[0] != "_")
-    assert len(words) >= 6
-    for folder in FOLDERS:
-        assert importers(words, f"cdfss_bench.{folder}") == []
-
-
-def test_the_import_rules_see_relative_imports() -> None:
-    path = CHECKOUT / "bench" / "cli" / "list.py"
-    assert "cdfss_bench.bench.records.schema" in imports("cdfss_bench.bench.cli.list", path)
-    assert importers(("cdfss_bench.bench",), "cdfss_bench.datasets") != []
 
 
 @pytest.mark.parametrize(
