@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def warn_of_cells(cells: Iterable[Planned]) -> None:
     """Warns of methods that were not source-trained, and of the mini suite's weights elsewhere."""
     warn_of_weights(
-        (p.composition, p.cell.weights, p.question.domain.card.suite == "mini")
+        (p.composition, p.cell.weights, p.episode_set.domain.card.suite == "mini")
         for p in cells
         if p.cell is not None
     )

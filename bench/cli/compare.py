@@ -13,7 +13,7 @@ from .option_groups import Only, expand_groups
 from .options import AsJson, Results, SelectionOptions, Wide, add_plugins, parsed_seeds
 
 if TYPE_CHECKING:
-    from ..records.results import Answer
+    from ..records.results import RunResult
 
 
 FILTERS = Only("domains", "shots", "seeds", "protocol", "backbone", "plugins")
@@ -47,14 +47,14 @@ def compare(
     """
     from ..comparison.compare import chosen
     from ..comparison.compare import compare as compared
-    from ..records.results import answers
+    from ..records.results import run_results
     from ..reporting.leaderboard_table import comparison_table
 
     add_plugins(options.plugins)
     domains = set(options.domains or ())
     wanted_seeds = set(parsed_seeds(options.seeds)) if options.seeds else None
 
-    def selected(answer: Answer) -> bool:
+    def selected(answer: RunResult) -> bool:
         record = answer.record
         return (
             (not domains or bool({record.domain.title, record.domain.name} & domains))
@@ -64,7 +64,7 @@ def compare(
             and (options.backbone is None or record.method.backbone == options.backbone)
         )
 
-    found = answers(results)
+    found = run_results(results)
     sides = [chosen(found, name, results, selected) for name in (a, b)]
     comparisons = compared(*sides, minimum=minimum)
     if as_json:

@@ -48,17 +48,20 @@ def predict(
             refused = True
             continue
         network = network_of(planned.composition, planned.cell.weights)
-        question = planned.question
+        episode_set = planned.episode_set
         strips = [
             panel(
-                question.domain,
+                episode_set.domain,
                 episode,
                 predicted(
-                    network, question.domain, episode, adaptation_stream(question.seed, episode)
+                    network,
+                    episode_set.domain,
+                    episode,
+                    adaptation_stream(episode_set.seed, episode),
                 ),
                 title=f"{planned.name}, {episode.query}",
             )
-            for episode in question.manifest
+            for episode in episode_set.manifest
         ]
         path = output / file_name(planned.cell)
         out = io.BytesIO()

@@ -79,7 +79,7 @@ def report(
     from ..comparison.leaderboard import leaderboards
     from ..comparison.published import find_published, read_published
     from ..comparison.ranking import standings
-    from ..records.results import answers
+    from ..records.results import run_results
     from ..reporting.cost_table import cost_table
     from ..reporting.export import as_csv, as_json, cost_as_csv, cost_as_json
     from ..reporting.html.document import as_html
@@ -92,7 +92,7 @@ def report(
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
     add_plugins(options.plugins)
-    found = answers(results)
+    found = run_results(results)
     boards = leaderboards(answer.record for answer in found)
     if not boards:
         raise UserError(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cdfss_bench.errors import RecordError, unknown
 
-from ..records.results import Answer
+from ..records.results import RunResult
 from ..records.schema import RunRecord
 from ..statistics.bootstrap import Interval, Resampled, resampled, together
 from ..statistics.claims import ALPHA, MINIMUM, NONE, detectable
@@ -126,23 +126,23 @@ class Comparison:
 
 
 def chosen(
-    found: Sequence[Answer],
+    found: Sequence[RunResult],
     name: str,
     results: Path,
-    wanted: Callable[[Answer], bool] = lambda _: True,
-) -> list[Answer]:
-    """The finished answers that a name or the folder of a run means.
+    wanted: Callable[[RunResult], bool] = lambda _: True,
+) -> list[RunResult]:
+    """The finished results that a name or the folder of a run means.
 
     A name means the records that `report` shows, a folder its own record whatever its age.
 
     Args:
-        found: all answers under the results folder.
+        found: all results under the results folder.
         name: a label as typed or as shown, or a folder.
         results: that folder, for messages.
-        wanted: which answers may be compared.
+        wanted: which results may be compared.
 
     Raises:
-        RecordError: if nothing answers, or several rows of a leaderboard do.
+        RecordError: if no result has that name, or several rows of a leaderboard do.
     """
     folder = Path(name)
     if (folder / "run.json").is_file():
@@ -168,13 +168,13 @@ def chosen(
 
 
 def compare(
-    a: Sequence[Answer],
-    b: Sequence[Answer],
+    a: Sequence[RunResult],
+    b: Sequence[RunResult],
     *,
     minimum: float = MINIMUM,
     resamples: int = 10_000,
 ) -> list[Comparison]:
-    """Every comparison that the answers of two methods allow.
+    """Every comparison that the results of two methods allow.
 
     Raises:
         RecordError: if they share no domain, or were not asked the same episodes.
@@ -200,11 +200,11 @@ def compare(
     return comparisons
 
 
-Pairs = dict[ColumnKey, list[tuple[int, Answer, Answer]]]
+Pairs = dict[ColumnKey, list[tuple[int, RunResult, RunResult]]]
 
 
-def _paired(a: Sequence[Answer], b: Sequence[Answer]) -> tuple[Pairs, list[str]]:
-    """Answers to the same questions, one column a domain, and what was left out for it."""
+def _paired(a: Sequence[RunResult], b: Sequence[RunResult]) -> tuple[Pairs, list[str]]:
+    """Results on the same episodes, one column a domain, and what was left out for it."""
     pairs: Pairs = {}
     remarks: list[str] = []
     domains = sorted({x.record.domain.title for x in a} & {x.record.domain.title for x in b})
@@ -232,7 +232,7 @@ def _paired(a: Sequence[Answer], b: Sequence[Answer]) -> tuple[Pairs, list[str]]
     return pairs, remarks
 
 
-def _weight(column: ColumnKey, found: Sequence[Answer]) -> tuple[bool, bool, bool, int]:
+def _weight(column: ColumnKey, found: Sequence[RunResult]) -> tuple[bool, bool, bool, int]:
     """Of several columns of a domain the whole protocol on whole data comes first, then length."""
     is_whole = all(answer.record.domain.complete for answer in found)
     is_fresh = all(state_of(answer.record) != "stale" for answer in found)
@@ -278,7 +278,7 @@ def _noted(pairs: Pairs, side: int) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _same_questions(a: Answer, b: Answer) -> None:
+def _same_questions(a: RunResult, b: RunResult) -> None:
     if a.record.episodes.sha256 == b.record.episodes.sha256:
         return
     labels = {a.record.method.label, b.record.method.label}
@@ -315,7 +315,7 @@ def _compared(pairs: Pairs, minimum: float, resamples: int) -> tuple[Difference,
 
 def _on_domain(
     column: ColumnKey,
-    cells: Sequence[tuple[int, Answer, Answer]],
+    cells: Sequence[tuple[int, RunResult, RunResult]],
     found: tuple[Resampled | None, NDArray[np.float64], float],
     p_holm: float,
     minimum: float,
@@ -400,9 +400,9 @@ def _field(record: RunRecord) -> Field:
     )
 
 
-def _by_column(side: Sequence[Answer], domain: str) -> dict[ColumnKey, dict[int, Answer]]:
-    """The answers on a domain by column and seed."""
-    found: dict[ColumnKey, list[Answer]] = {}
+def _by_column(side: Sequence[RunResult], domain: str) -> dict[ColumnKey, dict[int, RunResult]]:
+    """The results on a domain by column and seed."""
+    found: dict[ColumnKey, list[RunResult]] = {}
     for answer in side:
         if answer.record.domain.title == domain:
             found.setdefault(column_key(answer.record), []).append(answer)
@@ -416,7 +416,7 @@ def _populations(columns: Mapping[ColumnKey, object]) -> str:
     )
 
 
-def _name(one: Answer, other: Answer) -> str:
+def _name(one: RunResult, other: RunResult) -> str:
     """The label, with what tells the two apart where the labels do not."""
     if one.record.name != other.record.name:
         return one.record.name
@@ -427,7 +427,7 @@ def _spoken(row: RowKey) -> str:
     return f"{row.label} on {row.backbone or 'no backbone'}, {row.weights} {row.weights_sha256[:8]}"
 
 
-def _miou(answer: Answer) -> float:
+def _miou(answer: RunResult) -> float:
     assert answer.record.metrics is not None
     return answer.record.metrics.miou
 

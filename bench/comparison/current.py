@@ -1,6 +1,6 @@
-"""Which record answers a question: the newest of the installed code.
+"""Which record is shown of a row, a column and a seed: the newest of the installed code.
 
-A question is a row, a column and a seed. Every consumer (leaderboards, `compare`, the page, the
+Every consumer (leaderboards, `compare`, the page, the
 exports) asks `chosen`, so that none of them can show another record than the others.
 """
 
@@ -14,7 +14,7 @@ from cdfss_bench.errors import UserError
 from cdfss_bench.methods.registry.name_grammar import parse
 
 from ..planning.cell import evaluator_code, method_part, named_reader_code
-from ..records.results import Answer
+from ..records.results import RunResult
 from ..records.schema import RunRecord
 from .keys import BoardKey, ColumnKey, RowKey, board_key, column_key, row_key
 
@@ -52,11 +52,11 @@ def is_finished(record: RunRecord) -> bool:
 
 
 def chosen(records: Iterable[RunRecord]) -> Choice:
-    """The finished records that answer their questions.
+    """The finished records that are shown, and those that are not.
 
     A number of older code is shown where the installed code gave none on data of the same name.
     All seeds of one number are of one code: the installed code where any seed has it, else the
-    code of the newest record. Of several records of that code the newest answers a seed.
+    code of the newest record. Of several records of that code the newest is shown for a seed.
     """
     numbers: dict[tuple[BoardKey, RowKey, ColumnKey], list[Chosen]] = {}
     for record in records:
@@ -89,20 +89,20 @@ def chosen(records: Iterable[RunRecord]) -> Choice:
     return Choice(tuple(sorted(shown, key=_age)), tuple(left_out))
 
 
-def shown(found: Iterable[Answer]) -> list[Answer]:
-    """Those that answer their questions, one per row, column and seed (`chosen`)."""
+def shown(found: Iterable[RunResult]) -> list[RunResult]:
+    """The results that are shown, one per row, column and seed (`chosen`)."""
     known = list(found)
     kept = {id(one.record) for one in chosen(answer.record for answer in known).shown}
     return [answer for answer in known if id(answer.record) in kept]
 
 
-def by_cell(found: Iterable[Answer]) -> dict[str, Answer]:
-    """The answers that leaderboards show, by the id of their cell."""
+def by_cell(found: Iterable[RunResult]) -> dict[str, RunResult]:
+    """The results that leaderboards show, by the id of their cell."""
     return {answer.record.cell: answer for answer in shown(found)}
 
 
-def by_seed(found: Sequence[Answer]) -> dict[int, Answer]:
-    """One answer per seed; of several, the one finished last."""
+def by_seed(found: Sequence[RunResult]) -> dict[int, RunResult]:
+    """One result per seed; of several, the one finished last."""
     ordered = sorted(found, key=lambda answer: (answer.record.finished, answer.record.cell))
     return {answer.record.episodes.seed: answer for answer in ordered}
 

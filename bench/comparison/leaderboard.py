@@ -211,7 +211,7 @@ class Leaderboard:
 def leaderboards(records: Iterable[RunRecord]) -> list[Leaderboard]:
     """The leaderboards of all records, mini suite last, fewer shots first.
 
-    Of several records of one question `current.chosen` decides which is shown.
+    Of several records of one row, column and seed `current.chosen` decides which is shown.
     """
     known = list(records)
     choice = chosen(known)

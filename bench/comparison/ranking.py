@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from ..records.results import Answer
+from ..records.results import RunResult
 from ..statistics.bootstrap import Interval, Resampled, resampled, together
 from ..statistics.claims import ALPHA
 from ..statistics.clusters import clustered
@@ -40,7 +40,7 @@ Standings = Mapping[tuple[RowKey, ColumnKey | None], Standing]
 """By row and column; None is the mean over the domains."""
 
 
-def standings(board: Leaderboard, found: Iterable[Answer]) -> Standings:
+def standings(board: Leaderboard, found: Iterable[RunResult]) -> Standings:
     """Where every row stands in every column, from the rows of the records.
 
     Raises:
@@ -101,7 +101,7 @@ def _of_mean(
     return together(known) if len(known) == len(parts) else None
 
 
-def _tied(ordered: list[list[Answer]]) -> list[bool]:
+def _tied(ordered: list[list[RunResult]]) -> list[bool]:
     """Of each row, best first, whether the best does not differ significantly from it."""
     if not ordered:
         return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from ..records.results import Answer
+from ..records.results import RunResult
 from ..statistics.bootstrap import Interval, resampled
 from ..statistics.claims import ALPHA, MINIMUM, NONE, detectable, is_no_gain
 from ..statistics.clusters import clustered
@@ -52,7 +52,7 @@ class AgainstControl(NamedTuple):
 
 
 def against_controls(
-    board: Leaderboard, by_cell: Mapping[str, Answer]
+    board: Leaderboard, by_cell: Mapping[str, RunResult]
 ) -> dict[tuple[RowKey, ColumnKey], AgainstControl]:
     """Every row that has a control on the board against it, column by column.
 
@@ -60,7 +60,7 @@ def against_controls(
 
     Args:
         board: whose rows are compared.
-        by_cell: the answers that the board shows.
+        by_cell: the results that the board shows.
 
     Raises:
         RecordError: if a finished record has lost its rows.
@@ -81,7 +81,7 @@ def against_controls(
     return result
 
 
-def _tested(pairs: list[tuple[Answer, Answer]], column: ColumnKey) -> AgainstControl:
+def _tested(pairs: list[tuple[RunResult, RunResult]], column: ColumnKey) -> AgainstControl:
     ours, theirs = ([pair[i].rows for pair in pairs] for i in (0, 1))
     clusters = clustered([*ours, *theirs])
     under_null = swapped(
@@ -94,8 +94,8 @@ def _tested(pairs: list[tuple[Answer, Answer]], column: ColumnKey) -> AgainstCon
 
 
 def _pairs(
-    ours: Score, theirs: Score, by_cell: Mapping[str, Answer]
-) -> list[tuple[Answer, Answer]]:
+    ours: Score, theirs: Score, by_cell: Mapping[str, RunResult]
+) -> list[tuple[RunResult, RunResult]]:
     """Answers of the seeds that both have, as far as they ask the same queries."""
     pairs = [
         (by_cell[ours.cells[seed]], by_cell[theirs.cells[seed]])

@@ -14,7 +14,7 @@ from cdfss_bench.errors import RecordError, UserError
 from cdfss_bench.methods.core.method import Method
 
 from ..cost.profile import cost_of
-from ..planning.cell import Cell, Question, now, refused_record
+from ..planning.cell import Cell, EpisodeSet, now, refused_record
 from ..planning.selection import Planned
 from ..records.cell_folder import Appender, CellFolder, EpisodeRow, checksum
 from ..records.schema import CostPart, RunRecord
@@ -121,7 +121,7 @@ class Runner:
             record = refused_record(
                 planned.composition,
                 planned.backbone,
-                planned.question,
+                planned.episode_set,
                 planned.reason,
                 self.settings.device,
             )
@@ -188,8 +188,8 @@ class Runner:
             try:
                 self._costs[key] = cost_of(
                     self._network_of(cell),
-                    shots=cell.question.shots,
-                    size=cell.question.domain.card.image_size,
+                    shots=cell.episode_set.shots,
+                    size=cell.episode_set.domain.card.image_size,
                     device=self.settings.device,
                 )
             except Exception as error:
@@ -203,12 +203,12 @@ class Runner:
 
     def _computed(self, planned: Planned, cell: Cell, folder: CellFolder) -> Outcome:
         clock = Clock()
-        manifest = cell.question.manifest
+        manifest = cell.episode_set.manifest
         record = cell.record(self.settings.device)
         record.command = self.command or record.command
         rows = folder.recover(manifest.episodes)
         how: How = "resumed" if rows else "computed"
-        self._forget_notes(cell.question.domain)
+        self._forget_notes(cell.episode_set.domain)
         folder.write_rows(list(rows.values()))
         manifest.save(folder.manifest)
         record.save(folder.record)
@@ -251,13 +251,13 @@ class Runner:
         rows: dict[int, EpisodeRow],
     ) -> float:
         """Computes what is missing; the seconds that the stages of `timings.jsonl` add up to."""
-        question, total = cell.question, len(cell.question.manifest)
+        episode_set, total = cell.episode_set, len(cell.episode_set.manifest)
         self._tell(planned, len(rows), total)
         batches = evaluate(
             network,
-            question.domain,
-            question.manifest.episodes,
-            seed=question.seed,
+            episode_set.domain,
+            episode_set.manifest.episodes,
+            seed=episode_set.seed,
             skip=set(rows),
             settings=self.settings,
             stores=self._stores_of(cell),
@@ -282,7 +282,7 @@ class Runner:
         # byte, and so does a run that was killed.
         record.episodes.rows_sha256 = folder.write_rows(ordered)
         record.metrics = metrics_of(ordered)
-        record.notes = _notes_of(cell.question)
+        record.notes = _notes_of(cell.episode_set)
         record.status, record.finished = "done", now()
         record.save(folder.record)
 
@@ -307,7 +307,7 @@ class Runner:
 
     def _stores_of(self, cell: Cell) -> FeatureStores:
         """Features outlive a cell: other shots and seeds of the same network reuse them."""
-        key = (*cell.network_key, cell.question.domain)
+        key = (*cell.network_key, cell.episode_set.domain)
         if self._stores is None or self._stores[0] != key:
             self._stores = (key, FeatureStores(self.settings.budget))
         return self._stores[1]
@@ -321,7 +321,7 @@ class Runner:
             composition=replace(
                 cell.composition, control="", label=cell.composition.label.partition("@")[0]
             ),
-            question=replace(cell.question, control=""),
+            episode_set=replace(cell.episode_set, control=""),
         )
         record = host.finished_record(self.results)
         return None if record is None else record.cost
@@ -350,11 +350,11 @@ def _without_cost_notes(record: RunRecord) -> list[str]:
     return [note for note in record.notes if not note.startswith(_NO_COST)]
 
 
-def _notes_of(question: Question) -> list[str]:
+def _notes_of(episode_set: EpisodeSet) -> list[str]:
     """What is odd about the files of all episodes, those of an earlier run included."""
-    domain = question.domain
+    domain = episode_set.domain
     seen: dict[tuple[int, str], str] = {}
-    for episode in question.manifest.episodes:
+    for episode in episode_set.manifest.episodes:
         seen.setdefault((episode.class_id, episode.query), "query")
         for name in episode.supports:
             seen.setdefault((episode.support_class_id, name), "support")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from .work import Answer, Task
+from .work import Task, TaskResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Answered:
     """A worker finished its task and is free."""
 
     worker: int
-    answer: Answer
+    answer: TaskResult
 
 
 @dataclass(frozen=True, slots=True)

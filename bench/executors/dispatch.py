@@ -10,7 +10,7 @@ from ..evaluation.runner import Listener, Outcome, Progress, Runner
 from ..planning.selection import Planned
 from .board import Board
 from .crew import Answered, Crew, Died, Stepped
-from .work import Answer, Task
+from .work import Task, TaskResult
 
 ATTEMPTS = 3
 """Workers that may die of one cell before it counts as failed."""
@@ -114,7 +114,7 @@ class Dispatcher:
         assert planned.asked is not None
         limit = None
         if self.timeout is not None:
-            size = planned.cell.question.domain.card.image_size
+            size = planned.cell.episode_set.domain.card.image_size
             limit = self.timeout * self.runner.settings.episodes_per_batch(size)
         return Task(number, planned.asked, planned.cell.id, False, self.threads, limit)  # noqa: FBT003
 
@@ -187,7 +187,7 @@ def _lacks_cost(outcome: Outcome) -> bool:
     return record is not None and record.status == "done" and record.cost is None
 
 
-def _outcome(planned: Planned, answer: Answer) -> Outcome:
+def _outcome(planned: Planned, answer: TaskResult) -> Outcome:
     if answer.mend is not None:
         planned.mend = answer.mend
     return Outcome(planned, answer.how, answer.record, answer.detail)

@@ -22,7 +22,7 @@ from cdfss_bench.errors import UserError
 
 from ..evaluation.evaluator import Settings
 from .crew import Answered, Died, Event, Stepped
-from .work import Answer, Setup, Task, Worker
+from .work import Setup, Task, TaskResult, Worker
 
 _PATIENCE = 10.0
 """Seconds that workers have to mark their record as interrupted."""
@@ -116,7 +116,7 @@ class ProcessCrew:
         try:
             while member.pipe.poll():
                 match member.pipe.recv():
-                    case Answer() as answer:
+                    case TaskResult() as answer:
                         member.at_work = False
                         news.append(Answered(number, answer))
                     case UserError() as error:
@@ -165,7 +165,7 @@ def settings_of(settings: Settings, size: int) -> list[Settings]:
 
 
 def _work(pipe: Connection, setup: Setup) -> None:
-    """A worker's life."""
+    """Run in the worker process: perform tasks until it is told to stop."""
     # Ctrl-C reaches the whole group; the process that was typed says what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _interrupted)

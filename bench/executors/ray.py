@@ -17,7 +17,7 @@ from typing import Any
 from cdfss_bench.errors import UserError
 
 from .crew import Answered, Died, Event, Stepped
-from .work import Answer, Setup, Task, Worker
+from .work import Setup, Task, TaskResult, Worker
 
 _PATIENCE = 10.0
 _LOOK = 1.0
@@ -53,8 +53,8 @@ class _Actor:
             )
         return None
 
-    def perform(self, task: Task) -> Answer | None:
-        """The answer to a task; None if it was stopped."""
+    def perform(self, task: Task) -> TaskResult | None:
+        """The result of a task; None if it was stopped."""
         assert self._worker is not None
         self._progress = (0, 0)
         try:

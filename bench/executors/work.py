@@ -26,7 +26,7 @@ class Task:
     """One cell to compute.
 
     Attributes:
-        number: by which the answer is known.
+        number: by which the result is known.
         selection: one method on one domain, with all shots and seeds of the command: cells that
             share it share a worker's network and features.
         cell: the cell's id.
@@ -67,7 +67,7 @@ class Setup:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class TaskResult:
     """What became of a task, as `runner.Outcome` has it."""
 
     number: int
@@ -100,8 +100,8 @@ class Worker:
         self._runner = Runner(setup.results, setup.settings, command=setup.command)
         self._plans: dict[str, dict[str, Planned]] = {}
 
-    def perform(self, task: Task, report: Report) -> Answer:
-        """The answer to a task.
+    def perform(self, task: Task, report: Report) -> TaskResult:
+        """The result of a task.
 
         Raises:
             KeyboardInterrupt: if the work is stopped; the record says so.
@@ -110,14 +110,14 @@ class Worker:
         try:
             planned = self._planned(task)
         except UserError as error:
-            return Answer(task.number, "refused", None, error.problem, error.mend)
+            return TaskResult(task.number, "refused", None, error.problem, error.mend)
 
         def listen(progress: Progress) -> None:
             report(progress.done, progress.total)
 
         self._runner.listener, self._runner.with_cost = listen, task.with_cost
         (outcome,) = self._runner.run([planned])
-        return Answer(task.number, outcome.how, outcome.record, outcome.detail, planned.mend)
+        return TaskResult(task.number, outcome.how, outcome.record, outcome.detail, planned.mend)
 
     def _planned(self, task: Task) -> Planned:
         key = task.selection.model_dump_json()

@@ -1,4 +1,4 @@
-"""A cell: one method with its weights asked one list of episodes; its id is all that matters."""
+"""A cell: one method with its weights on one list of episodes, and the id that names it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from ..records.schema import (
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked: a domain's episodes.
+class EpisodeSet:
+    """Episodes of one domain that a method predicts.
 
     Attributes:
         domain: opened.
@@ -88,18 +88,18 @@ class Question:
 
 @dataclass(frozen=True)
 class Cell:
-    """A method, its weights, and a question.
+    """A method, its weights, and the episodes that it predicts.
 
     Attributes:
         composition: the method, options resolved.
         weights: its files.
-        question: what it is asked.
+        episode_set: which episodes.
         precision: of the encoding; `bf16` where it was asked for.
     """
 
     composition: Composition
     weights: Weights
-    question: Question
+    episode_set: EpisodeSet
     precision: Precision = "fp32"
 
     @cached_property
@@ -113,9 +113,9 @@ class Cell:
                 "code": method_code(self.composition, self.weights.backbone),
                 "backbone": self.weights.backbone,
                 "weights": list(weights_sha256(self.weights)),
-                "reader": reader_code(self.question.domain),
-                "image_size": self.question.domain.card.image_size,
-                "episodes": self.question.manifest.sha256,
+                "reader": reader_code(self.episode_set.domain),
+                "image_size": self.episode_set.domain.card.image_size,
+                "episodes": self.episode_set.manifest.sha256,
             }
         )
 
@@ -127,10 +127,10 @@ class Cell:
     @property
     def cost_key(self) -> tuple[object, ...]:
         """Equal, and hashable, for cells that cost the same: a control is its host's network."""
-        question = self.question
+        episode_set = self.episode_set
         host = str(replace(self.composition, control=""))
-        size = question.domain.card.image_size
-        return host, self.weights.backbone, self.precision, question.shots, size
+        size = episode_set.domain.card.image_size
+        return host, self.weights.backbone, self.precision, episode_set.shots, size
 
     def options(self) -> dict[str, dict[str, object]]:
         """Every option of every part."""
@@ -140,8 +140,8 @@ class Cell:
         """Where its record belongs."""
         return CellFolder.of(
             results,
-            domain=self.question.domain.title,
-            shots=self.question.shots,
+            domain=self.episode_set.domain.title,
+            shots=self.episode_set.shots,
             label=self.composition.label,
             cell=self.id,
         )
@@ -159,31 +159,31 @@ class Cell:
             return None
         if folder.rows_sha256() != record.episodes.rows_sha256:
             return None
-        manifest = self.question.manifest
+        manifest = self.episode_set.manifest
         return record if len(folder.recover(manifest.episodes)) == len(manifest) else None
 
     def record(self, device: str) -> RunRecord:
         """The record as it begins."""
-        question, weights = self.question, self.weights
+        episode_set, weights = self.episode_set, self.weights
         pretrained, checkpoint = weights_sha256(weights)
         return RunRecord(
             cell=self.id,
             status="started",
-            domain=domain_part(question.domain),
+            domain=domain_part(episode_set.domain),
             episodes=EpisodesPart(
-                protocol=question.protocol,
-                shots=question.shots,
-                seed=question.seed,
-                count=len(question.manifest),
-                limited=question.is_limited,
-                sha256=question.manifest.sha256,
+                protocol=episode_set.protocol,
+                shots=episode_set.shots,
+                seed=episode_set.seed,
+                count=len(episode_set.manifest),
+                limited=episode_set.is_limited,
+                sha256=episode_set.manifest.sha256,
             ),
             method=method_part(self.composition, weights.backbone),
             weights=WeightsPart(
                 description=weights.description,
                 kind=weights.kind(self.composition),
                 words=weights.words(self.composition),
-                toy=weights.is_toy and question.domain.card.suite != "mini",
+                toy=weights.is_toy and episode_set.domain.card.suite != "mini",
                 pretrained=weights.pretrained.name if weights.pretrained else "",
                 pretrained_sha256=pretrained,
                 checkpoint=weights.checkpoint.name if weights.checkpoint else "",
@@ -195,7 +195,7 @@ class Cell:
             evaluator=EvaluatorPart(
                 version=EVALUATOR_VERSION,
                 code=evaluator_code(),
-                image_size=question.domain.card.image_size,
+                image_size=episode_set.domain.card.image_size,
                 precision=self.precision,
             ),
             environment=describe(device),
@@ -205,23 +205,23 @@ class Cell:
 
 
 def refused_record(
-    composition: Composition, backbone: str, question: Question, reason: str, device: str
+    composition: Composition, backbone: str, episode_set: EpisodeSet, reason: str, device: str
 ) -> RunRecord:
     """The record of a cell that cannot be computed: a blank in the tables with its reason."""
     parts = {
         "method": str(composition),
         "backbone": backbone,
-        "domain": question.domain.title,
-        "question": [question.shots, question.seed, question.protocol, question.limit],
+        "domain": episode_set.domain.title,
+        "question": [episode_set.shots, episode_set.seed, episode_set.protocol, episode_set.limit],
         "refused": True,
     }
     try:
-        domain = domain_part(question.domain)
+        domain = domain_part(episode_set.domain)
     except DataError:
         domain = DomainPart(
-            name=question.domain.card.name,
-            title=question.domain.title,
-            suite=question.domain.card.suite,
+            name=episode_set.domain.card.name,
+            title=episode_set.domain.title,
+            suite=episode_set.domain.card.suite,
             profile="absent",
             complete=False,
             fingerprint="",
@@ -232,13 +232,15 @@ def refused_record(
         status="refused",
         reason=reason,
         domain=domain,
-        episodes=EpisodesPart(protocol=question.protocol, shots=question.shots, seed=question.seed),
+        episodes=EpisodesPart(
+            protocol=episode_set.protocol, shots=episode_set.shots, seed=episode_set.seed
+        ),
         method=method_part(composition, backbone),
         weights=WeightsPart(description="none"),
         evaluator=EvaluatorPart(
             version=EVALUATOR_VERSION,
             code=evaluator_code(),
-            image_size=question.domain.card.image_size,
+            image_size=episode_set.domain.card.image_size,
         ),
         environment=describe(device),
         command=command_line(),
@@ -367,5 +369,5 @@ def now() -> str:
 
 
 def command_line() -> str:
-    """What was typed; the program's folder is nobody's business."""
+    """The command as typed; of the program only its name, not its folder."""
     return shlex.join(["cdfss-bench", *sys.argv[1:]])

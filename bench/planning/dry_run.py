@@ -132,21 +132,21 @@ class _Expecting:
         if cell is None:
             state = f"refused: {planned.reason}"
             return Forecast(planned.title, state, 0, 0, 0.0, planned.mend or "")
-        total = len(cell.question.manifest)
+        total = len(cell.episode_set.manifest)
         folder = cell.folder(self._results)
         known = cell.finished_record(self._results)
         if known is not None:
             is_costed = known.cost is not None or not self._with_cost
             seconds = 0.0 if is_costed else self._expected(cell, [])
             return Forecast(planned.title, "complete", total, 0, seconds)
-        done = folder.recover(cell.question.manifest.episodes)
-        left = [e for i, e in enumerate(cell.question.manifest.episodes) if i not in done]
+        done = folder.recover(cell.episode_set.manifest.episodes)
+        left = [e for i, e in enumerate(cell.episode_set.manifest.episodes) if i not in done]
         state = "begun" if done else "to do"
         return Forecast(planned.title, state, total, len(left), self._expected(cell, left))
 
     def _expected(self, cell: Cell, left: list[Episode]) -> float | None:
         found = self._rates(cell)
-        domain, key = cell.question.domain, cell.network_key
+        domain, key = cell.episode_set.domain, cell.network_key
         is_built = key == self._network
         if not is_built or domain is not self._domain:
             self._encoded = set()
@@ -170,21 +170,21 @@ class _Expecting:
 
     def _rates(self, cell: Cell) -> Rates | None:
         """From the same network on the same domain, else on any of the same size."""
-        question = cell.question
+        episode_set = cell.episode_set
         network = [
             (record, folder)
             for record, folder in self._all()
             if (record.method.composition, record.method.backbone, record.evaluator.precision)
             == (str(cell.composition), cell.weights.backbone, cell.precision)
-            and record.evaluator.image_size == question.domain.card.image_size
+            and record.evaluator.image_size == episode_set.domain.card.image_size
         ]
         # What was measured before the code changed counts where there is nothing else.
         now = method_code(cell.composition, cell.weights.backbone)
         network = [one for one in network if one[0].method.code == now] or network
-        at_home = [one for one in network if one[0].domain.title == question.domain.title]
+        at_home = [one for one in network if one[0].domain.title == episode_set.domain.title]
 
         def asked(of: list[tuple[RunRecord, CellFolder]]) -> list[CellFolder]:
-            return [f for record, f in of if record.episodes.shots == question.shots]
+            return [f for record, f in of if record.episodes.shots == episode_set.shots]
 
         alike = asked(at_home) or asked(network)
         return rates(

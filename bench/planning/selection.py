@@ -18,7 +18,7 @@ from cdfss_bench.methods.registry.name_grammar import METHODS, Composition, pars
 from cdfss_bench.methods.weights.resolve import Weights, default_folders, resolve_weights
 from cdfss_bench.plain_yaml import read_yaml
 
-from .cell import Cell, Question
+from .cell import Cell, EpisodeSet
 
 
 class Selection(BaseModel):
@@ -34,13 +34,13 @@ class Selection(BaseModel):
             data root is known.
         data_root: folder of the data sets.
         lists: folder of the published lists.
-        backbone: for all methods that can ride on it.
+        backbone: for all methods that can use it.
         weights: a checkpoint file, by method or for the only one.
         weights_dirs: folders with weights.
         episodes: the first so many only.
         precision: of the encoding, `fp32` or `bf16`.
-        controls: whether the control rows are added, and to each method its twin with shuffled
-            supports.
+        controls: whether the control rows are added, and for each method its shuffled-support
+            control.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -150,7 +150,7 @@ class Planned:
 
     Attributes:
         composition: the method.
-        question: what it is asked.
+        episode_set: which episodes.
         backbone: its name, as far as known.
         cell: the cell; None where `reason` says why not.
         reason: one sentence.
@@ -160,9 +160,9 @@ class Planned:
             the same cell.
     """
 
-    def __init__(self, composition: Composition, question: Question):
+    def __init__(self, composition: Composition, episode_set: EpisodeSet):
         self.composition = composition
-        self.question = question
+        self.episode_set = episode_set
         self.backbone = ""
         self.cell: Cell | None = None
         self.reason = ""
@@ -186,7 +186,7 @@ class Planned:
     @property
     def title(self) -> str:
         """`loec · isic · 5-shot · seed 0`."""
-        asked = self.question
+        asked = self.episode_set
         return f"{self.name} · {asked.domain.title} · {asked.shots}-shot · seed {asked.seed}"
 
     def refuse(self, error: UserError) -> None:
@@ -205,7 +205,7 @@ def compositions(selection: Selection) -> list[Composition]:
 
 
 def _added(methods: Sequence[str]) -> Iterator[str]:
-    """The twin of every method that looks at its support, then the control cards."""
+    """The shuffled-support control of every method that uses its support, then control cards."""
     for name in methods:
         composition = parse(name)
         if not composition.control and composition.host.card.backbones:
@@ -230,7 +230,7 @@ def plan(selection: Selection) -> Iterator[Planned]:
             key = (str(composition), on_mini)
             if key not in resolved:
                 resolved[key] = weights_of(composition, selection, on_mini=on_mini)
-            if _has_no_twin(composition, domain, selection):
+            if _has_no_control(composition, domain, selection):
                 continue
             changes = {
                 "methods": (composition.label,),
@@ -241,7 +241,7 @@ def plan(selection: Selection) -> Iterator[Planned]:
             asked = selection.model_copy(update=changes)
             for shots in selection.shots:
                 for seed in selection.seeds:
-                    question = Question(
+                    episode_set = EpisodeSet(
                         domain,
                         shots,
                         seed,
@@ -249,13 +249,13 @@ def plan(selection: Selection) -> Iterator[Planned]:
                         selection.episodes,
                         composition.control,
                     )
-                    planned = _planned(composition, question, resolved[key], selection)
+                    planned = _planned(composition, episode_set, resolved[key], selection)
                     planned.asked = asked
                     yield planned
 
 
-def _has_no_twin(composition: Composition, domain: Domain, selection: Selection) -> bool:
-    """Whether nobody typed this twin and the domain has no wrong class to shuffle supports with."""
+def _has_no_control(composition: Composition, domain: Domain, selection: Selection) -> bool:
+    """Whether this control was not typed and the domain has no wrong class for its supports."""
     if not composition.control or composition.label in selection.methods:
         return False
     try:
@@ -266,17 +266,17 @@ def _has_no_twin(composition: Composition, domain: Domain, selection: Selection)
 
 def _planned(
     composition: Composition,
-    question: Question,
+    episode_set: EpisodeSet,
     weights: Weights | UserError,
     selection: Selection,
 ) -> Planned:
-    planned = Planned(composition, question)
+    planned = Planned(composition, episode_set)
     planned.backbone = selection.backbone or ""
     if isinstance(weights, UserError):
         planned.refuse(weights)
         return planned
     planned.backbone = weights.backbone
-    cell = Cell(composition, weights, question, selection.precision)
+    cell = Cell(composition, weights, episode_set, selection.precision)
     try:
         cell.id  # noqa: B018  (draws the manifest: data errors belong to the plan)
     except UserError as error:
@@ -311,7 +311,7 @@ def weights_of(
 
 
 def _named_checkpoint(composition: Composition, named: Mapping[str, Path]) -> Path | None:
-    # A twin that was not given weights of its own runs with those of its method.
+    # A control that was not given weights of its own runs with those of its method.
     return named.get(composition.label) or named.get(composition.label.partition("@")[0])
 
 

@@ -13,7 +13,7 @@ from .schema import RunRecord, read_runs
 
 
 @dataclass(frozen=True)
-class Answer:
+class RunResult:
     """One finished cell.
 
     Attributes:
@@ -59,10 +59,10 @@ class Answer:
         return [(row.episode.query, row.episode.class_id) for row in self.rows]
 
 
-def answers(results: Path) -> list[Answer]:
+def run_results(results: Path) -> list[RunResult]:
     """Every record under a results folder, finished or not.
 
     Raises:
         RecordError: for a damaged record.
     """
-    return [Answer(path, record) for path, record in read_runs(results)]
+    return [RunResult(path, record) for path, record in read_runs(results)]

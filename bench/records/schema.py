@@ -61,7 +61,7 @@ class DomainPart(_Part):
 
 
 class EpisodesPart(_Part):
-    """Which questions.
+    """Which episodes.
 
     Attributes:
         protocol: `patnet` or `strict`.

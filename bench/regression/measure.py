@@ -60,9 +60,9 @@ def measured(
 def _listened(outcomes: Iterable[Outcome], listener: Listener | None) -> Iterable[Outcome]:
     for outcome in outcomes:
         if outcome.record is None or outcome.record.metrics is None:
-            question = outcome.planned.question
+            episode_set = outcome.planned.episode_set
             raise RecordError(
-                f"{outcome.planned.composition.label} on {question.domain.title} was "
+                f"{outcome.planned.composition.label} on {episode_set.domain.title} was "
                 f"{outcome.how}: {outcome.detail}",
                 mend=outcome.planned.mend,
             )
@@ -81,8 +81,8 @@ def relative_time(planned: Planned, device: str) -> float:
     assert planned.cell is not None
     weights = planned.cell.weights
     network = network_of(planned.composition, weights).to(device).swift(device)
-    size = planned.question.domain.card.image_size
-    query, supports, masks = probe(planned.question.shots, size, device)
+    size = planned.episode_set.domain.card.image_size
+    query, supports, masks = probe(planned.episode_set.shots, size, device)
     reference = _reference(device)
     own, standard = [], []
     with torch.inference_mode():
@@ -121,8 +121,8 @@ def _timed(work: Callable[[], object], device: str) -> float:
 
 
 def _network_key(planned: Planned) -> tuple[str, str, int, int]:
-    size = planned.question.domain.card.image_size
-    return str(planned.composition), planned.backbone, planned.question.shots, size
+    size = planned.episode_set.domain.card.image_size
+    return str(planned.composition), planned.backbone, planned.episode_set.shots, size
 
 
 def _cell(outcome: Outcome, relative: float) -> GateCell:

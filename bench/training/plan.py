@@ -345,7 +345,7 @@ def _seed_and_bugs(
     path: Path,
     processes: Processes,
 ) -> tuple[int, tuple[Bug, ...]]:
-    """The seed, and which oversights of the published code are repeated."""
+    """The seed, and which known defects of the published code are repeated."""
     published = composition.host.card.recipe
     bugs = published.bugs if published is not None and plan.as_published else ()
     if seed is not None:

@@ -162,7 +162,7 @@ def with_wrong_supports(
     not what was asked.
 
     Args:
-        episodes: of the manifest whose twin this is.
+        episodes: of the manifest that the control is made for.
         pools: the classes in id order.
         seed: of the private generator.
         domain: keeps the streams of different domains apart.

@@ -12,7 +12,7 @@ import pytest
 
 from cdfss_bench.bench.comparison.verify import verify
 from cdfss_bench.bench.evaluation.runner import Outcome
-from cdfss_bench.bench.records.results import answers
+from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.records.schema import MetricsPart
 from cdfss_bench.errors import UserError
 
@@ -42,7 +42,7 @@ def damaged(whole: bytes, rng: Random) -> bytes:
 def shown_by(results: Path) -> dict[str, MetricsPart | None] | UserError:
     """What `report` would show, or why it would not."""
     try:
-        return {answer.record.cell: answer.record.metrics for answer in answers(results)}
+        return {answer.record.cell: answer.record.metrics for answer in run_results(results)}
     except UserError as error:
         return error
 

@@ -22,7 +22,7 @@ from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.comparison.leaderboard import leaderboards
 from cdfss_bench.bench.comparison.verify import verify
 from cdfss_bench.bench.planning.selection import Selection, read_plan
-from cdfss_bench.bench.records.results import answers
+from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.records.schema import read_record
 from cdfss_bench.bench.reporting.html.document import as_html
 from cdfss_bench.canonical import digest
@@ -209,7 +209,7 @@ def test_records(number: int, tmp_path: Path) -> None:
         path.write_text(json.dumps(value))
         verify(folder)
         read_record(path)
-        found = answers(tmp_path)
+        found = run_results(tmp_path)
         leaderboards(answer.record for answer in found)
         assert "<img src=x" not in as_html(found, None)
 

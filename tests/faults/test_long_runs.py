@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cdfss_bench.bench.evaluation.runner import Progress, Runner
-from cdfss_bench.bench.planning.cell import Cell, Question
+from cdfss_bench.bench.planning.cell import Cell, EpisodeSet
 from cdfss_bench.bench.planning.selection import Planned
 from cdfss_bench.canonical import digest
 from cdfss_bench.datasets import Domain
@@ -76,9 +76,9 @@ def test_memory_and_files_stay_flat(
     domain = Tiny(card, tmp_path, {}, DecodeCache(None))
     composition = parse("prototype")
     weights = resolve_weights(composition, backbone="resnet-mini", folders=[seeded_weights])
-    question = Question(domain, 2, 0, "patnet")
-    planned = Planned(composition, question)
-    planned.cell = Cell(composition, weights, question)
+    episode_set = EpisodeSet(domain, 2, 0, "patnet")
+    planned = Planned(composition, episode_set)
+    planned.cell = Cell(composition, weights, episode_set)
     looks: list[tuple[int, int, int]] = []
 
     def listen(progress: Progress) -> None:

@@ -17,7 +17,7 @@ from cdfss_bench.bench.evaluation.feature_cache import FeatureStores
 from cdfss_bench.bench.evaluation.runner import Outcome, Runner
 from cdfss_bench.bench.executors.crew import Answered, Died, Event, Stepped
 from cdfss_bench.bench.executors.dispatch import ATTEMPTS, Dispatcher
-from cdfss_bench.bench.executors.work import Answer, Setup, Task, Worker
+from cdfss_bench.bench.executors.work import Setup, Task, TaskResult, Worker
 from cdfss_bench.bench.planning.selection import Selection, plan
 from cdfss_bench.bench.records.counts import Counts
 from cdfss_bench.bench.runtime.memory import backing_off
@@ -193,7 +193,7 @@ def test_a_worker_with_other_weights_refuses(seeded_weights: Path, tmp_path: Pat
         weights_dirs=(seeded_weights,), episodes=3,
     )  # fmt: skip
     worker = Worker(Setup(tmp_path, Settings()))
-    answer: Answer = worker.perform(Task(0, selection, "0" * 64, False, 1), lambda *_: None)  # noqa: FBT003
+    answer: TaskResult = worker.perform(Task(0, selection, "0" * 64, False, 1), lambda *_: None)  # noqa: FBT003
     assert answer.how == "refused"
     assert "other code, weights or data" in answer.detail
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from ...comparison.current import by_cell
 from ...comparison.leaderboard import Leaderboard, RowKey
 from ...comparison.ranking import Standings
-from ...records.results import Answer
+from ...records.results import RunResult
 from .svg import Bar, Drawing, Point, bars, intervals
 
 COLORS = 12
@@ -41,7 +41,7 @@ def interval_charts(
 
 
 def class_charts(
-    board: Leaderboard, colors: Mapping[RowKey, int], found: Sequence[Answer]
+    board: Leaderboard, colors: Mapping[RowKey, int], found: Sequence[RunResult]
 ) -> list[tuple[str, Drawing]]:
     """Captions and charts: the rows by class, by domain."""
     records = {cell: answer.record for cell, answer in by_cell(found).items()}

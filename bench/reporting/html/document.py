@@ -13,7 +13,7 @@ from ...comparison.current import STALE, by_cell, shown
 from ...comparison.leaderboard import Leaderboard, Row, leaderboards
 from ...comparison.published import Report
 from ...comparison.ranking import standings
-from ...records.results import Answer
+from ...records.results import RunResult
 from ..cost_table import cost_table
 from ..leaderboard_table import text_table
 from ..number_format import UNSTEADY
@@ -31,7 +31,7 @@ MOST_IN_MATRIX = 12
 
 
 def as_html(
-    found: Sequence[Answer],
+    found: Sequence[RunResult],
     published: Sequence[Report] | None = None,
     source: Source | None = None,
     *,
@@ -73,7 +73,7 @@ def as_html(
 
 def _board(
     board: Leaderboard,
-    found: Sequence[Answer],
+    found: Sequence[RunResult],
     published: Sequence[Report] | None,
     *,
     every_note: bool,
@@ -136,7 +136,7 @@ def _sorted_as(text: str) -> str:
     return f"{float(number) * {'k': 1e3, 'M': 1e6}[unit]:.0f}"
 
 
-def _matrix(board: Leaderboard, found: Sequence[Answer]) -> list[tuple[str, list[Any]]]:
+def _matrix(board: Leaderboard, found: Sequence[RunResult]) -> list[tuple[str, list[Any]]]:
     """Names of rows and mean paired differences, row minus column: None of a row and itself."""
     known = by_cell(found)
     rows = sorted(board.rows.values(), key=lambda row: -(board.mean(row) or 0))[:MOST_IN_MATRIX]
@@ -161,7 +161,7 @@ def _has_stale(row: Row) -> bool:
     return any(score.is_stale for score in row.scores.values())
 
 
-def _paired(a: Sequence[Answer], b: Sequence[Answer]) -> list[tuple[str, str, str]]:
+def _paired(a: Sequence[RunResult], b: Sequence[RunResult]) -> list[tuple[str, str, str]]:
     """Text, tip and class of `a` minus `b`, and of `b` minus `a`."""
     try:
         (comparison,) = compare(a, b, resamples=2_000)

@@ -10,18 +10,18 @@ from typing import Any
 from cdfss_bench.errors import UserError
 
 from ...comparison.leaderboard import Leaderboard, Row
-from ...records.results import Answer
+from ...records.results import RunResult
 from ..qualitative.examples import Layer, Panel
 from .rendering import render
 
-Source = Callable[[Answer], Sequence[Panel]]
+Source = Callable[[RunResult], Sequence[Panel]]
 """Draws the panels of a record; raises a UserError that says why it cannot."""
 
 
 def section(
     board: Leaderboard,
     rows: Sequence[Row],
-    found: Mapping[str, Answer],
+    found: Mapping[str, RunResult],
     source: Source,
     *,
     budget: int,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ...comparison.current import State, state_of
-from ...records.results import Answer
+from ...records.results import RunResult
 from ...records.schema import RunRecord
 from ..number_format import milliseconds
 
@@ -17,7 +17,7 @@ _STATES: dict[State, str] = {
 }  # fmt: skip
 
 
-def origins(found: Iterable[Answer]) -> dict[str, Any]:
+def origins(found: Iterable[RunResult]) -> dict[str, Any]:
     """The provenance of all records with every text once: most stand in many records."""
     said = provenance(found)
     keys = list(dict.fromkeys(key for values in said.values() for key in values))
@@ -29,7 +29,7 @@ def origins(found: Iterable[Answer]) -> dict[str, Any]:
     return {"keys": keys, "texts": list(texts), "cells": cells}
 
 
-def provenance(found: Iterable[Answer]) -> dict[str, dict[str, str]]:
+def provenance(found: Iterable[RunResult]) -> dict[str, dict[str, str]]:
     """What is shown of a record when its number is clicked, by the first half of its cell id."""
     result: dict[str, dict[str, str]] = {}
     for answer in found:

@@ -11,7 +11,7 @@ from cdfss_bench.files import write_atomically
 from ...comparison.leaderboard import leaderboards
 from ...comparison.published import Report
 from ...comparison.ranking import standings
-from ...records.results import Answer
+from ...records.results import RunResult
 from ...records.schema import published_schema
 from ..export import as_csv, as_json
 from .document import as_html
@@ -20,7 +20,7 @@ from .panels import Source
 
 def write_site(
     folder: Path,
-    found: Sequence[Answer],
+    found: Sequence[RunResult],
     published: Sequence[Report] | None = None,
     source: Source | None = None,
     *,

@@ -43,9 +43,9 @@ def file_name(cell: Cell) -> str:
 
     The id stands for all that the words leave out: options, weights, how many episodes.
     """
-    question = cell.question
+    episode_set = cell.episode_set
     words = (
-        f"{question.domain.title}-{question.shots}shot-seed{question.seed}-{question.protocol}-"
+        f"{episode_set.domain.title}-{episode_set.shots}shot-seed{episode_set.seed}-{episode_set.protocol}-"
         f"{cell.composition.label}"
     )
     return f"{safe_name(words)[:_LONGEST]}-{cell.id[:12]}.png"

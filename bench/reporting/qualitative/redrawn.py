@@ -30,7 +30,7 @@ from ...evaluation.networks import network_of
 from ...evaluation.pixel_counts import count
 from ...planning.cell import weights_sha256
 from ...records.cell_folder import CellFolder
-from ...records.results import Answer
+from ...records.results import RunResult
 from ...records.schema import RunRecord
 from .examples import Example, Layer, Panel, examples
 from .panels import PREDICTION, TRUTH, predicted
@@ -57,7 +57,7 @@ class Redrawer:
         self.folders = tuple(folders)
         self._network: tuple[object, Method] | None = None
 
-    def panels(self, answer: Answer) -> list[Panel]:
+    def panels(self, answer: RunResult) -> list[Panel]:
         """The best, the median and the worst episode of a finished record.
 
         Raises:

@@ -15,7 +15,7 @@ from cdfss_bench.bench.comparison.ranking import standings
 from cdfss_bench.bench.comparison.shuffled_control import AgainstControl
 from cdfss_bench.bench.evaluation.runner import Outcome
 from cdfss_bench.bench.planning.selection import Selection, plan
-from cdfss_bench.bench.records.results import answers
+from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.reporting.leaderboard_table import text_table
 from cdfss_bench.bench.reporting.text_table import TextTable
 from cdfss_bench.bench.statistics.bootstrap import Interval
@@ -29,7 +29,7 @@ Run = Callable[..., list[Outcome]]
 
 
 def table_of(results: Path, *, tested: bool = True) -> TextTable:
-    found = answers(results)
+    found = run_results(results)
     (board,) = leaderboards(answer.record for answer in found)
     return text_table(board, standings(board, found) if tested else None)
 
@@ -117,7 +117,7 @@ def test_a_control_shows_the_cost_of_its_host(tmp_path: Path) -> None:
     write_cell(tmp_path, "ssp", cost=COST)
     write_cell(tmp_path, f"ssp{CONTROL}", cost=own)
     write_cell(tmp_path, f"hsnet{CONTROL}", cost=own)
-    (board,) = leaderboards(answer.record for answer in answers(tmp_path))
+    (board,) = leaderboards(answer.record for answer in run_results(tmp_path))
     costs = {key.label: row.cost for key, row in board.rows.items()}
     assert costs == {"ssp": COST, f"ssp{CONTROL}": COST, f"hsnet{CONTROL}": own}
 
@@ -135,7 +135,7 @@ def test_controls_are_added_where_they_mean_something(seeded_weights: Path) -> N
         "controls": True,
     }  # fmt: skip
     cells = list(plan(Selection.model_validate(values)))
-    asked = [(p.question.domain.title, p.composition.label) for p in cells]
+    asked = [(p.episode_set.domain.title, p.composition.label) for p in cells]
     controls = ["all-background", "centre-ellipse", "prototype"]
     typed = ["ssp", f"hsnet{CONTROL}", "all-foreground"]
     lesion = [label for domain, label in asked if domain == "mini-lesion"]

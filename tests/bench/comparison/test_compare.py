@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cdfss_bench.bench.comparison.compare import Comparison, chosen, compare, verdict_on
-from cdfss_bench.bench.records.results import answers
+from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.reporting.leaderboard_table import comparison_table
 from cdfss_bench.errors import RecordError
 
@@ -21,7 +21,7 @@ PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
 
 
 def compared(results: Path, a: str, b: str, minimum: float = 0.5) -> Comparison:
-    found = answers(results)
+    found = run_results(results)
     sides = [chosen(found, name, results) for name in (a, b)]
     (comparison,) = compare(*sides, minimum=minimum, resamples=400)
     return comparison
@@ -157,7 +157,7 @@ def test_a_name_with_two_rows_must_be_narrowed(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="stands for 2 rows") as caught:
         compared(tmp_path, "ssp", "ssp")
     assert "--backbone" in str(caught.value)
-    first, second = (str(a.path.parent) for a in answers(tmp_path))
+    first, second = (str(a.path.parent) for a in run_results(tmp_path))
     assert "vgg16" in compared(tmp_path, first, second).a + compared(tmp_path, first, second).b
 
 

@@ -21,7 +21,7 @@ from cdfss_bench.bench.comparison.leaderboard import Leaderboard, leaderboards
 from cdfss_bench.bench.comparison.published import read_published
 from cdfss_bench.bench.comparison.ranking import standings
 from cdfss_bench.bench.planning.cell import named_reader_code
-from cdfss_bench.bench.records.results import answers
+from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.records.schema import RunRecord
 from cdfss_bench.bench.reporting.cost_table import cost_table
 from cdfss_bench.bench.reporting.html.provenance import provenance
@@ -40,13 +40,13 @@ FORMS = ("table", "md", "latex", "csv", "json", "html")
 
 
 def board_of(results: Path) -> Leaderboard:
-    (board,) = leaderboards(answer.record for answer in answers(results))
+    (board,) = leaderboards(answer.record for answer in run_results(results))
     return board
 
 
 def table_of(results: Path) -> TextTable:
     board = board_of(results)
-    return text_table(board, standings(board, answers(results)))
+    return text_table(board, standings(board, run_results(results)))
 
 
 def report(results: Path, *words: str) -> str:
@@ -133,7 +133,7 @@ def test_every_form_shows_the_current_record(
 
 def test_compare_takes_what_report_shows(renewed: tuple[Path, RunRecord, RunRecord]) -> None:
     results, old, new = renewed
-    found = answers(results)
+    found = run_results(results)
     (comparison,) = compare(
         *(meant(found, name, results) for name in ("ssp", "loec")), resamples=200
     )
@@ -225,7 +225,7 @@ def test_a_method_that_is_not_here_is_shown_and_named(tmp_path: Path) -> None:
     (note,) = [note for note in table.notes if note.startswith("code of ")]
     assert note.startswith("code of mine is not here, so it cannot be told whether it is current")
     assert not any(STALE in cell for cells in table.rows for cell in cells)
-    found = answers(tmp_path)
+    found = run_results(tmp_path)
     (comparison,) = compare(
         meant(found, "mine", tmp_path), meant(found, "ssp", tmp_path), resamples=100
     )
@@ -235,13 +235,13 @@ def test_a_method_that_is_not_here_is_shown_and_named(tmp_path: Path) -> None:
 def test_a_copied_folder_with_the_same_cell_is_one_answer(tmp_path: Path) -> None:
     first = write_cell(tmp_path, "ssp", skill=0.4, finished=EARLY)
     write_cell(tmp_path, "ssp", skill=0.6, finished=LATE)
-    paths = {answer.record.finished: answer for answer in answers(tmp_path)}
+    paths = {answer.record.finished: answer for answer in run_results(tmp_path)}
     newer = paths[LATE].record
     newer.cell = first.cell  # in another folder, as a backup would be
     newer.save(paths[LATE].path)
     (row,) = board_of(tmp_path).rows.values()
     assert [f"{score.mean:.2f}" for score in row.scores.values()] == [miou(newer)]
-    said = next(iter(provenance(a for a in answers(tmp_path) if a.path == paths[LATE].path)))
+    said = next(iter(provenance(a for a in run_results(tmp_path) if a.path == paths[LATE].path)))
     assert said == first.cell[:16]
     assert miou(newer) in report(tmp_path, "-f", "html")
     told = json.loads(report(tmp_path, "-f", "json"))

@@ -17,7 +17,7 @@ from cdfss_bench.bench.comparison.compare import chosen, compare
 from cdfss_bench.bench.comparison.leaderboard import BARE, TRIAL, leaderboards
 from cdfss_bench.bench.comparison.published import read_published
 from cdfss_bench.bench.comparison.ranking import standings
-from cdfss_bench.bench.records.results import answers
+from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.reporting.cost_table import cost_table, frontiers
 from cdfss_bench.bench.reporting.leaderboard_table import comparison_table, text_table
 from cdfss_bench.bench.reporting.published_table import published_table
@@ -69,7 +69,7 @@ def test_what_never_is_trained_keeps_its_name() -> None:
 
 
 def test_it_is_ranked_apart(results: Path) -> None:
-    found = answers(results)
+    found = run_results(results)
     (board,) = leaderboards(answer.record for answer in found)
     table = text_table(board, standings(board, found))
     assert list(table.sections.values()) == ["no adaptation", BARE]
@@ -96,7 +96,7 @@ def test_every_form_names_it_so(form: str, results: Path) -> None:
 
 def test_it_never_stands_beside_published_figures(results: Path) -> None:
     reports = read_published(CHECKOUT / "results" / "published.csv")
-    (board,) = leaderboards(answer.record for answer in answers(results))
+    (board,) = leaderboards(answer.record for answer in run_results(results))
     table = published_table(board, reports)
     (loec,) = [cells for cells in table.rows if cells[:2] == ["LoEC (2025)", "ResNet-50"]]
     assert not any("(" in cell for cell in loec[2:])
@@ -106,7 +106,7 @@ def test_it_never_stands_beside_published_figures(results: Path) -> None:
 
 
 def test_compare_finds_it_by_what_was_typed(results: Path) -> None:
-    found = answers(results)
+    found = run_results(results)
 
     def title(name: str) -> str:
         (one,) = compare(chosen(found, name, results), chosen(found, "ssp", results), resamples=100)
@@ -116,7 +116,7 @@ def test_compare_finds_it_by_what_was_typed(results: Path) -> None:
     assert title(NAME) == title("loec")
     # Where the trained method is there too, its plain name means that one.
     write_cell(results, "loec", "isic", skill=0.3)
-    found = answers(results)
+    found = run_results(results)
     assert title("loec").startswith("A = loec, B = ssp")
     assert title(NAME).startswith(f"A = {NAME}, B = ssp")
 
@@ -148,7 +148,7 @@ def test_weights_of_the_mini_suite_on_other_data_stand_apart(
     for domain in DOMAINS:
         write_cell(tmp_path, "loec", domain, skill=0.7, cost=COST, **changes)
         write_cell(tmp_path, "ssp", domain, skill=0.5, cost=COST)
-    found = answers(tmp_path)
+    found = run_results(tmp_path)
     (board,) = leaderboards(answer.record for answer in found)
     assert [section.title for section in board.sections()] == ["no adaptation", TRIAL]
     assert [row.key.label for row in board.sections()[1].rows] == ["loec"]

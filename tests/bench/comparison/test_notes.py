@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.comparison.compare import chosen, compare
 from cdfss_bench.bench.comparison.notes import kind_of, note_lines, summary
-from cdfss_bench.bench.records.results import answers
+from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.reporting.leaderboard_table import comparison_table
 
 from ...support.records import write_cell
@@ -98,7 +98,7 @@ def test_notes_stand_below_every_form(form: str, results: Path) -> None:
 
 
 def test_notes_stand_below_a_comparison(results: Path) -> None:
-    found = answers(results)
+    found = run_results(results)
     (comparison,) = compare(
         *(chosen(found, name, results) for name in ("ssp", "loec")), resamples=100
     )

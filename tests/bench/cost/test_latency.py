@@ -22,7 +22,7 @@ from cdfss_bench.bench.cost.latency import (
     single,
 )
 from cdfss_bench.bench.cost.profile import cost_of, probe
-from cdfss_bench.bench.records.results import answers
+from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.reporting.cost_table import cost_table
 from cdfss_bench.bench.reporting.export import as_csv, cost_as_csv
 from cdfss_bench.bench.reporting.html.document import as_html
@@ -210,7 +210,7 @@ def test_the_page_marks_unsteady_times(tmp_path: Path) -> None:
     paid = COST.model_copy(update={"latency_ms": {"episode": times}})
     write_cell(tmp_path, "ssp", cost=paid)
     write_cell(tmp_path, "loec", cost=COST)
-    page = as_html(answers(tmp_path))
+    page = as_html(run_results(tmp_path))
     assert "~ unsteady: ssp)" in page
     assert "~10.0 ms per episode" in page
     assert 'data-value="10.0"' in page

@@ -33,7 +33,7 @@ def recorded(subject: Subject, folder: Path) -> dict[tuple[str, ...], Counts]:
     (outcome,) = Runner(folder, with_cost=False).run(list(plan(selection)))
     assert outcome.planned.cell is not None
     cell = outcome.planned.cell
-    rows = cell.folder(folder).recover(cell.question.manifest.episodes).values()
+    rows = cell.folder(folder).recover(cell.episode_set.manifest.episodes).values()
     return {(row.episode.query, *row.episode.supports): row.counts for row in rows}
 
 

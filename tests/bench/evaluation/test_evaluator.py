@@ -40,7 +40,7 @@ def prepared(name: str, weights: Path, domain: str = "mini-lesion", shots: int =
     assert planned.cell is not None, planned.reason
     network = build(planned.composition, backbone=planned.cell.weights.backbone or None)
     load_weights(network, planned.cell.weights)
-    return network, planned.question.domain, planned.question.manifest.episodes
+    return network, planned.episode_set.domain, planned.episode_set.manifest.episodes
 
 
 def counted(

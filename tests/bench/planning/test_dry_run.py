@@ -88,11 +88,11 @@ def test_pictures_networks_and_costs_are_counted_once(
     images: list[set[str]] = []
     for planned in cells:
         assert planned.cell is not None
-        domain = planned.cell.question.domain
+        domain = planned.cell.episode_set.domain
         images.append(
             {
                 domain.item(e.class_id, name).image
-                for e in planned.cell.question.manifest.episodes
+                for e in planned.cell.episode_set.manifest.episodes
                 for name in (e.query, *e.supports)
             }
         )

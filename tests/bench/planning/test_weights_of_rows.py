@@ -75,7 +75,7 @@ def test_the_mini_sizes_do_not_bring_the_mini_weights_to_real_data(data: Path) -
 
 def test_every_domain_of_a_selection_resolves_on_its_own(data: Path) -> None:
     cells = planned(data, methods=("hsnet", "ssp"), domains=("isic", "mini-lesion"))
-    found = {(one.composition.label, one.question.domain.title): one for one in cells}
+    found = {(one.composition.label, one.episode_set.domain.title): one for one in cells}
     assert found["ssp", "isic"].cell is None
     assert found["hsnet", "isic"].cell is None
     assert str(found["hsnet", "isic"].composition) == "hsnet"

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from cdfss_bench.bench.comparison.published import read_published
-from cdfss_bench.bench.records.results import Answer, answers
+from cdfss_bench.bench.records.results import RunResult, run_results
 from cdfss_bench.bench.reporting.html.document import as_html
 from cdfss_bench.bench.reporting.qualitative.examples import Layer, Panel, examples
 from cdfss_bench.bench.reporting.qualitative.redrawn import overlay
@@ -124,7 +124,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def painted(answer: Answer) -> list[Panel]:
+def painted(answer: RunResult) -> list[Panel]:
     """Panels of real pictures, three supports each."""
     file = io.BytesIO()
     shade = len(answer.record.method.label) * 9
@@ -142,7 +142,7 @@ def painted(answer: Answer) -> list[Panel]:
 @pytest.fixture(scope="module")
 def page(place: Path) -> str:
     reports = read_published(CHECKOUT / "results" / "published.csv")
-    return as_html(answers(place), reports, painted)
+    return as_html(run_results(place), reports, painted)
 
 
 def shown(page: str, script: str, folder: Path, width: int, *flags: str) -> Mapping[str, Any]:
@@ -194,7 +194,7 @@ def test_sorting_filtering_and_provenance(page: str, place: Path, tmp_path: Path
     assert sorted(seen["all"]) == sorted(first)
     (record,) = (
         a.record
-        for a in answers(place)
+        for a in run_results(place)
         if (a.record.method.label, a.record.domain.title) == ("loec", "isic")
     )
     assert record.metrics is not None

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.comparison.leaderboard import Leaderboard, leaderboards
 from cdfss_bench.bench.comparison.pareto import frontier
-from cdfss_bench.bench.records.results import answers
+from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.records.schema import BatchPart, CostPart
 from cdfss_bench.bench.reporting.cost_table import cost_table, frontiers
 from cdfss_bench.bench.reporting.html.document import as_html
@@ -75,7 +75,7 @@ def results(tmp_path: Path) -> Path:
 
 
 def board_of(results: Path) -> Leaderboard:
-    (board,) = leaderboards(answer.record for answer in answers(results))
+    (board,) = leaderboards(answer.record for answer in run_results(results))
     return board
 
 
@@ -123,7 +123,7 @@ def test_times_of_two_machines_are_never_compared(results: Path) -> None:
         )
     )
     assert {m[3:] for m in machines} == {"EPYC, 2 threads", "EPYC, 8 threads", "NVIDIA H100"}
-    page = as_html(answers(results))
+    page = as_html(run_results(results))
     captions = re.findall(r"against time on ([^(]+) \(", page)
     assert sorted(captions) == ["EPYC, 2 threads", "EPYC, 8 threads", "NVIDIA H100"]
     charts = re.findall(r"against time on EPYC, 2 threads.*?</figure>", page, re.S)
@@ -135,7 +135,7 @@ def test_a_mean_is_wanted_unless_there_is_one_domain_only(tmp_path: Path) -> Non
     write_row(tmp_path, "ssp", 0.5, cost(10, 10), ["isic"])
     write_row(tmp_path, "hsnet", 0.4, cost(20, 20), ["isic"])
     assert words(board_of(tmp_path)) == {"ssp": "FLOPs, time", "hsnet": "dominated"}
-    assert "mIoU on isic against operations" in as_html(answers(tmp_path))
+    assert "mIoU on isic against operations" in as_html(run_results(tmp_path))
     write_row(tmp_path, "ssp", 0.5, cost(10, 10), ["chestxray"])
     # hsnet has no mean now, and is compared with nobody.
     assert words(board_of(tmp_path)) == {"ssp": "FLOPs, time"}
@@ -192,7 +192,7 @@ def test_the_leaderboard_has_both_figures_where_they_differ(results: Path) -> No
 
 
 def test_the_page_draws_frontier_dominated_learning_and_published(results: Path) -> None:
-    page = as_html(answers(results))
+    page = as_html(run_results(results))
     flops = re.findall(r"against operations.*?</figure>", page, re.S)[0]
     path = re.findall(r'<polyline class="front" points="([^"]+)"', flops)[0]
     assert len(path.split()) == 3
@@ -203,7 +203,9 @@ def test_the_page_draws_frontier_dominated_learning_and_published(results: Path)
     timed = re.findall(r"against time on.*?</figure>", page, re.S)[0]
     assert "as published" not in timed
     assert page.count('<h3 id="cost0">') == page.count('href="#cost0"') == 1
-    origins = {values["method"]: values["cost"] for values in provenance(answers(results)).values()}
+    origins = {
+        values["method"]: values["cost"] for values in provenance(run_results(results)).values()
+    }
     patnet = next(text for name, text in origins.items() if name.startswith("patnet"))
     assert "20,000,000,000 operations (35,000,000,000 as published)" in patnet
     apm = next(text for name, text in origins.items() if name.startswith("apm"))

@@ -17,7 +17,7 @@ from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.comparison.leaderboard import ORACLE, leaderboards
 from cdfss_bench.bench.comparison.published import read_published
 from cdfss_bench.bench.comparison.ranking import standings
-from cdfss_bench.bench.records.results import answers
+from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.records.schema import CostPart
 from cdfss_bench.bench.reporting.html.document import as_html
 from cdfss_bench.bench.reporting.latex import as_latex, escaped
@@ -55,7 +55,7 @@ def results(tmp_path: Path) -> Path:
 
 
 def table_of(results: Path) -> TextTable:
-    found = answers(results)
+    found = run_results(results)
     (board,) = leaderboards(answer.record for answer in found)
     return text_table(board, standings(board, found))
 
@@ -154,7 +154,7 @@ def test_markdown_and_latex_mark_and_escape(results: Path) -> None:
 
 
 def test_published_figures_stand_apart_with_ranges_and_our_difference(results: Path) -> None:
-    (board,) = leaderboards(answer.record for answer in answers(results))
+    (board,) = leaderboards(answer.record for answer in run_results(results))
     table = published_table(board, read_published(CHECKOUT / "results" / "published.csv"))
     rows = {(cells[0], cells[1]): cells for cells in table.rows}
     at = list(table.headers).index
@@ -205,7 +205,7 @@ class Tags(HTMLParser):
 
 
 def test_the_page_is_one_whole_file_without_a_network(results: Path) -> None:
-    page = as_html(answers(results), read_published(CHECKOUT / "results" / "published.csv"))
+    page = as_html(run_results(results), read_published(CHECKOUT / "results" / "published.csv"))
     tags = Tags()
     tags.feed(page)
     assert tags.open == []
@@ -222,7 +222,7 @@ def test_the_page_is_one_whole_file_without_a_network(results: Path) -> None:
     assert len(said["texts"]) == len(set(said["texts"]))
     manifest = said["keys"].index("manifest")
     told = {said["texts"][texts[manifest]] for texts in said["cells"].values()}
-    assert told == {answer.record.episodes.sha256 for answer in answers(results)}
+    assert told == {answer.record.episodes.sha256 for answer in run_results(results)}
 
 
 def test_what_a_record_says_cannot_become_markup(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_what_a_record_says_cannot_become_markup(tmp_path: Path) -> None:
         tmp_path, "ssp", weights__description=evil, domain__classes={0: evil, 1: "b", 2: "c"},
         command=evil, cost=COST,
     )  # fmt: skip
-    page = as_html(answers(tmp_path))
+    page = as_html(run_results(tmp_path))
     assert evil not in page
     assert "<script>alert" not in page
     assert markupsafe.escape(evil) in page

@@ -18,7 +18,7 @@ from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.evaluation.runner import Outcome
 from cdfss_bench.bench.records.cell_folder import EpisodeRow
 from cdfss_bench.bench.records.counts import Counts
-from cdfss_bench.bench.records.results import Answer, answers
+from cdfss_bench.bench.records.results import RunResult, run_results
 from cdfss_bench.bench.reporting.html import document
 from cdfss_bench.bench.reporting.html.document import as_html
 from cdfss_bench.bench.reporting.qualitative.examples import Example, Layer, Panel, examples
@@ -68,7 +68,7 @@ def test_a_panel_shows_the_very_masks_that_were_counted(
     methods = ["prototype", "hsnet", "hsnet+finetune[steps=3]", "prototype@shuffled-support"]
     run_mini(methods=methods, domains=["mini-lesion"], shots=[2])
     redraw = Redrawer(None, None, [seeded_weights])
-    for answer in answers(tmp_path / "results"):
+    for answer in run_results(tmp_path / "results"):
         panels = redraw.panels(answer)
         assert [panel.example for panel in panels] == examples(answer.rows)
         assert answer.record.method.adaptation != "none" or any(p.recorded > 0 for p in panels)
@@ -147,7 +147,7 @@ def test_panels_belong_on_a_page(tmp_path: Path) -> None:
     assert done.exception.mend == "add -f html -o FILE, or --site DIR"
 
 
-def heavy(answer: Answer) -> list[Panel]:
+def heavy(answer: RunResult) -> list[Panel]:
     """A panel of 40 kB with a picture that no other record has."""
     noise = np.random.RandomState(len(answer.record.method.label)).bytes(30_000)
     layer = Layer("<query>", answer.record.cell.encode() + noise, b"mask")
@@ -161,7 +161,7 @@ def test_rows_that_do_not_fit_are_left_out_by_name_and_better_ones_stay(
     for number in range(6):
         for domain in ("isic", "deepglobe"):
             write_cell(tmp_path, f"method-{number}", domain, skill=0.3 + 0.1 * number)
-    found = answers(tmp_path)
+    found = run_results(tmp_path)
     plain = len(as_html(found).encode())
     monkeypatch.setattr(document, "PAGE_LIMIT", plain + 300_000)
     page = as_html(found, source=heavy)

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from cdfss_bench.bench.comparison.leaderboard import leaderboards
 from cdfss_bench.bench.comparison.ranking import standings
-from cdfss_bench.bench.records.results import answers
+from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.reporting.cost_table import cost_table
 from cdfss_bench.bench.reporting.leaderboard_table import text_table
 from cdfss_bench.bench.reporting.screen_table import as_rich, least_width
@@ -51,7 +51,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tables(results: Path) -> dict[str, TextTable]:
-    found = answers(results)
+    found = run_results(results)
     (board,) = leaderboards(answer.record for answer in found)
     return {"scores": text_table(board, standings(board, found)), "cost": cost_table(board)}
 
@@ -166,7 +166,7 @@ def test_a_terminal_of_40_columns_shows_every_score(words: tuple[str, ...], resu
     os.close(own)
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode())
     assert max(len(line.rstrip("\r")) for line in text.splitlines()) <= 44
-    wanted = [f"{a.record.metrics.miou:.2f}" for a in answers(results) if a.record.metrics]
+    wanted = [f"{a.record.metrics.miou:.2f}" for a in run_results(results) if a.record.metrics]
     if words == ("list", "runs"):
         assert [n for n in wanted if n not in text] == []
     elif words == ("report",):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cdfss_bench.bench.planning.cell import Question
+from cdfss_bench.bench.planning.cell import EpisodeSet
 from cdfss_bench.datasets import DOMAINS, Domain, Episode, Manifest, mini, open_domain
 from cdfss_bench.datasets.check.report import check_domain
 from cdfss_bench.datasets.core.samplers import SAMPLER_VERSION
@@ -476,9 +476,9 @@ def test_a_class_without_any_truth_is_named(tmp_path: Path, name: str) -> None:
         trees.save(tmp_path / item.mask, trees.blob(1) * 0)
     domain = open_domain(name, tmp_path, cache=None)
     assert domain.classes_without_truth == (first.name,)
-    question = Question(domain, shots=1, seed=0, protocol="patnet")
+    episode_set = EpisodeSet(domain, shots=1, seed=0, protocol="patnet")
     with pytest.raises(DataError, match=f"no mask of class '{first.name}' of {name} shows"):
-        _ = question.manifest
+        _ = episode_set.manifest
     report = check_domain(name, tmp_path, full=True)
     assert not report.usable
     assert any(f"no mask of class '{first.name}' shows" in f.problem for f in report.findings)
