@@ -18,7 +18,7 @@ from cdfss_bench.methods.plugins.lcm import LCM
 
 from ..evaluation.pixel_counts import count
 from ..records.cell_folder import EpisodeRow
-from ..records.counts import Counts
+from ..statistics.metrics import iou
 
 HOST = "host"
 
@@ -96,7 +96,8 @@ def calibrated(
             counts = count(mask.cpu(), tensors.query_mask[None], ignore)[0]
             found.rows[name].append(EpisodeRow(index, episode, counts))
         seen = _looked_at(found, plugin, logits, low, tensors.query_mask, deepest)
-        gain = iou(found.rows[stated][-1].counts) - iou(found.rows[HOST][-1].counts)
+        after, before = (found.rows[name][-1].counts for name in (stated, HOST))
+        gain = iou(after.inter, after.union) - iou(before.inter, before.union)
         wrong = found.hits[-1][: plugin.k].mean() < 0.5
         score = gain - 1000 * float(wrong)
         if score < least:
@@ -115,11 +116,6 @@ def calibrated(
             }
         told()
     return found
-
-
-def iou(counts: Counts) -> float:
-    """Foreground IoU of one episode in percent; an empty union is 0."""
-    return 100 * counts.inter / max(counts.union, 1)
 
 
 def _looked_at(

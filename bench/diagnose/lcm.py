@@ -20,8 +20,9 @@ from cdfss_bench.methods.plugins.lcm import LCM
 from cdfss_bench.methods.registry.name_grammar import parse
 from cdfss_bench.options import Option, Value
 
+from ..statistics.metrics import iou
 from . import lcm_figures
-from .calibration import BINS, HOST, Calibrated, calibrated, iou
+from .calibration import BINS, HOST, Calibrated, calibrated
 from .drawing import Draw
 from .finding import Finding, NotApplicable
 from .frames import largest, names_in, percent_in, range_in, rows_where
@@ -190,8 +191,8 @@ def _settings(found: Calibrated, settings: Mapping[str, LCM], stated: str) -> li
 
 def _gains(found: Calibrated, k: int, stated: str) -> tuple[Any, Any, Any]:
     """Of each episode: coarse IoU, what LCM adds to it, and whether most anchors are wrong."""
-    coarse = np.array([iou(row.counts) for row in found.rows[HOST]])
-    after = np.array([iou(row.counts) for row in found.rows[stated]])
+    coarse = np.array([iou(row.counts.inter, row.counts.union) for row in found.rows[HOST]])
+    after = np.array([iou(row.counts.inter, row.counts.union) for row in found.rows[stated]])
     wrong = np.array([hits[:k].mean() < 0.5 for hits in found.hits])
     return coarse, after - coarse, wrong
 

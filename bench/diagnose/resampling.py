@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from ..records.cell_folder import EpisodeRow
+from ..statistics.metrics import iou
 from .spread import Range, student
 
 RESAMPLES = 2_000
@@ -121,8 +122,7 @@ def _miou(times: Floats, member: Floats, sums: Floats) -> Floats:
     drawn = np.einsum("rq,qc->rc", times, member) > 0
     inter, union = (np.einsum("rq,qc,qm->rcm", times, member, sums[..., i], optimize=True)
                     for i in (0, 1))  # fmt: skip
-    ious = 100 * inter / np.maximum(union, 1)
-    return (ious * drawn[..., None]).sum(1).T / drawn.sum(1)
+    return (iou(inter, union) * drawn[..., None]).sum(1).T / drawn.sum(1)
 
 
 def _range(value: float, replicates: Floats) -> Range:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .clusters import Clusters
+from .metrics import iou
 
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -142,7 +143,7 @@ def _replicated(
 ) -> tuple[Floats, Floats, float, float]:
     """Of one class: R resampled values and their variances, the value and its variance."""
     inter, union = (counts[..., i].astype(np.float64) for i in (0, 1))
-    ratio = 100 * inter.sum(0) / np.maximum(union.sum(0), 1)
+    ratio = iou(inter.sum(0), union.sum(0))
     drawn = _multiplicities(len(counts), resamples, rng)
     values, variances = np.empty(resamples), np.empty(resamples)
     for rows in _chunks(resamples):
@@ -150,7 +151,7 @@ def _replicated(
         sums = times @ union
         # A seed whose few images of a class were not drawn keeps its own value.
         absent = sums == 0
-        again = np.where(absent, ratio, 100 * (times @ inter) / np.maximum(sums, 1))
+        again = np.where(absent, ratio, iou(times @ inter, sums))
         scaled = np.where(absent, 0, share / np.maximum(sums, 1))
         # The linearised share of each image in the ratio, at the resample's own ratio [R, Q].
         parts = 100 * scaled @ inter.T - (scaled * again) @ union.T

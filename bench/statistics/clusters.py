@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cdfss_bench.errors import RecordError
 
 from ..records.cell_folder import EpisodeRow
+from .metrics import iou
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Clusters:
     def ious(self) -> NDArray[np.float64]:
         """Pooled foreground IoU in percent of every class and run, [C, J]."""
         sums = np.stack([counts.sum(0) for counts in self.counts])
-        return 100 * sums[..., 0] / np.maximum(sums[..., 1], 1)
+        return iou(sums[..., 0], sums[..., 1])
 
 
 def clustered(runs: Sequence[Sequence[EpisodeRow]]) -> Clusters:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,17 @@ class Metrics:
     macro_iou: float
     per_class: Mapping[int, float]
     episodes: int
+
+
+@overload
+def iou(inter: int, union: int) -> float: ...
+@overload
+def iou(
+    inter: NDArray[np.int64] | NDArray[np.float64], union: NDArray[np.int64] | NDArray[np.float64]
+) -> NDArray[np.float64]: ...
+def iou(inter: Any, union: Any) -> Any:
+    """Intersection over union in percent; 0 where the union is empty, as published."""
+    return 100 * inter / np.maximum(union, 1)
 
 
 def pooled_by_class(
@@ -59,16 +71,14 @@ def measure(
     if not len(counts):
         raise ValueError("no episodes to measure")
     ids, sums = pooled_by_class(class_ids, counts)
-    # A class whose masks are all empty has an empty union: its IoU is 0, as published.
-    ious = 100 * sums[:, 0] / np.maximum(sums[:, 1], 1)
-    per_class = dict(zip(ids.tolist(), ious.tolist(), strict=True))
+    per_class = dict(zip(ids.tolist(), iou(sums[:, 0], sums[:, 1]).tolist(), strict=True))
     wanted = ids.tolist() if expected is None else list(expected)
     total = sums.sum(0)
     each = np.asarray(counts, np.int64)
     return Metrics(
         miou=float(np.mean([per_class.get(class_id, 0.0) for class_id in wanted])),
-        fb_iou=float(50 * total[0] / max(int(total[1]), 1) + 50 * total[2] / max(int(total[3]), 1)),
-        macro_iou=float(np.mean(100 * each[:, 0] / np.maximum(each[:, 1], 1))),
+        fb_iou=float(np.mean(iou(total[0::2], total[1::2]))),
+        macro_iou=float(np.mean(iou(each[:, 0], each[:, 1]))),
         per_class=per_class,
         episodes=len(counts),
     )

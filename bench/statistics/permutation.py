@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .clusters import Clusters
+from .metrics import iou
 
 PERMUTATIONS = 10_000
 
@@ -59,9 +60,9 @@ def swapped(
             signs = 2.0 * rng.randint(2, size=(end - begin, len(counts)), dtype=np.int8) - 1
             moved = (signs @ half).reshape(end - begin, -1, 2)
             first, second = both + moved, both - moved
-            ious = [x[..., 0] / np.maximum(x[..., 1], 1) for x in (first, second)]
+            ious = [iou(x[..., 0], x[..., 1]) for x in (first, second)]
             total[begin:end] += (ious[0] - ious[1]).mean(1)
-    return 100 * total / len(clusters.counts)
+    return total / len(clusters.counts)
 
 
 def p_value(observed: float, under_null: Floats) -> float:

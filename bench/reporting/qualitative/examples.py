@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from ...records.cell_folder import EpisodeRow
+from ...statistics.metrics import iou
 
 
 class Example(NamedTuple):
@@ -61,7 +62,7 @@ class Panel:
     def recorded(self) -> float:
         """IoU in percent as the record's row has it."""
         counts = self.example.row.counts
-        return 100 * counts.inter / max(counts.union, 1)
+        return iou(counts.inter, counts.union)
 
 
 def examples(rows: Sequence[EpisodeRow]) -> list[Example]:
@@ -69,10 +70,10 @@ def examples(rows: Sequence[EpisodeRow]) -> list[Example]:
 
     The order is that of exact fractions of the integer counts: it is the same on every machine.
     """
-    ordered = sorted(rows, key=lambda row: (_iou(row), row.index))
+    ordered = sorted(rows, key=lambda row: (_exact_iou(row), row.index))
     if not ordered:
         return []
-    best = min(rows, key=lambda row: (-_iou(row), row.index))
+    best = min(rows, key=lambda row: (-_exact_iou(row), row.index))
     chosen = {"best": best, "median": ordered[(len(ordered) - 1) // 2], "worst": ordered[0]}
     found: dict[int, Example] = {}
     for role, row in chosen.items():
@@ -80,5 +81,5 @@ def examples(rows: Sequence[EpisodeRow]) -> list[Example]:
     return list(found.values())
 
 
-def _iou(row: EpisodeRow) -> Fraction:
+def _exact_iou(row: EpisodeRow) -> Fraction:
     return Fraction(row.counts.inter, max(row.counts.union, 1))

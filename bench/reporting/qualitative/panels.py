@@ -16,6 +16,7 @@ from cdfss_bench.methods.core.method import Method
 from ...evaluation.pixel_counts import count
 from ...planning.cell import Cell
 from ...records.cell_folder import safe_name
+from ...statistics.metrics import iou
 
 TRUTH = (32, 160, 255)
 PREDICTION = (255, 64, 32)
@@ -75,7 +76,7 @@ def panel(
     pictures = [(outlined(domain.image(s), domain.truth(s)), "support") for s in supports]
     pictures += [
         (outlined(image, truth, TRUTH), "query, truth"),
-        (outlined(image, mask, PREDICTION), f"IoU {100 * counts.inter / max(counts.union, 1):.1f}"),
+        (outlined(image, mask, PREDICTION), f"IoU {iou(counts.inter, counts.union):.1f}"),
     ]
     strip = Image.new("RGB", (len(pictures) * side, side + 2 * _LABEL), "white")
     pen = ImageDraw.Draw(strip)

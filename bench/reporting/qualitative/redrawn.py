@@ -32,6 +32,7 @@ from ...planning.cell import weights_sha256
 from ...records.cell_folder import CellFolder
 from ...records.results import RunResult
 from ...records.schema import RunRecord
+from ...statistics.metrics import iou
 from .examples import Example, Layer, Panel, examples
 from .panels import PREDICTION, TRUTH, predicted
 
@@ -132,7 +133,7 @@ def _panel(
         supports=tuple(_layer(domain, s, SIDE if len(supports) == 1 else SMALL) for s in supports),
         query=_layer(domain, query, SIDE),
         prediction=overlay(mask, PREDICTION, SIDE),
-        found=100 * counts.inter / max(counts.union, 1),
+        found=iou(counts.inter, counts.union),
     )
 
 

@@ -14,6 +14,7 @@ from cdfss_bench.bench.diagnose.calibration import calibrated
 from cdfss_bench.bench.diagnose.drawing import rendered
 from cdfss_bench.bench.diagnose.finding import NotApplicable
 from cdfss_bench.bench.diagnose.frames import rows_where
+from cdfss_bench.bench.statistics.metrics import iou
 from cdfss_bench.errors import UserError
 from cdfss_bench.methods.plugins.lcm import LCM
 
@@ -79,8 +80,8 @@ def test_the_whole_diagnosis(tmp_path: Path) -> None:
     domain = subject.targets[0]
     again = subject.rows(subject.network(), domain, subject.episodes(domain))
     plain = subject.rows(subject.network("ssp+lem"), domain, subject.episodes(domain))
-    ious = [calibration.iou(row.counts) for row in again]
-    coarse = [calibration.iou(row.counts) for row in plain]
+    ious = [iou(row.counts.inter, row.counts.union) for row in again]
+    coarse = [iou(row.counts.inter, row.counts.union) for row in plain]
     here = rows_where(episodes, domain="mini-lesion")
     np.testing.assert_allclose(here["coarse IoU"], coarse)
     np.testing.assert_allclose(here["gain"], np.subtract(ious, coarse))
