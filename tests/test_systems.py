@@ -15,7 +15,8 @@ from cdfss_bench.bench.cost.profile import cost_of
 from cdfss_bench.methods import build
 
 from .conftest import CHECKOUT
-from .test_packaging import SCRIPT, loaded_by, modules
+from .support.imports import modules
+from .test_packaging import SCRIPT, loaded_by
 
 SYSTEMS = {
     "ubuntu": "Operating System :: POSIX :: Linux",
