@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from cdfss_bench.methods.core.contract import Precision
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.registry.build import build
-from cdfss_bench.methods.registry.card import Precision
 from cdfss_bench.methods.registry.name_grammar import Composition
 from cdfss_bench.methods.weights.resolve import Weights, load_weights
 

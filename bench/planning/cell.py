@@ -15,7 +15,7 @@ from cdfss_bench.cards import Catalog
 from cdfss_bench.datasets import DOMAINS, Domain, Manifest
 from cdfss_bench.errors import DataError, RecordError
 from cdfss_bench.methods.backbones.card import BACKBONES
-from cdfss_bench.methods.registry.card import Precision
+from cdfss_bench.methods.core.contract import Precision
 from cdfss_bench.methods.registry.name_grammar import METHODS, Composition
 from cdfss_bench.methods.weights.resolve import Weights
 

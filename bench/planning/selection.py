@@ -13,7 +13,7 @@ from cdfss_bench.cards import validated
 from cdfss_bench.datasets import DOMAINS, Domain, open_domain
 from cdfss_bench.datasets.core.registry import split_name
 from cdfss_bench.errors import DataError, UserError
-from cdfss_bench.methods.registry.card import Precision
+from cdfss_bench.methods.core.contract import Precision
 from cdfss_bench.methods.registry.name_grammar import METHODS, Composition, parse
 from cdfss_bench.methods.weights.resolve import Weights, default_folders, resolve_weights
 from cdfss_bench.plain_yaml import read_yaml

@@ -13,7 +13,7 @@ from cdfss_bench.canonical import digest
 from cdfss_bench.errors import RecordError, UserError
 from cdfss_bench.files import write_atomically
 from cdfss_bench.methods.backbones.card import BACKBONES
-from cdfss_bench.methods.registry.card import Precision
+from cdfss_bench.methods.core.contract import Precision
 from cdfss_bench.methods.registry.name_grammar import parse
 from cdfss_bench.methods.weights.resolve import WeightsKind, is_toy
 

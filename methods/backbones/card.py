@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from cdfss_bench.cards import Card, Catalog
-from cdfss_bench.errors import CompositionError, unknown
+from cdfss_bench.errors import unknown
 
 if TYPE_CHECKING:
-    from ..registry.card import MethodCard
     from .base import Backbone
 
 
@@ -66,25 +65,6 @@ BACKBONES: Catalog[BackboneCard] = Catalog(
     group="cdfss_bench.backbones",
 )
 """All backbone cards; `--plugin FOLDER` does not add here, the entry-point group does."""
-
-
-def refusal(host: MethodCard, backbone: str) -> CompositionError | None:
-    """Why `host` cannot ride on `backbone`; None where it can."""
-    if backbone in host.backbones:
-        return None
-    known = BACKBONES.names()
-    has_pyramid = backbone in known and BACKBONES.card(backbone).pyramid
-    if backbone in known and host.reads == "pyramid" and not has_pyramid:
-        reason = f"it reads stages at strides 8, 16 and 32, and {backbone} has one stride"
-    elif has_pyramid and not any(BACKBONES.card(name).pyramid for name in host.backbones):
-        reason = f"it works on a transformer's tokens, and {backbone} is a convolutional network"
-    else:
-        problem = unknown(f"backbone of {host.name}:", backbone, host.backbones)
-        return CompositionError(problem.problem, mend=problem.mend)
-    return CompositionError(
-        f"{host.name} does not ride on {backbone}: {reason}",
-        mend=f"choose one of {', '.join(host.backbones)}",
-    )
 
 
 def build_backbone(

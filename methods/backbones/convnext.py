@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..weights.key_mapping import publish_as
 from .base import Backbone, EditStage, Stage, StageMaps
+from .key_mapping import publish_as
 
 NORM_EPS = 1e-6
 EXPANSION = 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -13,21 +13,21 @@ from torch import Tensor
 
 from ..blocks.voting import upsampled
 from .feature_batch import Rows
+from .host import Host
 from .leave_one_out import choose_on
 from .plugin_api import AnchorPlugin, LearningPlugin
 
-if TYPE_CHECKING:
-    from .method import Method
+_Host = TypeVar("_Host", bound=Host)
 
 
 def adapted(
-    method: Method,
+    method: _Host,
     support: Rows,
     masks: Tensor,
     *,
     rng: torch.Generator | None,
     query: Rows | None,
-) -> Method:
+) -> _Host:
     """A copy of `method` that learnt from one episode; the backbone is shared, nothing else.
 
     Feature and head plug-ins learn together, to predict each support from itself; then anchors
@@ -65,14 +65,14 @@ def adapted(
         return twin
 
 
-def twin_of(method: Method) -> Method:
+def twin_of(method: _Host) -> _Host:
     """A copy of `method` that shares the backbone with it."""
     backbone = getattr(method, "backbone", None)
     return copy.deepcopy(method, {} if backbone is None else {id(backbone): backbone})
 
 
 @contextmanager
-def learning(host: Method, plugins: Sequence[LearningPlugin]) -> Generator[None]:
+def learning(host: Host, plugins: Sequence[LearningPlugin]) -> Generator[None]:
     """While it lasts, what `plugins` learn asks for a gradient and nothing else of the host does.
 
     The backbone is left alone: it is shared, and adaptation begins at its features.
@@ -90,7 +90,7 @@ def learning(host: Method, plugins: Sequence[LearningPlugin]) -> Generator[None]
             parameter.grad = None
 
 
-def rehearsed_errors(host: Method, support: Rows, masks: Tensor) -> list[Callable[[], Tensor]]:
+def rehearsed_errors(host: Host, support: Rows, masks: Tensor) -> list[Callable[[], Tensor]]:
     """For each of the K supports, what gives the cross entropy of its prediction from itself.
 
     Undivided mean over pixels at image size, as in source training.
@@ -110,7 +110,7 @@ def rehearsed_errors(host: Method, support: Rows, masks: Tensor) -> list[Callabl
 
 
 def descend(
-    errors: Sequence[Callable[[], Tensor]], host: Method, plugins: Sequence[LearningPlugin]
+    errors: Sequence[Callable[[], Tensor]], host: Host, plugins: Sequence[LearningPlugin]
 ) -> list[float]:
     """Adam on the mean of `errors`, each plug-in at its own rate for its own number of steps.
 
@@ -138,7 +138,7 @@ def descend(
     return torch.stack(losses).cpu().tolist()
 
 
-def maps_of(host: Method, rows: Rows) -> Tensor:
+def maps_of(host: Host, rows: Rows) -> Tensor:
     """Maps [N, C, h, w] such as the host's feature plug-ins see."""
     stage = host.adaptable(host.backbone).name
     return rows.tensors[stage] if stage in rows.tensors else rows.group(stage)[0]

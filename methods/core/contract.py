@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # names of classes only: cards and command lines, which read this, run no network
+    import torch
+    from torch import Tensor
 
 Adaptation = Literal["none", "episode", "transductive"]
 """What a method learns from at test: nothing; the episode's annotated support; or the support and
 the unlabelled query image besides. The three never share a column unmarked."""
+
+Precision = Literal["fp32", "bf16"]
+"""Float32, or bfloat16 wherever torch's automatic mixed precision takes it."""
 
 
 class SupportState(Protocol):

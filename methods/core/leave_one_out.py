@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from .feature_batch import Rows
+from .host import Host
 from .plugin_api import Trial
 
-if TYPE_CHECKING:
-    from .method import Method
 
-
-def choose_on(host: Method, support: Rows, masks: Tensor) -> None:
+def choose_on(host: Host, support: Rows, masks: Tensor) -> None:
     """Lets the score plug-ins of `host` that adapt choose, in the order in which they act.
 
     What feature or head plug-ins have learnt by then, they learnt from all supports.

@@ -1,9 +1,8 @@
-"""The method's contract: encode, match, decide; loss; adapt."""
+"""The method's contract: inference as in `Host`; loss; adapt."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -11,74 +10,31 @@ from torch import Tensor, nn
 
 from cdfss_bench.errors import CompositionError
 
-from ..backbones.base import Backbone, Stage
-from ..blocks.prototypes import resized_masks
-from ..blocks.voting import foreground, upsampled, vote
+from ..blocks.voting import upsampled
 from ..fast.folded import folded
-from ..registry.card import Precision
-from ..weights.key_mapping import publish_with_prefix
 from . import adaptation as adapting
-from .contract import Adaptation, EpisodeBatch, LossTerm, SupportState, check_episode
+from .contract import Adaptation, EpisodeBatch, LossTerm, check_episode
 from .feature_batch import Rows
-from .plugin_api import FeaturePlugin, LearningPlugin, Place, Plugin, Role, ScorePlugin, StagePlugin
+from .host import Host
+from .plugin_api import LearningPlugin
 
 
-class Method(nn.Module, ABC):
+class Method(Host):
     """A few-shot segmentation network in eval mode, with the plug-ins it carries.
 
-    The three inference steps are `encode` (per image, cacheable), `match` (per episode) and
-    `decide` (the method's own k-shot rule); `predict` is the three in a row. `match` itself is
-    `condense` (per support image and mask, cacheable too) and `score`. The result for one episode
-    depends on nothing but that episode.
+    `predict` is `encode`, `match` and `decide` in a row; see `Host`.
 
     State-dict keys are those of the published implementation.
 
     Attributes:
-        offers: the places at which plug-ins may act.
         unused_keys: prefixes of entries in published checkpoints that no computation reads.
-        backbone_prefix: what the published keys have in the place of our `backbone.`.
     """
 
-    offers: ClassVar[frozenset[Place]] = frozenset()
     unused_keys: ClassVar[tuple[str, ...]] = ()
-    backbone_prefix: ClassVar[str] = "backbone."
     shots_vote: ClassVar[bool] = False
     """Whether `score` gives a map per shot, none of which depends on another support."""
     norm_is_frozen: ClassVar[bool] = True
     """Whether batch normalisation keeps its statistics while training."""
-    precision: Precision = "fp32"
-    """Of the encoding; features are float32 in any case, and so is all that follows."""
-
-    def __init__(self, backbone: Backbone | None, plugins: Sequence[Plugin] = ()):
-        super().__init__()
-        if backbone is not None:
-            self.backbone = backbone
-        self._plugins = (*plugins,)
-        self.stage_plugins = [p for p in plugins if isinstance(p, StagePlugin)]
-        self.feature_plugins = [p for p in plugins if isinstance(p, FeaturePlugin)]
-        self.score_plugins = [p for p in plugins if isinstance(p, ScorePlugin)]
-        self.learning_plugins = [p for p in plugins if isinstance(p, LearningPlugin) and p.steps]
-        for plugin in plugins:
-            if plugin.place not in self.offers:
-                raise CompositionError(
-                    f"{type(self).__name__} offers no {plugin.place} for "
-                    f"{type(plugin).__name__} to act on"
-                )
-            if backbone is not None:
-                plugin.fit(backbone)
-                if isinstance(plugin, FeaturePlugin):
-                    plugin.ride_on(self.adaptable(backbone))
-            if plugin.key in dict(self.named_children()):
-                raise CompositionError(f"only one plug-in can be the {plugin.key} of a method")
-            if plugin.key:
-                self.add_module(plugin.key, plugin)
-        if backbone is not None:
-            publish_with_prefix(self, self.backbone_prefix)
-
-    @property
-    def gating_plugins(self) -> list[FeaturePlugin]:
-        """Those feature plug-ins that weigh channels by what a mask leaves."""
-        return [plugin for plugin in self.feature_plugins if plugin.gates]
 
     @property
     def adaptation(self) -> Adaptation:
@@ -108,18 +64,6 @@ class Method(nn.Module, ABC):
 
     # -- inference ---------------------------------------------------------------------------
 
-    @abstractmethod
-    def features(self, images: Tensor) -> Rows:
-        """[N, 3, H, W] -> N rows, without knowledge of role or episode: what `encode` calls."""
-
-    @abstractmethod
-    def summaries(self, support: Rows, masks: Tensor) -> Sequence[SupportState]:
-        """N states of N support images with masks [N, H, W] of 0/1: what `condense` calls."""
-
-    @abstractmethod
-    def score(self, query: Rows, states: Sequence[SupportState], *, shots: int) -> Tensor:
-        """Logits [B, K or 1, 2, h, w] from B queries and B*K states (an episode's K together)."""
-
     def swift(self, device: str) -> Method:
         """An equivalent of this method for inference on `device`: the same numbers up to rounding.
 
@@ -139,112 +83,6 @@ class Method(nn.Module, ABC):
             for parameter in twin.head():
                 parameter.requires_grad = False
         return twin
-
-    def adaptable(self, backbone: Backbone) -> Stage:
-        """The stage whose features, named `STAGE` or `STAGE.i`, feature plug-ins act on."""
-        return backbone.stage(backbone.semantic)
-
-    def acted(self, rows: Rows, masks: Tensor | None = None) -> Rows:
-        """`rows` with the feature plug-ins applied: a query's, or supports' with masks [N, H, W].
-
-        First every plug-in transforms the maps, then each gates them by what the masks leave.
-        """
-        return self.gated(self.transformed(rows), masks)
-
-    def transformed(self, rows: Rows) -> Rows:
-        """The first half of `acted`, the same for a query and a support."""
-        return self.transforming(rows)()
-
-    def transforming(self, rows: Rows) -> Callable[[], Rows]:
-        """What gives `transformed(rows)` at the plug-ins' present parameters, again and again."""
-        names = self._adaptable_in(rows)
-        if not names:
-            return lambda: rows
-        first, *others = self.feature_plugins
-        begin = first.transforming(torch.cat([rows.tensors[name] for name in names]))
-
-        def again() -> Rows:
-            maps = begin()
-            for plugin in others:
-                maps = plugin.transform(maps)
-            parts = zip(names, maps.split(len(rows)), strict=True)
-            return Rows(rows.size, {**rows.tensors, **dict(parts)})
-
-        return again
-
-    def gated(self, rows: Rows, masks: Tensor | None = None) -> Rows:
-        """The second half of `acted`."""
-        if not self.gating_plugins:
-            return rows
-        tensors = dict(rows.tensors)
-        for name in self._adaptable_in(rows):
-            maps = tensors[name]
-            for plugin in self.gating_plugins:
-                seen = maps if masks is None else maps * resized_masks(masks, maps)
-                maps = plugin.gate(maps, seen)
-            tensors[name] = maps
-        return Rows(rows.size, tensors)
-
-    def _adaptable_in(self, rows: Rows) -> list[str]:
-        if not self.feature_plugins:
-            return []
-        stage = self.adaptable(self.backbone).name
-        return [name for name in rows.tensors if name == stage or name.startswith(f"{stage}.")]
-
-    def encode(self, images: Tensor) -> Rows:
-        """[N, 3, H, W] -> N rows of features, without knowledge of role or episode.
-
-        On a CPU image by image: kernels for one image and for many round differently, and a
-        result shall not depend on the batch it came in. There is nothing to gain there either.
-        """
-        reduced = self.precision == "bf16"
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=reduced):
-            if _one_by_one(images):
-                rows = Rows.cat([self.features(image[None]) for image in images])
-            else:
-                rows = self.features(images)
-        return rows.float() if reduced else rows
-
-    def condense(self, support: Rows, masks: Tensor) -> Sequence[SupportState]:
-        """What each support image with its mask [N, H, W] (0/1) amounts to; N states."""
-        if _one_by_one(masks):
-            rows = range(len(support))
-            pairs = [(support[i : i + 1], masks[i : i + 1]) for i in rows]
-            return [s for one, mask in pairs for s in self.summaries(self.acted(one, mask), mask)]
-        return self.summaries(self.acted(support, masks), masks)
-
-    def match(self, query: Rows, support: Rows, masks: Tensor) -> Tensor:
-        """Logits [B, K or 1, 2, h, w], score plug-ins applied.
-
-        Args:
-            query: features of B queries.
-            support: features of B*K supports, an episode's K side by side.
-            masks: [B, K, H, W] of 0 and 1.
-        """
-        states = self.condense(support, masks.flatten(0, 1))
-        return self.match_states(query, states, shots=masks.shape[1])
-
-    def match_states(self, query: Rows, states: Sequence[SupportState], *, shots: int) -> Tensor:
-        """As `match`, from supports that `condense` has already dealt with."""
-        if len(query) > 1 and _one_by_one(next(iter(query.tensors.values()))):
-            parts = [
-                self.match_states(
-                    query[i : i + 1], states[i * shots : (i + 1) * shots], shots=shots
-                )
-                for i in range(len(query))
-            ]
-            return torch.cat(parts)
-        logits = self.score(self.acted(query), states, shots=shots)
-        for plugin in self.score_plugins:
-            logits = plugin.calibrate(logits, query.tensors[plugin.kept_as], query.size)
-        return logits
-
-    def decide(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
-        """Logits [B, K or 1, 2, h, w] -> mask uint8 [B, H, W] by the method's k-shot rule.
-
-        Several maps per episode are decided one by one and vote (HSNet's rule).
-        """
-        return vote(foreground(upsampled(logits, size)))
 
     def predict(
         self, query_images: Tensor, support_images: Tensor, support_masks: Tensor
@@ -384,36 +222,6 @@ class Method(nn.Module, ABC):
             return self
         return adapting.adapted(self, support, masks, rng=rng, query=query)
 
-    def rehearsal(self, support: Rows, masks: Tensor) -> Callable[[], Tensor]:
-        """What predicts one support from itself, to be called at each step of an adaptation.
-
-        Score plug-ins are left out: they correct predictions, nothing is learnt through them.
-
-        Args:
-            support: features of one support, N = 1.
-            masks: [1, H, W] of 0 and 1.
-
-        Returns:
-            A function that gives logits [1, 1, 2, h, w] at the parameters' present values. A host
-            may compute beforehand what learning leaves as it is.
-        """
-        show = self.transforming(support)
-
-        def predict() -> Tensor:
-            shown = show()
-            states = self.summaries(self.gated(shown, masks), masks)
-            return self.score(self.gated(shown), states, shots=1)
-
-        return predict
-
-    def head(self) -> list[nn.Parameter]:
-        """The host's own parameters beside the backbone's and the plug-ins'."""
-        strangers = [p for plugin in self._plugins for p in plugin.parameters()]
-        if hasattr(self, "backbone"):
-            strangers += self.backbone.parameters()
-        known = {id(parameter) for parameter in strangers}
-        return [p for p in self.parameters() if id(p) not in known]
-
     def train(self, mode: bool = True) -> Method:  # noqa: FBT001, FBT002  (torch's signature)
         """As in torch, but normalisation statistics stay frozen where the recipe says so."""
         super().train(mode)
@@ -424,57 +232,3 @@ class Method(nn.Module, ABC):
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPrivateUsage]
                     module.eval()
         return self
-
-    # -- for hosts -----------------------------------------------------------------------------
-
-    def walked(
-        self,
-        images: Tensor,
-        *,
-        taps: Sequence[str] = (),
-        last_taps: Sequence[str] = (),
-        role: Role | None = None,
-        rng: torch.Generator | None = None,
-    ) -> Rows:
-        """Features of `images` [N, 3, H, W] from one walk through the backbone.
-
-        Args:
-            images: ImageNet-normalised.
-            taps: stages of which every tap is kept, as `layer3.0`, `layer3.1`, ...
-            last_taps: stages of which the last tap is kept, as `layer3`.
-            role: query or support, in training only.
-            rng: for stage plug-ins that draw.
-
-        Stage outputs that score plug-ins want are kept beside them.
-        """
-        wanted = {plugin.stage_name: plugin.kept_as for plugin in self.score_plugins}
-        remaining = {*taps, *last_taps, *wanted}
-        tensors: dict[str, Tensor] = {}
-
-        def edit(index: int, output: Tensor) -> Tensor:
-            return self.edited(index, output, role=role, rng=rng)
-
-        for maps in self.backbone.walk(images, edit):
-            name = maps.stage.name
-            if name in taps:
-                tensors |= {f"{name}.{i}": tap for i, tap in enumerate(maps.taps)}
-            if name in last_taps:
-                tensors[name] = maps.taps[-1]
-            if name in wanted:
-                tensors[wanted[name]] = maps.output
-            remaining.discard(name)
-            if not remaining:
-                break
-        return Rows((images.shape[-2], images.shape[-1]), tensors)
-
-    def edited(
-        self, index: int, output: Tensor, *, role: Role | None, rng: torch.Generator | None
-    ) -> Tensor:
-        """What the stage plug-ins make of the output of stage `index`; see `StagePlugin.edit`."""
-        for plugin in self.stage_plugins:
-            output = plugin.edit(index, output, role=role, rng=rng)
-        return output
-
-
-def _one_by_one(tensor: Tensor) -> bool:
-    return tensor.device.type == "cpu"

@@ -10,17 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from ..backbones.base import Backbone, Stage
 from .contract import Adaptation
-
-if TYPE_CHECKING:
-    from ..backbones.base import Backbone, Stage
-    from .feature_batch import Rows
-    from .method import Method
+from .feature_batch import Rows
 
 
 class Place(StrEnum):
@@ -38,6 +35,14 @@ class Role(StrEnum):
 
     QUERY = "query"
     SUPPORT = "support"
+
+
+class PluginHost(Protocol):
+    """What every network that carries plug-ins offers them; a plug-in that needs more checks."""
+
+    def head(self) -> list[nn.Parameter]:
+        """The network's own parameters beside the backbone's and the plug-ins'."""
+        ...
 
 
 class Plugin(nn.Module):
@@ -101,7 +106,7 @@ class StagePlugin(Plugin, ABC):
 
 
 class LearningPlugin(Plugin, ABC):
-    """Learns at test, anew for each episode; `adapting.py` runs the steps.
+    """Learns at test, anew for each episode; `adaptation.py` runs the steps.
 
     Args:
         steps: of Adam; with 0 nothing is learnt and the method does not count as adapting.
@@ -119,7 +124,7 @@ class LearningPlugin(Plugin, ABC):
         return "episode" if self.steps else "none"
 
     @abstractmethod
-    def learned(self, host: Method) -> Sequence[Tensor]:
+    def learned(self, host: PluginHost) -> Sequence[Tensor]:
         """What the steps change in `host`, this plug-in's own parameters or the host's."""
 
 
@@ -163,7 +168,7 @@ class FeaturePlugin(LearningPlugin):
         del seen
         return features
 
-    def learned(self, host: Method) -> Sequence[Tensor]:
+    def learned(self, host: PluginHost) -> Sequence[Tensor]:
         """Its own parameters."""
         del host
         return list(self.parameters())
@@ -194,7 +199,7 @@ class AnchorPlugin(LearningPlugin):
 
     @abstractmethod
     def objective(
-        self, host: Method, support: Rows, masks: Tensor, query: Rows
+        self, host: PluginHost, support: Rows, masks: Tensor, query: Rows
     ) -> Callable[[], Tensor] | None:
         """What gives the loss at the anchors' present values; None where there is none to take.
 

@@ -15,6 +15,7 @@ from cdfss_bench.canonical import seed_of
 from cdfss_bench.errors import CompositionError, UserError
 
 from ..backbones.base import Backbone
+from ..backbones.key_mapping import publish_as
 from ..backbones.vit import UNUSED, ViT
 from ..blocks.boundary import boundary_weights, weighted_cross_entropy
 from ..blocks.pairs import pairwise_loss
@@ -26,7 +27,6 @@ from ..core.contract import EpisodeBatch, LossTerm, SupportState
 from ..core.feature_batch import Rows
 from ..core.method import Method
 from ..core.plugin_api import Place, Plugin, Role, ScorePlugin
-from ..weights.key_mapping import publish_as
 
 TOKENS_PER_GROUP = 12
 SCALE = 20.0

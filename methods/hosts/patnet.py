@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from ..backbones.base import Backbone
+from ..blocks.anchors import EPS, coordinates, in_plane, prototype_basis
 from ..blocks.correlation import directions, hypercorrelation, self_correlation
 from ..blocks.prototypes import masked_mean, resized_masks
 from ..core.feature_batch import Rows
 from ..core.plugin_api import Place, Plugin
-from ..fast.anchors import EPS, coordinates, in_plane, prototype_basis
 from ..fast.products import fill_rank_two
 from ..fast.sparse_pyramid import Volume
 from ..fast.spots import Spots, SpottedSupport, spotted

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from ..backbones.base import Backbone
 from ..blocks.prototypes import cosine_scores, fore_and_background
-from ..blocks.self_support import Attention, self_support
+from ..blocks.self_support import self_support
 from ..blocks.voting import upsampled
 from ..controls.prototype import Prototype
 from ..core.contract import EpisodeBatch, LossTerm, SupportState
 from ..core.feature_batch import Rows
 from ..core.plugin_api import Place, Plugin, Role
+from ..fast.attention import Attention
 
 AUXILIARY_WEIGHT = 0.2
 

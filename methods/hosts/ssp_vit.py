@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..backbones.base import Backbone
+from ..backbones.key_mapping import publish_as
 from ..backbones.vit import UNUSED
 from ..blocks.prototypes import fore_and_background, nearest_masks
 from ..blocks.purifier import Purifier
@@ -16,7 +17,6 @@ from ..blocks.voting import upsampled
 from ..core.contract import EpisodeBatch, LossTerm, SupportState
 from ..core.feature_batch import Rows
 from ..core.plugin_api import Plugin, Role
-from ..weights.key_mapping import publish_as
 from .ssp import AUXILIARY_WEIGHT, SSP, with_own_prototypes
 
 

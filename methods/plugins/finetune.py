@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ..core.plugin_api import HeadPlugin
-
-if TYPE_CHECKING:
-    from ..core.method import Method
+from ..core.plugin_api import HeadPlugin, PluginHost
 
 
 class Finetune(HeadPlugin):
@@ -27,6 +23,6 @@ class Finetune(HeadPlugin):
     def __init__(self, *, steps: int = 60, lr: float = 1e-3):
         super().__init__(steps=steps, lr=lr)
 
-    def learned(self, host: Method) -> Sequence[Tensor]:
+    def learned(self, host: PluginHost) -> Sequence[Tensor]:
         """The host's head."""
         return host.head()

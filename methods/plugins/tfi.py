@@ -9,7 +9,6 @@ changes; two repairs stand here, both ours to answer for.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -17,14 +16,11 @@ from torch import Tensor
 
 from cdfss_bench.errors import CompositionError
 
+from ..blocks.anchors import prototype_basis, transformed
 from ..core.contract import Adaptation
 from ..core.feature_batch import Rows
-from ..core.plugin_api import AnchorPlugin
-from ..fast.anchors import prototype_basis, transformed
+from ..core.plugin_api import AnchorPlugin, PluginHost
 from ..hosts.patnet import PATNet, prototypes
-
-if TYPE_CHECKING:
-    from ..core.method import Method
 
 
 class TFI(AnchorPlugin):
@@ -47,12 +43,12 @@ class TFI(AnchorPlugin):
         """It looks at the query image."""
         return "transductive" if self.steps else "none"
 
-    def learned(self, host: Method) -> Sequence[Tensor]:
+    def learned(self, host: PluginHost) -> Sequence[Tensor]:
         """The first pair of anchors, [2, C]."""
         return [_patnet(host).reference_layer1.weight]
 
     def objective(
-        self, host: Method, support: Rows, masks: Tensor, query: Rows
+        self, host: PluginHost, support: Rows, masks: Tensor, query: Rows
     ) -> Callable[[], Tensor] | None:
         """None where the first prediction is empty: there is no prototype of nothing."""
         net = _patnet(host)
@@ -145,7 +141,7 @@ def divergence(support: Tensor, query: Tensor) -> Tensor:
     return F.kl_div(query.log_softmax(1), support.softmax(1), reduction="sum")
 
 
-def _patnet(host: Method) -> PATNet:
+def _patnet(host: PluginHost) -> PATNet:
     if not isinstance(host, PATNet):
         raise CompositionError(f"tfi needs PATNet's anchors, which {type(host).__name__} lacks")
     return host

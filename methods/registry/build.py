@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cdfss_bench.errors import CompositionError, unknown
 from cdfss_bench.options import Value
 
+from ..backbones.card import BACKBONES, build_backbone
+from .card import MethodCard
 from .name_grammar import METHODS, Composition, Part, parse
 
 if TYPE_CHECKING:
@@ -29,7 +32,6 @@ def build(name: str | Composition, *, backbone: str | None = None, **options: Va
     """
     import torch
 
-    from ..backbones.card import build_backbone, refusal
     from ..core.method import Method
     from ..core.plugin_api import Plugin
 
@@ -49,6 +51,25 @@ def build(name: str | Composition, *, backbone: str | None = None, **options: Va
         network: Any = make(trunk, plugins, **composition.host.options)
     assert isinstance(network, Method)
     return network.eval()
+
+
+def refusal(host: MethodCard, backbone: str) -> CompositionError | None:
+    """Why `host` cannot ride on `backbone`; None where it can."""
+    if backbone in host.backbones:
+        return None
+    known = BACKBONES.names()
+    has_pyramid = backbone in known and BACKBONES.card(backbone).pyramid
+    if backbone in known and host.reads == "pyramid" and not has_pyramid:
+        reason = f"it reads stages at strides 8, 16 and 32, and {backbone} has one stride"
+    elif has_pyramid and not any(BACKBONES.card(name).pyramid for name in host.backbones):
+        reason = f"it works on a transformer's tokens, and {backbone} is a convolutional network"
+    else:
+        problem = unknown(f"backbone of {host.name}:", backbone, host.backbones)
+        return CompositionError(problem.problem, mend=problem.mend)
+    return CompositionError(
+        f"{host.name} does not ride on {backbone}: {reason}",
+        mend=f"choose one of {', '.join(host.backbones)}",
+    )
 
 
 def _made(part: Part) -> Any:

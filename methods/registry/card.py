@@ -9,9 +9,6 @@ from pydantic import Field, model_validator
 from cdfss_bench.cards import Card
 from cdfss_bench.options import Option, Value
 
-Precision = Literal["fp32", "bf16"]
-"""Float32, or bfloat16 wherever torch's automatic mixed precision takes it."""
-
 Bug = Literal[
     "epochs-repeat", "epochs-repeat-from-second", "boundary-is-background", "wall-clock-seed"
 ]

@@ -12,7 +12,7 @@ from cdfss_bench import plain_json
 from cdfss_bench.cards import Card, validated
 from cdfss_bench.errors import WeightsError
 
-from ..registry.card import Precision
+from ..core.contract import Precision
 from .file_kinds import GET_AGAIN, is_safetensors, oddity
 
 Selection = Literal["last", "source-val", "target-oracle", "unknown"]

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal
 from cdfss_bench.canonical import file_sha256
 from cdfss_bench.errors import UserError, WeightsError
 
-from ..backbones.card import BACKBONES, Pretrained, refusal
+from ..backbones.card import BACKBONES, Pretrained
+from ..registry.build import refusal
 from ..registry.name_grammar import METHODS, Composition, parse
 from .card import MINI_SOURCE, WeightsCard, read_card
 from .file_kinds import refuse_missing

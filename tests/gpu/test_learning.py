@@ -20,7 +20,8 @@ from cdfss_bench.bench.training.plan import planned
 from cdfss_bench.bench.training.trainer import train
 from cdfss_bench.datasets import open_domain
 from cdfss_bench.methods import METHODS, parse
-from cdfss_bench.methods.core.method import EpisodeBatch, Method
+from cdfss_bench.methods.core.contract import EpisodeBatch
+from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.registry.build import build
 from cdfss_bench.methods.weights.resolve import load_weights, resolve_weights
 

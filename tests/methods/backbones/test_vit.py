@@ -21,7 +21,7 @@ from cdfss_bench.methods.blocks.boundary import boundary_weights, weighted_cross
 from cdfss_bench.methods.blocks.pairs import pairwise_loss
 from cdfss_bench.methods.blocks.purifier import Purifier, dropped
 from cdfss_bench.methods.blocks.regions import background, region_means, regions
-from cdfss_bench.methods.core.method import EpisodeBatch
+from cdfss_bench.methods.core.contract import EpisodeBatch
 from cdfss_bench.methods.hosts.fptrans import FPTrans
 from cdfss_bench.methods.plugins.lcm import LCM
 from cdfss_bench.methods.plugins.lem import LEM

@@ -26,7 +26,6 @@ from cdfss_bench.methods.blocks.prototypes import (
 from cdfss_bench.methods.blocks.self_support import (
     BACK_THRESHOLD,
     FORE_THRESHOLD,
-    Attention,
     confident,
     local_prototypes,
     self_support,
@@ -317,24 +316,6 @@ def test_an_episodes_local_prototypes_do_not_depend_on_how_many_pixels_others_se
     for i in range(2):
         alone = local_prototypes(rows[i : i + 1], chosen[i : i + 1])
         torch.testing.assert_close(together[i], alone[0])
-
-
-def test_a_further_choice_costs_what_changed_and_is_the_same() -> None:
-    features = normal(1, 6, 5, 7)
-    draw = torch.Generator().manual_seed(5)
-    attention = Attention(features)
-    chosen = torch.rand((1, 35), generator=draw) > 0.5
-    with torch.no_grad():
-        # A few columns change, none, most of them, and then all but one are gone.
-        for share in (0.0, 0.1, 0.0, 0.2, 0.9, 0.1):
-            chosen = chosen ^ (torch.rand((1, 35), generator=draw) < share)
-            chosen[:, 3] = True
-            expected = local_prototypes(features.flatten(2), chosen).reshape(features.shape)
-            torch.testing.assert_close(attention(chosen), expected)
-        chosen[:] = False
-        chosen[:, 3] = True
-        everywhere = features[:, :, :1, 3:4].expand_as(features)
-        torch.testing.assert_close(attention(chosen), everywhere)
 
 
 def test_one_chosen_position_is_everybodys_local_prototype() -> None:

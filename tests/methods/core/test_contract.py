@@ -17,9 +17,10 @@ from cdfss_bench.methods.backbones.card import BACKBONES
 from cdfss_bench.methods.blocks.prototypes import fore_and_background
 from cdfss_bench.methods.blocks.voting import foreground, upsampled
 from cdfss_bench.methods.conformance.checks import generator_states
-from cdfss_bench.methods.core import method as base
+from cdfss_bench.methods.core import host
+from cdfss_bench.methods.core.contract import EpisodeBatch
 from cdfss_bench.methods.core.feature_batch import Rows
-from cdfss_bench.methods.core.method import EpisodeBatch, Method
+from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.core.plugin_api import Plugin
 from cdfss_bench.methods.hosts.ssp import SSP
 
@@ -158,7 +159,7 @@ def test_a_batch_computed_at_once_as_on_a_device_agrees_with_its_episodes_one_by
     def together(_tensor: Tensor) -> bool:
         return False
 
-    monkeypatch.setattr(base, "_one_by_one", together)
+    monkeypatch.setattr(host, "_one_by_one", together)
     torch.testing.assert_close(scores(network(name), given), expected, rtol=0, atol=2e-5)
 
 

@@ -17,7 +17,9 @@ from cdfss_bench.methods.blocks.correlation import hypercorrelation, self_correl
 from cdfss_bench.methods.blocks.groups import group_affine
 from cdfss_bench.methods.blocks.hpn import HPNLearner
 from cdfss_bench.methods.blocks.prototypes import resized_masks
+from cdfss_bench.methods.blocks.self_support import local_prototypes
 from cdfss_bench.methods.core.feature_batch import Rows
+from cdfss_bench.methods.fast.attention import Attention
 from cdfss_bench.methods.fast.decoding import Decoder
 from cdfss_bench.methods.fast.folded import folded
 from cdfss_bench.methods.fast.mixing import Mixing, Part
@@ -328,3 +330,21 @@ def test_products_are_products(rows: int) -> None:
     learnt = b.clone().requires_grad_()
     product(drawn(4, 20), learnt).sum().backward()
     assert learnt.grad is not None
+
+
+def test_a_further_choice_costs_what_changed_and_is_the_same() -> None:
+    features = torch.randn((1, 6, 5, 7), generator=torch.Generator().manual_seed(0))
+    draw = torch.Generator().manual_seed(5)
+    attention = Attention(features)
+    chosen = torch.rand((1, 35), generator=draw) > 0.5
+    with torch.no_grad():
+        # A few columns change, none, most of them, and then all but one are gone.
+        for share in (0.0, 0.1, 0.0, 0.2, 0.9, 0.1):
+            chosen = chosen ^ (torch.rand((1, 35), generator=draw) < share)
+            chosen[:, 3] = True
+            expected = local_prototypes(features.flatten(2), chosen).reshape(features.shape)
+            torch.testing.assert_close(attention(chosen), expected)
+        chosen[:] = False
+        chosen[:, 3] = True
+        everywhere = features[:, :, :1, 3:4].expand_as(features)
+        torch.testing.assert_close(attention(chosen), everywhere)

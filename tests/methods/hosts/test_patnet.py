@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 from cdfss_bench.methods import build
-from cdfss_bench.methods.blocks.correlation import hypercorrelation
-from cdfss_bench.methods.blocks.prototypes import resized_masks
-from cdfss_bench.methods.fast.anchors import (
+from cdfss_bench.methods.blocks.anchors import (
     coordinates,
     in_plane,
     normalised,
     prototype_basis,
     transformed,
 )
+from cdfss_bench.methods.blocks.correlation import hypercorrelation
+from cdfss_bench.methods.blocks.prototypes import resized_masks
 from cdfss_bench.methods.hosts.patnet import PATNet, prototypes
 
 from ...support.contract import composition, episodes, seeded

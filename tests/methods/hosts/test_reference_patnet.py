@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from cdfss_bench.methods import build
+from cdfss_bench.methods.blocks.anchors import coordinates, prototype_basis, transformed
 from cdfss_bench.methods.blocks.prototypes import resized_masks
 from cdfss_bench.methods.blocks.voting import foreground, upsampled
 from cdfss_bench.methods.core.feature_batch import Rows
-from cdfss_bench.methods.fast.anchors import coordinates, prototype_basis, transformed
 from cdfss_bench.methods.hosts.patnet import PATNet, prototypes
 from cdfss_bench.methods.plugins.tfi import divergence, transformed_divergence
 
