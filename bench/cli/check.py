@@ -1,4 +1,4 @@
-"""`cdfss-bench check`: the regression gate, and `check method`: does it keep its promises."""
+"""`cdfss-bench check`: the regression gate; `check method`: the contract's checks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def method(
     plugins: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check methods against the contract of `Method`; no weights and no data are needed.
+    """Run the contract's checks on methods; no weights and no data are needed.
 
     Exit code 1 if a check fails.
     """
@@ -39,12 +39,12 @@ def method(
         say(json.dumps({name: [asdict(f) for f in given] for name, given in found.items()}))
     for name, findings in [] if as_json else found.items():
         for finding in findings:
-            mark = "broken" if finding.problem else "kept"
-            say(f"{name}  {mark:6}  {finding.seconds:5.1f} s  {finding.promise}")
+            mark = "failed" if finding.problem else "passed"
+            say(f"{name}  {mark:6}  {finding.seconds:5.1f} s  {finding.check}")
             if finding.problem:
                 say(f"{name}          {finding.problem}")
     broken = sum(bool(finding.problem) for given in found.values() for finding in given)
     asked = sum(len(findings) for findings in found.values())
-    talk(f"{asked - broken} of {asked} promises are kept")
+    talk(f"{asked - broken} of {asked} checks passed")
     if broken:
         raise typer.Exit(1)

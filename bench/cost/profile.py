@@ -63,7 +63,7 @@ def cost_of(method: Method, *, shots: int, size: int, device: str) -> CostPart:
     Args:
         method: is brought to the device. Its operations are counted in the plain form, whose
             number does not depend on the masks; time is taken of the form that runs
-            (`Method.swift`).
+            (`Method.optimized_for`).
         shots: supports per episode.
         size: side of the images in pixels.
         device: where the latencies are taken. On a CPU episodes are taken one by one, as `run`
@@ -76,7 +76,7 @@ def cost_of(method: Method, *, shots: int, size: int, device: str) -> CostPart:
             timed = _timed(method, shots, size, device)
     encodings = (1 + shots) * (2 if method.adapts_encoder else 1)
     whole = summed([(encodings, counts.encode), (1, counts.match), (1, counts.adapt)])
-    condensed = counts.condense.flops // shots
+    per_support = counts.encode_support.flops // shots
     on_gpu = device.startswith("cuda")
     return CostPart(
         params=sum(parameter.numel() for parameter in method.parameters()),
@@ -84,8 +84,8 @@ def cost_of(method: Method, *, shots: int, size: int, device: str) -> CostPart:
         flops_match=counts.match.flops,
         flops_adapt=counts.adapt.flops,
         flops_episode=whole.flops,
-        flops_query=counts.encode.flops + counts.match.flops - shots * condensed,
-        flops_support=counts.encode.flops + condensed,
+        flops_query=counts.encode.flops + counts.match.flops - shots * per_support,
+        flops_support=counts.encode.flops + per_support,
         flops_fft=whole.fft,
         flops_published=counts.published,
         uncounted=sorted(whole.uncounted),
@@ -110,15 +110,15 @@ class _Work:
     def encode(self) -> object:
         return self._method.encode(self._asked[0])
 
-    def condense(self) -> Sequence[SupportState]:
-        return self._method.condense(self.support, self.masks.flatten(0, 1))
+    def encode_support(self) -> Sequence[SupportState]:
+        return self._method.encode_support(self.support, self.masks.flatten(0, 1))
 
     def score(self, states: Sequence[SupportState]) -> object:
         logits = self._method.match_states(self.query, states, shots=self.masks.shape[1])
         return self._method.decide(logits, self.query.size)
 
     def match(self) -> object:
-        return self.score(self.condense())
+        return self.score(self.encode_support())
 
     def episode(self) -> object:
         return self._method.predict(*self._asked)
@@ -131,10 +131,10 @@ class _Work:
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """Of one episode; `condense` of all its supports, and part of `match`."""
+    """Of one episode; `encode_support` of all its supports, and part of `match`."""
 
     encode: Operations
-    condense: Operations
+    encode_support: Operations
     match: Operations
     adapt: Operations
     published: int | None
@@ -142,13 +142,13 @@ class _Counts:
 
 def _counted(method: Method, asked: tuple[Tensor, Tensor, Tensor]) -> _Counts:
     work = _Work(method, asked)
-    encode, condense = operations_of(work.encode), operations_of(work.condense)
-    states = work.condense()
-    match = summed([(1, condense), (1, operations_of(lambda: work.score(states)))])
+    encode, encode_support = operations_of(work.encode), operations_of(work.encode_support)
+    states = work.encode_support()
+    match = summed([(1, encode_support), (1, operations_of(lambda: work.score(states)))])
     learns = method.adaptation != "none"
     with direct():
         adapt = operations_of(work.adapt) if learns else Operations(0, 0, frozenset())
-    return _Counts(encode, condense, match, adapt, _published(method, work, encode, match))
+    return _Counts(encode, encode_support, match, adapt, _published(method, work, encode, match))
 
 
 def _published(method: Method, work: _Work, encode: Operations, match: Operations) -> int | None:
@@ -174,7 +174,7 @@ class _Timed:
 
 def _timed(method: Method, shots: int, size: int, device: str) -> _Timed:
     before = _held(device)
-    work = _Work(method.swift(device), probe(shots, size, device))
+    work = _Work(method.optimized_for(device), probe(shots, size, device))
     parts = _parts(work, device)
     if method.adaptation == "none":
         peak = _peak_memory(method, device, before)
@@ -196,17 +196,17 @@ def _best(method: Method, shots: int, size: int, device: str) -> BatchPart | Non
     """The batch with the most episodes per second; None on a CPU, which takes one by one."""
     if not device.startswith("cuda"):
         return None
-    swift = method.swift(device)
+    optimized = method.optimized_for(device)
 
     def rate(episodes: int) -> float | None:
         asked = fitting(lambda: probe(shots, size, device, episodes=episodes))
         if asked is None:
             return None
-        return episodes_per_second(lambda: swift.predict(*asked), episodes, device)
+        return episodes_per_second(lambda: optimized.predict(*asked), episodes, device)
 
     def part(episodes: int) -> BatchPart:
         before = _held(device)
-        parts = _parts(_Work(swift, probe(shots, size, device, episodes=episodes)), device)
+        parts = _parts(_Work(optimized, probe(shots, size, device, episodes=episodes)), device)
         return BatchPart(
             episodes=episodes,
             latency_ms=parts,

@@ -84,8 +84,10 @@ def calibrated(
         with torch.no_grad():
             query = network.encode(tensors.query_image[None].to(device))
             support = network.encode(tensors.support_images.to(device))
-            states = network.condense(support, tensors.support_masks.to(device))
-            logits = network.score(network.acted(query), states, shots=len(tensors.support_masks))
+            states = network.encode_support(support, tensors.support_masks.to(device))
+            logits = network.score(
+                network.apply_feature_plugins(query), states, shots=len(tensors.support_masks)
+            )
             low = query.tensors[f"output:{plugin.stage_name}"]
             predicted = {HOST: network.decide(logits, query.size)}
             for name, setting in settings.items():

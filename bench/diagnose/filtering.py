@@ -39,7 +39,7 @@ class Filtering(FeaturePlugin):
         super().__init__(steps=0, lr=0)
         self.change = change
 
-    def ride_on(self, stage: Stage) -> None:
+    def attach_to(self, stage: Stage) -> None:
         """Any stage will do."""
         del stage
 

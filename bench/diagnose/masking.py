@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cdfss_bench.datasets import Domain, Episode
-from cdfss_bench.methods.core.adaptation import twin_of
-from cdfss_bench.methods.core.feature_batch import Rows
+from cdfss_bench.methods.core.adaptation import copy_of
+from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.core.plugin_api import LearningPlugin
 from cdfss_bench.methods.plugins.apm import APM
@@ -77,7 +77,7 @@ def masked(
         stream: an episode's private generator, the same at every call.
         told: called after each episode.
     """
-    bare, learner = twin_of(network), twin_of(network)
+    bare, learner = copy_of(network), copy_of(network)
     bare.feature_plugins = []
     for plugin in learner.feature_plugins:
         plugin.lr, plugin.steps = rate, steps
@@ -90,7 +90,7 @@ def masked(
             query = learner.encode(tensors.query_image[None].to(device))
             support = learner.encode(tensors.support_images.to(device))
         masks = tensors.support_masks.to(device)
-        begun = twin_of(learner)
+        begun = copy_of(learner)
         for plugin in begun.feature_plugins:
             plugin.reset(_maps(begun, support), stream(episode))
         adapted = learner.adapt_encoded(support, masks, rng=stream(episode))
@@ -99,7 +99,7 @@ def masked(
             with torch.no_grad():
                 logits = method.match(query, support, masks[None])
                 predicted[state] = method.decide(logits, query.size).cpu()
-                maps = _maps(method, method.transformed(query))[0]
+                maps = _maps(method, method.apply_transforms(query))[0]
             ignore = None if tensors.query_ignore is None else tensors.query_ignore[None]
             counts = count(predicted[state], tensors.query_mask[None], ignore)[0]
             found.rows[state].append(EpisodeRow(index, episode, counts))
@@ -129,7 +129,7 @@ def _apm(method: Method) -> APM:
     return next(plugin for plugin in method.feature_plugins if isinstance(plugin, APM))
 
 
-def _maps(method: Method, rows: Rows) -> Tensor:
+def _maps(method: Method, rows: FeatureBatch) -> Tensor:
     """The last maps [N, C, h, w] of the stage on which feature plug-ins act."""
     stage = method.adaptable(method.backbone).name
     return rows.tensors[stage] if stage in rows.tensors else rows.group(stage)[-1]

@@ -15,7 +15,7 @@ from cdfss_bench.datasets import Domain, Episode
 from cdfss_bench.datasets.core.domain import Item
 from cdfss_bench.datasets.core.transforms import normalised
 from cdfss_bench.methods.blocks.voting import upsampled
-from cdfss_bench.methods.core.feature_batch import Rows
+from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
 
 from ..evaluation.evaluator import adaptation_stream
@@ -59,13 +59,13 @@ def probed(
     Raises:
         DataError: if a picture is missing or unreadable.
     """
-    features: dict[str, Rows] = {}
+    features: dict[str, FeatureBatch] = {}
 
-    def encoded(item: Item, by: Method) -> Rows:
+    def encoded(item: Item, by: Method) -> FeatureBatch:
         with torch.no_grad():
             return by.encode(normalised(domain.image(item)[None]).to(device))
 
-    def known(item: Item) -> Rows:
+    def known(item: Item) -> FeatureBatch:
         if item.image not in features:
             features[item.image] = encoded(item, network)
         return features[item.image]
@@ -76,7 +76,7 @@ def probed(
         asked = domain.item(episode.class_id, episode.query)
         shown = [domain.item(episode.support_class_id, name) for name in episode.supports]
         masks = torch.from_numpy(np.stack([domain.truth(item) for item in shown])).to(device)
-        query, support = known(asked), Rows.cat([known(item) for item in shown])
+        query, support = known(asked), FeatureBatch.cat([known(item) for item in shown])
         ready = network
         if adapt and network.adaptation != "none":
             rng = adaptation_stream(seed, episode)
@@ -84,7 +84,7 @@ def probed(
             ready = network.adapt_encoded(support, masks, rng=rng, query=seen)
             if ready.adapts_encoder:
                 query = encoded(asked, ready)
-                support = Rows.cat([encoded(item, ready) for item in shown])
+                support = FeatureBatch.cat([encoded(item, ready) for item in shown])
         with torch.no_grad():
             logits = ready.match(query, support, masks[None])
             decided = ready.decide(logits, query.size).cpu()

@@ -1,9 +1,8 @@
 """The one evaluator: every method, every domain, every protocol goes through here.
 
-Structure gives the speed: each image is encoded once and kept, each support image with its mask is
-condensed once and kept, a query is matched once with a support whose shots vote, episodes are
-matched in batches. The method is handed images and support masks; the query's mask stays here,
-where the counting is done.
+Structure gives the speed: each image is encoded once and kept, so is each support with its mask, a
+query is matched once with a support whose shots vote, episodes are matched in batches. The method
+is handed images and support masks; the query's mask stays here, where the counting is done.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from cdfss_bench.datasets import Domain, Episode
 from cdfss_bench.datasets.core.domain import Item
 from cdfss_bench.datasets.core.transforms import normalised
 from cdfss_bench.methods.core.contract import SupportState
-from cdfss_bench.methods.core.feature_batch import Rows
+from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
 
 from ..records.cell_folder import EpisodeRow
@@ -78,7 +77,7 @@ class BatchTiming:
         encode: the backbone, for images not seen before.
         encoded: how many those were.
         adapt: learning from the supports.
-        match: condensing, matching, deciding.
+        match: encoding supports with their masks, matching, deciding.
     """
 
     episodes: list[int]
@@ -130,7 +129,7 @@ def evaluate(
     exact_fp32()
     settings = settings or Settings()
     stores = stores or FeatureStores(settings.budget)
-    method = method.to(settings.device).eval().swift(settings.device)
+    method = method.to(settings.device).eval().optimized_for(settings.device)
     adapts = method.adaptation != "none"
     run = _Run(method, domain, settings, stores)
     order = reuse_order([run.images_of(episode) for episode in episodes])
@@ -189,14 +188,14 @@ class _Run:
                 logits = self._voted(episodes[0], features)
             else:
                 wanted = [(e.support_class_id, i) for e in episodes for i in self._supports(e)]
-                query = Rows.cat([features[self._query(e).image] for e in episodes])
-                states = self._condensed(wanted, features)
+                query = FeatureBatch.cat([features[self._query(e).image] for e in episodes])
+                states = self._support_states(wanted, features)
                 shots = len(episodes[0].supports)
                 logits = self.method.match_states(query, states, shots=shots)
             size = self.domain.card.image_size
             return self.method.decide(_numbers(logits, episodes, self.method), (size, size))
 
-    def _voted(self, episode: Episode, features: dict[str, Rows]) -> Tensor:
+    def _voted(self, episode: Episode, features: dict[str, FeatureBatch]) -> Tensor:
         """Logits [1, K, 2, h, w]; what the query and a support gave together is remembered."""
         wanted = {self._pair(episode, item): item for item in self._supports(episode)}
         known = {pair: self.stores.maps.get(pair) for pair in wanted}
@@ -204,7 +203,7 @@ class _Run:
         missing = [pair for pair in wanted if pair not in maps]
         if missing:
             supports = [(episode.support_class_id, wanted[pair]) for pair in missing]
-            states = self._condensed(supports, features)
+            states = self._support_states(supports, features)
             query = features[self._query(episode).image]
             logits = self.method.match_states(query, states, shots=len(missing))
             for pair, one in zip(missing, logits.unbind(1), strict=True):
@@ -221,7 +220,7 @@ class _Run:
         device, supports = self.settings.device, self._supports(episode)
         features = self._encoded(_distinct(self._items([episode])), timing)
         query = features[self._query(episode).image]
-        support = Rows.cat([features[item.image] for item in supports])
+        support = FeatureBatch.cat([features[item.image] for item in supports])
         masks = torch.from_numpy(np.stack([self.domain.truth(item) for item in supports]))
         masks = masks.to(device)
         with _measured(timing, "adapt", device):
@@ -250,7 +249,7 @@ class _Run:
         undecided = torch.from_numpy(np.stack(void)).to(self.settings.device) if void else None
         return truth.to(self.settings.device), undecided
 
-    def _encoded(self, items: Sequence[Item], timing: BatchTiming) -> dict[str, Rows]:
+    def _encoded(self, items: Sequence[Item], timing: BatchTiming) -> dict[str, FeatureBatch]:
         known = {item.image: self.stores.features.get(item.image) for item in items}
         missing = [item for item in items if known[item.image] is None]
         found = {name: rows for name, rows in known.items() if rows is not None}
@@ -270,8 +269,8 @@ class _Run:
                 self.stores.features.put(item.image, one)
         return found
 
-    def _condensed(
-        self, wanted: Sequence[tuple[int, Item]], features: dict[str, Rows]
+    def _support_states(
+        self, wanted: Sequence[tuple[int, Item]], features: dict[str, FeatureBatch]
     ) -> list[SupportState]:
         """One state per support of a class."""
         states: dict[tuple[int, str], SupportState] = {}
@@ -284,11 +283,11 @@ class _Run:
             else:
                 states[key] = state
         if missing:
-            rows = Rows.cat([features[item.image] for item in missing.values()])
+            rows = FeatureBatch.cat([features[item.image] for item in missing.values()])
             masks = np.stack([self.domain.truth(item) for item in missing.values()])
             tensor = torch.from_numpy(masks).to(self.settings.device)
-            for key, state in zip(missing, self.method.condense(rows, tensor), strict=True):
-                if isinstance(state, Rows):
+            for key, state in zip(missing, self.method.encode_support(rows, tensor), strict=True):
+                if isinstance(state, FeatureBatch):
                     state = state.detached_copy()
                 states[key] = state
                 self.stores.keep(key, state)

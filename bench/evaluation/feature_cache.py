@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from cdfss_bench.methods.core.contract import SupportState
-    from cdfss_bench.methods.core.feature_batch import Rows
+    from cdfss_bench.methods.core.feature_batch import FeatureBatch
 
 
 class Sized(Protocol):
@@ -108,7 +108,7 @@ class FeatureStores:
     """
 
     budget: int = DEFAULT_BUDGET
-    features: ByteBudgetStore[Rows] = field(init=False)
+    features: ByteBudgetStore[FeatureBatch] = field(init=False)
     states: ByteBudgetStore[SupportState] = field(init=False)
     maps: ByteBudgetStore[Tensor] = field(init=False)
 

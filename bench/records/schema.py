@@ -170,7 +170,7 @@ class CostPart(_Part):
         flops_episode: of a whole episode, nothing cached.
         flops_query: of one more query against known supports, encoded and matched, without
             learning; None in older records.
-        flops_support: of one more support, encoded and condensed; None in older records.
+        flops_support: of one more support, encoded alone and with its mask; None in older records.
         flops_fft: of the Fourier transforms in a whole episode, `5 N log2 N` each, half that for
             real ones; in none of the other figures.
         flops_published: of a whole episode as the published code computes it, nothing cached;

@@ -80,7 +80,7 @@ def relative_time(planned: Planned, device: str) -> float:
     """
     assert planned.cell is not None
     weights = planned.cell.weights
-    network = network_of(planned.composition, weights).to(device).swift(device)
+    network = network_of(planned.composition, weights).to(device).optimized_for(device)
     size = planned.episode_set.domain.card.image_size
     query, supports, masks = probe(planned.episode_set.shots, size, device)
     reference = _reference(device)

@@ -1,6 +1,6 @@
-"""What every method promises, asked of one method: the contract as a contributor runs it.
+"""The contract's checks of one method, as a contributor runs them.
 
-Each promise is a function that raises `Broken` with one sentence. Parameters are drawn, so that no
+Each check is a function that raises `Broken` with one sentence. Parameters are drawn, so that no
 weights are needed; images are small and drawn too.
 """
 
@@ -31,8 +31,8 @@ from .probe import Episodes, built, episodes, seeded, side, tensors
 STEPS = (
     "features",
     "encode",
-    "summaries",
-    "condense",
+    "support_states",
+    "encode_support",
     "score",
     "match",
     "match_states",
@@ -49,7 +49,7 @@ TOLERANCE = 2e-5
 
 
 class Broken(AssertionError):
-    """A promise that a method does not keep, in one sentence."""
+    """Why a method fails a check, in one sentence."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Subject:
 
     @cached_property
     def network(self) -> Method:
-        """Shared by all promises: whoever changes it takes `fresh()`."""
+        """Shared by all checks: whoever changes it takes `fresh()`."""
         return seeded(built(self.name))
 
     def fresh(self) -> Method:
@@ -89,31 +89,31 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """How one promise came out.
+    """The result of one check.
 
     Attributes:
-        promise: in words.
-        problem: what is broken; empty where it is kept.
-        seconds: that asking took.
+        check: in words.
+        problem: what is wrong; empty where the check passes.
+        seconds: that the check took.
     """
 
-    promise: str
+    check: str
     problem: str
     seconds: float
 
 
 def examined(name: str) -> Iterator[Finding]:
-    """Every promise asked of the composition `name`, one after the other.
+    """The results of every check of the composition `name`, one after the other.
 
     Raises:
         UserError: if the name is unknown or the composition impossible.
     """
     subject = Subject(name)
     parse(name)
-    for promise in PROMISES:
+    for check in CHECKS:
         began = time.perf_counter()
         try:
-            promise(subject)
+            check(subject)
             problem = ""
         except Broken as broken:
             problem = str(broken)
@@ -121,12 +121,12 @@ def examined(name: str) -> Iterator[Finding]:
             problem = error.problem
         except Exception as error:  # a contributor's code may raise anything; it is reported
             problem = f"{type(error).__name__}: {error}"
-        yield Finding(in_words(promise), problem, time.perf_counter() - began)
+        yield Finding(in_words(check), problem, time.perf_counter() - began)
 
 
-def in_words(promise: Callable[[Subject], None]) -> str:
+def in_words(check: Callable[[Subject], None]) -> str:
     """`an_episode_stands_alone` as a sentence."""
-    return promise.__name__.replace("_", " ")
+    return check.__name__.replace("_", " ")
 
 
 def one_mask_of_zeros_and_ones_per_query(subject: Subject) -> None:
@@ -172,8 +172,8 @@ def the_same_question_has_the_same_answer(subject: Subject) -> None:
     subject.masks(subject.asked(3, 1, seed=1))
     if not torch.equal(subject.scores(subject.asked()), before):
         raise Broken("the second answer to the same question differs: something is remembered")
-    twin = seeded(built(subject.name))
-    if not torch.equal(subject.scores(subject.asked(), twin), before):
+    copied = seeded(built(subject.name))
+    if not torch.equal(subject.scores(subject.asked(), copied), before):
         raise Broken("two networks with equal parameters differ: something outside them counts")
 
 
@@ -202,15 +202,17 @@ def an_image_is_encoded_alone_and_without_its_role(subject: Subject) -> None:
 
 
 def the_three_steps_are_predict(subject: Subject) -> None:
-    """encode, then condense and match_states, then decide: as the evaluator calls them."""
+    """encode, then encode_support and match_states, then decide: as the evaluator calls them."""
     net, given = subject.network, subject.asked(2, 3)
     with torch.no_grad():
         query = net.encode(given.query_images)
         support = net.encode(given.support_images.flatten(0, 1))
-        states = net.condense(support, given.support_masks.flatten(0, 1))
+        states = net.encode_support(support, given.support_masks.flatten(0, 1))
         matched = net.match_states(query, states, shots=3)
     if not torch.equal(upsampled(matched, given.size).float(), subject.scores(given)):
-        raise Broken("encode, condense and match_states in a row give other scores than logits")
+        raise Broken(
+            "encode, encode_support and match_states in a row give other scores than logits"
+        )
 
 
 def the_order_of_supports_does_not_matter(subject: Subject) -> None:
@@ -307,7 +309,7 @@ def the_loss_is_finite_and_reaches_what_is_trained(subject: Subject) -> None:
         raise Broken("the gradient of the loss reaches no parameter")
 
 
-PROMISES: tuple[Callable[[Subject], None], ...] = (
+CHECKS: tuple[Callable[[Subject], None], ...] = (
     one_mask_of_zeros_and_ones_per_query,
     scores_are_finite_and_decide,
     empty_and_full_supports_still_give_scores,

@@ -1,4 +1,4 @@
-"""Networks with drawn parameters and drawn episodes, to ask any method what it promises."""
+"""Networks with drawn parameters and drawn episodes, on which any method is checked."""
 
 from __future__ import annotations
 

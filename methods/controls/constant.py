@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..backbones.base import Backbone
 from ..core.contract import SupportState
-from ..core.feature_batch import Rows
+from ..core.feature_batch import FeatureBatch
 from ..core.method import Method
 from ..core.plugin_api import Plugin
 
@@ -37,16 +37,18 @@ class Constant(Method):
         self.shape = shape
         self.radius = radius
 
-    def features(self, images: Tensor) -> Rows:
+    def features(self, images: Tensor) -> FeatureBatch:
         """Nothing is kept but the number of images and their size."""
-        return Rows((images.shape[-2], images.shape[-1]), {"none": images.new_zeros(len(images))})
+        return FeatureBatch(
+            (images.shape[-2], images.shape[-1]), {"none": images.new_zeros(len(images))}
+        )
 
-    def summaries(self, support: Rows, masks: Tensor) -> Sequence[SupportState]:
+    def support_states(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:
         """The support is not looked at."""
         del masks
         return [support[i : i + 1] for i in range(len(support))]
 
-    def score(self, query: Rows, states: Sequence[SupportState], *, shots: int) -> Tensor:
+    def score(self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:
         """[B, 1, 2, H, W]: 1 in the channel of the constant mask."""
         del states, shots
         height, width = query.size

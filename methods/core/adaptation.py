@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..blocks.voting import upsampled
-from .feature_batch import Rows
+from .feature_batch import FeatureBatch
 from .host import Host
 from .leave_one_out import choose_on
 from .plugin_api import AnchorPlugin, LearningPlugin
@@ -22,11 +22,11 @@ _Host = TypeVar("_Host", bound=Host)
 
 def adapted(
     method: _Host,
-    support: Rows,
+    support: FeatureBatch,
     masks: Tensor,
     *,
     rng: torch.Generator | None,
-    query: Rows | None,
+    query: FeatureBatch | None,
 ) -> _Host:
     """A copy of `method` that learnt from one episode; the backbone is shared, nothing else.
 
@@ -45,27 +45,27 @@ def adapted(
     """
     with torch.inference_mode(mode=False), torch.enable_grad():
         support, masks = _ordinary(support), masks.clone()
-        twin = twin_of(method)
-        for plugin in twin.feature_plugins:
+        copied = copy_of(method)
+        for plugin in copied.feature_plugins:
             if plugin.steps:
-                plugin.reset(maps_of(twin, support), rng)
-        learners = [p for p in twin.learning_plugins if not isinstance(p, AnchorPlugin)]
+                plugin.reset(maps_of(copied, support), rng)
+        learners = [p for p in copied.learning_plugins if not isinstance(p, AnchorPlugin)]
         if learners:
-            with learning(twin, learners):
-                descend(rehearsed_errors(twin, support, masks), twin, learners)
-        for plugin in twin.learning_plugins:
+            with learning(copied, learners):
+                descend(self_prediction_errors(copied, support, masks), copied, learners)
+        for plugin in copied.learning_plugins:
             if isinstance(plugin, AnchorPlugin):
                 if query is None:
                     raise ValueError(f"{type(plugin).__name__} looks at the query: hand it over")
-                with learning(twin, [plugin]):
-                    loss = plugin.objective(twin, support, masks, _ordinary(query))
+                with learning(copied, [plugin]):
+                    loss = plugin.objective(copied, support, masks, _ordinary(query))
                     if loss is not None:
-                        descend([loss], twin, [plugin])
-        choose_on(twin, support, masks)
-        return twin
+                        descend([loss], copied, [plugin])
+        choose_on(copied, support, masks)
+        return copied
 
 
-def twin_of(method: _Host) -> _Host:
+def copy_of(method: _Host) -> _Host:
     """A copy of `method` that shares the backbone with it."""
     backbone = getattr(method, "backbone", None)
     return copy.deepcopy(method, {} if backbone is None else {id(backbone): backbone})
@@ -90,7 +90,9 @@ def learning(host: Host, plugins: Sequence[LearningPlugin]) -> Generator[None]:
             parameter.grad = None
 
 
-def rehearsed_errors(host: Host, support: Rows, masks: Tensor) -> list[Callable[[], Tensor]]:
+def self_prediction_errors(
+    host: Host, support: FeatureBatch, masks: Tensor
+) -> list[Callable[[], Tensor]]:
     """For each of the K supports, what gives the cross entropy of its prediction from itself.
 
     Undivided mean over pixels at image size, as in source training.
@@ -98,7 +100,7 @@ def rehearsed_errors(host: Host, support: Rows, masks: Tensor) -> list[Callable[
 
     def error_of(index: int) -> Callable[[], Tensor]:
         truth = masks[index : index + 1]
-        predict = host.rehearsal(support[index : index + 1], truth)
+        predict = host.self_prediction(support[index : index + 1], truth)
 
         def error() -> Tensor:
             full = upsampled(predict()[:, 0], support.size)
@@ -138,14 +140,14 @@ def descend(
     return torch.stack(losses).cpu().tolist()
 
 
-def maps_of(host: Host, rows: Rows) -> Tensor:
+def maps_of(host: Host, rows: FeatureBatch) -> Tensor:
     """Maps [N, C, h, w] such as the host's feature plug-ins see."""
     stage = host.adaptable(host.backbone).name
     return rows.tensors[stage] if stage in rows.tensors else rows.group(stage)[0]
 
 
-def _ordinary(rows: Rows) -> Rows:
+def _ordinary(rows: FeatureBatch) -> FeatureBatch:
     """The same rows, free to take part in a graph even if they were made in inference mode."""
     if not any(tensor.is_inference() for tensor in rows.tensors.values()):
         return rows
-    return Rows(rows.size, {name: tensor.clone() for name, tensor in rows.tensors.items()})
+    return FeatureBatch(rows.size, {name: tensor.clone() for name, tensor in rows.tensors.items()})

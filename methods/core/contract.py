@@ -18,7 +18,7 @@ Precision = Literal["fp32", "bf16"]
 
 
 class SupportState(Protocol):
-    """What a support image with its mask amounts to for one method; `Rows` of length 1 is one."""
+    """What a method keeps of a support image with its mask; a `FeatureBatch` of length 1 is one."""
 
     @property
     def nbytes(self) -> int:

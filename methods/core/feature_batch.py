@@ -10,11 +10,11 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class FeatureBatch:
     """Named tensors that share their first dimension: row i is all that is known of image i.
 
     `Method.encode` gives rows of features, one per image, without knowledge of role or episode;
-    `Method.condense` gives what a support image with its mask amounts to.
+    `Method.encode_support` gives one state per support image and mask.
 
     Attributes:
         size: (height, width) of the images in pixels.
@@ -28,9 +28,11 @@ class Rows:
         """N."""
         return len(next(iter(self.tensors.values())))
 
-    def __getitem__(self, index: slice | Sequence[int] | Tensor) -> Rows:
+    def __getitem__(self, index: slice | Sequence[int] | Tensor) -> FeatureBatch:
         """The chosen rows; a slice gives views, other indices copies."""
-        return Rows(self.size, {name: tensor[index] for name, tensor in self.tensors.items()})
+        return FeatureBatch(
+            self.size, {name: tensor[index] for name, tensor in self.tensors.items()}
+        )
 
     def group(self, prefix: str) -> list[Tensor]:
         """The tensors called `prefix.0`, `prefix.1`, ... in order."""
@@ -44,20 +46,22 @@ class Rows:
         """Memory of all tensors in bytes."""
         return sum(tensor.nbytes for tensor in self.tensors.values())
 
-    def to(self, device: torch.device | str) -> Rows:
+    def to(self, device: torch.device | str) -> FeatureBatch:
         """The same rows on another device."""
-        return Rows(self.size, {name: t.to(device) for name, t in self.tensors.items()})
+        return FeatureBatch(self.size, {name: t.to(device) for name, t in self.tensors.items()})
 
-    def float(self) -> Rows:
+    def float(self) -> FeatureBatch:
         """The same rows in float32."""
-        return Rows(self.size, {name: t.float() for name, t in self.tensors.items()})
+        return FeatureBatch(self.size, {name: t.float() for name, t in self.tensors.items()})
 
-    def detached_copy(self) -> Rows:
+    def detached_copy(self) -> FeatureBatch:
         """Rows that own their memory, so that a row cut from a large batch does not keep it."""
-        return Rows(self.size, {name: t.detach().clone() for name, t in self.tensors.items()})
+        return FeatureBatch(
+            self.size, {name: t.detach().clone() for name, t in self.tensors.items()}
+        )
 
     @staticmethod
-    def cat(parts: Sequence[Rows]) -> Rows:
+    def cat(parts: Sequence[FeatureBatch]) -> FeatureBatch:
         """All rows of `parts` in order.
 
         Raises:
@@ -69,4 +73,6 @@ class Rows:
         if len(parts) == 1:
             return first
         names = first.tensors
-        return Rows(first.size, {n: torch.cat([p.tensors[n] for p in parts]) for n in names})
+        return FeatureBatch(
+            first.size, {n: torch.cat([p.tensors[n] for p in parts]) for n in names}
+        )

@@ -16,7 +16,7 @@ from ..backbones.key_mapping import publish_with_prefix
 from ..blocks.prototypes import resized_masks
 from ..blocks.voting import foreground, upsampled, vote
 from .contract import Precision, SupportState
-from .feature_batch import Rows
+from .feature_batch import FeatureBatch
 from .plugin_api import FeaturePlugin, LearningPlugin, Place, Plugin, Role, ScorePlugin, StagePlugin
 
 
@@ -24,8 +24,8 @@ class Host(nn.Module, ABC):
     """A backbone, a head, and the plug-ins that act on them; `Method` adds training and adaptation.
 
     The three inference steps are `encode` (per image, cacheable), `match` (per episode) and
-    `decide` (the method's own k-shot rule). `match` itself is `condense` (per support image and
-    mask, cacheable too) and `score`. The result for one episode depends on nothing but that
+    `decide` (the method's own k-shot rule). `match` itself is `encode_support` (per support image
+    and mask, cacheable too) and `score`. The result for one episode depends on nothing but that
     episode.
 
     Attributes:
@@ -56,7 +56,7 @@ class Host(nn.Module, ABC):
             if backbone is not None:
                 plugin.fit(backbone)
                 if isinstance(plugin, FeaturePlugin):
-                    plugin.ride_on(self.adaptable(backbone))
+                    plugin.attach_to(self.adaptable(backbone))
             if plugin.key in dict(self.named_children()):
                 raise CompositionError(f"only one plug-in can be the {plugin.key} of a method")
             if plugin.key:
@@ -72,51 +72,53 @@ class Host(nn.Module, ABC):
     # -- inference ---------------------------------------------------------------------------
 
     @abstractmethod
-    def features(self, images: Tensor) -> Rows:
+    def features(self, images: Tensor) -> FeatureBatch:
         """[N, 3, H, W] -> N rows, without knowledge of role or episode: what `encode` calls."""
 
     @abstractmethod
-    def summaries(self, support: Rows, masks: Tensor) -> Sequence[SupportState]:
-        """N states of N support images with masks [N, H, W] of 0/1: what `condense` calls."""
+    def support_states(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:
+        """N states of N support images with masks [N, H, W] of 0/1: what `encode_support` calls."""
 
     @abstractmethod
-    def score(self, query: Rows, states: Sequence[SupportState], *, shots: int) -> Tensor:
+    def score(self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:
         """Logits [B, K or 1, 2, h, w] from B queries and B*K states (an episode's K together)."""
 
     def adaptable(self, backbone: Backbone) -> Stage:
         """The stage whose features, named `STAGE` or `STAGE.i`, feature plug-ins act on."""
         return backbone.stage(backbone.semantic)
 
-    def acted(self, rows: Rows, masks: Tensor | None = None) -> Rows:
+    def apply_feature_plugins(
+        self, rows: FeatureBatch, masks: Tensor | None = None
+    ) -> FeatureBatch:
         """`rows` with the feature plug-ins applied: a query's, or supports' with masks [N, H, W].
 
         First every plug-in transforms the maps, then each gates them by what the masks leave.
         """
-        return self.gated(self.transformed(rows), masks)
+        return self.apply_gates(self.apply_transforms(rows), masks)
 
-    def transformed(self, rows: Rows) -> Rows:
-        """The first half of `acted`, the same for a query and a support."""
+    def apply_transforms(self, rows: FeatureBatch) -> FeatureBatch:
+        """The transforms of the feature plug-ins, the same for a query and a support."""
         return self.transforming(rows)()
 
-    def transforming(self, rows: Rows) -> Callable[[], Rows]:
-        """What gives `transformed(rows)` at the plug-ins' present parameters, again and again."""
+    def transforming(self, rows: FeatureBatch) -> Callable[[], FeatureBatch]:
+        """A function that gives `apply_transforms(rows)` at the plug-ins' present parameters."""
         names = self._adaptable_in(rows)
         if not names:
             return lambda: rows
         first, *others = self.feature_plugins
         begin = first.transforming(torch.cat([rows.tensors[name] for name in names]))
 
-        def again() -> Rows:
+        def again() -> FeatureBatch:
             maps = begin()
             for plugin in others:
                 maps = plugin.transform(maps)
             parts = zip(names, maps.split(len(rows)), strict=True)
-            return Rows(rows.size, {**rows.tensors, **dict(parts)})
+            return FeatureBatch(rows.size, {**rows.tensors, **dict(parts)})
 
         return again
 
-    def gated(self, rows: Rows, masks: Tensor | None = None) -> Rows:
-        """The second half of `acted`."""
+    def apply_gates(self, rows: FeatureBatch, masks: Tensor | None = None) -> FeatureBatch:
+        """The gates of the feature plug-ins: a query's own, or supports' with masks [N, H, W]."""
         if not self.gating_plugins:
             return rows
         tensors = dict(rows.tensors)
@@ -126,15 +128,15 @@ class Host(nn.Module, ABC):
                 seen = maps if masks is None else maps * resized_masks(masks, maps)
                 maps = plugin.gate(maps, seen)
             tensors[name] = maps
-        return Rows(rows.size, tensors)
+        return FeatureBatch(rows.size, tensors)
 
-    def _adaptable_in(self, rows: Rows) -> list[str]:
+    def _adaptable_in(self, rows: FeatureBatch) -> list[str]:
         if not self.feature_plugins:
             return []
         stage = self.adaptable(self.backbone).name
         return [name for name in rows.tensors if name == stage or name.startswith(f"{stage}.")]
 
-    def encode(self, images: Tensor) -> Rows:
+    def encode(self, images: Tensor) -> FeatureBatch:
         """[N, 3, H, W] -> N rows of features, without knowledge of role or episode.
 
         On a CPU image by image: kernels for one image and for many round differently, and a
@@ -143,20 +145,24 @@ class Host(nn.Module, ABC):
         reduced = self.precision == "bf16"
         with torch.autocast(images.device.type, torch.bfloat16, enabled=reduced):
             if _one_by_one(images):
-                rows = Rows.cat([self.features(image[None]) for image in images])
+                rows = FeatureBatch.cat([self.features(image[None]) for image in images])
             else:
                 rows = self.features(images)
         return rows.float() if reduced else rows
 
-    def condense(self, support: Rows, masks: Tensor) -> Sequence[SupportState]:
-        """What each support image with its mask [N, H, W] (0/1) amounts to; N states."""
+    def encode_support(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:
+        """N states of N supports with masks [N, H, W] of 0 and 1, feature plug-ins applied."""
         if _one_by_one(masks):
             rows = range(len(support))
             pairs = [(support[i : i + 1], masks[i : i + 1]) for i in rows]
-            return [s for one, mask in pairs for s in self.summaries(self.acted(one, mask), mask)]
-        return self.summaries(self.acted(support, masks), masks)
+            return [
+                s
+                for one, mask in pairs
+                for s in self.support_states(self.apply_feature_plugins(one, mask), mask)
+            ]
+        return self.support_states(self.apply_feature_plugins(support, masks), masks)
 
-    def match(self, query: Rows, support: Rows, masks: Tensor) -> Tensor:
+    def match(self, query: FeatureBatch, support: FeatureBatch, masks: Tensor) -> Tensor:
         """Logits [B, K or 1, 2, h, w], score plug-ins applied.
 
         Args:
@@ -164,11 +170,13 @@ class Host(nn.Module, ABC):
             support: features of B*K supports, an episode's K side by side.
             masks: [B, K, H, W] of 0 and 1.
         """
-        states = self.condense(support, masks.flatten(0, 1))
+        states = self.encode_support(support, masks.flatten(0, 1))
         return self.match_states(query, states, shots=masks.shape[1])
 
-    def match_states(self, query: Rows, states: Sequence[SupportState], *, shots: int) -> Tensor:
-        """As `match`, from supports that `condense` has already dealt with."""
+    def match_states(
+        self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int
+    ) -> Tensor:
+        """As `match`, from states that `encode_support` gave."""
         if len(query) > 1 and _one_by_one(next(iter(query.tensors.values()))):
             parts = [
                 self.match_states(
@@ -177,7 +185,7 @@ class Host(nn.Module, ABC):
                 for i in range(len(query))
             ]
             return torch.cat(parts)
-        logits = self.score(self.acted(query), states, shots=shots)
+        logits = self.score(self.apply_feature_plugins(query), states, shots=shots)
         for plugin in self.score_plugins:
             logits = plugin.calibrate(logits, query.tensors[plugin.kept_as], query.size)
         return logits
@@ -189,8 +197,8 @@ class Host(nn.Module, ABC):
         """
         return vote(foreground(upsampled(logits, size)))
 
-    def rehearsal(self, support: Rows, masks: Tensor) -> Callable[[], Tensor]:
-        """What predicts one support from itself, to be called at each step of an adaptation.
+    def self_prediction(self, support: FeatureBatch, masks: Tensor) -> Callable[[], Tensor]:
+        """A function that predicts one support from itself, called at each step of an adaptation.
 
         Score plug-ins are left out: they correct predictions, nothing is learnt through them.
 
@@ -206,8 +214,8 @@ class Host(nn.Module, ABC):
 
         def predict() -> Tensor:
             shown = show()
-            states = self.summaries(self.gated(shown, masks), masks)
-            return self.score(self.gated(shown), states, shots=1)
+            states = self.support_states(self.apply_gates(shown, masks), masks)
+            return self.score(self.apply_gates(shown), states, shots=1)
 
         return predict
 
@@ -229,7 +237,7 @@ class Host(nn.Module, ABC):
         last_taps: Sequence[str] = (),
         role: Role | None = None,
         rng: torch.Generator | None = None,
-    ) -> Rows:
+    ) -> FeatureBatch:
         """Features of `images` [N, 3, H, W] from one walk through the backbone.
 
         Args:
@@ -259,7 +267,7 @@ class Host(nn.Module, ABC):
             remaining.discard(name)
             if not remaining:
                 break
-        return Rows((images.shape[-2], images.shape[-1]), tensors)
+        return FeatureBatch((images.shape[-2], images.shape[-1]), tensors)
 
     def edited(
         self, index: int, output: Tensor, *, role: Role | None, rng: torch.Generator | None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .feature_batch import Rows
+from .feature_batch import FeatureBatch
 from .host import Host
 from .plugin_api import Trial
 
 
-def choose_on(host: Host, support: Rows, masks: Tensor) -> None:
+def choose_on(host: Host, support: FeatureBatch, masks: Tensor) -> None:
     """Lets the score plug-ins of `host` that adapt choose, in the order in which they act.
 
     What feature or head plug-ins have learnt by then, they learnt from all supports.
@@ -23,12 +23,12 @@ def choose_on(host: Host, support: Rows, masks: Tensor) -> None:
     if all(plugin.adaptation == "none" for plugin in host.score_plugins):
         return
     with torch.no_grad():
-        states = host.condense(support, masks)
+        states = host.encode_support(support, masks)
         maps: list[Tensor] = []
         for index in range(len(support)):
             left = remaining(support, masks, index)
             shown = [states[other] for other in left]
-            query = host.acted(support[index : index + 1])
+            query = host.apply_feature_plugins(support[index : index + 1])
             maps.append(host.score(query, shown, shots=len(left)))
         for plugin in host.score_plugins:
             low = support.tensors[plugin.kept_as].split(1)
@@ -40,7 +40,7 @@ def choose_on(host: Host, support: Rows, masks: Tensor) -> None:
             ]
 
 
-def remaining(support: Rows, masks: Tensor, index: int) -> list[int]:
+def remaining(support: FeatureBatch, masks: Tensor, index: int) -> list[int]:
     """Which supports are left when one is left out, and every copy of it (samplers repeat).
 
     Where nothing is left, as with one shot, it is the support itself: a prediction from itself,

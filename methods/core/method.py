@@ -14,7 +14,7 @@ from ..blocks.voting import upsampled
 from ..fast.folded import folded
 from . import adaptation as adapting
 from .contract import Adaptation, EpisodeBatch, LossTerm, check_episode
-from .feature_batch import Rows
+from .feature_batch import FeatureBatch
 from .host import Host
 from .plugin_api import LearningPlugin
 
@@ -64,10 +64,10 @@ class Method(Host):
 
     # -- inference ---------------------------------------------------------------------------
 
-    def swift(self, device: str) -> Method:
+    def optimized_for(self, device: str) -> Method:
         """An equivalent of this method for inference on `device`: the same numbers up to rounding.
 
-        The backbone is folded (`backbones/folded.py`); a host may do more. It reads the parameters
+        The backbone is folded (`fast/folded.py`); a host may do more. It reads the parameters
         and the precision now: change them, and ask again. What learns the encoder at test is
         returned as it is.
 
@@ -76,13 +76,13 @@ class Method(Host):
         """
         if not hasattr(self, "backbone") or self.adapts_encoder:
             return self
-        twin = adapting.twin_of(self)
+        copied = adapting.copy_of(self)
         exact_on_gpu = not device.startswith("cpu") and self.precision == "fp32"
-        twin.backbone = folded(self.backbone, channels_last=not exact_on_gpu)
+        copied.backbone = folded(self.backbone, channels_last=not exact_on_gpu)
         if self.adaptation == "none":
-            for parameter in twin.head():
+            for parameter in copied.head():
                 parameter.requires_grad = False
-        return twin
+        return copied
 
     def predict(
         self, query_images: Tensor, support_images: Tensor, support_masks: Tensor
@@ -201,11 +201,11 @@ class Method(Host):
 
     def adapt_encoded(
         self,
-        support: Rows,
+        support: FeatureBatch,
         masks: Tensor,
         *,
         rng: torch.Generator | None = None,
-        query: Rows | None = None,
+        query: FeatureBatch | None = None,
     ) -> Method:
         """As `adapt`, from features that are already there.
 

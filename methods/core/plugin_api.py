@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..backbones.base import Backbone, Stage
 from .contract import Adaptation
-from .feature_batch import Rows
+from .feature_batch import FeatureBatch
 
 
 class Place(StrEnum):
@@ -63,7 +63,7 @@ class Plugin(nn.Module):
         return "none"
 
     def fit(self, backbone: Backbone) -> None:
-        """Told once which backbone it rides on, before any parameter is loaded.
+        """Told once which backbone it is used with, before any parameter is loaded.
 
         Raises:
             CompositionError: if the backbone lacks the stage that the plug-in needs.
@@ -139,7 +139,7 @@ class FeaturePlugin(LearningPlugin):
     place = Place.FEATURE
 
     @abstractmethod
-    def ride_on(self, stage: Stage) -> None:
+    def attach_to(self, stage: Stage) -> None:
         """Told once whose maps it will see, before any parameter is loaded."""
 
     def transform(self, features: Tensor) -> Tensor:
@@ -199,7 +199,7 @@ class AnchorPlugin(LearningPlugin):
 
     @abstractmethod
     def objective(
-        self, host: PluginHost, support: Rows, masks: Tensor, query: Rows
+        self, host: PluginHost, support: FeatureBatch, masks: Tensor, query: FeatureBatch
     ) -> Callable[[], Tensor] | None:
         """What gives the loss at the anchors' present values; None where there is none to take.
 

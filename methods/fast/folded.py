@@ -28,8 +28,8 @@ def folded(backbone: Backbone, *, channels_last: bool = True) -> Backbone:
         backbone: stays as it is.
         channels_last: how weights lie, and so all maps.
     """
-    twin = copy.deepcopy(backbone).eval()
-    pairs = [pair for module in twin.modules() for pair in _pairs(module)]
+    copied = copy.deepcopy(backbone).eval()
+    pairs = [pair for module in copied.modules() for pair in _pairs(module)]
     if not pairs:
         return backbone
     for module, (first, convolution), (second, norm) in pairs:
@@ -40,9 +40,9 @@ def folded(backbone: Backbone, *, channels_last: bool = True) -> Backbone:
             fused.dilation = (2, 2)
         setattr(module, first, fused)
         setattr(module, second, nn.Identity())
-    twin.requires_grad_(requires_grad=False)
+    copied.requires_grad_(requires_grad=False)
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    return twin.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
+    return copied.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
 
 
 _Pair = tuple[nn.Module, tuple[str, nn.Conv2d], tuple[str, nn.BatchNorm2d]]

@@ -24,7 +24,7 @@ from ..blocks.purifier import Purifier
 from ..blocks.regions import REGIONS, background, drawn_first, region_means, regions
 from ..blocks.voting import upsampled
 from ..core.contract import EpisodeBatch, LossTerm, SupportState
-from ..core.feature_batch import Rows
+from ..core.feature_batch import FeatureBatch
 from ..core.method import Method
 from ..core.plugin_api import Place, Plugin, Role, ScorePlugin
 
@@ -140,12 +140,12 @@ class FPTrans(Method):
 
     # -- inference ---------------------------------------------------------------------------
 
-    def features(self, images: Tensor) -> Rows:
+    def features(self, images: Tensor) -> FeatureBatch:
         """The images: what is seen of one depends on the episode."""
         outputs = self.walked(images).tensors if self.score_plugins else {}
-        return Rows((images.shape[-2], images.shape[-1]), {"image": images, **outputs})
+        return FeatureBatch((images.shape[-2], images.shape[-1]), {"image": images, **outputs})
 
-    def summaries(self, support: Rows, masks: Tensor) -> Sequence[SupportState]:
+    def support_states(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:
         """Image, tokens, object and regions of each support, and a number of its contents."""
         images = support.tensors["image"]
         seeds = [_seed(image, mask) for image, mask in zip(images, masks, strict=True)]
@@ -159,16 +159,16 @@ class FPTrans(Method):
             "regions": known.regions,
             "seed": torch.tensor(seeds, device=images.device),
         }
-        rows = Rows(support.size, tensors)
+        rows = FeatureBatch(support.size, tensors)
         return [rows[i : i + 1] for i in range(len(rows))]
 
-    def score(self, query: Rows, states: Sequence[SupportState], *, shots: int) -> Tensor:
+    def score(self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:
         """One map per episode, [B, 1, 2, 2h, 2w].
 
         With as many supports as it was trained for all are seen together, as published. Otherwise
         each is seen alone with the query, and the logits are averaged.
         """
-        rows = Rows.cat(cast("Sequence[Rows]", states))
+        rows = FeatureBatch.cat(cast("Sequence[FeatureBatch]", states))
         together = shots if shots == self.shots else 1
         known = Supports(
             **{name: rows.tensors[name] for name in ("fore", "back", "objects", "regions")}

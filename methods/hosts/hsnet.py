@@ -17,7 +17,7 @@ from ..blocks.correlation import hypercorrelation, self_correlation
 from ..blocks.hpn import HPNLearner
 from ..blocks.prototypes import resized_masks
 from ..core.contract import EpisodeBatch, LossTerm, SupportState
-from ..core.feature_batch import Rows
+from ..core.feature_batch import FeatureBatch
 from ..core.method import Method
 from ..core.plugin_api import Place, Plugin
 from ..fast.mixing import Part
@@ -53,54 +53,54 @@ class HSNet(Method):
         self.sparse: SparsePyramid | None = None
         self.skips_zeros = False
 
-    def features(self, images: Tensor) -> Rows:
+    def features(self, images: Tensor) -> FeatureBatch:
         """Every tap of the three stages."""
         return self.walked(images, taps=self.stages)
 
-    def swift(self, device: str) -> HSNet:
+    def optimized_for(self, device: str) -> HSNet:
         """On a CPU without the zeros that the masks leave; what learns needs the dense form.
 
         On an accelerator the dense form, its convolutions without copies of the volumes.
         """
-        twin = super().swift(device)
-        assert isinstance(twin, HSNet)
-        twin.skips_zeros = device == "cpu"
-        for module in twin.hpn_learner.modules():
+        copied = super().optimized_for(device)
+        assert isinstance(copied, HSNet)
+        copied.skips_zeros = device == "cpu"
+        for module in copied.hpn_learner.modules():
             if isinstance(module, CenterPivotConv4d):
-                module.flat = not twin.skips_zeros
-        if twin.skips_zeros and self.adaptation == "none":
-            twin.sparse = SparsePyramid(twin.hpn_learner)
-        return twin
+                module.flat = not copied.skips_zeros
+        if copied.skips_zeros and self.adaptation == "none":
+            copied.sparse = SparsePyramid(copied.hpn_learner)
+        return copied
 
-    def summaries(self, support: Rows, masks: Tensor) -> Sequence[SupportState]:
+    def support_states(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:
         """What of the taps lies within the mask: `spots` in the sparse form, or `masked`."""
         if self.sparse is not None:
             return [self.spots(support[i : i + 1], masks[i : i + 1]) for i in range(len(support))]
         rows = self.masked(support, masks)
         return [rows[i : i + 1] for i in range(len(rows))]
 
-    def masked(self, support: Rows, masks: Tensor) -> Rows:
+    def masked(self, support: FeatureBatch, masks: Tensor) -> FeatureBatch:
         """The taps with everything outside the mask set to zero (`model/hsnet.py` mask_feature)."""
         masked = {
             f"{stage}.{i}": tap * resized_masks(masks, tap)
             for stage in self.stages
             for i, tap in enumerate(support.group(stage))
         }
-        return Rows(support.size, masked)
+        return FeatureBatch(support.size, masked)
 
-    def correlation(self, stage: str, query: Rows, support: Rows) -> Tensor:
+    def correlation(self, stage: str, query: FeatureBatch, support: FeatureBatch) -> Tensor:
         """One stage's hypercorrelation [B, taps, hq, wq, hs, ws] of features with states."""
         return hypercorrelation(query.group(stage), support.group(stage))
 
-    def correlation_with_itself(self, stage: str, support: Rows, masks: Tensor) -> Tensor:
+    def correlation_with_itself(self, stage: str, support: FeatureBatch, masks: Tensor) -> Tensor:
         """`correlation` of a support's features with their own masked state; masks [N, H, W]."""
         return self_correlation(support.group(stage), masks)
 
-    def correlate(self, query: Rows, support: Rows) -> list[Tensor]:
+    def correlate(self, query: FeatureBatch, support: FeatureBatch) -> list[Tensor]:
         """Coarse, middle, fine hypercorrelation [B, taps, hq, wq, hs, ws]."""
         return [self.correlation(stage, query, support) for stage in reversed(self.stages)]
 
-    def spots(self, support: Rows, mask: Tensor) -> SpottedSupport:
+    def spots(self, support: FeatureBatch, mask: Tensor) -> SpottedSupport:
         """What one support amounts to in the sparse form, as far as there are features of it.
 
         Its mask is [1, H, W].
@@ -109,7 +109,7 @@ class HSNet(Method):
         return SpottedSupport({s: spotted(taps, mask) for s, taps in groups.items() if taps})
 
     def volumes(
-        self, stage: str, query: Rows, supports: Sequence[SpottedSupport]
+        self, stage: str, query: FeatureBatch, supports: Sequence[SpottedSupport]
     ) -> Iterable[Volume]:
         """One stage's hypercorrelation per support of one episode, without its zeros; N = 1."""
         spots = [support.stages[stage] for support in supports]
@@ -124,7 +124,7 @@ class HSNet(Method):
         maps = values.unflatten(2, (height, width)).split(counts)
         return [Volume(part, s.row, s.side) for part, s in zip(maps, spots, strict=True)]
 
-    def score(self, query: Rows, states: Sequence[SupportState], *, shots: int) -> Tensor:
+    def score(self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:
         """One map per shot, [B, K, 2, h, w]."""
         if self.sparse is not None:
             spotted_supports = cast("Sequence[SpottedSupport]", states)
@@ -132,9 +132,9 @@ class HSNet(Method):
                 self.volumes(stage, query, spotted_supports) for stage in reversed(self.stages)
             ]
             return torch.cat([self.sparse(parts) for parts in zip(*stages, strict=True)])[None]
-        supports = cast("Sequence[Rows]", states)
+        supports = cast("Sequence[FeatureBatch]", states)
         maps = [
-            self.hpn_learner(self.correlate(query, Rows.cat(supports[shot::shots])))
+            self.hpn_learner(self.correlate(query, FeatureBatch.cat(supports[shot::shots])))
             for shot in range(shots)
         ]
         return torch.stack(maps, dim=1)
@@ -143,7 +143,7 @@ class HSNet(Method):
         """The coarsest stage, ResNet's layer4 (APM `example_for_hsnet.py`)."""
         return backbone.stage(backbone.pyramid[-1])
 
-    def rehearsal(self, support: Rows, masks: Tensor) -> Callable[[], Tensor]:
+    def self_prediction(self, support: FeatureBatch, masks: Tensor) -> Callable[[], Tensor]:
         """As promised by `Method`; what learning leaves as it is, is computed once."""
         return self.replay(support, support, masks)
 
@@ -153,14 +153,16 @@ class HSNet(Method):
         learns = any(parameter.requires_grad for parameter in own)
         return {self.adaptable(self.backbone).name} if learns else set()
 
-    def replay(self, query: Rows, support: Rows, masks: Tensor) -> Callable[[], Tensor]:
+    def replay(
+        self, query: FeatureBatch, support: FeatureBatch, masks: Tensor
+    ) -> Callable[[], Tensor]:
         """What matches one query with one support again and again while something learns.
 
         Correlations that do not learn are computed once; if the pyramid does not learn either, so
         are their squeezed blocks.
 
         Args:
-            query: features of the query, N = 1; the support's own where it rehearses.
+            query: features of the query, N = 1; the support's own in a self-prediction.
             support: features of the support, N = 1.
             masks: [1, H, W] of 0 and 1.
 
@@ -173,8 +175,8 @@ class HSNet(Method):
         fixed = set(blocks) - learning
         correlated = {stage: self._correlating(stage, query, support, masks) for stage in learning}
         with torch.no_grad():
-            asked = self.acted(_only(query, fixed))
-            shown = self.acted(_only(support, fixed), masks)
+            asked = self.apply_feature_plugins(_only(query, fixed))
+            shown = self.apply_feature_plugins(_only(support, fixed), masks)
         if any(parameter.requires_grad for parameter in learner.parameters()):
             with torch.no_grad():
                 known = {stage: self._correlated(stage, asked, shown, masks) for stage in fixed}
@@ -197,7 +199,12 @@ class HSNet(Method):
         return lambda: sparse.decode(sparse.mixer([part(stage) for stage in blocks]))[:, None]
 
     def _squeezed(
-        self, sparse: SparsePyramid, stages: set[str], asked: Rows, shown: Rows, masks: Tensor
+        self,
+        sparse: SparsePyramid,
+        stages: set[str],
+        asked: FeatureBatch,
+        shown: FeatureBatch,
+        masks: Tensor,
     ) -> dict[str, Part]:
         """What some stages' correlations are squeezed to; plug-ins have acted on their features."""
         parts: dict[str, Part] = {}
@@ -213,7 +220,7 @@ class HSNet(Method):
         return parts
 
     def _correlating(
-        self, stage: str, query: Rows, support: Rows, masks: Tensor
+        self, stage: str, query: FeatureBatch, support: FeatureBatch, masks: Tensor
     ) -> Callable[[], Tensor]:
         """What gives one stage's correlation from unmasked features, again and again."""
         show = self.transforming(_only(support, {stage}))
@@ -224,21 +231,25 @@ class HSNet(Method):
             if ask is show and not self.gating_plugins:
                 return self.correlation_with_itself(stage, shown, masks)
             asked = shown if ask is show else ask()
-            return self._correlated(stage, self.gated(asked), self.gated(shown, masks), masks)
+            return self._correlated(
+                stage, self.apply_gates(asked), self.apply_gates(shown, masks), masks
+            )
 
         return correlate
 
-    def _correlated(self, stage: str, query: Rows, support: Rows, masks: Tensor) -> Tensor:
+    def _correlated(
+        self, stage: str, query: FeatureBatch, support: FeatureBatch, masks: Tensor
+    ) -> Tensor:
         """One stage's correlation of features, the support's not yet masked."""
-        states = cast("Sequence[Rows]", self.summaries(_only(support, {stage}), masks))
-        return self.correlation(stage, query, Rows.cat(states))
+        states = cast("Sequence[FeatureBatch]", self.support_states(_only(support, {stage}), masks))
+        return self.correlation(stage, query, FeatureBatch.cat(states))
 
     def loss_terms(self, batch: EpisodeBatch) -> Mapping[str, LossTerm]:
         """Mean pixel cross entropy over all shots (`compute_objective`); 255 is ignored."""
         with torch.no_grad():
             query = self.features(batch.query_images)
             support = self.features(batch.support_images.flatten(0, 1))
-            states = self.summaries(support, (batch.support_masks == 1).flatten(0, 1))
+            states = self.support_states(support, (batch.support_masks == 1).flatten(0, 1))
         shots = batch.support_masks.shape[1]
         maps = self.score(query, states, shots=shots).flatten(0, 1)
         full = F.interpolate(maps, query.size, mode="bilinear", align_corners=True)
@@ -246,9 +257,9 @@ class HSNet(Method):
         return {"query": LossTerm(1.0, F.cross_entropy(full, truth, ignore_index=255))}
 
 
-def _only(rows: Rows, stages: Collection[str]) -> Rows:
+def _only(rows: FeatureBatch, stages: Collection[str]) -> FeatureBatch:
     own = {n: t for n, t in rows.tensors.items() if n.rpartition(".")[0] in stages}
-    return Rows(rows.size, own)
+    return FeatureBatch(rows.size, own)
 
 
 def _three_widths(text: str) -> tuple[int, int, int]:

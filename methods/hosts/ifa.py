@@ -17,7 +17,7 @@ from ..blocks.augment import view
 from ..blocks.prototypes import cosine_scores
 from ..blocks.self_support import self_support
 from ..core.contract import Adaptation, LossTerm
-from ..core.feature_batch import Rows
+from ..core.feature_batch import FeatureBatch
 from ..core.leave_one_out import choose_on
 from ..core.method import Method
 from ..core.plugin_api import Place, Plugin
@@ -92,10 +92,10 @@ class IFA(SSP):
         """Every update changes the later stages."""
         return self.steps > 0
 
-    def features(self, images: Tensor) -> Rows:
+    def features(self, images: Tensor) -> FeatureBatch:
         """The semantic stage's last tap; and the image, which adaptation learns from."""
         rows = super().features(images)
-        return Rows(rows.size, {**rows.tensors, IMAGE: images})
+        return FeatureBatch(rows.size, {**rows.tensors, IMAGE: images})
 
     # -- there and back ------------------------------------------------------------------------
 
@@ -183,11 +183,11 @@ class IFA(SSP):
 
     def adapt_encoded(
         self,
-        support: Rows,
+        support: FeatureBatch,
         masks: Tensor,
         *,
         rng: torch.Generator | None = None,
-        query: Rows | None = None,
+        query: FeatureBatch | None = None,
     ) -> Method:
         """A copy whose later stages were tuned on the episode's support and nothing else.
 

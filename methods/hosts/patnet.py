@@ -15,7 +15,7 @@ from ..backbones.base import Backbone
 from ..blocks.anchors import EPS, coordinates, in_plane, prototype_basis
 from ..blocks.correlation import directions, hypercorrelation, self_correlation
 from ..blocks.prototypes import masked_mean, resized_masks
-from ..core.feature_batch import Rows
+from ..core.feature_batch import FeatureBatch
 from ..core.plugin_api import Place, Plugin
 from ..fast.products import fill_rank_two
 from ..fast.sparse_pyramid import Volume
@@ -85,7 +85,7 @@ class PATNet(HSNet):
         """The taps that use the first pair of anchors."""
         return [tap for tap, pair in self._pairs.items() if pair == 0]
 
-    def masked(self, support: Rows, masks: Tensor) -> Rows:
+    def masked(self, support: FeatureBatch, masks: Tensor) -> FeatureBatch:
         """Per tap the basis [N, 2, C] and the masked coordinates [N, 2, h, w]."""
         tensors: dict[str, Tensor] = {}
         for stage in self.stages:
@@ -93,9 +93,9 @@ class PATNet(HSNet):
                 basis = prototype_basis(*prototypes(tap, masks))
                 tensors[f"basis:{stage}.{i}"] = basis
                 tensors[f"{stage}.{i}"] = coordinates(basis, tap) * resized_masks(masks, tap)
-        return Rows(support.size, tensors)
+        return FeatureBatch(support.size, tensors)
 
-    def spots(self, support: Rows, mask: Tensor) -> SpottedSupport:
+    def spots(self, support: FeatureBatch, mask: Tensor) -> SpottedSupport:
         """As in HSNet: the coordinates of what the mask leaves, and per tap the basis [2, C]."""
         stages: dict[str, Spots] = {}
         bases: dict[str, Tensor] = {}
@@ -111,7 +111,7 @@ class PATNet(HSNet):
         return SpottedSupport(stages, bases)
 
     def volumes(
-        self, stage: str, query: Rows, supports: Sequence[SpottedSupport]
+        self, stage: str, query: FeatureBatch, supports: Sequence[SpottedSupport]
     ) -> Iterator[Volume]:
         """As in HSNet, from two coordinates: each support's basis maps the query too.
 
@@ -130,7 +130,7 @@ class PATNet(HSNet):
                 fill_rank_two(values[:, number], rows, columns[index])
             yield Volume(values.unflatten(2, (height, width)), own.row, own.side)
 
-    def correlation_with_itself(self, stage: str, support: Rows, masks: Tensor) -> Tensor:
+    def correlation_with_itself(self, stage: str, support: FeatureBatch, masks: Tensor) -> Tensor:
         """As in HSNet, of the transformed features."""
         planes = [
             self._own_plane(f"{stage}.{number}", tap, masks)[1]
@@ -143,7 +143,7 @@ class PATNet(HSNet):
         basis = prototype_basis(*prototypes(tap, masks))
         return basis, in_plane(coordinates(basis, tap), self.anchors(name))
 
-    def correlation(self, stage: str, query: Rows, support: Rows) -> Tensor:
+    def correlation(self, stage: str, query: FeatureBatch, support: FeatureBatch) -> Tensor:
         """Hypercorrelation [B, taps, hq, wq, hs, ws] of the transformed features."""
         bases = support.group(f"basis:{stage}")
         seen = [coordinates(b, q) for b, q in zip(bases, query.group(stage), strict=True)]

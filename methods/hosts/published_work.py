@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..blocks.prototypes import cosine_scores
 from ..blocks.self_support import BACK_THRESHOLD, FORE_THRESHOLD, confident
-from ..core.feature_batch import Rows
+from ..core.feature_batch import FeatureBatch
 from ..core.method import Method
 from .dra import DRA
 from .hsnet import HSNet
@@ -39,7 +39,7 @@ class PublishedWork:
 
 
 def published_work(
-    method: Method, query: Rows, support: Rows, masks: Tensor
+    method: Method, query: FeatureBatch, support: FeatureBatch, masks: Tensor
 ) -> PublishedWork | None:
     """How the published code does this episode; None where that is not known.
 
@@ -58,13 +58,17 @@ def published_work(
     return rule(method, query, support, masks)
 
 
-def _hsnet(method: Method, query: Rows, support: Rows, masks: Tensor) -> PublishedWork | None:
+def _hsnet(
+    method: Method, query: FeatureBatch, support: FeatureBatch, masks: Tensor
+) -> PublishedWork | None:
     """HSNet `model/hsnet.py` predict_mask_nshot: the whole network once per shot."""
     del method, query, support, masks
     return PublishedWork(shot_by_shot=True)
 
 
-def _patnet(method: Method, query: Rows, support: Rows, masks: Tensor) -> PublishedWork | None:
+def _patnet(
+    method: Method, query: FeatureBatch, support: FeatureBatch, masks: Tensor
+) -> PublishedWork | None:
     """PATNet `model/patnet.py`: per tap `P = (pinv(C) R)^T`, C x C, times every position.
 
     Ours has two coordinates per position in its place (`blocks/anchors.py`), and correlates these
@@ -82,14 +86,16 @@ def _patnet(method: Method, query: Rows, support: Rows, masks: Tensor) -> Publis
             operations += transformation + transformed + 2 * channels * here * there
 
     def ours() -> None:
-        states = Rows.cat([method.masked(first, masks[:1])])
+        states = FeatureBatch.cat([method.masked(first, masks[:1])])
         for stage in method.stages:
             method.correlation(stage, query, states)
 
     return PublishedWork(shot_by_shot=True, operations=operations, replaced=ours)
 
 
-def _ssp(method: Method, query: Rows, support: Rows, masks: Tensor) -> PublishedWork | None:
+def _ssp(
+    method: Method, query: FeatureBatch, support: FeatureBatch, masks: Tensor
+) -> PublishedWork | None:
     """SSP `model/SSP_matching.py` SSP_func: attention to the confident foreground too, unused.
 
     Two products of N positions with the chosen ones, for the foreground and for the background and
@@ -100,7 +106,7 @@ def _ssp(method: Method, query: Rows, support: Rows, masks: Tensor) -> Published
     if method.feature_plugins:
         return None
     features = query.tensors[method.stage]
-    states = method.summaries(support, masks)
+    states = method.support_states(support, masks)
     fore, back = method.averaged(states, shots=len(states))
     scores = [cosine_scores(features, fore[..., None, None], back[..., None, None])]
     if method.refine:
@@ -116,12 +122,14 @@ def _ssp(method: Method, query: Rows, support: Rows, masks: Tensor) -> Published
     )
 
 
-def _dra(method: Method, query: Rows, support: Rows, masks: Tensor) -> PublishedWork | None:
+def _dra(
+    method: Method, query: FeatureBatch, support: FeatureBatch, masks: Tensor
+) -> PublishedWork | None:
     """DR-Adapter `model/SSP_matching.py`: SSP's; with several shots the published test crashes."""
     return _ssp(method, query, support, masks) if len(masks) == 1 else None
 
 
-_Rule = Callable[[Method, Rows, Rows, Tensor], PublishedWork | None]
+_Rule = Callable[[Method, FeatureBatch, FeatureBatch, Tensor], PublishedWork | None]
 # By the class itself: what somebody derives from SSP was not published by SSP's authors.
 _RULES: dict[type[Method], _Rule] = {
     HSNet: _hsnet,

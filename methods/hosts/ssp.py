@@ -14,7 +14,7 @@ from ..blocks.self_support import self_support
 from ..blocks.voting import upsampled
 from ..controls.prototype import Prototype
 from ..core.contract import EpisodeBatch, LossTerm, SupportState
-from ..core.feature_batch import Rows
+from ..core.feature_batch import FeatureBatch
 from ..core.plugin_api import Place, Plugin, Role
 from ..fast.attention import Attention
 
@@ -65,7 +65,7 @@ class SSP(Prototype):
         super().__init__(backbone, plugins)
         self.refine = refine
 
-    def score(self, query: Rows, states: Sequence[SupportState], *, shots: int) -> Tensor:
+    def score(self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:
         """One map per episode, [B, 1, 2, h, w]."""
         fore, back = self.averaged(states, shots=shots)
         return self.self_supported(query.tensors[self.stage], fore, back).final[:, None]

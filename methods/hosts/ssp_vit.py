@@ -15,7 +15,7 @@ from ..blocks.prototypes import fore_and_background, nearest_masks
 from ..blocks.purifier import Purifier
 from ..blocks.voting import upsampled
 from ..core.contract import EpisodeBatch, LossTerm, SupportState
-from ..core.feature_batch import Rows
+from ..core.feature_batch import FeatureBatch
 from ..core.plugin_api import Plugin, Role
 from .ssp import AUXILIARY_WEIGHT, SSP, with_own_prototypes
 
@@ -50,21 +50,21 @@ class SSPViT(SSP):
         self.purifier = Purifier(channels, hidden=hidden, dropout=dropout)
         publish_as(self, "purifier.", "backbone.purifier.")
 
-    def features(self, images: Tensor) -> Rows:
+    def features(self, images: Tensor) -> FeatureBatch:
         """The purified map of the last block."""
         return self.purified(images)
 
     def purified(
         self, images: Tensor, *, role: Role | None = None, rng: torch.Generator | None = None
-    ) -> Rows:
+    ) -> FeatureBatch:
         """As `features`; role and generator are for training."""
         rows = self.walked(images, last_taps=[self.stage], role=role, rng=rng)
         maps = self.purifier(rows.tensors[self.stage], rng)
-        return Rows(rows.size, {**rows.tensors, self.stage: maps})
+        return FeatureBatch(rows.size, {**rows.tensors, self.stage: maps})
 
-    def summaries(self, support: Rows, masks: Tensor) -> Sequence[SupportState]:
+    def support_states(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:
         """Foreground and background prototype, [1, C] each."""
-        return super().summaries(support, nearest_masks(masks, support.tensors[self.stage]))
+        return super().support_states(support, nearest_masks(masks, support.tensors[self.stage]))
 
     def loss_terms(self, batch: EpisodeBatch) -> Mapping[str, LossTerm]:
         """Cross entropies of the query's map, of its own prototypes, of each support's own.

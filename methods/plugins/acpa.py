@@ -36,7 +36,7 @@ class ACPA(FeaturePlugin):
         super().__init__(steps=steps, lr=lr)
         self.phase_attn = _attention(1)
 
-    def ride_on(self, stage: Stage) -> None:
+    def attach_to(self, stage: Stage) -> None:
         """Layers for the stage's channels, with fixed initial weights until an episode draws."""
         self.phase_attn = _attention(stage.channels)
         self._draw(torch.Generator().manual_seed(0))

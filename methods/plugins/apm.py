@@ -49,7 +49,7 @@ class APM(FeaturePlugin):
         self.register_state_dict_post_hook(_publish)
         self.register_load_state_dict_pre_hook(_adopt)
 
-    def ride_on(self, stage: Stage) -> None:
+    def attach_to(self, stage: Stage) -> None:
         """Masks for images of 400 pixels: 13 x 13 at stride 32."""
         side = -(-PUBLISHED_SIZE // stage.stride)
         self._initialise(stage.channels, side, side)

@@ -18,7 +18,7 @@ from cdfss_bench.errors import CompositionError
 
 from ..blocks.anchors import prototype_basis, transformed
 from ..core.contract import Adaptation
-from ..core.feature_batch import Rows
+from ..core.feature_batch import FeatureBatch
 from ..core.plugin_api import AnchorPlugin, PluginHost
 from ..hosts.patnet import PATNet, prototypes
 
@@ -48,7 +48,7 @@ class TFI(AnchorPlugin):
         return [_patnet(host).reference_layer1.weight]
 
     def objective(
-        self, host: PluginHost, support: Rows, masks: Tensor, query: Rows
+        self, host: PluginHost, support: FeatureBatch, masks: Tensor, query: FeatureBatch
     ) -> Callable[[], Tensor] | None:
         """None where the first prediction is empty: there is no prototype of nothing."""
         net = _patnet(host)
@@ -62,7 +62,7 @@ class TFI(AnchorPlugin):
 
 
 def transformed_divergence(
-    host: PATNet, support: Rows, masks: Tensor, query: Rows, predicted: Tensor
+    host: PATNet, support: FeatureBatch, masks: Tensor, query: FeatureBatch, predicted: Tensor
 ) -> Callable[[], Tensor]:
     """What gives the divergence of foreground prototypes AFTER the transformation.
 
@@ -98,7 +98,7 @@ def transformed_divergence(
 
 
 def soft_mask_divergence(
-    host: PATNet, support: Rows, masks: Tensor, query: Rows
+    host: PATNet, support: FeatureBatch, masks: Tensor, query: FeatureBatch
 ) -> Callable[[], Tensor]:
     """What gives the divergence of untransformed prototypes under the predicted soft mask.
 

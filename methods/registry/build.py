@@ -54,7 +54,7 @@ def build(name: str | Composition, *, backbone: str | None = None, **options: Va
 
 
 def refusal(host: MethodCard, backbone: str) -> CompositionError | None:
-    """Why `host` cannot ride on `backbone`; None where it can."""
+    """Why `host` does not work with `backbone`; None where it does."""
     if backbone in host.backbones:
         return None
     known = BACKBONES.names()
@@ -67,7 +67,7 @@ def refusal(host: MethodCard, backbone: str) -> CompositionError | None:
         problem = unknown(f"backbone of {host.name}:", backbone, host.backbones)
         return CompositionError(problem.problem, mend=problem.mend)
     return CompositionError(
-        f"{host.name} does not ride on {backbone}: {reason}",
+        f"{host.name} does not work with {backbone}: {reason}",
         mend=f"choose one of {', '.join(host.backbones)}",
     )
 

@@ -144,7 +144,7 @@ def resolve_weights(
 
     Raises:
         WeightsError: if something is missing, with the command that gets it.
-        UserError: if the host does not ride on the backbone that was named.
+        UserError: if the host does not work with the backbone that was named.
     """
     host = composition.host.card
     if not host.backbones:
@@ -206,7 +206,7 @@ def pretrained_for(
 
     Raises:
         WeightsError: if none are at hand.
-        UserError: if the host does not ride on the backbone that was named.
+        UserError: if the host does not work with the backbone that was named.
     """
     host = composition.host.card
     if backbone is None and on_mini:

@@ -199,12 +199,12 @@ def learned(name: str, backbone: str, example: Example, steps: int) -> None:
     total = max(plugin.steps for plugin in method.learning_plugins)
     _, supports, masks = example
     one, mask = supports[:1], masks[:1]
-    swift = method.swift("cpu")
+    optimized = method.optimized_for("cpu")
     fast: list[float] = []
     slow: list[float] = []
     for turn in range(6):
         began = time.perf_counter()
-        swift.adapt(one, mask, rng=torch.Generator().manual_seed(0))
+        optimized.adapt(one, mask, rng=torch.Generator().manual_seed(0))
         between = time.perf_counter()
         plain_steps(method, one, mask, steps)
         ended = time.perf_counter()
@@ -238,15 +238,15 @@ def work_of(
     method: Method, example: Example, encoded: float, matched: float
 ) -> tuple[float, float]:
     """FLOPs and bytes of an episode in the form that runs, with so much encoded and matched."""
-    swift = method.swift("cpu")
+    optimized = method.optimized_for("cpu")
     query, supports, masks = example
     with torch.no_grad():
-        rows = swift.encode(query[None])
-        states = swift.condense(swift.encode(supports), masks)
+        rows = optimized.encode(query[None])
+        states = optimized.encode_support(optimized.encode(supports), masks)
         parts: list[tuple[int, int]] = []
         for work in (
-            lambda: swift.encode(query[None]),
-            lambda: swift.match_states(rows, states, shots=len(supports)),
+            lambda: optimized.encode(query[None]),
+            lambda: optimized.match_states(rows, states, shots=len(supports)),
         ):
             flops, _ = flops_of(work)
             with Moved() as moved:

@@ -378,7 +378,7 @@ def choices(stage: Stage) -> None:
 
 def _encoding(stage: Stage, name: str) -> None:
     method = drawn(name, stage).to(stage.device)
-    swift = method.swift(stage.device)
+    optimized = method.optimized_for(stage.device)
     sizes = (1, 4) if stage.is_small else (1, 4, 16, 64)
     pictures = torch.randn((max(sizes), 3, stage.side, stage.side)).to(stage.device)
 
@@ -388,14 +388,14 @@ def _encoding(stage: Stage, name: str) -> None:
 
     with torch.inference_mode():
         for size in sizes:
-            timed("fp32, folded, channels first", size, swift)
+            timed("fp32, folded, channels first", size, optimized)
         timed("fp32, as built", sizes[-2], method)
         if stage.is_small:
             return
-        timed("fp32, folded, cuDNN chooses by trial", sizes[-2], swift, trial=True)
-        timed("tf32, folded", sizes[-2], swift, tf32=True)
+        timed("fp32, folded, cuDNN chooses by trial", sizes[-2], optimized, trial=True)
+        timed("tf32, folded", sizes[-2], optimized, tf32=True)
         method.precision = "bf16"
-        reduced = method.swift(stage.device)
+        reduced = method.optimized_for(stage.device)
         timed("bf16, folded, channels last", sizes[-2], reduced)
         timed("bf16, folded, channels last", sizes[-1], reduced)
         method.precision = "fp32"
@@ -405,19 +405,21 @@ def _encoding(stage: Stage, name: str) -> None:
 
 def _matching(stage: Stage, name: str) -> None:
     method = drawn(name, stage).to(stage.device)
-    swift = method.swift(stage.device)
+    optimized = method.optimized_for(stage.device)
     sizes = (1, 2) if stage.is_small else (1, 4, 8, 16, 32)
     given = drawn_episodes(max(sizes), 5, stage.side)
     with torch.inference_mode():
-        query = swift.encode(given.query_images.to(stage.device))
+        query = optimized.encode(given.query_images.to(stage.device))
         states: list[Any] = []
         for images, masks in zip(given.support_images, given.support_masks, strict=True):
-            states += swift.condense(swift.encode(images.to(stage.device)), masks.to(stage.device))
+            states += optimized.encode_support(
+                optimized.encode(images.to(stage.device)), masks.to(stage.device)
+            )
 
         def work(size: int) -> Callable[[], Tensor]:
             def match() -> Tensor:
-                logits = swift.match_states(query[:size], states[: 5 * size], shots=5)
-                return swift.decide(logits.float(), query.size)
+                logits = optimized.match_states(query[:size], states[: 5 * size], shots=5)
+                return optimized.decide(logits.float(), query.size)
 
             return match
 
@@ -471,12 +473,12 @@ def graphed(work: Callable[[], Tensor]) -> Callable[[], Tensor]:
 def _compiled(stage: Stage) -> None:
     """torch.compile of the encoder, with the seconds that compiling takes."""
     for name in stage.each(["hsnet"], least=45):
-        swift = drawn(name, stage).to(stage.device).swift(stage.device)
+        optimized = drawn(name, stage).to(stage.device).optimized_for(stage.device)
         pictures = torch.randn((16, 3, stage.side, stage.side)).to(stage.device)
 
         class Encoding(nn.Module):
             def forward(self, images: Tensor) -> dict[str, Tensor]:
-                return dict(swift.features(images).tensors)  # noqa: B023
+                return dict(optimized.features(images).tensors)  # noqa: B023
 
         with torch.inference_mode():
             encode = torch.compile(Encoding())

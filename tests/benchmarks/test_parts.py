@@ -57,23 +57,25 @@ def noted(benchmark: BenchmarkFixture, operations: Operations) -> None:
 def test_encode(name: str, benchmark: BenchmarkFixture) -> None:
     plain = network(name)
     query, _, _ = probe(SHOTS, SIZE, "cpu")
-    swift = plain.swift("cpu")
+    optimized = plain.optimized_for("cpu")
     with torch.no_grad():
         noted(benchmark, operations_of(lambda: plain.encode(query)))
-        benchmark(swift.encode, query)
+        benchmark(optimized.encode, query)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_match(name: str, benchmark: BenchmarkFixture) -> None:
     plain = network(name)
     query, supports, masks = probe(SHOTS, SIZE, "cpu")
-    swift = plain.swift("cpu")
+    optimized = plain.optimized_for("cpu")
     with torch.no_grad():
         rows, shown = plain.encode(query), plain.encode(supports[0])
         noted(benchmark, operations_of(lambda: plain.match(rows, shown, masks)))
-        rows, shown = swift.encode(query), swift.encode(supports[0])
-        states = swift.condense(shown, masks[0])
-        benchmark(lambda: swift.decide(swift.match_states(rows, states, shots=SHOTS), rows.size))
+        rows, shown = optimized.encode(query), optimized.encode(supports[0])
+        states = optimized.encode_support(shown, masks[0])
+        benchmark(
+            lambda: optimized.decide(optimized.match_states(rows, states, shots=SHOTS), rows.size)
+        )
 
 
 def learning(method: Method, shots: int) -> Callable[[], Method]:
@@ -92,7 +94,7 @@ def test_adapt(name: str, benchmark: BenchmarkFixture) -> None:
     """All its steps, as many as the mini suite takes."""
     method = seeded(build(parse(name).in_miniature(), backbone="resnet-mini")).eval()
     noted(benchmark, operations_of(learning(method, 1)))
-    benchmark.pedantic(learning(method.swift("cpu"), 1), rounds=3)
+    benchmark.pedantic(learning(method.optimized_for("cpu"), 1), rounds=3)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -40,9 +40,9 @@ def test_masks_of_a_batch_are_the_cpus(name: str, device: str, measured: Measure
     with torch.no_grad():
         logits = plain.logits(*given.inputs)
         expected = plain.decide(logits, given.size)
-        twin = fresh(name).to(device).eval().swift(device)
-        scores = twin.logits(*moved(given, device)).cpu()
-        found = twin.predict(*moved(given, device))
+        copied = fresh(name).to(device).eval().optimized_for(device)
+        scores = copied.logits(*moved(given, device)).cpu()
+        found = copied.predict(*moved(given, device))
     differ, wrong = wrong_pixels(found, expected, logits)
     scale = float(logits.abs().max())
     measured("differ", differ)
@@ -54,13 +54,13 @@ def test_masks_of_a_batch_are_the_cpus(name: str, device: str, measured: Measure
 @every
 def test_an_episode_does_not_depend_on_its_batch(name: str, device: str) -> None:
     given = asked(name)
-    twin = fresh(name).to(device).eval().swift(device)
+    copied = fresh(name).to(device).eval().optimized_for(device)
     with torch.no_grad():
-        together = twin.logits(*moved(given, device))
-        masks = twin.predict(*moved(given, device)).cpu()
+        together = copied.logits(*moved(given, device))
+        masks = copied.predict(*moved(given, device)).cpu()
         for index in range(len(masks)):
-            alone = twin.logits(*moved(given.only([index]), device))
-            mask = twin.predict(*moved(given.only([index]), device)).cpu()
+            alone = copied.logits(*moved(given.only([index]), device))
+            mask = copied.predict(*moved(given.only([index]), device)).cpu()
             _, wrong = wrong_pixels(mask, masks[index : index + 1], together[[index]].cpu())
             assert wrong == 0
             assert alone.shape == together[[index]].shape

@@ -16,7 +16,7 @@ from torch import Tensor
 from cdfss_bench.methods.blocks.correlation import hypercorrelation
 from cdfss_bench.methods.blocks.prototypes import cosine_scores, fore_and_background, resized_masks
 from cdfss_bench.methods.blocks.voting import vote
-from cdfss_bench.methods.core.adaptation import learning, maps_of, twin_of
+from cdfss_bench.methods.core.adaptation import copy_of, learning, maps_of
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.core.plugin_api import ScorePlugin
 from cdfss_bench.methods.hosts.hsnet import HSNet
@@ -230,18 +230,18 @@ def plain_steps(method: Method, support: Tensor, mask: Tensor, steps: int) -> No
         mask: [1, H, W] of 0 and 1.
         steps: of Adam.
     """
-    twin = twin_of(method)
-    learners = twin.learning_plugins
+    copied = copy_of(method)
+    learners = copied.learning_plugins
     with torch.no_grad():
-        maps = maps_of(twin, twin.features(support))
-    for plugin in twin.feature_plugins:
+        maps = maps_of(copied, copied.features(support))
+    for plugin in copied.feature_plugins:
         plugin.reset(maps, torch.Generator().manual_seed(0))
-    with learning(twin, learners):
-        optimizers = [torch.optim.Adam(p.learned(twin), lr=p.lr) for p in learners]
+    with learning(copied, learners):
+        optimizers = [torch.optim.Adam(p.learned(copied), lr=p.lr) for p in learners]
         for _ in range(steps):
             with torch.no_grad():
-                rows = twin.features(support)
-            scores = Method.rehearsal(twin, rows, mask)()[:, 0]
+                rows = copied.features(support)
+            scores = Method.self_prediction(copied, rows, mask)()[:, 0]
             full = F.interpolate(scores, support.shape[-2:], mode="bilinear", align_corners=True)
             for optimizer in optimizers:
                 optimizer.zero_grad(set_to_none=True)

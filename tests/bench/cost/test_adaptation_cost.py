@@ -42,7 +42,7 @@ def test_what_is_counted_is_the_same_whatever_form_runs(
     expected = cost(name).flops_adapt
     monkeypatch.setattr(winograd, "WORTH_ROWS", 1)
     assert cost(name).flops_adapt == expected
-    monkeypatch.setattr(HSNet, "swift", Method.swift)
+    monkeypatch.setattr(HSNet, "optimized_for", Method.optimized_for)
     assert cost(name).flops_adapt == expected
 
 

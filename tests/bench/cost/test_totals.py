@@ -14,7 +14,7 @@ from cdfss_bench.bench.cost.flops import operations_of
 from cdfss_bench.bench.cost.profile import cost_of, probe
 from cdfss_bench.methods import build, parse
 from cdfss_bench.methods.conformance.probe import seeded
-from cdfss_bench.methods.core.feature_batch import Rows
+from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.hosts.published_work import published_work
 from cdfss_bench.methods.hosts.ssp import SSP
 
@@ -197,8 +197,8 @@ def test_ssp_on_a_real_resnet50(distance: float, refine: bool) -> None:  # noqa:
     with torch.no_grad():
         features, fore, back = two_kinds(1024, 50, distance)
         found = chosen(method, features, fore, back)
-        query = Rows((400, 400), {"layer3": features})
-        state = Rows((400, 400), {"fore": fore, "back": back})
+        query = FeatureBatch((400, 400), {"layer3": features})
+        state = FeatureBatch((400, 400), {"fore": fore, "back": back})
         match = operations_of(lambda: method.match_states(query, [state], shots=1)).flops
     assert encode == resnet50(400, deep=True, layers=3, stride=8)
     assert match == found.ours
@@ -211,7 +211,7 @@ def test_the_record_of_the_mini_suites_ssp(shots: int) -> None:
     cost = cost_of(method, shots=shots, size=128, device="cpu")
     query, supports, masks = probe(shots, 128, "cpu")
     with torch.no_grad():
-        states = method.condense(method.encode(supports[0]), masks[0])
+        states = method.encode_support(method.encode(supports[0]), masks[0])
         fore, back = method.averaged(states, shots=shots)
         features = method.encode(query).tensors["layer3"]
         found = chosen(method, features, fore, back)

@@ -22,7 +22,7 @@ from cdfss_bench.bench.runtime.precision import rounds_to_tf32
 from cdfss_bench.bench.statistics.metrics import measure
 from cdfss_bench.datasets import Domain, Episode, open_domain
 from cdfss_bench.methods.core.contract import SupportState
-from cdfss_bench.methods.core.feature_batch import Rows
+from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.hosts.hsnet import HSNet
 from cdfss_bench.methods.registry.build import build
@@ -160,7 +160,7 @@ def test_a_query_meets_a_support_once_where_shots_vote(
     match = HSNet.match_states
 
     def counted(
-        self: HSNet, query: Rows, states: Sequence[SupportState], *, shots: int
+        self: HSNet, query: FeatureBatch, states: Sequence[SupportState], *, shots: int
     ) -> torch.Tensor:
         met.append(shots)
         return match(self, query, states, shots=shots)
@@ -197,12 +197,14 @@ class Peeking(Method):
         self.seen: list[Tensor] = []
 
     def features(self, images: Tensor) -> Any:
-        from cdfss_bench.methods.core.feature_batch import Rows
+        from cdfss_bench.methods.core.feature_batch import FeatureBatch
 
         self.seen.append(images)
-        return Rows((images.shape[-2], images.shape[-1]), {"none": images.new_zeros(len(images))})
+        return FeatureBatch(
+            (images.shape[-2], images.shape[-1]), {"none": images.new_zeros(len(images))}
+        )
 
-    def summaries(self, support: Any, masks: Tensor) -> Any:
+    def support_states(self, support: Any, masks: Tensor) -> Any:
         self.seen.append(masks)
         return [support[i : i + 1] for i in range(len(support))]
 

@@ -12,7 +12,7 @@ from cdfss_bench.bench.evaluation.precision_change import differences
 from cdfss_bench.bench.evaluation.runner import Outcome, Runner
 from cdfss_bench.bench.planning.selection import Selection, plan
 from cdfss_bench.errors import UserError
-from cdfss_bench.methods.core.adaptation import twin_of
+from cdfss_bench.methods.core.adaptation import copy_of
 
 from ...support.contract import compositions, episodes, network, side
 
@@ -57,7 +57,7 @@ def test_features_are_float32_and_near_those_of_fp32(name: str) -> None:
     full = network(name)
     if not hasattr(full, "backbone"):
         pytest.skip("looks at no features")
-    reduced = twin_of(full)
+    reduced = copy_of(full)
     reduced.precision = "bf16"
     images = episodes(1, 1, side(name)).query_images
     with torch.no_grad():

@@ -151,7 +151,10 @@ def other_episodes(patch: Patch) -> None:
 
 def inverted_support(patch: Patch) -> None:
     wrapped(
-        SSP, "summaries", patch, lambda original, self, rows, masks: original(self, rows, 1 - masks)
+        SSP,
+        "support_states",
+        patch,
+        lambda original, self, rows, masks: original(self, rows, 1 - masks),
     )
 
 

@@ -38,7 +38,7 @@ def test_what_is_written_keeps_the_contract_runs_and_trains(tmp_path: Path) -> N
         "check", "method", "my-idea", "my-idea+lem+lcm", "--plugin", "my-idea", cwd=tmp_path
     )
     assert checked.returncode == 0, checked.stdout
-    assert "26 of 26 promises are kept" in checked.stderr
+    assert "26 of 26 checks passed" in checked.stderr
     trained = command(
         *[
             "train",
@@ -98,7 +98,7 @@ def test_a_broken_method_is_reported_with_exit_code_1(tmp_path: Path) -> None:
     module.write_text(module.read_text().replace("self.scale * cosines", "cosines / 0"))
     done = command("check", "method", "worse", "--plugin", ".", "--json", cwd=tmp_path)
     assert done.returncode == 1
-    findings = {f["promise"]: f["problem"] for f in json.loads(done.stdout)["worse"]}
+    findings = {f["check"]: f["problem"] for f in json.loads(done.stdout)["worse"]}
     assert findings["scores are finite and decide"] == "logits are not finite"
     assert findings["no step is handed the mask of the query"] == ""
 

@@ -1,4 +1,4 @@
-"""The vision transformer and what rides on it: sizes, files, draws, losses, plug-ins."""
+"""The vision transformer and the methods that use it: sizes, files, draws, losses, plug-ins."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ def test_both_encoders_of_fptrans_begin_with_the_pretrained_values(tmp_path: Pat
     assert not any(p.requires_grad for p in net.original_encoder.parameters())
 
 
-# -- what rides on what ----------------------------------------------------------------------------
+# -- which host works with which backbone ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -469,8 +469,8 @@ def test_more_groups_than_the_bank_holds_are_refused() -> None:
 def test_a_support_draws_the_same_in_every_episode_and_another_image_draws_otherwise() -> None:
     net, given = fptrans(), episodes(2, 1, 64)
     rows = net.encode(given.support_images[:, 0])
-    one, two = net.condense(rows, given.support_masks[:, 0])
-    again = net.condense(rows[1:2], given.support_masks[1])[0]
+    one, two = net.encode_support(rows, given.support_masks[:, 0])
+    again = net.encode_support(rows[1:2], given.support_masks[1])[0]
     number = [state.tensors["seed"] for state in (one, two, again)]  # pyright: ignore[reportAttributeAccessIssue]
     assert torch.equal(number[1], number[2])
     assert not torch.equal(number[0], number[1])

@@ -1,4 +1,4 @@
-"""The contract as a contributor runs it: each promise is broken once, and must be noticed."""
+"""The contract as a contributor runs it: a method that fails each check must be found."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from cdfss_bench.errors import UserError
 from cdfss_bench.methods.backbones.card import build_backbone
 from cdfss_bench.methods.conformance import checks as conformance
-from cdfss_bench.methods.conformance.checks import PROMISES, Broken, Subject, examined
+from cdfss_bench.methods.conformance.checks import CHECKS, Broken, Subject, examined
 from cdfss_bench.methods.core.contract import Adaptation, EpisodeBatch, LossTerm, SupportState
-from cdfss_bench.methods.core.feature_batch import Rows
+from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.hosts.ssp import SSP
 
@@ -23,11 +23,11 @@ from ...support.contract import compositions
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", compositions())
-def test_every_registered_method_keeps_every_promise(name: str, promise: object) -> None:
-    assert callable(promise)
-    promise(subject(name))
+def test_every_registered_method_passes_every_check(name: str, check: object) -> None:
+    assert callable(check)
+    check(subject(name))
 
 
 SUBJECTS: dict[str, Subject] = {}
@@ -55,31 +55,33 @@ class Contrary(SSP):
 
 
 class Dividing(SSP):
-    def summaries(self, support: Rows, masks: Tensor) -> Sequence[SupportState]:
+    def support_states(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:
         share = masks.float().mean((1, 2))[:, None]
-        states = super().summaries(support, masks)
-        assert isinstance(states[0], Rows)
-        rows = Rows.cat([s for s in states if isinstance(s, Rows)])
-        rows = Rows(rows.size, {k: t / share * share for k, t in rows.tensors.items()})
+        states = super().support_states(support, masks)
+        assert isinstance(states[0], FeatureBatch)
+        rows = FeatureBatch.cat([s for s in states if isinstance(s, FeatureBatch)])
+        rows = FeatureBatch(rows.size, {k: t / share * share for k, t in rows.tensors.items()})
         return [rows[i : i + 1] for i in range(len(rows))]
 
 
 class Remembering(SSP):
     asked = 0
 
-    def score(self, query: Rows, states: Sequence[SupportState], *, shots: int) -> Tensor:
+    def score(self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:
         self.asked += 1
         return super().score(query, states, shots=shots) + self.asked
 
 
 class Gregarious(SSP):
-    def match_states(self, query: Rows, states: Sequence[SupportState], *, shots: int) -> Tensor:
+    def match_states(
+        self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int
+    ) -> Tensor:
         logits = super().match_states(query, states, shots=shots)
         return logits - logits.mean()
 
 
 class Normalising(SSP):
-    def encode(self, images: Tensor) -> Rows:
+    def encode(self, images: Tensor) -> FeatureBatch:
         return super().encode(images - images.mean())
 
 
@@ -89,18 +91,18 @@ class Detouring(SSP):
 
 
 class Choosy(SSP):
-    def score(self, query: Rows, states: Sequence[SupportState], *, shots: int) -> Tensor:
+    def score(self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:
         return super().score(query, states[::shots], shots=1)
 
 
 class Drawing(SSP):
-    def features(self, images: Tensor) -> Rows:
+    def features(self, images: Tensor) -> FeatureBatch:
         torch.rand(())
         return super().features(images)
 
 
 class Learning(SSP):
-    def features(self, images: Tensor) -> Rows:
+    def features(self, images: Tensor) -> FeatureBatch:
         with torch.no_grad():
             next(iter(self.parameters())).add_(1e-3)
         return super().features(images)
@@ -117,7 +119,7 @@ class Overwriting(SSP):
 
 class Peeping(SSP):
     def match(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, query: Rows, support: Rows, masks: Tensor, query_mask: Tensor
+        self, query: FeatureBatch, support: FeatureBatch, masks: Tensor, query_mask: Tensor
     ) -> Tensor:
         del query_mask
         return super().match(query, support, masks)
@@ -151,7 +153,7 @@ class Hiding(SSP):
         self.seeds.append(0)
         self.shift = float(len(self.seeds))
 
-    def score(self, query: Rows, states: Sequence[SupportState], *, shots: int) -> Tensor:
+    def score(self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:
         shift = torch.tensor([0.0, self.shift])[:, None, None]
         return super().score(query, states, shots=shots) + shift
 
@@ -189,22 +191,22 @@ PLANTED: list[tuple[type[SSP], str, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("network", "promise", "sentence"), PLANTED, ids=[planted[0].__name__ for planted in PLANTED]
+    ("network", "check", "sentence"), PLANTED, ids=[planted[0].__name__ for planted in PLANTED]
 )
 def test_a_broken_promise_is_noticed(
-    network: type[SSP], promise: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+    network: type[SSP], check: str, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def built(name: str) -> Method:
         return network(build_backbone("resnet-mini", until="semantic", output_stride=8))
 
     monkeypatch.setattr(conformance, "built", built)
     with pytest.raises(Broken, match=sentence):
-        getattr(conformance, promise)(Subject("ssp"))
+        getattr(conformance, check)(Subject("ssp"))
 
 
 def test_a_method_that_raises_is_a_finding_and_not_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
     class Raising(SSP):
-        def features(self, images: Tensor) -> Rows:
+        def features(self, images: Tensor) -> FeatureBatch:
             raise KeyError("stage")
 
     def built(name: str) -> Method:
@@ -212,7 +214,7 @@ def test_a_method_that_raises_is_a_finding_and_not_a_crash(monkeypatch: pytest.M
 
     monkeypatch.setattr(conformance, "built", built)
     findings = list(examined("ssp"))
-    assert len(findings) == len(PROMISES)
+    assert len(findings) == len(CHECKS)
     assert "KeyError: 'stage'" in findings[0].problem
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from cdfss_bench.errors import CompositionError, WeightsError
 from cdfss_bench.methods import build, parse
 from cdfss_bench.methods.backbones.base import Stage
-from cdfss_bench.methods.core.adaptation import descend, learning, rehearsed_errors
-from cdfss_bench.methods.core.feature_batch import Rows
+from cdfss_bench.methods.core.adaptation import descend, learning, self_prediction_errors
+from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.hosts.patnet import PATNet
 from cdfss_bench.methods.plugins.apm import APM, APMM, APMS
@@ -50,7 +50,7 @@ def mini(name: str) -> Method:
     return net
 
 
-def rehearsed(net: Method, shots: int = 2, seed: int = 0) -> tuple[Rows, Tensor]:
+def rehearsed(net: Method, shots: int = 2, seed: int = 0) -> tuple[FeatureBatch, Tensor]:
     given = episodes(1, shots, SIDE, seed=seed)
     with torch.no_grad():
         return net.encode(given.support_images[0]), given.support_masks[0]
@@ -64,8 +64,8 @@ def adapted(net: Method, shots: int = 2, seed: int = 0, rng: int = 0) -> Method:
     )
 
 
-def changed(net: Method, twin: Method) -> set[str]:
-    before, after = tensors(net), tensors(twin)
+def changed(net: Method, copied: Method) -> set[str]:
+    before, after = tensors(net), tensors(copied)
     return {
         key
         for key in before
@@ -97,10 +97,12 @@ def test_what_is_computed_once_gives_the_losses_of_computing_everything_at_every
         with learning(net, net.learning_plugins):
             for plugin in net.learning_plugins:
                 plugin.steps, plugin.lr = 4, 0.01
-            return descend(rehearsed_errors(net, support, masks), net, net.learning_plugins)
+            return descend(self_prediction_errors(net, support, masks), net, net.learning_plugins)
 
     fast = losses()
-    monkeypatch.setattr("cdfss_bench.methods.hosts.hsnet.HSNet.rehearsal", Method.rehearsal)
+    monkeypatch.setattr(
+        "cdfss_bench.methods.hosts.hsnet.HSNet.self_prediction", Method.self_prediction
+    )
     assert losses() == pytest.approx(fast, rel=1e-6)
     assert len(set(fast)) == 4
 
@@ -113,8 +115,8 @@ def test_gradients_of_the_shortcut_are_those_of_the_plain_thing(name: str) -> No
     with learning(net, net.learning_plugins):
         learned = [p for plugin in net.learning_plugins for p in plugin.learned(net)]
         learned = [p for p in learned if not _is_idle(net, p)]
-        for rehearsal in (type(net).rehearsal, Method.rehearsal):
-            predicted = rehearsal(net, support, masks)()
+        for self_prediction in (type(net).self_prediction, Method.self_prediction):
+            predicted = self_prediction(net, support, masks)()
             found.append(list(torch.autograd.grad(predicted.square().sum(), learned)))
     for fast, plain in zip(*found, strict=True):
         torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-6 * float(plain.abs().max()))
@@ -148,16 +150,16 @@ def test_only_what_is_declared_changes(name: str, learns: tuple[str, ...]) -> No
     net = mini(name)
     before = tensors(net)
     asked = {key: p.requires_grad for key, p in net.named_parameters()}
-    twin = adapted(net)
-    found = changed(net, twin)
+    copied = adapted(net)
+    found = changed(net, copied)
     assert found
     assert all(key.startswith(learns) for key in found)
     assert {start for start in learns if any(key.startswith(start) for key in found)} == {*learns}
     assert all(torch.equal(before[key], value) for key, value in tensors(net).items())
-    assert twin.backbone is net.backbone
+    assert copied.backbone is net.backbone
     assert {key: p.requires_grad for key, p in net.named_parameters()} == asked
-    assert all(p.grad is None for p in [*net.parameters(), *twin.parameters()])
-    assert not any(module.training for module in twin.modules())
+    assert all(p.grad is None for p in [*net.parameters(), *copied.parameters()])
+    assert not any(module.training for module in copied.modules())
 
 
 @pytest.mark.parametrize("name", ["hsnet+apm-m[lr=0.1]", "hsnet+finetune", "ssp+apm-m[lr=0.1]"])
@@ -167,11 +169,11 @@ def test_learning_brings_the_loss_on_the_support_down(name: str) -> None:
     for plugin in net.feature_plugins:
         plugin.reset(_maps(net, support), generator())
     with learning(net, net.learning_plugins):
-        losses = descend(rehearsed_errors(net, support, masks), net, net.learning_plugins)
+        losses = descend(self_prediction_errors(net, support, masks), net, net.learning_plugins)
     assert losses[-1] < losses[0]
 
 
-def _maps(net: Method, rows: Rows) -> Tensor:
+def _maps(net: Method, rows: FeatureBatch) -> Tensor:
     stage = net.adaptable(net.backbone).name
     return rows.tensors[stage] if stage in rows.tensors else rows.group(stage)[0]
 
@@ -213,8 +215,8 @@ def test_features_made_in_inference_mode_can_be_learnt_from() -> None:
     given = episodes(1, 1, SIDE)
     with torch.inference_mode():
         support = net.encode(given.support_images[0])
-        twin = net.adapt_encoded(support, given.support_masks[0], rng=generator())
-    assert not changed(twin, adapted(net, 1))
+        copied = net.adapt_encoded(support, given.support_masks[0], rng=generator())
+    assert not changed(copied, adapted(net, 1))
 
 
 def test_what_is_missing_is_asked_for() -> None:
@@ -236,7 +238,7 @@ def test_two_plug_ins_of_one_key_are_refused() -> None:
 
 def masker(channels: int = 6, side: int = 7) -> APM:
     module = APMM()
-    module.ride_on(Stage("any", channels, 32, 1))
+    module.attach_to(Stage("any", channels, 32, 1))
     module.reset(torch.zeros(1, channels, side, side), None)
     return module
 
@@ -261,7 +263,7 @@ def test_the_filters_own_gradient_is_autograds(kind: type[APM], side: int) -> No
 
 def test_masks_are_made_for_400_pixels_and_take_the_size_that_they_are_given() -> None:
     module = APMM()
-    module.ride_on(Stage("any", 6, 32, 1))
+    module.attach_to(Stage("any", 6, 32, 1))
     assert module.mask_phase.shape == (1, 6, 13, 13)
     given = {name: torch.rand(1, 6, 7, 5) for name in ("mask_amplitude", "mask_phase")}
     module.load_state_dict(given)

@@ -1,4 +1,4 @@
-"""What every registered method promises beyond `methods/conformance/checks.py`."""
+"""What holds for every registered method beyond `methods/conformance/checks.py`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cdfss_bench.methods.blocks.voting import foreground, upsampled
 from cdfss_bench.methods.conformance.checks import generator_states
 from cdfss_bench.methods.core import host
 from cdfss_bench.methods.core.contract import EpisodeBatch
-from cdfss_bench.methods.core.feature_batch import Rows
+from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.core.plugin_api import Plugin
 from cdfss_bench.methods.hosts.ssp import SSP
@@ -108,7 +108,7 @@ def test_each_support_has_its_own_state_of_known_size(name: str) -> None:
     given = asked(name, 1, 5)
     net = network(name)
     with torch.no_grad():
-        states = net.condense(net.encode(given.support_images[0]), given.support_masks[0])
+        states = net.encode_support(net.encode(given.support_images[0]), given.support_masks[0])
     assert len(states) == 5
     assert all(state.nbytes > 0 for state in states)
 
@@ -139,12 +139,12 @@ def test_a_state_that_was_kept_is_as_good_as_one_made_with_its_episode(name: str
     with torch.no_grad():
         query = net.encode(given.query_images)
         states = [
-            net.condense(net.encode(image[None]), mask[None])[0]
+            net.encode_support(net.encode(image[None]), mask[None])[0]
             for image, mask in zip(
                 given.support_images.flatten(0, 1), given.support_masks.flatten(0, 1), strict=True
             )
         ]
-        kept = [s.detached_copy() if isinstance(s, Rows) else s for s in states]
+        kept = [s.detached_copy() if isinstance(s, FeatureBatch) else s for s in states]
         matched = net.match_states(query, kept, shots=2)
     assert torch.equal(upsampled(matched, given.size).float(), scores(net, given))
 
@@ -485,12 +485,12 @@ def test_a_missing_and_a_foreign_entry_are_noticed(name: str) -> None:
 @every
 def test_a_deep_copy_is_a_network_of_its_own(name: str) -> None:
     net = network(name)
-    twin = copy.deepcopy(net)
+    copied = copy.deepcopy(net)
     before = scores(net, asked(name))
-    assert torch.equal(scores(twin, asked(name)), before)
+    assert torch.equal(scores(copied, asked(name)), before)
     with torch.no_grad():
-        for parameter in twin.parameters():
+        for parameter in copied.parameters():
             parameter.zero_()
     assert torch.equal(scores(net, asked(name)), before)
-    twin.load_state_dict(net.state_dict())
-    assert torch.equal(scores(twin, asked(name)), before)
+    copied.load_state_dict(net.state_dict())
+    assert torch.equal(scores(copied, asked(name)), before)

@@ -18,7 +18,7 @@ from cdfss_bench.methods.blocks.groups import group_affine
 from cdfss_bench.methods.blocks.hpn import HPNLearner
 from cdfss_bench.methods.blocks.prototypes import resized_masks
 from cdfss_bench.methods.blocks.self_support import local_prototypes
-from cdfss_bench.methods.core.feature_batch import Rows
+from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.fast.attention import Attention
 from cdfss_bench.methods.fast.decoding import Decoder
 from cdfss_bench.methods.fast.folded import folded
@@ -50,7 +50,7 @@ def test_scores_are_those_of_the_plain_form(name: str, device: str) -> None:
     given = episodes(2, 2, side(name))
     with torch.no_grad():
         expected = plain.logits(*given.inputs)
-        found = plain.swift(device).logits(*given.inputs)
+        found = plain.optimized_for(device).logits(*given.inputs)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5 * float(expected.abs().max()))
 
 
@@ -66,7 +66,7 @@ def test_odd_masks_are_no_special_case(name: str, which: str) -> None:
         masks[..., :3, :3] = 1
     asked = (given.query_images, given.support_images, masks)
     with torch.no_grad():
-        expected, found = plain.logits(*asked), plain.swift("cpu").logits(*asked)
+        expected, found = plain.logits(*asked), plain.optimized_for("cpu").logits(*asked)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5 * float(expected.abs().max()))
 
 
@@ -74,19 +74,19 @@ def test_odd_masks_are_no_special_case(name: str, which: str) -> None:
 def test_the_plain_form_stays_as_it_is(name: str) -> None:
     plain = fresh(name)
     before = tensors(plain)
-    twin = plain.swift("cpu")
+    copied = plain.optimized_for("cpu")
     given = episodes(1, 1, side(name))
-    twin.predict(*given.inputs)
+    copied.predict(*given.inputs)
     after = tensors(plain)
     assert before.keys() == after.keys()
     assert all(torch.equal(before[key], after[key]) for key in before)
     # It reads the parameters when it is made, and not again.
     with torch.no_grad():
-        kept = twin.logits(*given.inputs)
+        kept = copied.logits(*given.inputs)
         for parameter in plain.parameters():
             parameter.mul_(1.5)
-        assert torch.equal(twin.logits(*given.inputs), kept)
-        assert not torch.allclose(plain.swift("cpu").logits(*given.inputs), kept)
+        assert torch.equal(copied.logits(*given.inputs), kept)
+        assert not torch.allclose(plain.optimized_for("cpu").logits(*given.inputs), kept)
 
 
 # -- the backbone ----------------------------------------------------------------------------------
@@ -210,12 +210,12 @@ def test_a_support_correlates_with_itself_as_with_another(name: str) -> None:
         values: list[Tensor] = []
         for own in (True, False):
             live = {tap: features.tensors[tap].clone().requires_grad_() for tap in taps}
-            rows = Rows(features.size, live)
+            rows = FeatureBatch(features.size, live)
             if own:
                 value = method.correlation_with_itself(stage, rows, masks)
             else:
-                state = cast("Sequence[Rows]", method.summaries(rows, masks))
-                value = method.correlation(stage, rows, Rows.cat(state))
+                state = cast("Sequence[FeatureBatch]", method.support_states(rows, masks))
+                value = method.correlation(stage, rows, FeatureBatch.cat(state))
             weights = drawn(*value.shape, seed=2)
             slopes.append(torch.autograd.grad((value * weights).sum(), list(live.values())))
             values.append(value)

@@ -130,5 +130,5 @@ def test_a_support_is_kept_small() -> None:
     given = episodes(1, 1, 128)
     with torch.no_grad():
         support = net.encode(given.support_images[0])
-        state = net.condense(support, given.support_masks[0])[0]
+        state = net.encode_support(support, given.support_masks[0])[0]
     assert state.nbytes < support.nbytes / 4

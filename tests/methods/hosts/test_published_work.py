@@ -38,7 +38,7 @@ def test_nor_of_what_somebody_derives() -> None:
 
     method = Mine(build_backbone("resnet-mini", until="semantic", output_stride=8)).eval()
     assert work_of(method) is None
-    assert work_of(method.swift("cpu")) is None
+    assert work_of(method.optimized_for("cpu")) is None
 
 
 def test_hsnets_way_is_shot_by_shot_and_patnets_has_a_matrix_more() -> None:

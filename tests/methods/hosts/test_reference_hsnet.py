@@ -107,7 +107,7 @@ def test_whole_model(case: str, backbone: str, vectors: Open, fill: ModuleType) 
     query_images, support_images, support_masks = reference.episode(case)
     with torch.no_grad():
         query = net.encode(query_images)
-        states = net.condense(net.encode(support_images[:, 0]), support_masks[:, 0])
+        states = net.encode_support(net.encode(support_images[:, 0]), support_masks[:, 0])
         rows = type(query).cat(list(states))  # pyright: ignore[reportArgumentType]
         for layer, correlation in zip((4, 3, 2), net.correlate(query, rows), strict=True):
             reference.check(case, f"{case}.corr.layer{layer}", correlation)

@@ -14,7 +14,7 @@ from cdfss_bench.methods import build
 from cdfss_bench.methods.blocks.anchors import coordinates, prototype_basis, transformed
 from cdfss_bench.methods.blocks.prototypes import resized_masks
 from cdfss_bench.methods.blocks.voting import foreground, upsampled
-from cdfss_bench.methods.core.feature_batch import Rows
+from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.hosts.patnet import PATNet, prototypes
 from cdfss_bench.methods.plugins.tfi import divergence, transformed_divergence
 
@@ -100,8 +100,8 @@ def test_whole_model(case: str, backbone: str, vectors: Open, fill: ModuleType) 
     query_images, support_images, support_masks = reference.episode(case)
     with torch.no_grad():
         query = net.encode(query_images)
-        states = net.condense(net.encode(support_images[:, 0]), support_masks[:, 0])
-        rows = Rows.cat(list(states))  # pyright: ignore[reportArgumentType]
+        states = net.encode_support(net.encode(support_images[:, 0]), support_masks[:, 0])
+        rows = FeatureBatch.cat(list(states))  # pyright: ignore[reportArgumentType]
         for layer, correlation in zip((4, 3, 2), net.correlate(query, rows), strict=True):
             reference.check(case, f"{case}.corr.layer{layer}", correlation)
         low = net.match_states(query, states, shots=1)
@@ -133,7 +133,7 @@ def test_training_steps(vectors: Open, fill: ModuleType) -> None:
 
 def predicted_prototypes(
     vectors: Vectors, case: str, net: PATNet
-) -> tuple[Rows, Rows, Tensor, Tensor, int]:
+) -> tuple[FeatureBatch, FeatureBatch, Tensor, Tensor, int]:
     """Query and support features, support masks and query mask of a fine-tuning case, and K."""
     inputs = vectors.inputs(case)
     query_images, support_images, support_masks = vectors.episode(case)

@@ -124,7 +124,7 @@ def test_whole_network(case: str, scenes: Open, ssp: SSP) -> None:
     shots = images.shape[1]
     with torch.no_grad():
         query = ssp.encode(query_images)
-        states = ssp.condense(ssp.encode(images.flatten(0, 1)), masks.flatten(0, 1))
+        states = ssp.encode_support(ssp.encode(images.flatten(0, 1)), masks.flatten(0, 1))
         fore, back = ssp.averaged(states, shots=shots)
         features = query.tensors[ssp.stage]
         coarse = cosine_scores(features, fore[..., None, None], back[..., None, None])

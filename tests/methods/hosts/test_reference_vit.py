@@ -144,7 +144,7 @@ def test_ssp_head(shots: int, stored: Open, fill: ModuleType, ssp_vit: SSPViT) -
         reference.check(f"shot{shots}_logits", logits[:, 0])
         query = net.encode(given.query).tensors[net.stage]
         encoded = net.encode(given.support.flatten(0, 1))
-        states = net.condense(encoded, given.support_masks.flatten(0, 1))
+        states = net.encode_support(encoded, given.support_masks.flatten(0, 1))
         fore, back = net.averaged(states, shots=shots)
         coarse = cosine_scores(query, fore[..., None, None], back[..., None, None])
         reference.check(f"shot{shots}_coarse", coarse)

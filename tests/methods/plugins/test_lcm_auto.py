@@ -14,7 +14,7 @@ from cdfss_bench.methods.blocks.voting import foreground, upsampled, vote
 from cdfss_bench.methods.conformance import checks as conformance
 from cdfss_bench.methods.conformance.checks import Subject
 from cdfss_bench.methods.conformance.probe import Episodes
-from cdfss_bench.methods.core.feature_batch import Rows
+from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.leave_one_out import remaining
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.core.plugin_api import Trial
@@ -114,8 +114,10 @@ def test_an_empty_truth_decides_nothing() -> None:
 # -- what is left out ------------------------------------------------------------------------------
 
 
-def rows(*values: float) -> Rows:
-    return Rows((4, 4), {"layer3": torch.tensor(values)[:, None, None, None].expand(-1, 1, 2, 2)})
+def rows(*values: float) -> FeatureBatch:
+    return FeatureBatch(
+        (4, 4), {"layer3": torch.tensor(values)[:, None, None, None].expand(-1, 1, 2, 2)}
+    )
 
 
 def test_one_is_left_out_with_every_copy_of_it() -> None:

@@ -13,8 +13,8 @@ from torch import Tensor
 from cdfss_bench.methods import build
 from cdfss_bench.methods.backbones.base import Stage
 from cdfss_bench.methods.blocks.voting import foreground, upsampled
-from cdfss_bench.methods.core.adaptation import descend, learning, rehearsed_errors
-from cdfss_bench.methods.core.feature_batch import Rows
+from cdfss_bench.methods.core.adaptation import descend, learning, self_prediction_errors
+from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.hosts.hsnet import HSNet
 from cdfss_bench.methods.plugins.acpa import ACPA, mean_phase
 from cdfss_bench.methods.plugins.apm import APM, APMM, APMS
@@ -52,7 +52,7 @@ def test_masker(stem: str, vectors: Open) -> None:
     features = inputs[f"apm.{stem}.x"]
     masks = {name: inputs[f"apm.{stem}.{name}"] for name in ("mask_amplitude", "mask_phase")}
     module: APM = APMS() if masks["mask_phase"].shape[1] == 1 else APMM()
-    module.ride_on(Stage("any", features.shape[1], 32, 1))
+    module.attach_to(Stage("any", features.shape[1], 32, 1))
     module.reset(features, None)
     reference.check(case, f"apm.{stem}.y0", module.transform(features))
     module.load_state_dict(masks)
@@ -72,7 +72,7 @@ def test_attention(stem: str, vectors: Open, fill: ModuleType) -> None:
     case, reference = f"acpa_{stem}", vectors("apm.npz")
     features = reference.inputs(case)[f"acpa.{stem}.x"]
     module = ACPA()
-    module.ride_on(Stage("any", features.shape[1], 32, 1))
+    module.attach_to(Stage("any", features.shape[1], 32, 1))
     fill.fill(module, 0, f"acpa.{stem}.")
     reference.check(case, f"acpa.{stem}.pooled", mean_phase(features))
     reference.check(case, f"acpa.{stem}.weight", module.weights(features))
@@ -86,9 +86,9 @@ def test_whole_model(case: str, vectors: Open, fill: ModuleType) -> None:
     query_images, support_images, support_masks = reference.episode(case)
     with torch.no_grad():
         query = net.encode(query_images)
-        states = net.condense(net.encode(support_images[:, 0]), support_masks[:, 0])
-        rows = Rows.cat(list(states))  # pyright: ignore[reportArgumentType]
-        correlations = net.correlate(net.acted(query), rows)
+        states = net.encode_support(net.encode(support_images[:, 0]), support_masks[:, 0])
+        rows = FeatureBatch.cat(list(states))  # pyright: ignore[reportArgumentType]
+        correlations = net.correlate(net.apply_feature_plugins(query), rows)
         for layer, correlation in zip((4, 3, 2), correlations, strict=True):
             reference.check(case, f"{case}.corr.layer{layer}", correlation)
         low = net.match_states(query, states, shots=1)
@@ -123,7 +123,7 @@ def test_fine_tuning_on_the_support(vectors: Open, fill: ModuleType) -> None:
     apm.reset(support.tensors["layer4.0"], None)
     masks = inputs["support_mask.0"]
     with learning(net, [apm, acpa]):
-        errors = rehearsed_errors(net, support, masks)
+        errors = self_prediction_errors(net, support, masks)
         errors[0]().backward()
         roll = apm.mask_amplitude.shape[1] // 2
         gradients: dict[str, Tensor | None] = {
