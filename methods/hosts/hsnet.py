@@ -20,10 +20,9 @@ from ..core.contract import EpisodeBatch, LossTerm, SupportState
 from ..core.feature_batch import FeatureBatch
 from ..core.method import Method
 from ..core.plugin_api import Place, Plugin
-from ..fast.mixing import Part
-from ..fast.products import product
+from ..fast.hsnet import replayed, sparse_volumes
 from ..fast.sparse_pyramid import SparsePyramid, Volume
-from ..fast.spots import SpottedSupport, position_rows, spotted, unit_rows
+from ..fast.spots import SpottedSupport, spotted
 
 
 class HSNet(Method):
@@ -57,21 +56,6 @@ class HSNet(Method):
         """Every tap of the three stages."""
         return self.walked(images, taps=self.stages)
 
-    def optimized_for(self, device: str) -> HSNet:
-        """On a CPU without the zeros that the masks leave; what learns needs the dense form.
-
-        On an accelerator the dense form, its convolutions without copies of the volumes.
-        """
-        copied = super().optimized_for(device)
-        assert isinstance(copied, HSNet)
-        copied.skips_zeros = device == "cpu"
-        for module in copied.hpn_learner.modules():
-            if isinstance(module, CenterPivotConv4d):
-                module.flat = not copied.skips_zeros
-        if copied.skips_zeros and self.adaptation == "none":
-            copied.sparse = SparsePyramid(copied.hpn_learner)
-        return copied
-
     def support_states(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:
         """What of the taps lies within the mask: `spots` in the sparse form, or `masked`."""
         if self.sparse is not None:
@@ -89,16 +73,56 @@ class HSNet(Method):
         return FeatureBatch(support.size, masked)
 
     def correlation(self, stage: str, query: FeatureBatch, support: FeatureBatch) -> Tensor:
-        """One stage's hypercorrelation [B, taps, hq, wq, hs, ws] of features with states."""
+        """One stage's hypercorrelation [B, taps, hq, wq, hs, ws], features with states (eq. 1)."""
         return hypercorrelation(query.group(stage), support.group(stage))
-
-    def correlation_with_itself(self, stage: str, support: FeatureBatch, masks: Tensor) -> Tensor:
-        """`correlation` of a support's features with their own masked state; masks [N, H, W]."""
-        return self_correlation(support.group(stage), masks)
 
     def correlate(self, query: FeatureBatch, support: FeatureBatch) -> list[Tensor]:
         """Coarse, middle, fine hypercorrelation [B, taps, hq, wq, hs, ws]."""
         return [self.correlation(stage, query, support) for stage in reversed(self.stages)]
+
+    def score(self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:
+        """One map per shot, [B, K, 2, h, w] (`model/learner.py`)."""
+        if self.sparse is not None:
+            return self._sparse_score(self.sparse, query, cast("Sequence[SpottedSupport]", states))
+        supports = cast("Sequence[FeatureBatch]", states)
+        maps = [
+            self.hpn_learner(self.correlate(query, FeatureBatch.cat(supports[shot::shots])))
+            for shot in range(shots)
+        ]
+        return torch.stack(maps, dim=1)
+
+    def adaptable(self, backbone: Backbone) -> Stage:
+        """The coarsest stage, ResNet's layer4 (APM `example_for_hsnet.py`)."""
+        return backbone.stage(backbone.pyramid[-1])
+
+    def loss_terms(self, batch: EpisodeBatch) -> Mapping[str, LossTerm]:
+        """Mean pixel cross entropy over all shots (`compute_objective`); 255 is ignored."""
+        with torch.no_grad():
+            query = self.features(batch.query_images)
+            support = self.features(batch.support_images.flatten(0, 1))
+            states = self.support_states(support, (batch.support_masks == 1).flatten(0, 1))
+        shots = batch.support_masks.shape[1]
+        maps = self.score(query, states, shots=shots).flatten(0, 1)
+        full = F.interpolate(maps, query.size, mode="bilinear", align_corners=True)
+        truth = batch.query_masks.repeat_interleave(shots, 0).long()
+        return {"query": LossTerm(1.0, F.cross_entropy(full, truth, ignore_index=255))}
+
+    # -- fast forms: what no paper describes ---------------------------------------------------
+
+    def optimized_for(self, device: str) -> HSNet:
+        """On a CPU without the zeros that the masks leave; what learns needs the dense form.
+
+        On an accelerator the dense form, its convolutions without copies of the volumes.
+        """
+        copied = super().optimized_for(device)
+        assert isinstance(copied, HSNet)
+        copied.skips_zeros = device == "cpu"
+        for module in copied.hpn_learner.modules():
+            if isinstance(module, CenterPivotConv4d):
+                module.flat = not copied.skips_zeros
+        if copied.skips_zeros and self.adaptation == "none":
+            copied.sparse = SparsePyramid(copied.hpn_learner)
+        return copied
 
     def spots(self, support: FeatureBatch, mask: Tensor) -> SpottedSupport:
         """What one support amounts to in the sparse form, as far as there are features of it.
@@ -112,39 +136,20 @@ class HSNet(Method):
         self, stage: str, query: FeatureBatch, supports: Sequence[SpottedSupport]
     ) -> Iterable[Volume]:
         """One stage's hypercorrelation per support of one episode, without its zeros; N = 1."""
-        spots = [support.stages[stage] for support in supports]
-        counts = [len(s.taps[0]) for s in spots]
-        height, width = query.group(stage)[0].shape[-2:]
-        values = query.group(stage)[0].new_empty((sum(counts), len(spots[0].taps), height * width))
-        for number, tap in enumerate(query.group(stage)):
-            # All supports in one product: oneDNN brings the query into its own order but once.
-            seen = torch.cat([own.taps[number] for own in spots])
-            found = product(seen, unit_rows(position_rows(tap)))
-            torch.clamp(found, min=0, out=values[:, number])
-        maps = values.unflatten(2, (height, width)).split(counts)
-        return [Volume(part, s.row, s.side) for part, s in zip(maps, spots, strict=True)]
+        return sparse_volumes(query.group(stage), [support.stages[stage] for support in supports])
 
-    def score(self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:
-        """One map per shot, [B, K, 2, h, w]."""
-        if self.sparse is not None:
-            spotted_supports = cast("Sequence[SpottedSupport]", states)
-            stages = [
-                self.volumes(stage, query, spotted_supports) for stage in reversed(self.stages)
-            ]
-            return torch.cat([self.sparse(parts) for parts in zip(*stages, strict=True)])[None]
-        supports = cast("Sequence[FeatureBatch]", states)
-        maps = [
-            self.hpn_learner(self.correlate(query, FeatureBatch.cat(supports[shot::shots])))
-            for shot in range(shots)
-        ]
-        return torch.stack(maps, dim=1)
+    def _sparse_score(
+        self, pyramid: SparsePyramid, query: FeatureBatch, supports: Sequence[SpottedSupport]
+    ) -> Tensor:
+        stages = [self.volumes(stage, query, supports) for stage in reversed(self.stages)]
+        return torch.cat([pyramid(parts) for parts in zip(*stages, strict=True)])[None]
 
-    def adaptable(self, backbone: Backbone) -> Stage:
-        """The coarsest stage, ResNet's layer4 (APM `example_for_hsnet.py`)."""
-        return backbone.stage(backbone.pyramid[-1])
+    def correlation_with_itself(self, stage: str, support: FeatureBatch, masks: Tensor) -> Tensor:
+        """`correlation` of a support's features with their own masked state; masks [N, H, W]."""
+        return self_correlation(support.group(stage), masks)
 
     def self_prediction(self, support: FeatureBatch, masks: Tensor) -> Callable[[], Tensor]:
-        """As promised by `Method`; what learning leaves as it is, is computed once."""
+        """As in `Method`; what learning leaves as it is, is computed once."""
         return self.replay(support, support, masks)
 
     def learning_stages(self) -> set[str]:
@@ -156,10 +161,7 @@ class HSNet(Method):
     def replay(
         self, query: FeatureBatch, support: FeatureBatch, masks: Tensor
     ) -> Callable[[], Tensor]:
-        """What matches one query with one support again and again while something learns.
-
-        Correlations that do not learn are computed once; if the pyramid does not learn either, so
-        are their squeezed blocks.
+        """A function that matches one query with one support while something learns.
 
         Args:
             query: features of the query, N = 1; the support's own in a self-prediction.
@@ -169,55 +171,25 @@ class HSNet(Method):
         Returns:
             A function that gives logits [1, 1, 2, h, w].
         """
-        learner = self.hpn_learner
-        blocks = dict(zip(reversed(self.stages), learner.blocks, strict=True))
+        stages = [*reversed(self.stages)]
         learning = self.learning_stages()
-        fixed = set(blocks) - learning
-        correlated = {stage: self._correlating(stage, query, support, masks) for stage in learning}
+        fixed = set(stages) - learning
         with torch.no_grad():
             asked = self.apply_feature_plugins(_only(query, fixed))
             shown = self.apply_feature_plugins(_only(support, fixed), masks)
-        if any(parameter.requires_grad for parameter in learner.parameters()):
-            with torch.no_grad():
-                known = {stage: self._correlated(stage, asked, shown, masks) for stage in fixed}
-            return lambda: learner(
-                [known[stage] if stage in known else correlated[stage]() for stage in blocks]
-            )[:, None]
 
-        sparse = SparsePyramid(learner)
-        with torch.no_grad():
-            squeezed = self._squeezed(sparse, fixed, asked, shown, masks)
+        def sparse(stage: str) -> Iterable[Volume]:
+            return self.volumes(stage, asked, [self.spots(_only(shown, {stage}), masks)])
 
-        def part(stage: str) -> Part:
-            return squeezed.get(stage) or Part.of(blocks[stage](correlated[stage]()))
-
-        coarse, middle, fine = blocks
-        if learning == {coarse}:
-            size = query.group(coarse)[0].shape
-            mixed = sparse.mixer.onto(squeezed[middle], squeezed[fine], (size[-2], size[-1]))
-            return lambda: sparse.decode(mixed(part(coarse)))[:, None]
-        return lambda: sparse.decode(sparse.mixer([part(stage) for stage in blocks]))[:, None]
-
-    def _squeezed(
-        self,
-        sparse: SparsePyramid,
-        stages: set[str],
-        asked: FeatureBatch,
-        shown: FeatureBatch,
-        masks: Tensor,
-    ) -> dict[str, Part]:
-        """What some stages' correlations are squeezed to; plug-ins have acted on their features."""
-        parts: dict[str, Part] = {}
-        spots = self.spots(shown, masks) if self.skips_zeros else None
-        for number, stage in enumerate(reversed(self.stages)):
-            if stage not in stages:
-                continue
-            if spots is not None:
-                parts[stage] = sparse.squeezed(number, *self.volumes(stage, asked, [spots]))
-            else:
-                correlation = self._correlated(stage, asked, shown, masks)
-                parts[stage] = Part.of(self.hpn_learner.blocks[number](correlation))
-        return parts
+        height, width = query.group(stages[0])[0].shape[-2:]
+        return replayed(
+            self.hpn_learner,
+            stages,
+            {stage: self._correlating(stage, query, support, masks) for stage in learning},
+            lambda stage: self._correlated(stage, asked, shown, masks),
+            sparse=sparse if self.skips_zeros else None,
+            size=(height, width),
+        )
 
     def _correlating(
         self, stage: str, query: FeatureBatch, support: FeatureBatch, masks: Tensor
@@ -243,18 +215,6 @@ class HSNet(Method):
         """One stage's correlation of features, the support's not yet masked."""
         states = cast("Sequence[FeatureBatch]", self.support_states(_only(support, {stage}), masks))
         return self.correlation(stage, query, FeatureBatch.cat(states))
-
-    def loss_terms(self, batch: EpisodeBatch) -> Mapping[str, LossTerm]:
-        """Mean pixel cross entropy over all shots (`compute_objective`); 255 is ignored."""
-        with torch.no_grad():
-            query = self.features(batch.query_images)
-            support = self.features(batch.support_images.flatten(0, 1))
-            states = self.support_states(support, (batch.support_masks == 1).flatten(0, 1))
-        shots = batch.support_masks.shape[1]
-        maps = self.score(query, states, shots=shots).flatten(0, 1)
-        full = F.interpolate(maps, query.size, mode="bilinear", align_corners=True)
-        truth = batch.query_masks.repeat_interleave(shots, 0).long()
-        return {"query": LossTerm(1.0, F.cross_entropy(full, truth, ignore_index=255))}
 
 
 def _only(rows: FeatureBatch, stages: Collection[str]) -> FeatureBatch:

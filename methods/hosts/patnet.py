@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from ..backbones.base import Backbone
 from ..blocks.anchors import EPS, coordinates, in_plane, prototype_basis
-from ..blocks.correlation import directions, hypercorrelation, self_correlation
+from ..blocks.correlation import hypercorrelation, self_correlation
 from ..blocks.prototypes import masked_mean, resized_masks
 from ..core.feature_batch import FeatureBatch
 from ..core.plugin_api import Place, Plugin
-from ..fast.products import fill_rank_two
+from ..fast.patnet import anchored_volumes
 from ..fast.sparse_pyramid import Volume
 from ..fast.spots import Spots, SpottedSupport, spotted
 from .hsnet import HSNet
@@ -95,6 +95,17 @@ class PATNet(HSNet):
                 tensors[f"{stage}.{i}"] = coordinates(basis, tap) * resized_masks(masks, tap)
         return FeatureBatch(support.size, tensors)
 
+    def correlation(self, stage: str, query: FeatureBatch, support: FeatureBatch) -> Tensor:
+        """Hypercorrelation [B, taps, hq, wq, hs, ws] of the transformed features."""
+        bases = support.group(f"basis:{stage}")
+        seen = [coordinates(b, q) for b, q in zip(bases, query.group(stage), strict=True)]
+        return hypercorrelation(
+            [in_plane(z, self.anchors(f"{stage}.{i}")) for i, z in enumerate(seen)],
+            [in_plane(z, self.anchors(f"{stage}.{i}")) for i, z in enumerate(support.group(stage))],
+        )
+
+    # -- fast forms: what no paper describes ---------------------------------------------------
+
     def spots(self, support: FeatureBatch, mask: Tensor) -> SpottedSupport:
         """As in HSNet: the coordinates of what the mask leaves, and per tap the basis [2, C]."""
         stages: dict[str, Spots] = {}
@@ -113,22 +124,14 @@ class PATNet(HSNet):
     def volumes(
         self, stage: str, query: FeatureBatch, supports: Sequence[SpottedSupport]
     ) -> Iterator[Volume]:
-        """As in HSNet, from two coordinates: each support's basis maps the query too.
-
-        One support after the other: what is written is read again before it leaves the cache.
-        """
-        seen: list[Tensor] = []
-        for number, tap in enumerate(query.group(stage)):
-            name = f"{stage}.{number}"
-            bases = torch.stack([support.bases[name] for support in supports])
-            seen.append(directions(in_plane(coordinates(bases, tap), self.anchors(name))))
-        height, width = query.group(stage)[0].shape[-2:]
-        for index, support in enumerate(supports):
-            own = support.stages[stage]
-            values = seen[0].new_empty((len(own.taps[0]), len(own.taps), height * width))
-            for number, (rows, columns) in enumerate(zip(own.taps, seen, strict=True)):
-                fill_rank_two(values[:, number], rows, columns[index])
-            yield Volume(values.unflatten(2, (height, width)), own.row, own.side)
+        """As in HSNet, from two coordinates: each support's basis maps the query too."""
+        names = [f"{stage}.{number}" for number in range(len(query.group(stage)))]
+        return anchored_volumes(
+            query.group(stage),
+            [support.stages[stage] for support in supports],
+            [torch.stack([support.bases[name] for support in supports]) for name in names],
+            [self.anchors(name) for name in names],
+        )
 
     def correlation_with_itself(self, stage: str, support: FeatureBatch, masks: Tensor) -> Tensor:
         """As in HSNet, of the transformed features."""
@@ -142,15 +145,6 @@ class PATNet(HSNet):
         """The basis [N, 2, C] of a support's own prototypes, and the tap in its anchors' plane."""
         basis = prototype_basis(*prototypes(tap, masks))
         return basis, in_plane(coordinates(basis, tap), self.anchors(name))
-
-    def correlation(self, stage: str, query: FeatureBatch, support: FeatureBatch) -> Tensor:
-        """Hypercorrelation [B, taps, hq, wq, hs, ws] of the transformed features."""
-        bases = support.group(f"basis:{stage}")
-        seen = [coordinates(b, q) for b, q in zip(bases, query.group(stage), strict=True)]
-        return hypercorrelation(
-            [in_plane(z, self.anchors(f"{stage}.{i}")) for i, z in enumerate(seen)],
-            [in_plane(z, self.anchors(f"{stage}.{i}")) for i, z in enumerate(support.group(stage))],
-        )
 
 
 def prototypes(features: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
