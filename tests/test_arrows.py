@@ -28,6 +28,7 @@ LAYERS = {
     "methods": (
         ("conformance",),
         ("weights",),
+        ("grammar",),
         ("registry",),
         ("plugins",),
         ("hosts",),
