@@ -34,7 +34,7 @@ from cdfss_bench.bench.regression.measure import measured, narrowed
 from cdfss_bench.datasets.core import domain as domain_module
 from cdfss_bench.errors import RecordError, UserError
 from cdfss_bench.methods.blocks import self_support
-from cdfss_bench.methods.core import method as base
+from cdfss_bench.methods.core import host
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.hosts.ssp import SSP
 
@@ -71,7 +71,7 @@ def swapped_interpolation(patch: Patch) -> None:
             *logits.shape[:-2], *size
         )
 
-    patch.setattr(base, "upsampled", nearest)
+    patch.setattr(host, "upsampled", nearest)
 
 
 def dropped_normalisation(patch: Patch) -> None:
