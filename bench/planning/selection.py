@@ -18,6 +18,7 @@ from cdfss_bench.methods.registry.name_grammar import METHODS, Composition, pars
 from cdfss_bench.methods.weights.resolve import Weights, default_folders, resolve_weights
 from cdfss_bench.plain_yaml import read_yaml
 
+from ..records.schema import NOT_TRAINED
 from .cell import Cell, EpisodeSet
 
 
@@ -174,7 +175,7 @@ class Planned:
     def name(self) -> str:
         """The method, `ssp`, or `ssp (not source-trained)` where only its backbone is trained."""
         label = self.composition.label
-        return f"{label} (not source-trained)" if self.lacks_training else label
+        return f"{label}{NOT_TRAINED}" if self.lacks_training else label
 
     @property
     def lacks_training(self) -> bool:
