@@ -122,7 +122,7 @@ class Catalog(Generic[C]):
             if self._broken:
                 packages = "; ".join(f"{key} ({why})" for key, why in self._broken.items())
                 problem = f"{error.problem}; these packages of cards cannot be read: {packages}"
-                raise UserError(problem, mend=error.mend) from None
+                raise UserError(problem, hint=error.hint) from None
             raise error from None
 
     def card(self, name: str) -> C:
@@ -164,7 +164,7 @@ class Catalog(Generic[C]):
                 if name in found and found[name].path.resolve() != origin.path.resolve():
                     raise UserError(
                         f"two {self.kind}s are called '{name}': {found[name]} and {origin}",
-                        mend="rename one of the two cards",
+                        hint="rename one of the two cards",
                     )
                 found[name] = origin
             self._origins = found
@@ -210,7 +210,7 @@ class Catalog(Generic[C]):
         if values.get("name", stem) != stem:
             raise UserError(
                 f"{origin}: 'name: {values['name']}' is not the file's name",
-                mend=f"leave the name out, or rename the file to {values['name']}.yaml",
+                hint=f"leave the name out, or rename the file to {values['name']}.yaml",
             )
         return validated(self._schema, {**values, "name": stem}, origin.path)
 
@@ -229,8 +229,8 @@ def validated(schema: type[M], values: Mapping[str, Any], where: object) -> M:
         if first["type"] == "extra_forbidden":
             known = [field.alias or name for name, field in schema.model_fields.items()]
             nearest = unknown("key", str(first["loc"][-1]), known)
-            mend = nearest.mend if len(first["loc"]) == 1 else None
-            raise UserError(f"{where}: unknown key '{key}'", mend=mend) from error
+            hint = nearest.hint if len(first["loc"]) == 1 else None
+            raise UserError(f"{where}: unknown key '{key}'", hint=hint) from error
         raise UserError(f"{where}: '{key}': {first['msg'].lower()}") from error
 
 

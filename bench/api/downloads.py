@@ -102,7 +102,7 @@ def download(
             transfer.forget()
     if wrong:
         raise WrongBytes(
-            f"what {url} sent is not the published file: {wrong}", mend="try again later"
+            f"what {url} sent is not the published file: {wrong}", hint="try again later"
         )
     return target
 
@@ -114,7 +114,7 @@ def _alone(target: Path) -> Generator[None]:
         lock.acquire()
     except Timeout:
         raise UserError(
-            f"another process is downloading {target}", mend="wait until it is done"
+            f"another process is downloading {target}", hint="wait until it is done"
         ) from None
     try:
         yield
@@ -241,7 +241,7 @@ class _Transfer:
             raise WrongBytes(
                 f"what {self.url} sent is not the published file: "
                 f"it broke off after {self.done:,} of {length:,} bytes",
-                mend="try again later",
+                hint="try again later",
             )
 
     def _receive(self, response: http.client.HTTPResponse, total: int) -> None:
@@ -262,7 +262,7 @@ class _Transfer:
             raise UserError(
                 f"{self.url} has {total / 1e9:.1f} GB, {free / 1e9:.1f} GB are free in "
                 f"{self.part.parent}",
-                mend="free some space, or name another disk",
+                hint="free some space, or name another disk",
             )
 
     def _unreachable(self, error: Exception) -> Unreachable:
@@ -271,7 +271,7 @@ class _Transfer:
             self.forget()
         return Unreachable(
             f"{self.url} could not be downloaded ({error})",
-            mend="type the same command again: what came is kept"
+            hint="type the same command again: what came is kept"
             if kept
             else f"download it elsewhere and put it into {self.part.parent}",
         )

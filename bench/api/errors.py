@@ -1,4 +1,4 @@
-"""What the user can mend: one sentence that says what is wrong and where, then how to mend it."""
+"""What the user can correct: one sentence that says what is wrong and where, then a hint."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake that the person at the keyboard can mend.
+    """A mistake that the person at the keyboard can correct.
 
-    The command line prints `problem` (and `mend`, where a command or an edit helps) without a
+    The command line prints `problem` (and `hint`, where a command or an edit helps) without a
     traceback and exits with code 2. Anything that is not a `UserError` is a defect of ours.
     """
 
-    def __init__(self, problem: str, *, mend: str | None = None) -> None:
-        super().__init__(problem if mend is None else f"{problem}\n  mend: {mend}")
+    def __init__(self, problem: str, *, hint: str | None = None) -> None:
+        super().__init__(problem if hint is None else f"{problem}\n  hint: {hint}")
         self.problem = problem
-        self.mend = mend
+        self.hint = hint
 
 
 class DataError(UserError):
@@ -45,5 +45,5 @@ def unknown(
     close = difflib.get_close_matches(name.lower(), plain, n=3, cutoff=0.5)
     if close:
         nearest = " or ".join(plain[match] for match in close)
-        return error(f"unknown {kind} '{name}'", mend=f"did you mean {nearest}?")
-    return error(f"unknown {kind} '{name}'", mend=f"known are: {', '.join(choices) or 'none'}")
+        return error(f"unknown {kind} '{name}'", hint=f"did you mean {nearest}?")
+    return error(f"unknown {kind} '{name}'", hint=f"known are: {', '.join(choices) or 'none'}")

@@ -25,17 +25,17 @@ def explained_os_errors(path: Path, doing: str) -> Generator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(
                 f"no space left on the disk of {path} while {doing}",
-                mend="free some space and type the same command again; finished work is kept",
+                hint="free some space and type the same command again; finished work is kept",
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise UserError(
                 f"{path} may not be written while {doing} ({error.strerror})",
-                mend="name a folder you may write to",
+                hint="name a folder you may write to",
             ) from error
         if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG):
             raise UserError(
                 f"{path} cannot be written while {doing} ({error.strerror})",
-                mend="name another file or folder",
+                hint="name another file or folder",
             ) from error
         raise
 

@@ -83,7 +83,7 @@ def _common(
 
 
 def main() -> None:
-    """The console script: exit code 0 for success, 1 for a defect, 2 for what the user can mend."""
+    """The console script: exit code 0 for success, 1 for a defect, 2 for a mistake of the user."""
     leave_on_second_interrupt()
     guard_streams()
     code = 0
@@ -100,8 +100,8 @@ def _told(error: OutputError) -> int:
 
     if error.is_left:
         return 0  # the reader of our output left (`| head`): that is its right
-    mend = "free some space, or send it elsewhere; what was recorded is kept"
-    complain(UserError(f"standard output cannot be written: {error.reason}", mend=mend))
+    hint = "free some space, or send it elsewhere; what was recorded is kept"
+    complain(UserError(f"standard output cannot be written: {error.reason}", hint=hint))
     return 2
 
 

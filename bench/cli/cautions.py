@@ -44,7 +44,7 @@ def warn_of_weights(used: Iterable[tuple[Composition, Weights, bool]]) -> None:
             "not the published method and is named NAME (not source-trained)"
         )
         talk(
-            f"  mend: cdfss-bench train {typed}{on} -o DIR, then --weights-dir DIR; or, for "
+            f"  hint: cdfss-bench train {typed}{on} -o DIR, then --weights-dir DIR; or, for "
             f"authors' weights, cdfss-bench weights convert FILE -m '{names[0]}'{on}"
         )
     if toys:

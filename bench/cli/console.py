@@ -31,10 +31,10 @@ def say(text: str) -> None:
 
 
 def complain(error: UserError) -> None:
-    """A mistake and how to mend it, without a traceback."""
+    """A mistake and how to correct it, without a traceback."""
     talk(f"error: {error.problem}")
-    if error.mend:
-        talk(f"  mend: {error.mend}")
+    if error.hint:
+        talk(f"  hint: {error.hint}")
 
 
 def show(*tables: TextTable, wide: bool = False) -> None:

@@ -178,7 +178,7 @@ def prepare(
     defects: Annotated[
         str | None,
         typer.Option(
-            help="FSS-1000: keep its defective files, as in published results, or mend them."
+            help="FSS-1000: keep its defective files, as in published results, or correct them."
         ),
     ] = None,
     link: Annotated[

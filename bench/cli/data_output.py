@@ -38,7 +38,7 @@ def show_summary(summary: Summary) -> None:
     _list_some("left out or odd", summary.odd)
     _list_some("could not be used", summary.problems)
     if summary.problems:
-        talk("  mend: replace those files, then type the same command: the rest is kept")
+        talk("  hint: replace those files, then type the same command: the rest is kept")
 
 
 def _list_some(title: str, sentences: Sequence[str]) -> None:
@@ -70,10 +70,10 @@ def show_fetched(files: Sequence[Fetched]) -> None:
             talk(f"  {file.file}: {file.state}")
         elif file.state == "by hand":
             talk(f"  {file.file} is for you to get: {file.detail}")
-            talk(f"    {file.mend}")
+            talk(f"    {file.hint}")
         else:
             talk(f"  error: {file.detail}")
-            talk(f"    mend: {file.mend}")
+            talk(f"    hint: {file.hint}")
 
 
 def show_downloads(cards: Sequence[DomainCard], *, as_json: bool) -> None:
@@ -105,7 +105,7 @@ def refuse_foreign(name: str, option: str, flag: str) -> None:
 
     recipe = DOMAINS.card(name).prepare
     if recipe is not None and option not in recipe.options:
-        raise UserError(f"{flag} decides nothing of {name}", mend="leave it out")
+        raise UserError(f"{flag} decides nothing of {name}", hint="leave it out")
 
 
 def refuse_absent(places: Iterable[Path]) -> None:
@@ -118,4 +118,4 @@ def refuse_absent(places: Iterable[Path]) -> None:
 
     for place in places:
         if not place.exists():
-            raise UserError(f"{place} does not exist", mend="name another file or folder")
+            raise UserError(f"{place} does not exist", hint="name another file or folder")

@@ -74,7 +74,7 @@ def diagnose(
     if selection.chosen_suite == "mini" and selecting.suite is None and not selecting.domains:
         talk("no data root is named (--data-root): diagnosing on the procedural mini suite")
     if len(selection.shots) > 1:
-        raise UserError("a diagnosis asks with one number of shots", mend="type -k once")
+        raise UserError("a diagnosis asks with one number of shots", hint="type -k once")
     where = chosen_device(device)
     try:
         _carry_out(kinds, kind == "all", selection, output, where, threads, settings)
@@ -151,7 +151,7 @@ def _tell(outcome: Outcome) -> None:
     from cdfss_bench.errors import UserError
 
     if outcome.written is None:
-        complain(UserError(f"{outcome.kind}: {outcome.reason}", mend=outcome.mend))
+        complain(UserError(f"{outcome.kind}: {outcome.reason}", hint=outcome.hint))
         return
     for sentence in outcome.written.finding.sentences:
         say(sentence)

@@ -1,4 +1,4 @@
-"""`cdfss-bench doctor`: what works here, what is missing, and the command that mends it."""
+"""`cdfss-bench doctor`: what works here, what is missing, and the command that corrects it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def doctor(
     if as_json:
         say(json.dumps([finding._asdict() for finding in findings], indent=1))
     else:
-        rows = [[f.what, f.state, f.detail, f.mend] for f in findings]
-        show_table(["what", "state", "detail", "mend"], rows)
+        rows = [[f.what, f.state, f.detail, f.hint] for f in findings]
+        show_table(["what", "state", "detail", "hint"], rows)
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(2)

@@ -276,7 +276,7 @@ class SelectionOptions:
             base = read_plan(plan).model_dump(exclude_unset=True)
         methods = given.get("methods") or base.get("methods")
         if not methods:
-            raise UserError("no method is selected", mend="name one with -m, or a plan file")
+            raise UserError("no method is selected", hint="name one with -m, or a plan file")
         if "weights" in given:
             given["weights"] = parse_weights(given["weights"], methods)
         return validated(Selection, {**base, **given}, "the command line")
@@ -317,5 +317,5 @@ def budget_of(memory: float | None, device: str) -> int:
 
         return spare(device)
     if math.isnan(memory):
-        raise UserError("--memory nan is no number of GiB", mend="name one, such as --memory 8")
+        raise UserError("--memory nan is no number of GiB", hint="name one, such as --memory 8")
     return int(memory * 2**30)

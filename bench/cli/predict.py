@@ -44,7 +44,7 @@ def predict(
     warn_of_cells(cells)
     for planned in cells:
         if planned.cell is None:
-            complain(UserError(planned.reason, mend=planned.mend))
+            complain(UserError(planned.reason, hint=planned.hint))
             refused = True
             continue
         network = network_of(planned.composition, planned.cell.weights)

@@ -96,16 +96,16 @@ def report(
     boards = leaderboards(answer.record for answer in found)
     if not boards:
         raise UserError(
-            f"there are no records under {results / 'runs'}", mend="cdfss-bench run -m loec -k 5"
+            f"there are no records under {results / 'runs'}", hint="cdfss-bench run -m loec -k 5"
         )
     if panels and form != "html" and site is None:
         raise UserError(
-            "pictures of episodes stand on the page", mend="add -f html -o FILE, or --site DIR"
+            "pictures of episodes stand on the page", hint="add -f html -o FILE, or --site DIR"
         )
     if cost and (form == "html" or site is not None or against is not None):
         raise UserError(
             "the page says what everything costs anyway, papers do not",
-            mend="leave --cost out, or ask for it alone: report --cost -f csv",
+            hint="leave --cost out, or ask for it alone: report --cost -f csv",
         )
     source = _source(options) if panels else None
     published = None

@@ -197,8 +197,8 @@ def line_of(outcome: Outcome) -> str:
         return f"{text}\n  warning: {outcome.detail}" if outcome.detail else text
     if outcome.how == "known":
         return f"{name}: warning: {outcome.detail}"
-    mend = f"\n  mend: {outcome.planned.mend}" if outcome.planned.mend else ""
-    return f"{name}: {outcome.how}: {outcome.detail}{mend}"
+    hint = f"\n  hint: {outcome.planned.hint}" if outcome.planned.hint else ""
+    return f"{name}: {outcome.how}: {outcome.detail}{hint}"
 
 
 def exit_with(outcomes: Sequence[Outcome]) -> None:
@@ -261,8 +261,8 @@ def _show_plan(
         cells = [[line.name, line.state, str(line.episodes or ""), line.expected] for line in lines]
         headers = ["cell", "state", "episodes", "expected"]
         show(TextTable(f"{len(lines)} cells", headers, cells, numeric=frozenset({2, 3})))
-        for mend in dict.fromkeys(line.mend for line in lines if line.mend):
-            talk(f"  mend: {mend}")
+        for hint in dict.fromkeys(line.hint for line in lines if line.hint):
+            talk(f"  hint: {hint}")
     # Starting and planning are what this command has just done.
     start = time.perf_counter() - began
     total = start + sum(line.seconds for line in lines if line.seconds is not None)

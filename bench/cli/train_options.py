@@ -249,6 +249,6 @@ class TrainOptions:
         if self.source not in (None, "auto", of[self.suite]):
             raise UserError(
                 f"--suite {self.suite} trains on {of[self.suite]}, and --source says {self.source}",
-                mend="leave one of them out",
+                hint="leave one of them out",
             )
         return of[self.suite]

@@ -39,7 +39,7 @@ def verify(
         except OSError:  # no name that a file can have
             is_run = False
         if not is_run:
-            raise UserError(f"{folder} holds no run.json", mend="name the folder of a run")
+            raise UserError(f"{folder} holds no run.json", hint="name the folder of a run")
     verdicts = [verified(folder) for folder in folders]
     wrong = [verdict for verdict in verdicts if verdict.problems]
     if as_json:

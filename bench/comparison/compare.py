@@ -162,7 +162,7 @@ def chosen(
     if len(rows) > 1:
         raise RecordError(
             f"'{name}' stands for {len(rows)} rows: {'; '.join(sorted(map(_spoken, rows)))}",
-            mend=f"narrow it with --backbone, or name a run's folder: {hit[0].path.parent}",
+            hint=f"narrow it with --backbone, or name a run's folder: {hit[0].path.parent}",
         )
     return hit
 
@@ -195,7 +195,7 @@ def compare(
     if not comparisons:
         raise RecordError(
             "the two have no domain, shots, protocol and seed in common",
-            mend="run both with the same -d, -k, --seed and --protocol",
+            hint="run both with the same -d, -k, --seed and --protocol",
         )
     return comparisons
 
@@ -219,7 +219,7 @@ def _paired(a: Sequence[RunResult], b: Sequence[RunResult]) -> tuple[Pairs, list
             raise RecordError(
                 f"{domain}: the two saw different data or numbers of episodes "
                 f"({_populations(ours)} and {_populations(theirs)})",
-                mend="run both on the same data, with the same --episodes",
+                hint="run both on the same data, with the same --episodes",
             )
         if not common:
             continue
@@ -288,7 +288,7 @@ def _same_questions(a: RunResult, b: RunResult) -> None:
     raise RecordError(
         f"{a.record.domain.title}, seed {a.record.episodes.seed}: the two were asked different "
         f"episodes ({a.record.episodes.sha256[:8]} and {b.record.episodes.sha256[:8]})",
-        mend="run both with this version; episodes of another sampler are never paired",
+        hint="run both with this version; episodes of another sampler are never paired",
     )
 
 

@@ -50,7 +50,7 @@ def find_published(results: Path) -> Path:
         if (folder / "published.csv").is_file():
             return folder / "published.csv"
     raise RecordError(
-        f"there is no published.csv in {results}", mend="name the file: --against FILE"
+        f"there is no published.csv in {results}", hint="name the file: --against FILE"
     )
 
 

@@ -95,7 +95,7 @@ def _radii(text: str) -> list[float]:
     if not found or min(found) <= 0 or not np.isfinite(found).all():
         raise UserError(
             f"radii={text}: cut-offs are numbers above 0, 1.42 being all",
-            mend="for example: --set radii=0.1,0.25,0.5",
+            hint="for example: --set radii=0.1,0.25,0.5",
         )
     return found
 

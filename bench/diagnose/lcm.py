@@ -77,7 +77,7 @@ def _names(subject: Subject) -> tuple[str, str, dict[str, Any]]:
         raise NotApplicable(f"{parts[0].card.title} offers no score map for LCM to correct")
     if any(part.adaptation != "none" for part in parts):
         raise NotApplicable(
-            f"{subject.label} adapts to each episode", mend="diagnose the host alone"
+            f"{subject.label} adapts to each episode", hint="diagnose the host alone"
         )
     host = "+".join(str(part) for part in parts)
     options = dict(own[0].options) if own else dict(parse(f"{host}+lcm").plugins[-1].options)
@@ -92,7 +92,7 @@ def _values(subject: Subject, name: str) -> list[Value]:
     try:
         return [declared.parse(part, name) for part in text.split(",")]
     except UserError as error:
-        raise UserError(f"{name}={text}: {error.problem}", mend=error.mend) from error
+        raise UserError(f"{name}={text}: {error.problem}", hint=error.hint) from error
 
 
 def _measured(

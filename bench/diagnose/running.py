@@ -28,14 +28,14 @@ class Outcome:
         written: the files; None where it was refused.
         reused: whether the numbers were at hand from an earlier call.
         reason: why it was refused, a sentence.
-        mend: what helps.
+        hint: what helps.
     """
 
     kind: str
     written: Written | None
     reused: bool = False
     reason: str = ""
-    mend: str | None = None
+    hint: str | None = None
 
 
 def parsed_settings(typed: Sequence[str], kinds: Sequence[str]) -> dict[str, dict[str, Value]]:
@@ -54,7 +54,7 @@ def parsed_settings(typed: Sequence[str], kinds: Sequence[str]) -> dict[str, dic
             kind, name = kinds[0], key
         if kind not in given:
             raise UserError(
-                f"--set {text}: say whose option it is", mend=f"--set {kinds[0]}.KEY=VALUE"
+                f"--set {text}: say whose option it is", hint=f"--set {kinds[0]}.KEY=VALUE"
             )
         given[kind][name] = value
     return {kind: resolve(options_of(kind), values, kind) for kind, values in given.items()}
@@ -135,7 +135,7 @@ def all_carried_out(
                     progress=progress,
                 )
             except UserError as error:
-                return Outcome(kind, None, reason=error.problem, mend=error.mend)
+                return Outcome(kind, None, reason=error.problem, hint=error.hint)
 
         outcomes.append(watched(kind, work))
     return outcomes

@@ -24,13 +24,13 @@ class Finding(NamedTuple):
         what: was looked at.
         state: `fine`, `absent` (the mini suite works without it), or `broken`.
         detail: what was found.
-        mend: what to type.
+        hint: what to type.
     """
 
     what: str
     state: Literal["fine", "absent", "broken"]
     detail: str
-    mend: str = ""
+    hint: str = ""
 
 
 def examine(
@@ -83,7 +83,7 @@ def _data(data_root: Path | None, lists: Path | None) -> Iterator[Finding]:
             yield Finding(name, "fine", report.profile)
         else:
             first = report.findings[0]
-            yield Finding(name, "absent", first.problem.splitlines()[0], first.mend)
+            yield Finding(name, "absent", first.problem.splitlines()[0], first.hint)
 
 
 def _weights(folders: Sequence[Path]) -> Iterator[Finding]:
@@ -93,5 +93,5 @@ def _weights(folders: Sequence[Path]) -> Iterator[Finding]:
             yield Finding(f"weights of {name}", "fine", str(found[0]))
             continue
         fetchable = any(entry.url for entry in BACKBONES.card(name).pretrained)
-        mend = f"cdfss-bench weights fetch {name}" if fetchable else "cdfss-bench weights list"
-        yield Finding(f"weights of {name}", "absent", "", mend)
+        hint = f"cdfss-bench weights fetch {name}" if fetchable else "cdfss-bench weights list"
+        yield Finding(f"weights of {name}", "absent", "", hint)

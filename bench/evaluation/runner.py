@@ -36,7 +36,7 @@ class Outcome:
     Attributes:
         planned: the cell.
         how: `computed`, `resumed` (some episodes were known), `known` (all were), `refused` (the
-            user can mend it), `failed` (a defect), or `busy` (another process computes it).
+            user can correct it), `failed` (a defect), or `busy` (another process computes it).
         record: as it stands on disk; None where it is busy.
         detail: one sentence where something went wrong; of a finished cell, why it has no cost.
     """
@@ -223,7 +223,7 @@ class Runner:
             record.save(folder.record)
             raise
         except UserError as error:
-            planned.mend = error.mend
+            planned.hint = error.hint
             return self._broken(planned, record, folder, "refused", error.problem)
         except Exception as error:
             # One method's defect must not take the other cells of a night's run down with it.

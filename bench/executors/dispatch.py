@@ -188,6 +188,6 @@ def _lacks_cost(outcome: Outcome) -> bool:
 
 
 def _outcome(planned: Planned, answer: TaskResult) -> Outcome:
-    if answer.mend is not None:
-        planned.mend = answer.mend
+    if answer.hint is not None:
+        planned.hint = answer.hint
     return Outcome(planned, answer.how, answer.record, answer.detail)

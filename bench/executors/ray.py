@@ -44,12 +44,12 @@ class _Actor:
         try:
             self._worker = Worker(self._setup)
         except UserError as error:
-            return UserError(error.problem, mend=error.mend)
+            return UserError(error.problem, hint=error.hint)
         if not (self._setup.results / token).is_file():
             return UserError(
                 f"the Ray node {socket.gethostname()} does not see the results folder "
                 f"{self._setup.results}",
-                mend="name one that all nodes share with --results DIR",
+                hint="name one that all nodes share with --results DIR",
             )
         return None
 
@@ -110,7 +110,7 @@ class RayCrew:
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise UserError(
                     f"the Ray cluster does not answer: {str(error).splitlines()[0]}",
-                    mend="start one (ray start --head) or name it with RAY_ADDRESS",
+                    hint="start one (ray start --head) or name it with RAY_ADDRESS",
                 ) from error
         there = self._ray.cluster_resources()
         has_gpus = there.get("GPU", 0) >= 1 and setup.settings.device != "cpu"
@@ -238,7 +238,7 @@ class RayCrew:
             reason = str(error).strip().splitlines()[-1]
             raise UserError(
                 f"no worker of the Ray cluster can be started: {reason}",
-                mend="install the same cdfss-bench[ray] on every node",
+                hint="install the same cdfss-bench[ray] on every node",
             ) from error
         return []
 
@@ -261,6 +261,6 @@ def _imported() -> Any:
     except ImportError as error:
         raise UserError(
             "--executor ray needs Ray, which is not installed",
-            mend="pip install 'cdfss-bench[ray]'",
+            hint="pip install 'cdfss-bench[ray]'",
         ) from error
     return ray

@@ -74,7 +74,7 @@ class TaskResult:
     how: How
     record: RunRecord | None
     detail: str
-    mend: str | None
+    hint: str | None
 
 
 class Worker:
@@ -94,7 +94,7 @@ class Worker:
         except OSError as error:
             raise UserError(
                 f"a worker does not see {setup.folder}, where the command was typed",
-                mend="type the command in a folder that all machines share",
+                hint="type the command in a folder that all machines share",
             ) from error
         add_plugins(setup.plugins)
         self._runner = Runner(setup.results, setup.settings, command=setup.command)
@@ -110,14 +110,14 @@ class Worker:
         try:
             planned = self._planned(task)
         except UserError as error:
-            return TaskResult(task.number, "refused", None, error.problem, error.mend)
+            return TaskResult(task.number, "refused", None, error.problem, error.hint)
 
         def listen(progress: Progress) -> None:
             report(progress.done, progress.total)
 
         self._runner.listener, self._runner.with_cost = listen, task.with_cost
         (outcome,) = self._runner.run([planned])
-        return TaskResult(task.number, outcome.how, outcome.record, outcome.detail, planned.mend)
+        return TaskResult(task.number, outcome.how, outcome.record, outcome.detail, planned.hint)
 
     def _planned(self, task: Task) -> Planned:
         key = task.selection.model_dump_json()
@@ -135,5 +135,5 @@ class Worker:
             raise UserError(
                 "a worker has other code, weights or data than the machine where the command "
                 f"was typed: it does not know cell {task.cell[:16]}",
-                mend="install the same version everywhere and share data and weights",
+                hint="install the same version everywhere and share data and weights",
             ) from None

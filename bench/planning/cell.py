@@ -68,12 +68,12 @@ class EpisodeSet:
                 raise DataError(
                     f"class '{entry.name}' of {self.domain.title} has {len(entry.items)} images, "
                     f"{self.shots}-shot needs at least {self.shots + 1}",
-                    mend="use fewer shots (-k 1), or complete the data",
+                    hint="use fewer shots (-k 1), or complete the data",
                 )
         for name in self.domain.classes_without_truth:
             raise DataError(
                 f"no mask of class '{name}' of {self.domain.title} shows anything of it",
-                mend=f"cdfss-bench data check '{self.domain.title}' --full names the masks",
+                hint=f"cdfss-bench data check '{self.domain.title}' --full names the masks",
             )
         manifest = self.domain.episodes(self.shots, self.seed, self.protocol)
         if self.limit is not None:

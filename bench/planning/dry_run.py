@@ -29,7 +29,7 @@ class Forecast:
         left: that are not known yet.
         seconds: expected for those, in one process, and for what else the cell needs; None without
             an earlier measurement.
-        mend: what helps a refused cell.
+        hint: what helps a refused cell.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Forecast:
     episodes: int
     left: int
     seconds: float | None
-    mend: str = ""
+    hint: str = ""
 
     @property
     def expected(self) -> str:
@@ -131,7 +131,7 @@ class _Expecting:
         cell = planned.cell
         if cell is None:
             state = f"refused: {planned.reason}"
-            return Forecast(planned.title, state, 0, 0, 0.0, planned.mend or "")
+            return Forecast(planned.title, state, 0, 0, 0.0, planned.hint or "")
         total = len(cell.episode_set.manifest)
         folder = cell.folder(self._results)
         known = cell.finished_record(self._results)

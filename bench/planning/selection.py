@@ -155,7 +155,7 @@ class Planned:
         backbone: its name, as far as known.
         cell: the cell; None where `reason` says why not.
         reason: one sentence.
-        mend: what helps.
+        hint: what helps.
         error: the defect that stopped it, for `--debug`.
         asked: the selection of this method on this domain alone, from which another process plans
             the same cell.
@@ -167,7 +167,7 @@ class Planned:
         self.backbone = ""
         self.cell: Cell | None = None
         self.reason = ""
-        self.mend: str | None = None
+        self.hint: str | None = None
         self.error: Exception | None = None
         self.asked: Selection | None = None
 
@@ -192,7 +192,7 @@ class Planned:
 
     def refuse(self, error: UserError) -> None:
         """Notes why the cell cannot be computed."""
-        self.reason, self.mend = error.problem, error.mend
+        self.reason, self.hint = error.problem, error.hint
 
 
 def compositions(selection: Selection) -> list[Composition]:
@@ -332,6 +332,6 @@ def parse_weights(typed: Sequence[str], methods: Sequence[str]) -> dict[str, Pat
         else:
             raise UserError(
                 f"--weights {text}: say whose they are",
-                mend=f"for example: --weights '{methods[0]}={text}'",
+                hint=f"for example: --weights '{methods[0]}={text}'",
             )
     return result

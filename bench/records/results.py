@@ -36,7 +36,7 @@ class RunResult:
             lines = file.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise RecordError(
-                f"{file} cannot be read ({error})", mend=f"cdfss-bench verify {self.path.parent}"
+                f"{file} cannot be read ({error})", hint=f"cdfss-bench verify {self.path.parent}"
             ) from error
         rows = [parse_row(line) for line in lines]
         known = [row for row in rows if row is not None]
@@ -44,12 +44,12 @@ class RunResult:
         if len(known) != len(rows) or indices != list(range(self.record.episodes.count)):
             raise RecordError(
                 f"{file} does not hold the {self.record.episodes.count} episodes of its record",
-                mend="type the run again: only what is missing is computed",
+                hint="type the run again: only what is missing is computed",
             )
         if CellFolder(self.path.parent).rows_sha256() != self.record.episodes.rows_sha256:
             raise RecordError(
                 f"{file} was changed after it was written: its sha256 is another",
-                mend="type the run again: only what is damaged is computed",
+                hint="type the run again: only what is damaged is computed",
             )
         return tuple(sorted(known, key=lambda row: row.index))
 

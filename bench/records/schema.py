@@ -235,7 +235,7 @@ class RunRecord(_Part):
         schema_version: of this file.
         cell: sha256 of all that can change the numbers.
         status: `started` (perhaps killed), `done`, `failed` (a defect), `refused` (the user can
-            mend it) or `interrupted`.
+            correct it) or `interrupted`.
         reason: one sentence where the status is not `done`.
         notes: oddities met on the way.
         command: the command line.
@@ -324,7 +324,7 @@ def read_record(path: Path) -> RunRecord:
     record, fits = read_whatever_seal(path)
     if not fits:
         raise RecordError(
-            f"{path} was changed after it was written: its seal does not fit", mend=_DAMAGED
+            f"{path} was changed after it was written: its seal does not fit", hint=_DAMAGED
         )
     return record
 
@@ -340,20 +340,20 @@ def read_whatever_seal(path: Path) -> tuple[RunRecord, bool]:
     except (OSError, ValueError) as error:
         raise RecordError(
             f"{path} is not a readable record ({error})",
-            mend=_DAMAGED,
+            hint=_DAMAGED,
         ) from error
     version = values.get("schema") if isinstance(values, dict) else None  # pyright: ignore
     if isinstance(version, int) and version > SCHEMA:
         raise RecordError(
             f"{path} has schema {version}, this version reads up to {SCHEMA}",
-            mend="pip install --upgrade cdfss-bench",
+            hint="pip install --upgrade cdfss-bench",
         )
     try:
         record = RunRecord.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise RecordError(f"{path}: '{key}': {first['msg'].lower()}", mend=_DAMAGED) from error
+        raise RecordError(f"{path}: '{key}': {first['msg'].lower()}", hint=_DAMAGED) from error
     # Of the file and not of the model: a later version may know more fields.
     return record, not record.seal or record.seal == sealed(cast("dict[str, Any]", values))
 

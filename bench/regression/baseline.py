@@ -123,9 +123,9 @@ def read_baseline(path: Path) -> Baseline:
     Raises:
         RecordError: if there is none, or it is damaged.
     """
-    mend = f"cdfss-bench check --baseline {path} --update -m METHOD"
+    hint = f"cdfss-bench check --baseline {path} --update -m METHOD"
     if not path.is_file():
-        raise RecordError(f"there is no baseline {path}", mend=mend)
+        raise RecordError(f"there is no baseline {path}", hint=hint)
     try:
         values: object = plain_json.loads(path.read_text(encoding="utf-8"))
         baseline = Baseline.model_validate(values)
@@ -133,14 +133,14 @@ def read_baseline(path: Path) -> Baseline:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"]) or "the whole file"
         said = f"'{key}': {first['msg'].lower()}"
-        raise RecordError(f"{path} is not a readable baseline ({said})", mend=mend) from error
+        raise RecordError(f"{path} is not a readable baseline ({said})", hint=hint) from error
     except (OSError, ValueError) as error:
-        raise RecordError(f"{path} is not a readable baseline ({error})", mend=mend) from error
+        raise RecordError(f"{path} is not a readable baseline ({error})", hint=hint) from error
     lacking = _lacking(baseline)
     if lacking:
         raise RecordError(
             f"{path} lacks {len(lacking)} cells of its own selection, such as {lacking[0]}",
-            mend=mend,
+            hint=hint,
         )
     return baseline
 

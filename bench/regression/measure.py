@@ -64,7 +64,7 @@ def _listened(outcomes: Iterable[Outcome], listener: Listener | None) -> Iterabl
             raise RecordError(
                 f"{outcome.planned.composition.label} on {episode_set.domain.title} was "
                 f"{outcome.how}: {outcome.detail}",
-                mend=outcome.planned.mend,
+                hint=outcome.planned.hint,
             )
         if listener is not None:
             listener(outcome)

@@ -72,7 +72,7 @@ def backing_off(
             raise
         raise UserError(
             "one episode alone does not fit into the memory of the device",
-            mend="use --device cpu, fewer shots (-k 1), or end what else uses the device",
+            hint="use --device cpu, fewer shots (-k 1), or end what else uses the device",
         ) from error
 
 

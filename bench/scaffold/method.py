@@ -38,7 +38,7 @@ def write_method(name: str, folder: Path, *, package: bool) -> list[Path]:
         files[folder / "pyproject.toml"] = "pyproject.toml.txt"
     for path in files:
         if path.exists():
-            raise UserError(f"{path} already exists", mend="choose another name or another --to")
+            raise UserError(f"{path} already exists", hint="choose another name or another --to")
     inside.mkdir(parents=True, exist_ok=True)
     if package:
         write_atomically(
@@ -57,7 +57,7 @@ def _words(name: str) -> dict[str, str]:
     if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or keyword.iskeyword(module):
         raise UserError(
             f"'{name}' cannot be a method's name",
-            mend="take small letters, digits and hyphens, beginning with a letter: my-method",
+            hint="take small letters, digits and hyphens, beginning with a letter: my-method",
         )
     if name in METHODS:
         raise UserError(f"a method called '{name}' exists already: {METHODS.origin(name)}")

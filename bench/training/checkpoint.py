@@ -128,7 +128,7 @@ def refuse_changed(stored: WeightsCard, wanted: WeightsCard, path: Path, verb: s
     if changed:
         raise UserError(
             f"{path} {verb} with another recipe: {'; '.join(changed)}",
-            mend="type what it was begun with, name another folder (-o), or discard it (--fresh)",
+            hint="type what it was begun with, name another folder (-o), or discard it (--fresh)",
         )
 
 
@@ -181,7 +181,7 @@ def _read(path: Path, *, with_tensors: bool = True) -> tuple[dict[str, Any], dic
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise WeightsError(
             f"{path} is not the state of a training ({error})",
-            mend="remove it, or begin anew with --fresh",
+            hint="remove it, or begin anew with --fresh",
         ) from error
     if not isinstance(header, dict) or "step" not in header:
         raise WeightsError(f"{path} does not say how far the training was")

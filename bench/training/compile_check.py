@@ -25,7 +25,7 @@ def compiled(module: nn.Module, device: str) -> nn.Module:
     if device == "cpu" and shutil.which(compiler) is None:
         raise UserError(
             f"--compile needs a C++ compiler, and '{compiler}' is not here",
-            mend="leave --compile out, or install one (apt install g++; CXX names another)",
+            hint="leave --compile out, or install one (apt install g++; CXX names another)",
         )
     return cast("nn.Module", torch.compile(module))
 
@@ -57,7 +57,7 @@ def check_gradient(network: nn.Module, again: Callable[[], Tensor], *, tolerance
         raise UserError(
             f"torch {torch.__version__} compiles the objective to another gradient: at the first "
             f"step it is {float(off / whole):.0%} of its length away from the plain one",
-            mend="leave --compile out",
+            hint="leave --compile out",
         )
 
 

@@ -69,7 +69,7 @@ def joined(device: str) -> Generator[tuple[Processes, str]]:
         if local >= torch.cuda.device_count():
             raise UserError(
                 f"process {local} has no GPU: this machine has {torch.cuda.device_count()}",
-                mend="start as many processes as there are GPUs (torchrun --nproc-per-node)",
+                hint="start as many processes as there are GPUs (torchrun --nproc-per-node)",
             )
         device = f"cuda:{local}"
         torch.cuda.set_device(device)
@@ -148,7 +148,7 @@ def wrapped(objective: Objective, processes: Processes) -> nn.Module:
         raise UserError(
             f"{type(objective.network).__name__} keeps running statistics of its batches, which "
             "several processes would see parts of",
-            mend="train it in one process",
+            hint="train it in one process",
         )
     return cast("nn.Module", DistributedDataParallel(objective, find_unused_parameters=True))
 

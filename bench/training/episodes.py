@@ -133,7 +133,7 @@ def validation_episodes(
     if not pools:
         raise DataError(
             f"no class of {domain.title} has {shots + 1} images among the {hold_out:.0%} held out",
-            mend="hold out more with --hold-out 0.2, or select the last weights (--select last)",
+            hint="hold out more with --hold-out 0.2, or select the last weights (--select last)",
         )
     text = f"validation/{domain.title}".encode()
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(text).digest()[:16], "big"))
@@ -163,7 +163,7 @@ def check_source(domain: Domain) -> None:
         if entry.name not in known:
             raise DataError(
                 f"{domain.title} holds a class '{entry.name}' that its card does not list",
-                mend="train on the published lists (--lists DIR), or correct the domain's card",
+                hint="train on the published lists (--lists DIR), or correct the domain's card",
             )
     pairs = [(entry.id, item) for entry in domain.classes for item in entry.items]
     chosen = [pairs[i] for i in np.linspace(0, len(pairs) - 1, _LOOKED_AT).round().astype(int)]
@@ -177,13 +177,13 @@ def check_source(domain: Domain) -> None:
                 raise DataError(
                     f"the mask {item.mask} holds label {min(strange)}, which is none of the "
                     f"{len(known)} classes of {domain.title}",
-                    mend="use the label maps of VOC and SBD (SegmentationClassAug)",
+                    hint="use the label maps of VOC and SBD (SegmentationClassAug)",
                 )
         empty += not domain.truth(item).any()
     if empty == len(chosen):
         raise DataError(
             f"no mask of {domain.title} that was looked at holds the class it is listed under",
-            mend="use the label maps of VOC and SBD (SegmentationClassAug), not pictures of them",
+            hint="use the label maps of VOC and SBD (SegmentationClassAug), not pictures of them",
         )
 
 

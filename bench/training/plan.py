@@ -174,7 +174,7 @@ def read_training_plan(plan: Path | None, typed: dict[str, Any]) -> TrainingPlan
         values = {k: v for k, v in values.items() if k not in ("episodes", "epochs")}
     merged = {**values, **typed}
     if not merged.get("methods"):
-        raise UserError("no method is named", mend="name one with -m, or use --pretrain")
+        raise UserError("no method is named", hint="name one with -m, or use --pretrain")
     return validated(TrainingPlan, merged, where)
 
 
@@ -356,7 +356,7 @@ def _seed_and_bugs(
         raise UserError(
             "several processes do not agree on the time of day, which seeds this training as "
             "published",
-            mend="name a seed with --seed",
+            hint="name a seed with --seed",
         )
     begun = stored_seed(path.with_suffix(".training"))
     card = read_card(path) if path.is_file() else None

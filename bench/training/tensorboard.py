@@ -60,5 +60,5 @@ def check_tensorboard() -> None:
     """
     if importlib.util.find_spec("tensorboard") is None:
         raise UserError(
-            "TensorBoard is not installed", mend="pip install 'cdfss-bench[tensorboard]'"
+            "TensorBoard is not installed", hint="pip install 'cdfss-bench[tensorboard]'"
         )

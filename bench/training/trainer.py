@@ -246,7 +246,7 @@ class _Training:
         return UserError(
             f"{what} at step {loaded.number + 1} of {self.total} on {domain.title}: "
             f"{asked}; {kept}",
-            mend="lower the learning rate with --lr and begin anew with --fresh",
+            hint="lower the learning rate with --lr and begin anew with --fresh",
         )
 
     def _log(self, step: int, loss: float | None, terms: dict[str, float]) -> None:

@@ -34,12 +34,12 @@ class Finding(NamedTuple):
         kind: `absent`, `unreadable`, `small class`, `size`, `empty`, `values`, `stray`,
             `duplicate`, `leak` or `note`.
         problem: one sentence.
-        mend: the command or edit that helps.
+        hint: the command or edit that helps.
     """
 
     kind: str
     problem: str
-    mend: str
+    hint: str
 
 
 @dataclass
@@ -91,13 +91,13 @@ class DomainReport:
             lines.append(f"  fingerprint: {self.fingerprint[:16]}, names {self.names[:16]}")
         kinds: dict[tuple[str, str], list[str]] = {}
         for finding in self.findings:
-            kinds.setdefault((finding.kind, finding.mend), []).append(finding.problem)
-        for (_, mend), problems in kinds.items():
+            kinds.setdefault((finding.kind, finding.hint), []).append(finding.problem)
+        for (_, hint), problems in kinds.items():
             lines += [f"  - {problem}" for problem in problems[:_SHOWN]]
             if len(problems) > _SHOWN:
                 lines.append(f"  - and {len(problems) - _SHOWN} more of the kind (--json has all)")
-            if mend:
-                lines.append(f"    mend: {mend}")
+            if hint:
+                lines.append(f"    hint: {hint}")
         return "\n".join(lines)
 
 
@@ -189,11 +189,11 @@ def check_domain(
 
 
 def _getting(name: str, error: UserError) -> str:
-    """How to get a domain that is not there; other errors know best what mends them."""
+    """How to get a domain that is not there; other errors know best what corrects them."""
     name = name.partition("[")[0]
-    absent = error.mend == f"cdfss-bench data check {name} --data-root DIR"
+    absent = error.hint == f"cdfss-bench data check {name} --data-root DIR"
     if not absent:
-        return error.mend or ""
+        return error.hint or ""
     if DOMAINS.card(name).prepare is None:
         return "put the files there, or name their folder with --data-root DIR"
     return (
@@ -331,7 +331,7 @@ def _oddities(domain: Domain, look: _Look) -> Iterator[Finding]:
             f"{look.item.mask} is {look.other} but its image is {look.size}; "
             f"both are brought to {side}x{side}"
             + ("" if isinstance(domain, OwnDomain) else ", as published"),
-            _with_option(domain.card, "defects", "mend")
+            _with_option(domain.card, "defects", "repair")
             or _keep(domain, "save the mask at the size of its image"),
         )
     if look.empty:
@@ -360,7 +360,7 @@ def _with_option(card: DomainCard, option: str, value: str) -> str:
         return ""
     return (
         f"cdfss-bench data prepare {card.name} --{option} {value} --data-root NEW_DIR "
-        "(published numbers have it unmended)"
+        "(published numbers have it uncorrected)"
     )
 
 
@@ -393,8 +393,8 @@ def _strays(domain: Domain) -> Iterator[Finding]:
         if names:
             shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
             are = "file is" if len(names) == 1 else "files are"
-            mend = _keep(domain, "remove them, or give them the name that the layout asks for")
-            yield Finding("stray", f"{len(names)} {are} never read in {folder}: {shown}", mend)
+            hint = _keep(domain, "remove them, or give them the name that the layout asks for")
+            yield Finding("stray", f"{len(names)} {are} never read in {folder}: {shown}", hint)
 
 
 def _files(folder: Path) -> Iterable[str]:

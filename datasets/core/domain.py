@@ -181,7 +181,7 @@ class Domain(ABC):
         except PermissionError as error:
             raise DataError(
                 f"{error.filename} may not be read",
-                mend="have it opened to you, or name another root with --data-root DIR",
+                hint="have it opened to you, or name another root with --data-root DIR",
             ) from error
         if not found:
             raise self.nothing_found()
@@ -191,7 +191,7 @@ class Domain(ABC):
         """The error for a root without this domain's files."""
         return DataError(
             f"no {self.card.title} under {self.root}: expected\n{_indented(self.card.layout)}",
-            mend=f"cdfss-bench data check {self.card.name} --data-root DIR",
+            hint=f"cdfss-bench data check {self.card.name} --data-root DIR",
         )
 
     @property
@@ -244,7 +244,7 @@ class Domain(ABC):
         except KeyError:
             raise DataError(
                 f"{self.title} has no image '{name}' of class {class_id} under {self.root}",
-                mend="the manifest was made on other data; draw a new one",
+                hint="the manifest was made on other data; draw a new one",
             ) from None
 
     @cached_property

@@ -216,7 +216,7 @@ class FileDomain(Domain):
         except FileChangedError as error:
             raise DataError(
                 f"{error.path} changed while it was in use",
-                mend="type the same command again: the changed data count as other data",
+                hint="type the same command again: the changed data count as other data",
             ) from error
         except OSError as error:
             raise self._missing(error.filename, error) from error
@@ -247,18 +247,18 @@ class FileDomain(Domain):
         ) as error:
             raise DataError(
                 f"{full} is not a readable image ({error})",
-                mend=f"replace the file, then: cdfss-bench data check {self.card.name}",
+                hint=f"replace the file, then: cdfss-bench data check {self.card.name}",
             ) from error
 
     def _missing(self, path: str, error: OSError) -> DataError:
         if not isinstance(error, FileNotFoundError):
             return DataError(
                 f"{self.root / path} cannot be read ({error.strerror})",
-                mend="make it a file that you may read, or replace it",
+                hint="make it a file that you may read, or replace it",
             )
         return DataError(
             f"{self.root / path} is missing",
-            mend=f"cdfss-bench data check {self.card.name} --data-root DIR",
+            hint=f"cdfss-bench data check {self.card.name} --data-root DIR",
         )
 
 

@@ -57,18 +57,18 @@ def open_domain(
         if not place:
             raise DataError(
                 f"{card.title} needs a data root",
-                mend="name it with --data-root DIR or CDFSS_DATA_ROOT, or use --suite mini",
+                hint="name it with --data-root DIR or CDFSS_DATA_ROOT, or use --suite mini",
             )
         if not where.is_dir():
             raise DataError(
                 f"the data root {where} does not exist or is not a folder",
-                mend="name another with --data-root DIR or CDFSS_DATA_ROOT",
+                hint="name another with --data-root DIR or CDFSS_DATA_ROOT",
             )
     named = lists or os.environ.get("CDFSS_LISTS")
     if named and not Path(named).is_dir():
         raise DataError(
             f"the lists folder {named} does not exist or is not a folder",
-            mend="name another with --lists DIR or CDFSS_LISTS",
+            hint="name another with --lists DIR or CDFSS_LISTS",
         )
     reader: type[Domain] = DOMAINS.code(name, card.code)
     return reader(card, where, resolved, DecodeCache(folder), Path(named) if named else None)

@@ -142,7 +142,7 @@ def strict_episodes(
             raise DataError(
                 f"class '{pool.name}' of {domain} has fewer than {shots} usable images "
                 f"outside the scene of {query}",
-                mend="use --protocol patnet, or fewer shots",
+                hint="use --protocol patnet, or fewer shots",
             )
         yield Episode(query, tuple(supports), pool.class_id)
 

@@ -66,7 +66,7 @@ def opened_picture(path: Path) -> Generator[Image.Image]:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise DataError(
-                f"{path} cannot be read (it is no regular file)", mend="replace it by a picture"
+                f"{path} cannot be read (it is no regular file)", hint="replace it by a picture"
             )
         if status.st_size == 0:
             raise ValueError("the file is empty")
@@ -76,11 +76,11 @@ def opened_picture(path: Path) -> Generator[Image.Image]:
             _refuse_frames(image, path)
             yield image
     except FileNotFoundError as error:
-        raise DataError(f"{path} is missing", mend="complete the data") from error
+        raise DataError(f"{path} is missing", hint="complete the data") from error
     except _UNREADABLE as error:
         raise DataError(
             f"{path} is not a readable image ({_reason(error)})",
-            mend="replace the file, or remove it with its partner",
+            hint="replace the file, or remove it with its partner",
         ) from error
 
 
@@ -149,7 +149,7 @@ def _refuse_frames(image: Image.Image, path: Path) -> None:
     if frames > 1:
         raise DataError(
             f"{path} holds {frames} pictures ({image.format}), an animation or several pages",
-            mend="save the one that is meant as a PNG or JPEG of its own",
+            hint="save the one that is meant as a PNG or JPEG of its own",
         )
 
 

@@ -39,7 +39,7 @@ class ChestXRay(FileDomain):
             if film not in films:
                 raise DataError(
                     f"{self.root / MASKS}/{file} has no film {film} in {self.root / IMAGES}",
-                    mend="complete CXR_png, or remove the mask",
+                    hint="complete CXR_png, or remove the mask",
                 )
             items.append(Item(f"{MASKS}/{file}", f"{IMAGES}/{film}", f"{MASKS}/{file}"))
         return [DomainClass(0, self.card.classes[0], tuple(items))]

@@ -68,7 +68,7 @@ class CocoDomain(OwnDomain):
                 raise DataError(
                     f"{tables.path}: no annotation of category '{tables.categories[category]}' is "
                     "an object with a segmentation (only boxes or crowds)",
-                    mend="export segmentations; if its masks are marked as crowds, read them with "
+                    hint="export segmentations; if its masks are marked as crowds, read them with "
                     "coco[crowds=objects]; or remove the category",
                 )
         self._note()
@@ -161,7 +161,7 @@ class CocoDomain(OwnDomain):
                 raise DataError(
                     f"{self._tables.path}: images {owners[path]} and {image} are the same file, "
                     f"{self.root / path}",
-                    mend="give both the same image id, or name another file",
+                    hint="give both the same image id, or name another file",
                 )
             owners[path], found[image] = image, path
         if missing:
@@ -178,7 +178,7 @@ class CocoDomain(OwnDomain):
         if folder != self.card.options["images"].default or beside.is_absolute():
             raise DataError(
                 f"the folder of images {self.root / folder} is missing",
-                mend="name the right one: coco[images=FOLDER]",
+                hint="name the right one: coco[images=FOLDER]",
             )
         return beside.as_posix()
 
@@ -196,19 +196,19 @@ class CocoDomain(OwnDomain):
         image, (stored, shown) = next(iter(wrong.items()))
         width, height = images[image].size
         others = f" ({len(wrong)} of {len(paths)} images are refused)" if len(wrong) > 1 else ""
-        turned, mend = "", "export the annotations again for these files, or use the original files"
+        turned, hint = "", "export the annotations again for these files, or use the original files"
         if (width, height) == stored:
             turned = " when it is turned upright as its EXIF orientation says"
-            mend = (
+            hint = (
                 "export the annotations for the upright picture, or remove the orientation from "
                 "the file's EXIF data"
             )
         elif (height, width) == shown:
-            mend = "exchange width and height in the rows of 'images', or export again"
+            hint = "exchange width and height in the rows of 'images', or export again"
         raise DataError(
             f"{self._tables.path}: image {image} is {width}x{height}, but "
             f"{self.root / paths[image]} is {shown[0]}x{shown[1]}{turned}{others}",
-            mend=mend,
+            hint=hint,
         )
 
     def _note(self) -> None:

@@ -74,7 +74,7 @@ class ImageFiles:
             raise DataError(
                 f"several files in {self.folder} may be the image called '{name}': "
                 f"{' and '.join(found[:_SHOWN])}",
-                mend="write the path below that folder as file_name, or remove the other files",
+                hint="write the path below that folder as file_name, or remove the other files",
             )
         return found[0] if found else None
 
@@ -146,7 +146,7 @@ def missing_images(
         for folder in _folders(root)
         if parts and any(entry.name == parts[-1] for entry in folder.iterdir())
     ]
-    mend = (
+    hint = (
         f"name their folder: coco[images={elsewhere[0]}]"
         if elsewhere
         else "put the images there, or name their folder: coco[images=FOLDER]"
@@ -154,7 +154,7 @@ def missing_images(
     return DataError(
         f"{image} is called '{name}', and no file in {files.folder} fits"
         f"{files.similar(name)}{counted}",
-        mend=mend,
+        hint=hint,
     )
 
 
@@ -177,7 +177,7 @@ def no_annotations(root: Path, typed: str) -> DataError | None:
     option = f",images={beside.relative_to(root).as_posix()}" if _has_pictures(beside) else ""
     return DataError(
         f"{root / typed} {what}; there is {', '.join(names[:_SHOWN])}{more}",
-        mend=f"name the file: coco[annotations={names[0]}{option}]",
+        hint=f"name the file: coco[annotations={names[0]}{option}]",
     )
 
 

@@ -29,13 +29,13 @@ class Fault(ValueError):
 
     Attributes:
         problem: the end of the sentence.
-        mend: what to do about it; None for the general advice.
+        hint: what to do about it; None for the general advice.
     """
 
-    def __init__(self, problem: str, mend: str | None = None):
+    def __init__(self, problem: str, hint: str | None = None):
         super().__init__(problem)
         self.problem = problem
-        self.mend = mend
+        self.hint = hint
 
 
 def short(value: object) -> str:
@@ -57,7 +57,7 @@ def drawing_library() -> ModuleType:
         raise DataError(
             "COCO-style segmentations (polygons and run lengths) are drawn by pycocotools, "
             f"which cannot be imported ({error})",
-            mend="pip install 'cdfss-bench[coco]'",
+            hint="pip install 'cdfss-bench[coco]'",
         ) from error
     return mask
 

@@ -89,7 +89,7 @@ def read_tables(path: Path) -> Tables:
     for name, count in Counter(categories.values()).items():
         if count > 1:
             raise DataError(
-                f"{path}: {count} categories are called '{name}'", mend="rename or merge them"
+                f"{path}: {count} categories are called '{name}'", hint="rename or merge them"
             )
     images = _by_id(path, "images", rows["images"], _picture)
     tables = Tables(path, images, {key: categories[key] for key in ordered(categories)})
@@ -127,7 +127,7 @@ def _rows(page: Row, key: str, path: Path) -> list[object]:
 def _broken(path: Path, why: str) -> DataError:
     return DataError(
         f"{path} is no COCO-style annotation file: {why}",
-        mend="export it again as COCO instances, with segmentations",
+        hint="export it again as COCO instances, with segmentations",
     )
 
 
@@ -153,7 +153,7 @@ class _Faults:
         others = (
             f" ({self._count} of {self._total} {self._key} are refused)" if self._count > 1 else ""
         )
-        raise DataError(f"{self._path}: {row} {fault.problem}{others}", mend=fault.mend or _MEND)
+        raise DataError(f"{self._path}: {row} {fault.problem}{others}", hint=fault.hint or _MEND)
 
 
 def _by_id(path: Path, key: str, rows: list[object], read: Callable[[Row], T]) -> dict[Id, T]:

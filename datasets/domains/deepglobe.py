@@ -40,7 +40,7 @@ class DeepGlobe(FileDomain):
             if mask not in with_mask:
                 raise DataError(
                     f"{self.root / images}/{file} has no mask {mask} in {self.root / masks}",
-                    mend="complete the folder, or remove the tile",
+                    hint="complete the folder, or remove the tile",
                 )
             items.append(Item(f"{images}/{file}", f"{images}/{file}", f"{masks}/{mask}"))
         return tuple(items)

@@ -148,14 +148,14 @@ class FolderDomain(OwnDomain):
             if loose := loose_pictures(place):
                 raise DataError(
                     f"{loose[0]} lies in no class folder",
-                    mend=f"move it into {place.name}/CLASS, or, if all files lie in one folder, "
+                    hint=f"move it into {place.name}/CLASS, or, if all files lie in one folder, "
                     f"say so: {self._typed('layout=flat')}",
                 )
         for name, folder in masks.items():
             if name not in images and files_in(folder):
                 raise DataError(
                     f"{folder} holds masks of a class that {top / 'images'} does not have",
-                    mend="give both folders one name, or move the masks away",
+                    hint="give both folders one name, or move the masks away",
                 )
         pairs = {
             name: pairs_of(folder, masks.get(name, top / "masks" / folder.name))

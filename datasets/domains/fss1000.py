@@ -75,7 +75,7 @@ class FSS1000(FileDomain):
             if not (self.root / mask).is_file():
                 raise DataError(
                     f"{self.root / folder}/{number}.jpg has no mask {number}.png beside it",
-                    mend="complete the class folder, or remove the picture",
+                    hint="complete the class folder, or remove the picture",
                 )
             items.append(Item(f"{folder}/{number}.jpg", f"{folder}/{number}.jpg", mask))
         return tuple(items)

@@ -39,7 +39,7 @@ class ISIC(FileDomain):
             raise DataError(
                 f"{self.root / IMAGES}: by the class table two folders hold the same class "
                 f"({', '.join(present.values())})",
-                mend="split the images into 1, 2, 3 by their class",
+                hint="split the images into 1, 2, 3 by their class",
             )
         if any(name != self.card.classes[index] for index, name in present.items()):
             self.notes[
@@ -70,7 +70,7 @@ class ISIC(FileDomain):
         if len(found) > 1:
             raise DataError(
                 f"{self.root / IMAGES}/{index + 1} mixes {' and '.join(sorted(found))}",
-                mend="split the images into 1, 2, 3 by their class",
+                hint="split the images into 1, 2, 3 by their class",
             )
         return found.pop() if found else self.card.classes[index]
 
@@ -83,7 +83,7 @@ class ISIC(FileDomain):
             if mask not in with_mask:
                 raise DataError(
                     f"{self.root / images}/{file} has no mask {mask} in {self.root / MASKS}",
-                    mend="complete the folder, or remove the image",
+                    hint="complete the folder, or remove the image",
                 )
             items.append(Item(f"{images}/{file}", f"{images}/{file}", f"{MASKS}/{mask}"))
         return tuple(items)

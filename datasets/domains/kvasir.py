@@ -28,7 +28,7 @@ class Kvasir(FileDomain):
             if file not in masks:
                 raise DataError(
                     f"{self.root / IMAGES}/{file} has no mask {file} in {self.root / MASKS}",
-                    mend="complete the folder, or remove the image",
+                    hint="complete the folder, or remove the image",
                 )
             items.append(Item(f"{IMAGES}/{file}", f"{IMAGES}/{file}", f"{MASKS}/{file}"))
         return [DomainClass(0, self.card.classes[0], tuple(items))]

@@ -89,7 +89,7 @@ class Pascal(FileDomain):
         if fold == _FOLDS and split == "val":
             raise DataError(
                 "fold 4 of PASCAL VOC has no validation classes: all 20 are trained on",
-                mend="use pascal[fold=0,split=val], or another fold from 0 to 3",
+                hint="use pascal[fold=0,split=val], or another fold from 0 to 3",
             )
         folds = [fold] if split == "val" else [other for other in range(_FOLDS) if other != fold]
         return [(self._lists / split / f"fold{chosen}.txt", chosen) for chosen in folds]
@@ -104,7 +104,7 @@ class Pascal(FileDomain):
                 return place
         raise DataError(
             f"the PASCAL fold lists are not in {' or '.join(str(p) for p in places)}",
-            mend="name their folder with --lists DIR (it holds trn/fold0.txt and val/fold0.txt)",
+            hint="name their folder with --lists DIR (it holds trn/fold0.txt and val/fold0.txt)",
         )
 
 

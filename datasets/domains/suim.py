@@ -35,6 +35,6 @@ class SUIM(FileDomain):
         if image not in images:
             raise DataError(
                 f"{self.root / MASKS}/{name}/{file} has no image {image} in {self.root / IMAGES}",
-                mend="complete the folder, or remove the mask",
+                hint="complete the folder, or remove the mask",
             )
         return Item(f"{IMAGES}/{image}", f"{IMAGES}/{image}", f"{MASKS}/{name}/{file}")

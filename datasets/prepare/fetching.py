@@ -33,13 +33,13 @@ class Fetched:
         state: `here` (it was there), `downloaded`, `by hand` (somebody must click), or
             `failed`.
         detail: what to click, or why it failed.
-        mend: what helps.
+        hint: what helps.
     """
 
     file: str
     state: Literal["here", "downloaded", "by hand", "failed"]
     detail: str = ""
-    mend: str = ""
+    hint: str = ""
 
 
 def fetch(
@@ -64,7 +64,7 @@ def fetch(
     if not card.downloads:
         raise DataError(
             f"{card.title} has no download",
-            mend="it is drawn by code"
+            hint="it is drawn by code"
             if card.suite == "mini"
             else f"cdfss-bench data check {name} shows the layout of your own files",
         )
@@ -92,7 +92,7 @@ def fetch(
                 write_atomically(target.with_name(f"{target.name}.sha256"), note)
             results.append(Fetched(entry.file, "here" if before else "downloaded"))
         except UserError as error:
-            results.append(Fetched(entry.file, "failed", error.problem, error.mend or ""))
+            results.append(Fetched(entry.file, "failed", error.problem, error.hint or ""))
     return results
 
 

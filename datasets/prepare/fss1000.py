@@ -1,4 +1,4 @@
-"""FSS-1000: class folders of ten pairs, with the known defects kept or mended."""
+"""FSS-1000: class folders of ten pairs, with the known defects kept or corrected."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class FSS1000Recipe(Recipe):
     """`.../CLASS/{1..10}.{jpg,png}` -> `FSS-1000/CLASS/...`.
 
     `defects=keep` copies every file as it is, which is what published numbers were computed on.
-    `defects=mend` takes `N.jpeg` for a missing `N.jpg` and brings a mask of another size to the
-    size of its image by the nearest rule. A mask that is a photograph cannot be mended: nobody
+    `defects=repair` takes `N.jpeg` for a missing `N.jpg` and brings a mask of another size to the
+    size of its image by the nearest rule. A mask that is a photograph cannot be corrected: nobody
     published the right one.
     """
 
@@ -63,11 +63,11 @@ class FSS1000Recipe(Recipe):
 
     def _class(self, name: str, files: Folder) -> Made:
         made = Made()
-        mend = self.options["defects"] == "mend"
+        repair = self.options["defects"] == "repair"
         for number in _NUMBERS:
             image, mask = files.get(f"{number}.jpg"), files.get(f"{number}.png")
             stray = files.get(f"{number}.jpeg")
-            if image is None and stray is not None and mend:
+            if image is None and stray is not None and repair:
                 image = stray
                 made.odd.append(f"{name}: {number}.jpeg is taken for the missing {number}.jpg")
             elif stray is not None:
@@ -104,7 +104,7 @@ class FSS1000Recipe(Recipe):
         if (truth.shape[1], truth.shape[0]) == size:
             return
         how = "is kept"
-        if self.options["defects"] == "mend":
+        if self.options["defects"] == "repair":
             rows, columns = (
                 nearest_indices(truth.shape[0], size[1]),
                 nearest_indices(truth.shape[1], size[0]),

@@ -82,7 +82,7 @@ class ISICRecipe(Recipe):
         if sorted(order) != sorted(self.card.classes):
             raise DataError(
                 f"the order '{self.options['order']}' does not name each class once",
-                mend=f"for example --order {','.join(self.card.classes)}",
+                hint=f"for example --order {','.join(self.card.classes)}",
             )
         return order
 
@@ -101,7 +101,7 @@ class ISICRecipe(Recipe):
                     return entry.read(), entry.origin
         raise DataError(
             "the class table is missing: the official download of ISIC has no classes",
-            mend="cdfss-bench data fetch isic gets it, or name a file with --classes FILE",
+            hint="cdfss-bench data fetch isic gets it, or name a file with --classes FILE",
         )
 
 

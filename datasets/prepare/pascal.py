@@ -90,7 +90,7 @@ class PascalRecipe(Recipe):
             if found is None:
                 raise DataError(
                     f"the published fold list {name} is missing",
-                    mend="cdfss-bench data fetch pascal gets the lists, or name their folder "
+                    hint="cdfss-bench data fetch pascal gets the lists, or name their folder "
                     "with --lists DIR",
                 )
             data, where, entry = found

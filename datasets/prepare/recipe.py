@@ -51,7 +51,7 @@ class Recipe(ABC):
         short = f"{seen[:160]} ..." if len(seen) > 160 else seen
         return DataError(
             f"no {what} in the download of {self.card.title}; it holds {short or 'nothing'}",
-            mend=f"cdfss-bench data fetch {self.card.name} says what to download",
+            hint=f"cdfss-bench data fetch {self.card.name} says what to download",
         )
 
 

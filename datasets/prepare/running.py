@@ -35,7 +35,7 @@ def named_root(root: Path | None) -> Path:
     """
     place = root or os.environ.get("CDFSS_DATA_ROOT")
     if not place:
-        raise UserError("no data root is named", mend="--data-root DIR or CDFSS_DATA_ROOT")
+        raise UserError("no data root is named", hint="--data-root DIR or CDFSS_DATA_ROOT")
     return Path(place)
 
 
@@ -75,7 +75,7 @@ def prepare(
             f"{card.title} needs no preparation"
             if card.suite == "mini"
             else f"there is no recipe for {card.title}; put its files where the card says",
-            mend=f"cdfss-bench data check {name} shows the layout",
+            hint=f"cdfss-bench data check {name} shows the layout",
         )
     home = named_root(root)
     reader: type[Recipe] = DOMAINS.code(name, card.prepare.code)
@@ -85,7 +85,7 @@ def prepare(
         if not usual.is_dir():
             raise DataError(
                 f"there is no download of {card.title} in {usual}",
-                mend=f"{command('fetch', name, home)}, or name the archive or folder with --from",
+                hint=f"{command('fetch', name, home)}, or name the archive or folder with --from",
             )
         places = [usual]
     with explained_os_errors(home, "creating the data root"):

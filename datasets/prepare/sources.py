@@ -153,7 +153,7 @@ class Source:
                 else:
                     raise DataError(
                         f"{place} does not exist",
-                        mend="name the downloaded archive or the unpacked folder with --from",
+                        hint="name the downloaded archive or the unpacked folder with --from",
                     )
             self.entries = self._without_repeats(loose, packed)
         except BaseException:
@@ -198,7 +198,7 @@ class Source:
         except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as e:
             raise DataError(
                 f"{archive} is not a whole archive ({e})",
-                mend="download it again: cdfss-bench data fetch takes up where it stopped",
+                hint="download it again: cdfss-bench data fetch takes up where it stopped",
             ) from e
         except OSError as error:
             raise DataError(f"{archive} cannot be read ({error.strerror or error})") from error

@@ -241,14 +241,14 @@ def _journal_of(folder: Path, plan: Plan) -> dict[str, Line]:
         if strangers:
             raise UserError(
                 f"{folder} already holds {strangers[0]}, which data prepare did not make",
-                mend="move it away, or prepare under another --data-root",
+                hint="move it away, or prepare under another --data-root",
             )
         return {}
     head = _parsed(lines[0])
     if head.get("recipe") != json.loads(canonical_json(plan.recipe)):
         raise UserError(
             f"{folder} was prepared differently ({_differences(head.get('recipe'), plan.recipe)})",
-            mend="move it away, or prepare under another --data-root",
+            hint="move it away, or prepare under another --data-root",
         )
     found = [_parsed(line) for line in lines[1:]]
     return {line["unit"]: line for line in found if "unit" in line}
@@ -295,7 +295,7 @@ def _refuse_without_space(root: Path, needed: int) -> None:
     if needed > free:
         raise UserError(
             f"about {needed / 1e9:.1f} GB are needed under {root}, {free / 1e9:.1f} GB are free",
-            mend="free some space, or name another disk with --data-root",
+            hint="free some space, or name another disk with --data-root",
         )
 
 

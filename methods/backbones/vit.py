@@ -197,7 +197,7 @@ class ViT(Backbone):
         if height % side or width % side:
             raise UserError(
                 f"images of {height}x{width} pixels do not divide into patches of {side}x{side}",
-                mend=f"use sides that are multiples of {side}",
+                hint=f"use sides that are multiples of {side}",
             )
         return self.patch_embed(images)
 

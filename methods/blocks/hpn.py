@@ -96,5 +96,5 @@ def check_support_sizes(sides: Sequence[tuple[int, ...]]) -> None:
         raise CompositionError(
             f"the hypercorrelation pyramid ends in different support sizes {sorted(sizes)} "
             "at this image size",
-            mend="use 128, 200, 256, 400 or 473 pixels",
+            hint="use 128, 200, 256, 400 or 473 pixels",
         )

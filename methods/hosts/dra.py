@@ -258,7 +258,7 @@ class DRA(SSP):
             raise UserError(
                 f"the images are too small for dra's adapters, which need about {needed} pixels "
                 f"a side",
-                mend="use larger images, or smaller convolutions: dra[kernel=3,dilation=1]",
+                hint="use larger images, or smaller convolutions: dra[kernel=3,dilation=1]",
             )
         return adapter
 

@@ -204,7 +204,7 @@ class FPTrans(Method):
             raise UserError(
                 f"{episodes} episodes of {shots} supports take {wanted} groups of prompts, "
                 f"FPTrans has {bank} here",
-                mend="use smaller batches (--batch), or more 'classes' in its brackets",
+                hint="use smaller batches (--batch), or more 'classes' in its brackets",
             )
         return torch.randperm(bank, generator=rng)[:wanted]
 
@@ -397,7 +397,7 @@ def _check_stage(plugin: ScorePlugin, trunk: ViT) -> None:
         raise CompositionError(
             f"{type(plugin).__name__} on fptrans reads stage 1, the patch embedding, and not "
             f"{plugin.stage_name}: behind it the query's tokens have seen the supports'",
-            mend="leave 'stage' at 1",
+            hint="leave 'stage' at 1",
         )
 
 

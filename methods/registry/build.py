@@ -65,10 +65,10 @@ def refusal(host: MethodCard, backbone: str) -> CompositionError | None:
         reason = f"it works on a transformer's tokens, and {backbone} is a convolutional network"
     else:
         problem = unknown(f"backbone of {host.name}:", backbone, host.backbones)
-        return CompositionError(problem.problem, mend=problem.mend)
+        return CompositionError(problem.problem, hint=problem.hint)
     return CompositionError(
         f"{host.name} does not work with {backbone}: {reason}",
-        mend=f"choose one of {', '.join(host.backbones)}",
+        hint=f"choose one of {', '.join(host.backbones)}",
     )
 
 

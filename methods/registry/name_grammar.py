@@ -162,7 +162,7 @@ def parse(text: str) -> Composition:
     if host.card.kind == "plugin":
         raise CompositionError(
             f"'{text}': {host.card.name} is a plug-in and needs a host before it",
-            mend=f"for example: ssp+{host.card.name}",
+            hint=f"for example: ssp+{host.card.name}",
         )
     _check_places(host, plugins, text)
     return Composition(host, tuple(plugins), text.strip(), control)
@@ -176,7 +176,7 @@ def _split(body: str, text: str) -> list[tuple[str, dict[str, Value]]]:
         if _PART.fullmatch(piece.strip()) is None:
             raise CompositionError(
                 f"'{text}' is not a method name: '{piece}' is not NAME or NAME[key=value,...]",
-                mend="compose as HOST+PLUGIN[key=value]+PLUGIN; quote it for the shell",
+                hint="compose as HOST+PLUGIN[key=value]+PLUGIN; quote it for the shell",
             )
         result.append(split_options(piece.strip(), text, switches=True))
     return result
@@ -200,7 +200,7 @@ def _refuse_bare_words(card: MethodCard, given: Mapping[str, Value], text: str) 
         if value is True and option is not None and not isinstance(option.default, bool):
             raise CompositionError(
                 f"'{text}': '{key}' is not key=value",
-                mend=f"only a switch stands alone; for example: "
+                hint=f"only a switch stands alone; for example: "
                 f"{card.name}[{key}={spelled(option.default)}]",
             )
 
@@ -218,7 +218,7 @@ def _expanded(
         if owner not in names:
             raise CompositionError(
                 f"'{text}': {card.name} is {composition}; say whose option '{key}' is",
-                mend=f"for example: {card.name}[{names[-1]}.{option}={spelled(value)}]",
+                hint=f"for example: {card.name}[{names[-1]}.{option}={spelled(value)}]",
             )
         part = parts[names.index(owner)]
         _refuse_bare_words(part.card, {option: value}, text)

@@ -35,7 +35,7 @@ def read_augreg(path: Path) -> dict[str, Tensor]:
         reason = f"it is {what}" if (what := oddity(path)) else "it is damaged or no plain arrays"
         raise WeightsError(
             f"{path} is not a readable .npz file: {reason}",
-            mend=GET_AGAIN,
+            hint=GET_AGAIN,
         ) from error
     try:
         entries = _embedding(arrays)
@@ -46,7 +46,7 @@ def read_augreg(path: Path) -> dict[str, Tensor]:
     except KeyError as error:
         raise WeightsError(
             f"{path} lacks {error}, so it is not one of Google's vision transformers",
-            mend="see which files `cdfss-bench weights list` names",
+            hint="see which files `cdfss-bench weights list` names",
         ) from error
     return {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in entries.items()}
 

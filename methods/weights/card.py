@@ -108,7 +108,7 @@ def read_card(path: Path) -> WeightsCard | None:
         reason = f"it is {what}" if (what := oddity(path)) else "it is damaged or incomplete"
         raise WeightsError(
             f"{path} is not a readable safetensors file: {reason}",
-            mend=GET_AGAIN,
+            hint=GET_AGAIN,
         ) from error
     if METADATA_KEY not in metadata:
         return None

@@ -129,7 +129,7 @@ def load_into(
     if complete and missing:
         raise WeightsError(
             f"{path} lacks {_some(missing)}, which {type(module).__name__} needs",
-            mend="use a file that holds all of the network, or another backbone (--backbone)",
+            hint="use a file that holds all of the network, or another backbone (--backbone)",
         )
     foreign = [
         name
@@ -141,7 +141,7 @@ def load_into(
     if foreign:
         raise WeightsError(
             f"{path} holds {_some(foreign)}, which {type(module).__name__} does not have",
-            mend="these weights belong to another network; check --method and --backbone",
+            hint="these weights belong to another network; check --method and --backbone",
         )
     elastic = _elastic(module)
     for name, tensor in tensors.items():
@@ -151,7 +151,7 @@ def load_into(
             raise WeightsError(
                 f"{path}: '{name}' is {list(tensor.shape)}, "
                 f"{type(module).__name__} expects {list(expected[name].shape)}",
-                mend="check --method and its options, and --backbone",
+                hint="check --method and its options, and --backbone",
             )
     known = {name: tensor for name, tensor in tensors.items() if name in expected}
     _refuse_wrong_numbers(known, expected, path)
@@ -164,7 +164,7 @@ def load_into(
             f"shape {list(known[odd[0]].shape)}"
             if odd
             else f"{path} does not fit {type(module).__name__}",
-            mend="check --method and --backbone",
+            hint="check --method and --backbone",
         ) from error
     return left
 
@@ -182,7 +182,7 @@ def refuse_bare_backbone(checkpoint: Checkpoint) -> None:
             raise WeightsError(
                 f"{checkpoint.path} is a pretrained backbone and no weights of a trained method: "
                 f"it holds the classifier '{name}' of {len(tensor):,} classes",
-                mend="put it into a weights folder under the name that `cdfss-bench weights list` "
+                hint="put it into a weights folder under the name that `cdfss-bench weights list` "
                 "shows, and name that with --weights-dir",
             )
 
@@ -199,14 +199,14 @@ def _refuse_wrong_numbers(
         ):
             raise WeightsError(
                 f"{path}: '{name}' holds {_kind(tensor)}, and {_kind(wanted)} are expected",
-                mend="use the weights from before they were converted to that type",
+                hint="use the weights from before they were converted to that type",
             )
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             if not wanted.is_meta and not bool(torch.isfinite(wanted).all()):
                 continue  # a constant of the network, such as a mask of -inf
             raise WeightsError(
                 f"{path}: '{name}' holds values that are not finite (NaN or infinite)",
-                mend="use an earlier checkpoint of that training, or another file",
+                hint="use an earlier checkpoint of that training, or another file",
             )
 
 
@@ -229,7 +229,7 @@ def _dense(name: str, tensor: Tensor, path: Path) -> Tensor:
     if what:
         raise WeightsError(
             f"{path}: '{name}' is {what}, and only plain dense tensors are read",
-            mend="save the network's weights as they were before",
+            hint="save the network's weights as they were before",
         )
     return tensor.detach().float() if tensor.is_floating_point() else tensor
 
@@ -252,5 +252,5 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         reason = f"it is {what}" if (what := oddity(path)) else "it is damaged or incomplete"
         raise WeightsError(
             f"{path} is not a readable safetensors file: {reason}",
-            mend=GET_AGAIN,
+            hint=GET_AGAIN,
         ) from error

@@ -46,7 +46,7 @@ def convert(
         WeightsError: if the file is unreadable, or an entry is missing, foreign or misshapen.
     """
     if output.exists():
-        raise WeightsError(f"{output} already exists", mend="name another with -o")
+        raise WeightsError(f"{output} already exists", hint="name another with -o")
     network = build(composition, backbone=backbone)
     checkpoint = read_checkpoint(source, entry)
     if not network.head():

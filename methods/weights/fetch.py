@@ -30,7 +30,7 @@ def fetch_pretrained(
     if entry is None:
         raise WeightsError(
             f"the weights of {name} have no public address",
-            mend="cdfss-bench weights list says which file to put into the weights folder",
+            hint="cdfss-bench weights list says which file to put into the weights folder",
         )
     target = folder / entry.url.rpartition("/")[2]
     with explained_os_errors(folder, "creating the weights folder"):
@@ -38,4 +38,4 @@ def fetch_pretrained(
     try:
         return download(entry.url, target, sha256=entry.sha256, listener=listener)
     except (Unreachable, WrongBytes) as error:
-        raise WeightsError(error.problem, mend=error.mend) from error
+        raise WeightsError(error.problem, hint=error.hint) from error

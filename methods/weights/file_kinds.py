@@ -38,7 +38,7 @@ def refuse_missing(path: Path) -> None:
         shown = ", ".join(inside[:5]) + (", ..." if len(inside) > 5 else "")
         raise WeightsError(
             f"{path} is a folder, not a weights file",
-            mend=f"name one of its files: {shown}" if inside else "name the file",
+            hint=f"name one of its files: {shown}" if inside else "name the file",
         )
     if not path.is_file():
         raise WeightsError(f"the weights file {path} does not exist")

@@ -267,7 +267,7 @@ def initial_for(
         name = trained_name(composition)
         raise WeightsError(
             f"the training starts from weights of {name} on {weights.backbone}, and none are here",
-            mend=f"cdfss-bench train -m '{name}' --backbone {weights.backbone} first, "
+            hint=f"cdfss-bench train -m '{name}' --backbone {weights.backbone} first, "
             "or name a checkpoint with --init FILE",
         )
     return found
@@ -386,7 +386,7 @@ def _find_trained(
                 names = " and ".join(path.name for path in found)
                 raise WeightsError(
                     f"{folder} holds several weights of {wanted} on {backbone}: {names}",
-                    mend="name one with --weights FILE",
+                    hint="name one with --weights FILE",
                 )
             if found:
                 return found[0]
@@ -424,7 +424,7 @@ def _check_base(trained: Checkpoint, base: Checkpoint | None) -> None:
         raise WeightsError(
             f"{trained.path} was trained on top of other backbone weights than {base.path} "
             f"(sha256 {trained.card.base[:12]}..., not {base.sha256[:12]}...)",
-            mend="put the backbone file it was trained with into the weights folder",
+            hint="put the backbone file it was trained with into the weights folder",
         )
 
 
@@ -435,7 +435,7 @@ def _refuse_known_backbone(path: Path, backbone: str) -> None:
             raise WeightsError(
                 f"{path} holds the pretrained weights of {backbone} ({entry.trained_on}), which "
                 "are not those of a source-trained method",
-                mend=f"leave out --weights, and name the folder of {entry.files[0]} with "
+                hint=f"leave out --weights, and name the folder of {entry.files[0]} with "
                 "--weights-dir",
             )
 
@@ -453,20 +453,20 @@ def _nothing_fits(
     trial = "" if toys else _trial(composition, folders, training=training)
     if not trunks:
         entry = next(iter(BACKBONES.card(candidates[0]).pretrained), None)
-        mend = "put a file that `cdfss-bench weights list` names into the weights folder"
+        hint = "put a file that `cdfss-bench weights list` names into the weights folder"
         if entry is not None and entry.url:
-            mend = f"cdfss-bench weights fetch {candidates[0]}"
+            hint = f"cdfss-bench weights fetch {candidates[0]}"
         elif entry is not None and entry.page:
-            mend = f"put {entry.files[0]} from {entry.page} into the weights folder"
+            hint = f"put {entry.files[0]} from {entry.page} into the weights folder"
         return WeightsError(
             f"no pretrained weights of {' or '.join(candidates)} for {composition} in {where}",
-            mend=f"{mend}, or name their folder with --weights-dir DIR{trial}",
+            hint=f"{hint}, or name their folder with --weights-dir DIR{trial}",
         )
     name = trained_name(composition)
     return WeightsError(
         f"{composition} has a part that must be trained, and no weights of {name} on "
         f"{' or '.join(trunks)} are in {where}",
-        mend=f"cdfss-bench train -m '{name}' --backbone {trunks[0]}, or --weights FILE{trial}",
+        hint=f"cdfss-bench train -m '{name}' --backbone {trunks[0]}, or --weights FILE{trial}",
     )
 
 

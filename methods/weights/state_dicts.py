@@ -57,17 +57,17 @@ def tensors_in(loaded: object, path: Path, entry: str = "") -> dict[str, Tensor]
         if _holds_optimizer(loaded):
             raise WeightsError(
                 f"{path} holds the state of an optimiser and no weights",
-                mend="name the file in which the network was saved",
+                hint="name the file in which the network was saved",
             )
         raise WeightsError(
             f"{path} holds no named tensors, so it is not a checkpoint",
-            mend="name a file with the network's state dict, as torch.save writes it",
+            hint="name a file with the network's state dict, as torch.save writes it",
         )
     first, *others = found.values()
     if any(not _same(first, other) for other in others):
         raise WeightsError(
             f"{path} holds several sets of weights: {_quoted(list(found))}",
-            mend=_which(path, next(iter(found))),
+            hint=_which(path, next(iter(found))),
         )
     return first
 
@@ -84,7 +84,7 @@ def without_inserted(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Ten
         if plain in origin:
             raise WeightsError(
                 f"{path} holds both '{origin[plain]}' and '{name}', which mean the same entry",
-                mend="save the network once, with or without its wrapper",
+                hint="save the network once, with or without its wrapper",
             )
         origin[plain] = name
     return {plain: tensors[name] for plain, name in origin.items()}
@@ -198,7 +198,7 @@ def _named(found: Mapping[str, dict[str, Tensor]], entry: str, path: Path) -> di
         f"{path} holds no weights called '{entry}'"
         if not below
         else f"{path} holds '{entry}' more than once",
-        mend=f"it holds {_quoted([*found, *roots])}",
+        hint=f"it holds {_quoted([*found, *roots])}",
     )
 
 
@@ -213,7 +213,7 @@ def _refuse_several(scores: Mapping[str, int], wanted: int, path: Path) -> None:
         if len(fitting) > 1
         else f"the network under '{fitting[0]}' and more under {_quoted(others)}"
     )
-    raise WeightsError(f"{path} holds {what}", mend=_which(path, fitting[0]))
+    raise WeightsError(f"{path} holds {what}", hint=_which(path, fitting[0]))
 
 
 def _shared(names: Sequence[str]) -> Iterator[str]:

@@ -170,32 +170,32 @@ def _refuse(path: Path, error: Exception) -> NoReturn:
     unsafe = f"{path} is not a checkpoint that can be read safely"
     trust = "if you trust whoever made it, run where it was made"
     if what := oddity(path):
-        raise WeightsError(f"{unsafe}: it is {what}", mend=f"{GET_AGAIN}; {NEVER}") from error
+        raise WeightsError(f"{unsafe}: it is {what}", hint=f"{GET_AGAIN}; {NEVER}") from error
     if is_torchscript(path):
         raise WeightsError(
             f"{unsafe}: it is a TorchScript archive, a program and not plain tensors",
-            mend=f"{NEVER}; {trust}: {extraction(path, _EXTRACT_SCRIPT)}",
+            hint=f"{NEVER}; {trust}: {extraction(path, _EXTRACT_SCRIPT)}",
         ) from error
     found = scanned(path)
     if dangerous := [name for name in found.names if _DANGEROUS.fullmatch(name)]:
         raise WeightsError(
             f"{unsafe}: it names {_listed(dangerous)}, which no checkpoint needs",
-            mend=f"do not use this file; {NEVER}",
+            hint=f"do not use this file; {NEVER}",
         ) from error
     if strange := [name for name in found.names if not _is_known(name)]:
         raise WeightsError(
             f"{unsafe}: it holds objects of {_listed(strange)} beside tensors",
-            mend=f"{NEVER}; {trust}: {extraction(path)}",
+            hint=f"{NEVER}; {trust}: {extraction(path)}",
         ) from error
     if found.protocol > 2:
         raise WeightsError(
             f"{unsafe}: it was written with pickle protocol {found.protocol}, and not 2 as "
             "torch.save does",
-            mend=f"{NEVER}; {trust}: {extraction(path)}",
+            hint=f"{NEVER}; {trust}: {extraction(path)}",
         ) from error
     raise WeightsError(
         f"{unsafe}: it is damaged, incomplete, or no file of torch.save",
-        mend=f"{GET_AGAIN}; {NEVER}",
+        hint=f"{GET_AGAIN}; {NEVER}",
     ) from error
 
 

@@ -97,11 +97,11 @@ def test_a_broken_card_does_not_hide_the_others(builtin: Path) -> None:
 def test_an_unknown_name_is_answered_with_the_nearest(builtin: Path) -> None:
     error = problem_of(catalog(builtin), "weel")
     assert error.problem == "unknown gadget 'weel'"
-    assert error.mend == "did you mean wheel?"
+    assert error.hint == "did you mean wheel?"
 
 
 @pytest.mark.parametrize(
-    ("text", "problem", "mend"),
+    ("text", "problem", "hint"),
     [
         ("titel: x\n", "'title': field required", None),
         ("title: x\nsice: 3\n", "unknown key 'sice'", "did you mean size?"),
@@ -123,13 +123,13 @@ def test_an_unknown_name_is_answered_with_the_nearest(builtin: Path) -> None:
     ],
 )
 def test_a_wrong_card_is_one_sentence_that_names_file_and_key(
-    builtin: Path, text: str, problem: str, mend: str | None
+    builtin: Path, text: str, problem: str, hint: str | None
 ) -> None:
     path = write(builtin, "gear", text)
     error = problem_of(catalog(builtin), "gear")
     assert error.problem == f"{path}: {problem}"
-    assert (error.mend or "").startswith(mend or "")
-    assert (error.mend is None) == (mend is None)
+    assert (error.hint or "").startswith(hint or "")
+    assert (error.hint is None) == (hint is None)
     assert "\n" not in error.problem
 
 
@@ -191,7 +191,7 @@ def test_two_cards_of_one_name_are_refused_with_both_origins(builtin: Path, tmp_
     assert caught.value.problem == (
         f"two gadgets are called 'wheel': {builtin / 'wheel.yaml'} and {path}"
     )
-    assert caught.value.mend == "rename one of the two cards"
+    assert caught.value.hint == "rename one of the two cards"
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_broken_packages_leave_the_builtin_cards_alone(builtin: Path, announce: 
         "gadgets_raising.cards (needs CUDA); absent.cards (No module named 'absent'); "
         "absent_too (there is no such package)"
     )
-    assert error.mend == "did you mean wheel?"
+    assert error.hint == "did you mean wheel?"
 
 
 def test_builtin_code_comes_from_its_package(builtin: Path) -> None:
@@ -320,7 +320,7 @@ def test_an_import_that_fails_inside_a_package_is_not_explained_away(
         catalog(builtin).code("gear", "parts:Gear")
 
 
-def test_a_plugin_that_fails_is_imported_afresh_once_it_is_mended(
+def test_a_plugin_that_fails_is_imported_afresh_once_it_is_corrected(
     builtin: Path, tmp_path: Path
 ) -> None:
     folder = write(tmp_path / "mine", "gear").parent
@@ -329,5 +329,5 @@ def test_a_plugin_that_fails_is_imported_afresh_once_it_is_mended(
     found.add_folder(folder)
     with pytest.raises(RuntimeError, match="not yet"):
         found.code("gear", "net:Net")
-    (folder / "net.py").write_text("class Net:\n    mended_at_last = True\n")
-    assert found.code("gear", "net:Net").mended_at_last
+    (folder / "net.py").write_text("class Net:\n    corrected_at_last = True\n")
+    assert found.code("gear", "net:Net").corrected_at_last

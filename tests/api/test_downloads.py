@@ -184,7 +184,7 @@ def test_a_server_that_gives_up_leaves_what_came_and_the_next_command_resumes(
 
     with pytest.raises(Unreachable, match="broke off after") as caught:
         download(server.address, tmp_path / "data.zip", settings=once, listener=dies)
-    assert caught.value.mend == "type the same command again: what came is kept"
+    assert caught.value.hint == "type the same command again: what came is kept"
     assert {p.name for p in tmp_path.iterdir()} == {"data.zip.part", "data.zip.part.json"}
     server.breaks = 0
     server.asked.clear()

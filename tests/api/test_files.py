@@ -69,8 +69,8 @@ def test_on_a_full_disk_the_old_file_survives(
     with pytest.raises(UserError) as caught:
         write_atomically(old, "new")
     assert caught.value.problem == f"no space left on the disk of {old} while writing run.json"
-    assert caught.value.mend is not None
-    assert caught.value.mend.startswith("free some space")
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith("free some space")
     assert old.read_text() == "old"
     assert list(old.parent.iterdir()) == [old]
 
@@ -109,7 +109,7 @@ def test_a_forbidden_folder_is_named_in_a_sentence(
     assert caught.value.problem == (
         f"{path} may not be written while writing run.json ({os.strerror(code)})"
     )
-    assert caught.value.mend == "name a folder you may write to"
+    assert caught.value.hint == "name a folder you may write to"
 
 
 def test_a_folder_without_the_right_to_write_is_named(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_an_impossible_place_is_named_in_a_sentence(tmp_path: Path, tail: str) -
     with pytest.raises(UserError) as caught:
         write_atomically(path, "new")
     assert caught.value.problem.startswith(f"{path} cannot be written while writing {path.name} (")
-    assert caught.value.mend == "name another file or folder"
+    assert caught.value.hint == "name another file or folder"
     assert sorted(entry.name for entry in tmp_path.rglob("*")) == ["file", "folder"]
 
 

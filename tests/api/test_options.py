@@ -107,7 +107,7 @@ def test_only_the_choices_are_legal_and_the_nearest_is_offered() -> None:
     with pytest.raises(CompositionError) as caught:
         declared.parse("flaten", WHERE)
     assert caught.value.problem == f"unknown value of {WHERE} 'flaten'"
-    assert caught.value.mend == "did you mean flatten?"
+    assert caught.value.hint == "did you mean flatten?"
 
 
 @pytest.mark.parametrize("typed", [0, "0", "-3"])
@@ -188,7 +188,7 @@ def test_an_option_nobody_declared_is_refused_with_the_nearest() -> None:
     with pytest.raises(CompositionError) as caught:
         resolve(DECLARED, {"centre": True}, "lcm")
     assert caught.value.problem == "unknown option of lcm: 'centre'"
-    assert caught.value.mend == "did you mean center?"
+    assert caught.value.hint == "did you mean center?"
 
 
 def test_where_nothing_can_be_set_the_owner_says_so() -> None:

@@ -68,7 +68,7 @@ def test_damaged_records_and_caches(number: int, run_mini: Run, tmp_path: Path) 
         if isinstance(shown, UserError):
             refused += 1
             assert str(path) in shown.problem
-            assert shown.mend
+            assert shown.hint
         else:
             assert shown == said, path
         run_mini(**ASKED)

@@ -31,7 +31,7 @@ def said(run_mini: Run, results: Path) -> str:
     try:
         return " ".join(outcome.detail for outcome in run_mini(results=results, **ASKED))
     except UserError as error:
-        return f"{error.problem} {error.mend}"
+        return f"{error.problem} {error.hint}"
 
 
 @pytest.fixture

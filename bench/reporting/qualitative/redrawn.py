@@ -101,7 +101,7 @@ def weights_of(record: RunRecord, composition: Composition, folders: Sequence[Pa
     here = [path for path in places if path.is_file()]
     if named and not here:
         raise WeightsError(
-            f"{named} is in none of the weights folders", mend="name its folder: --weights-dir DIR"
+            f"{named} is in none of the weights folders", hint="name its folder: --weights-dir DIR"
         )
     checkpoint = next((path for path in here if file_sha256(path) == wanted), None)
     backbone = record.method.backbone or None

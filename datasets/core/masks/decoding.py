@@ -49,7 +49,7 @@ def decide(masks: Masks, names: Sequence[str], options: MaskOptions, say: Say) -
             if facts.kind == "colour":
                 raise DataError(
                     f"{path} is in colours, of which labels= says nothing",
-                    mend=f"name the colour of the object: {say('colors=#rrggbb')}",
+                    hint=f"name the colour of the object: {say('colors=#rrggbb')}",
                 )
     objects = tuple((low, high, n) for n, spans in by_number.items() for low, high in spans)
     for low, high, n in objects:
@@ -57,7 +57,7 @@ def decide(masks: Masks, names: Sequence[str], options: MaskOptions, say: Say) -
             if n < other and max(low, other_low) <= min(high, other_high):
                 raise DataError(
                     f"classes '{names[n - 1]}' and '{names[other - 1]}' would share a value",
-                    mend="give each value to one class",
+                    hint="give each value to one class",
                 )
     void = VOID if options.by == "stored" else VOID_COLOUR
     if options.ignore is None and not any(low <= void <= high for low, high, _ in objects):
@@ -74,7 +74,7 @@ def _refuse_void(masks: Masks, by: By, void: int, typed: str, say: Say) -> None:
             raise DataError(
                 f"{path} holds {ignore} beside other labels, by which label maps mark undecided "
                 "pixels",
-                mend=f"leave them out of the count: {say(f'{typed},ignore={ignore}')}, or take "
+                hint=f"leave them out of the count: {say(f'{typed},ignore={ignore}')}, or take "
                 f"them for background: {say(f'{typed},ignore=none')}",
             )
 
@@ -95,7 +95,7 @@ def refuse_constant(masks: Masks, reading: Reading, number: int, name: str, say:
     raise DataError(
         f"all {len(held)} masks of class '{name}' {what}: "
         f"they hold {_listed(values)} (for example {path})",
-        mend=_naming(values, say, alpha=any(facts.alpha for facts in masks.values()))
+        hint=_naming(values, say, alpha=any(facts.alpha for facts in masks.values()))
         + "draw the masks, or remove the class",
     )
 
@@ -126,13 +126,13 @@ def _refuse_doubts(masks: Masks, say: Say, *, lifted: bool, alpha: bool = False)
         if facts.hides and not lifted:
             raise DataError(
                 f"{path} has an alpha channel beside {_listed(facts.shown, 'the values')}",
-                mend=f"read the alpha channel: {say('labels=alpha')}, or save the mask "
+                hint=f"read the alpha channel: {say('labels=alpha')}, or save the mask "
                 "without transparency",
             )
         if lifted and not set(facts.alpha) <= {0, 255}:
             raise DataError(
                 f"{path} has an alpha channel of {len(facts.alpha)} values, neither on nor off",
-                mend="save the mask as black and white, without transparency",
+                hint="save the mask as black and white, without transparency",
             )
         if alpha:
             continue
@@ -140,30 +140,30 @@ def _refuse_doubts(masks: Masks, say: Say, *, lifted: bool, alpha: bool = False)
             raise DataError(
                 f"{path} holds more than {MOST_VALUES:,} grey values or 256 colours: it is a "
                 "photograph or a smoothed picture, no mask",
-                mend="save the mask with one value per label, without smoothing, as PNG",
+                hint="save the mask with one value per label, without smoothing, as PNG",
             )
         if facts.doubt == "fractions":
             raise DataError(
                 f"{path} holds fractions (a score map?), which are no mask",
-                mend="cut it at your threshold and save it as a PNG of 0 and 255",
+                hint="cut it at your threshold and save it as a PNG of 0 and 255",
             )
         if facts.doubt == "lossy colours":
             raise DataError(
                 f"{path} is a JPEG in colours, which compression has changed",
-                mend="save the mask as PNG from its source",
+                hint="save the mask as PNG from its source",
             )
         if facts.doubt == "lossy" and not lifted:
             raise DataError(
                 f"{path} is a lossy file whose grey values ({_listed(facts.values)}) do not lie "
                 "near black and white",
-                mend="save the mask as PNG from its source, or say where it is cut: "
+                hint="save the mask as PNG from its source, or say where it is cut: "
                 f"{say('labels=128..255')}",
             )
         if facts.doubt == "palette" and not lifted:
             colours = _listed(facts.shown)
             raise DataError(
                 f"{path} has a palette of {colours} in an order that is not that of labels",
-                mend=f"name the colour of the object: {say('colors=#rrggbb')}, or its index: "
+                hint=f"name the colour of the object: {say('colors=#rrggbb')}, or its index: "
                 f"{say('labels=1')}",
             )
 
@@ -207,7 +207,7 @@ class _Deciding:
             raise DataError(
                 f"{self._whose} hold nothing but 0 and 255, which label maps keep for undecided "
                 f"pixels (for example {next(iter(self._masks))})",
-                mend=f"if 255 is the object: {self._say('labels=255')}",
+                hint=f"if 255 is the object: {self._say('labels=255')}",
             )
         if VOID in found:
             _refuse_void(self._masks, "stored", VOID, f"labels={min(labels)}", self._say)
@@ -229,7 +229,7 @@ class _Deciding:
             path = max(self._masks, key=lambda path: len(self._masks[path].values))
             raise DataError(
                 f"{path} is a soft mask: {self._whose} hold {_listed(sorted(found | {0}))}",
-                mend=f"say where it is cut: {self._say('labels=128..255')}, or save masks "
+                hint=f"say where it is cut: {self._say('labels=128..255')}, or save masks "
                 "without smoothing",
             )
         raise self._several(found, "labels")
@@ -241,9 +241,9 @@ class _Deciding:
         void = VOID_COLOUR if in_colours else VOID
         first = next(v for v in values if (v >= COLOUR or not in_colours) and v != void)
         typed = f"{option}={spelled(first)}"
-        mend = f"say it: {self._say(typed)} (several with +)"
+        hint = f"say it: {self._say(typed)} (several with +)"
         if void in values:
-            mend = (
+            hint = (
                 f"say it: {self._say(f'{typed},ignore={spelled(void)}')} if {spelled(void)} is "
                 f"undecided, {self._say(f'{option}={spelled(void)}')} if that is the object"
             )
@@ -252,13 +252,13 @@ class _Deciding:
         one = f"the values 0 and {spelled(first)} in place of 0 and 1, or 0 and 255"
         return DataError(
             f"{self._whose} hold {many if len(values) > 1 else one} (for example {path})",
-            mend=mend,
+            hint=hint,
         )
 
     def _mixed(self, some: str, others: str, option: str) -> DataError:
         return DataError(
             f"{self._whose} are of two kinds: some hold {some}, others {others}",
-            mend=f"save all in one way, or say how to read them: {self._say(option)}",
+            hint=f"save all in one way, or say how to read them: {self._say(option)}",
         )
 
 

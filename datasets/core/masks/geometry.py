@@ -37,7 +37,7 @@ def turn_of(image: Path, header: Header, mask: Path, facts: Facts, drawn: Drawn,
             raise DataError(
                 f"{image} is turned by its EXIF orientation ({header.orientation}), and {mask} "
                 "says nothing of how it was drawn: its size fits both ways",
-                mend=f"say it: {say('orientation=upright')} for masks drawn on the picture "
+                hint=f"say it: {say('orientation=upright')} for masks drawn on the picture "
                 f"as viewers show it, {say('orientation=stored')} for the pixels as stored",
             )
         drawn = "stored" if fits["stored"] else "upright"
@@ -60,5 +60,5 @@ def _of_another_size(
         how = "replace it by the mask of this picture"
     return DataError(
         f"{mask} is {mask_width}x{mask_height} but its picture {image} is {width}x{height}",
-        mend=how,
+        hint=how,
     )

@@ -69,7 +69,7 @@ def parse(options: Mapping[str, Value]) -> MaskOptions:
     """
     labels, colours = str(options.get("labels", "")), str(options.get("colors", ""))
     if labels and colours:
-        raise DataError("labels= and colors= both say what the object is", mend="leave one out")
+        raise DataError("labels= and colors= both say what the object is", hint="leave one out")
     ignored = str(options.get("ignore", ""))
     ignore: tuple[int, ...] | None = None
     if ignored:
@@ -93,7 +93,7 @@ def _spans(text: str, entry: str) -> tuple[Span, ...]:
     if match is None or int(match["high"] or match["low"]) < int(match["low"]):
         raise DataError(
             f"labels={entry} names no value",
-            mend="labels=1, several as labels=1+3, a range as labels=128..255, by class as "
+            hint="labels=1, several as labels=1+3, a range as labels=128..255, by class as "
             "labels=cup:1+pot:2, labels=nonzero, or labels=alpha for the alpha channel",
         )
     return ((int(match["low"]), int(match["high"] or match["low"])),)
@@ -104,7 +104,7 @@ def _colour(text: str, entry: str) -> Span:
     if match is None:
         raise DataError(
             f"colors={entry} names no colour",
-            mend="colors=#ff0000, several as colors=#ff0000+#00ff00, by class as "
+            hint="colors=#ff0000, several as colors=#ff0000+#00ff00, by class as "
             "colors=cup:#ff0000+pot:#00ff00",
         )
     value = seen(int(match[1], 16))
@@ -117,6 +117,6 @@ def _ignored(text: str) -> int:
     if not re.fullmatch(r"-?\d+", text):
         raise DataError(
             f"ignore={text} names no value",
-            mend="ignore=255, a colour as ignore=#e0e0c0, or ignore=none if nothing is undecided",
+            hint="ignore=255, a colour as ignore=#e0e0c0, or ignore=none if nothing is undecided",
         )
     return int(text)

@@ -65,12 +65,12 @@ def files_in(place: Path) -> list[Path]:
         if entry.is_dir():
             raise DataError(
                 f"{entry} is a folder where pictures are expected",
-                mend=f"move its files up into {place}, or the folder away",
+                hint=f"move its files up into {place}, or the folder away",
             )
         if entry.suffix.lower() not in PICTURES:
             raise DataError(
                 f"{entry} is of a kind that is not read ({entry.suffix or 'no suffix'})",
-                mend="save it as PNG or JPEG, or move it away",
+                hint="save it as PNG or JPEG, or move it away",
             )
         found.append(entry)
     return sorted(found, key=lambda path: composed(path.name))
@@ -103,7 +103,7 @@ def pairs_of(images: Path, masks: Path) -> list[tuple[Path, Path]]:
         stem = composed(image.stem)
         if stem in seen:
             raise DataError(
-                f"{image} and {seen[stem].name} would share a mask", mend="rename one of them"
+                f"{image} and {seen[stem].name} would share a mask", hint="rename one of them"
             )
         seen[stem] = image
         # `a.jpg.png` is how some programs call the mask of `a.jpg`.
@@ -113,7 +113,7 @@ def pairs_of(images: Path, masks: Path) -> list[tuple[Path, Path]]:
             raise DataError(
                 f"{image} needs one mask {image.stem}.png in {masks}, "
                 f"there is {' and '.join(mask.name for mask in found) or 'none'}",
-                mend=_complete(image, found, by_stem),
+                hint=_complete(image, found, by_stem),
             )
         pairs.append((image, found[0]))
     _refuse_lonely(pairs, by_stem, images)
@@ -133,7 +133,7 @@ def _refuse_lonely(
         if mask in owners:
             raise DataError(
                 f"{mask} fits two pictures, {owners[mask].name} and {image.name}",
-                mend="call each mask like its picture",
+                hint="call each mask like its picture",
             )
         owners[mask] = image
     lonely = [mask for masks in by_stem.values() for mask in masks if mask not in owners]
@@ -141,7 +141,7 @@ def _refuse_lonely(
         more = f" (nor do {len(lonely) - 1} more)" if len(lonely) > 1 else ""
         raise DataError(
             f"{lonely[0]} belongs to no picture in {images}{more}",
-            mend="add the picture, or move the mask away",
+            hint="add the picture, or move the mask away",
         )
 
 
@@ -156,7 +156,7 @@ def _once(found: dict[str, Path], name: str, entry: Path) -> None:
     if name in found:
         raise DataError(
             f"{found[name]} and {entry} have one name, in two Unicode forms",
-            mend="put their files into one folder",
+            hint="put their files into one folder",
         )
     found[name] = entry
 

@@ -81,7 +81,7 @@ def decode(path: Path, facts: Facts, reading: Reading) -> NDArray[np.uint8]:
     """
     look = look_at(path)
     if look.facts != facts:
-        raise DataError(f"{path} was changed while it was read", mend="type the command again")
+        raise DataError(f"{path} was changed while it was read", hint="type the command again")
     codes, values = look.codes, facts.values
     if reading.by == "alpha":
         codes = np.full(codes.shape, 255) if look.alpha is None else look.alpha

@@ -44,7 +44,7 @@ def test_run_then_report(typed: Type, tmp_path: Path) -> None:
     assert "loec (not source-trained) · mini-lesion · 5-shot · seed 0: mIoU" in first.stderr
     assert "prototype · mini-lesion · 5-shot · seed 0: mIoU" in first.stderr
     assert first.stderr.count("warning: loec: only the backbone's weights are here") == 1
-    assert "mend: cdfss-bench train -m 'ssp+lem' --backbone resnet-mini" in first.stderr
+    assert "hint: cdfss-bench train -m 'ssp+lem' --backbone resnet-mini" in first.stderr
     assert "mini suite, 5-shot mIoU" in first.stdout
     again = typed("run -m prototype -m loec -k 1 -k 5 --episodes 4")
     assert again.stderr.count("already complete") == 16

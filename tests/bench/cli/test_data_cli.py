@@ -58,7 +58,7 @@ def test_a_problem_is_exit_code_2_and_the_rest_is_made(typed: Type, tmp_path: Pa
     done = typed("prepare", "chestxray", "--from", "from", "--data-root", "to")
     assert done.returncode == 2
     assert "CHNCXR_0004_0.png is not a readable image" in done.stderr
-    assert "mend: replace those files, then type the same command: the rest is kept" in done.stderr
+    assert "hint: replace those files, then type the same command: the rest is kept" in done.stderr
     assert len(list((tmp_path / "to").rglob("*.png"))) == 4
 
 
@@ -89,7 +89,7 @@ def test_without_a_root_the_flag_is_named(typed: Type) -> None:
         assert done.returncode == 2
         assert done.stderr.splitlines()[-2:] == [
             "error: no data root is named",
-            "  mend: --data-root DIR or CDFSS_DATA_ROOT",
+            "  hint: --data-root DIR or CDFSS_DATA_ROOT",
         ]
 
 
@@ -158,14 +158,14 @@ def test_a_killed_process_is_resumed_to_the_same_tree(tmp_path: Path) -> None:
     assert len(trees_of[0]) == 600
 
 
-def test_check_names_what_mends_each_finding(typed: Type, tmp_path: Path) -> None:
+def test_check_names_what_corrects_each_finding(typed: Type, tmp_path: Path) -> None:
     trees.write_isic(tmp_path)
     done = typed("check", "isic", "fss1000", "--data-root", str(tmp_path), "--full")
     assert done.returncode == 2
     assert (
-        "mend: cdfss-bench data fetch fss1000 --data-root DIR, then: cdfss-bench data"
+        "hint: cdfss-bench data fetch fss1000 --data-root DIR, then: cdfss-bench data"
         in done.stdout
     )
-    assert "mend: complete the class, or evaluate with fewer shots (-k 2)" in done.stdout
+    assert "hint: complete the class, or evaluate with fewer shots (-k 2)" in done.stdout
     found = json.loads(typed("check", "isic", "--data-root", str(tmp_path), "--json").stdout)
-    assert all(finding["mend"] for finding in found[0]["findings"])
+    assert all(finding["hint"] for finding in found[0]["findings"])

@@ -79,7 +79,7 @@ def test_a_full_disk_is_one_sentence_and_exit_code_2(verb: str, results: Path) -
     done = shell(f"cdfss-bench {verb} > /dev/full", results)
     assert done.returncode == 2
     assert done.stderr.startswith(b"error: standard output cannot be written: No space left")
-    assert len(done.stderr.splitlines()) == 2  # and how to mend it
+    assert len(done.stderr.splitlines()) == 2  # and how to correct it
 
 
 @needs_full

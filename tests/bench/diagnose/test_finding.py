@@ -170,7 +170,7 @@ def test_all_goes_on_after_a_kind_that_does_not_apply(
 ) -> None:
     def one(kind: str, *_: Any, **__: Any) -> Outcome:
         if kind == "freeze":
-            raise UserError("there is <nothing> to freeze", mend="train & see")
+            raise UserError("there is <nothing> to freeze", hint="train & see")
         return Outcome(kind, write(a_finding(kind=kind), tmp_path))
 
     monkeypatch.setattr(running, "carried_out", one)

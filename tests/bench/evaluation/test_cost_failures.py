@@ -90,7 +90,7 @@ def test_a_method_that_answers_its_episodes_and_then_no_more_is_done(tmp_path: P
         NotImplementedError(),
         AssertionError(),
         OSError(28, "No space left on device"),
-        UserError("no", mend="this"),
+        UserError("no", hint="this"),
     ],
     ids=lambda error: type(error).__name__,
 )

@@ -1,4 +1,4 @@
-"""Records: what is finished stays, what is torn is mended, what is refused says why."""
+"""Records: what is finished stays, what is torn is corrected, what is refused says why."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def test_real_data_are_not_asked_with_the_packaged_weights(data: Path) -> None:
         assert one.cell is None, method
         assert one.reason.startswith("no pretrained weights of ")
         assert "-mini" not in one.reason
-        assert one.mend
+        assert one.hint
     (control,) = planned(data, methods=("all-foreground",), domains=("isic",))
     assert control.cell is not None
 
@@ -135,7 +135,7 @@ def test_a_trial_with_the_toy_backbone_is_marked(typed: Typed, tmp_path: Path) -
 def test_every_command_asks_for_real_weights_on_real_data(typed: Typed, command: str) -> None:
     done = typed(command)
     said = done.stderr + (str(done.exception) if isinstance(done.exception, UserError) else "")
-    assert "mend: cdfss-bench weights fetch resnet50-deep" in said
+    assert "hint: cdfss-bench weights fetch resnet50-deep" in said
     assert "--backbone resnet-mini for a trial with the toy backbone" in said
     assert "trained on mini-source" not in said
 
@@ -151,7 +151,7 @@ def test_a_method_without_its_training_is_named_and_warned_of_once(
     assert done.exit_code == 0, done.output
     assert done.stderr.count("warning: ") == 1
     assert "warning: ssp, loec: only the backbone's weights are here" in done.stderr
-    assert "  mend: cdfss-bench train -m 'ssp' -m 'ssp+lem' --backbone resnet-mini" in done.stderr
+    assert "  hint: cdfss-bench train -m 'ssp' -m 'ssp+lem' --backbone resnet-mini" in done.stderr
     assert "cdfss-bench weights convert FILE -m 'ssp' --backbone resnet-mini" in done.stderr
     for method in ("ssp", "loec"):
         assert f"{method} (not source-trained): resnet-mini, mini-source only" in done.stderr
@@ -196,7 +196,7 @@ def test_lists_mark_the_backbones_of_the_mini_suite(typed: Typed) -> None:
 
 
 @pytest.mark.parametrize("jobs", ["", " --jobs 2"])
-def test_a_run_says_how_to_mend_a_checkpoint_that_is_refused(
+def test_a_run_says_how_to_correct_a_checkpoint_that_is_refused(
     typed: Typed, tmp_path: Path, jobs: str
 ) -> None:
     tensors = {"weight": torch.zeros(1)}
@@ -206,7 +206,7 @@ def test_a_run_says_how_to_mend_a_checkpoint_that_is_refused(
     )
     assert done.exit_code == 2
     assert "refused: two.pth holds several sets of weights" in done.stderr
-    assert "  mend: say which: cdfss-bench weights convert two.pth -m METHOD" in done.stderr
+    assert "  hint: say which: cdfss-bench weights convert two.pth -m METHOD" in done.stderr
     converted = typed(
         "weights convert two.pth -m ssp --backbone resnet-mini -o a.safetensors --entry state_dict"
     )

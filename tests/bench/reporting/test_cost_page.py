@@ -234,7 +234,7 @@ def test_a_report_of_costs_from_the_command_line(results: Path) -> None:
     assert objects["hsnet"]["machine"] == "EPYC, 2 threads"
     refused = CliRunner().invoke(app, ["report", "--cost", "-f", "html", "--results", str(results)])
     assert isinstance(refused.exception, UserError)
-    assert "leave --cost out" in (refused.exception.mend or "")
+    assert "leave --cost out" in (refused.exception.hint or "")
 
 
 def test_records_of_before_are_shown_as_far_as_they_go(results: Path) -> None:

@@ -144,7 +144,7 @@ def test_panels_belong_on_a_page(tmp_path: Path) -> None:
     write_cell(tmp_path, "ssp")
     done = CliRunner().invoke(app, ["report", "--results", str(tmp_path), "--panels"])
     assert isinstance(done.exception, UserError)
-    assert done.exception.mend == "add -f html -o FILE, or --site DIR"
+    assert done.exception.hint == "add -f html -o FILE, or --site DIR"
 
 
 def heavy(answer: RunResult) -> list[Panel]:

@@ -99,6 +99,6 @@ def test_without_a_compiler_it_is_refused_in_one_sentence(
     assert done.returncode == 2
     (sentence,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert "--compile needs a C++ compiler" in sentence
-    assert "mend: leave --compile out" in done.stderr
+    assert "hint: leave --compile out" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list((tmp_path / "weights").glob("*.safetensors"))

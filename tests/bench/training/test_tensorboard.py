@@ -61,8 +61,8 @@ def test_what_a_resumed_training_does_again_is_told_once(tmp_path: Path) -> None
     assert read_back(tmp_path)["loss"] == [(1, 4.0), (2, 2.5), (3, 1.5)]
 
 
-def test_without_tensorboard_the_mend_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_tensorboard_the_hint_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(UserError, match="not installed") as caught:
         check_tensorboard()
-    assert caught.value.mend == "pip install 'cdfss-bench[tensorboard]'"
+    assert caught.value.hint == "pip install 'cdfss-bench[tensorboard]'"

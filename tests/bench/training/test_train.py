@@ -122,8 +122,8 @@ def test_a_checkpoint_that_is_not_there_is_named_with_the_command_that_makes_it(
     weights = pretrained_for(parse("ssp"), backbone=MINI, folders=())
     with pytest.raises(WeightsError, match="starts from weights of ssp\\[refine=false\\]") as error:
         initial_for(parse("ssp[refine=false]"), weights, folders=[tmp_path])
-    assert error.value.mend is not None
-    assert "cdfss-bench train -m 'ssp[refine=false]' --backbone resnet-mini" in error.value.mend
+    assert error.value.hint is not None
+    assert "cdfss-bench train -m 'ssp[refine=false]' --backbone resnet-mini" in error.value.hint
 
 
 def test_the_command_names_where_the_training_began_and_the_radius() -> None:

@@ -378,7 +378,7 @@ def test_a_loss_that_is_no_number_names_the_episodes_and_keeps_the_last_good_sta
     assert "the loss is nan at step 4 of 6" in caught.value.problem
     assert all(e.query in caught.value.problem for e in asked)
     assert "the state after step 2 is kept" in caught.value.problem
-    assert "--lr" in (caught.value.mend or "")
+    assert "--lr" in (caught.value.hint or "")
     monkeypatch.undo()
     train(job, path)
     assert path.read_bytes() == whole.read_bytes()

@@ -1,4 +1,4 @@
-"""The report on a domain's files: counts, population, damage, oddities, and how to mend them."""
+"""The report on a domain's files: counts, population, damage, oddities, and hints."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_an_absent_domain_is_not_usable_and_the_layout_is_shown(tmp_path: Path, 
     (finding,) = report.findings
     title = DOMAINS.card(name).title
     assert finding.problem.startswith(f"no {title} under {tmp_path}: expected\n")
-    assert finding.mend == (
+    assert finding.hint == (
         f"cdfss-bench data fetch {name} --data-root DIR, then: "
         f"cdfss-bench data prepare {name} --data-root DIR"
     )
@@ -95,7 +95,7 @@ def test_a_broken_pair_is_not_usable_and_named(isic: Path) -> None:
     report = check_domain("isic", isic, full=False)
     assert not report.usable
     assert "ISIC_0000004.jpg has no mask" in report.findings[0].problem
-    assert report.findings[0].mend == "complete the folder, or remove the image"
+    assert report.findings[0].hint == "complete the folder, or remove the image"
 
 
 def test_damaged_files_are_found_when_every_file_is_opened(isic: Path) -> None:
@@ -107,7 +107,7 @@ def test_damaged_files_are_found_when_every_file_is_opened(isic: Path) -> None:
     assert len(report.findings) == 2
     assert report.findings[0].problem.startswith(f"{isic / FIRST} is not a readable image (")
     assert report.findings[1].problem.startswith(f"{isic / SECOND} is not a readable image (")
-    assert {finding.mend for finding in report.findings} == {
+    assert {finding.hint for finding in report.findings} == {
         ("delete the file, then make it anew: "
         f"cdfss-bench data prepare isic --data-root {isic}")
     }  # fmt: skip
@@ -167,7 +167,7 @@ def test_classes_too_small_for_five_shots_are_named(
     trees.write_fss(tmp_path, ["bus"], count=count)
     findings = check_domain("fss1000", tmp_path, full=False).findings
     assert [finding.problem for finding in findings] == expected
-    assert all(finding.mend.startswith("complete the class") for finding in findings)
+    assert all(finding.hint.startswith("complete the class") for finding in findings)
 
 
 def test_a_tile_of_several_classes_is_opened_in_each(tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_a_report_in_words(isic: Path) -> None:
     ]
 
 
-def test_a_report_in_words_names_findings_and_the_mend_of_each_kind() -> None:
+def test_a_report_in_words_names_findings_and_the_hint_of_each_kind() -> None:
     findings = [Finding("a", f"file {number} is damaged", "get it") for number in range(7)]
     findings.append(Finding("b", "one is empty", ""))
     report = DomainReport("isic", usable=False, findings=findings)
@@ -282,7 +282,7 @@ def test_a_report_in_words_names_findings_and_the_mend_of_each_kind() -> None:
         "isic: not usable",
         *(f"  - file {number} is damaged" for number in range(5)),
         "  - and 2 more of the kind (--json has all)",
-        "    mend: get it",
+        "    hint: get it",
         "  - one is empty",
     ]
 
@@ -322,7 +322,7 @@ def test_the_remedies_for_own_data_are_not_those_for_published_data(tmp_path: Pa
     (tmp_path / "images/dog/000.jpg").write_bytes(first.read_bytes())
     report = check_domain("folder", tmp_path, full=True)
     assert report.usable
-    kinds = {finding.kind: finding.mend for finding in report.findings}
+    kinds = {finding.kind: finding.hint for finding in report.findings}
     assert set(kinds) == {"note", "empty", "duplicate"}
     assert "draw the mask" in kinds["empty"]
     assert "labels=, colors= or ignore=" in kinds["note"]
@@ -336,4 +336,4 @@ def test_a_mask_of_own_data_in_doubt_is_not_usable_and_its_option_is_named(tmp_p
     assert not report.usable
     (finding,) = report.findings
     assert "hold the values 3 and 255" in finding.problem
-    assert "-d 'folder[labels=3,ignore=255]'" in finding.mend
+    assert "-d 'folder[labels=3,ignore=255]'" in finding.hint

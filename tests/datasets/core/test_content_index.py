@@ -437,7 +437,7 @@ def test_a_file_that_cannot_be_read_is_named(
     monkeypatch.setattr(contents, "file_sha256", refusing)
     error = fingerprint_error(own)
     assert error.problem == f"{victim} cannot be read (Permission denied)"
-    assert error.mend == "make it a file that you may read, or replace it"
+    assert error.hint == "make it a file that you may read, or replace it"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pipes have names there")

@@ -110,7 +110,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_entry_is_made_again_and_mended(cache: DecodeCache, damage: str) -> None:
+def test_a_damaged_entry_is_made_again_and_corrected(cache: DecodeCache, damage: str) -> None:
     make = Maker(8, 8, 3)
     cache.get(KEY, make)
     path = entry_of(cache)
@@ -315,7 +315,7 @@ def test_a_file_that_changed_after_the_fingerprint_is_refused(
     with pytest.raises(DataError) as caught:
         domain.load(episode)
     assert caught.value.problem == f"{path} changed while it was in use"
-    assert caught.value.mend is not None
+    assert caught.value.hint is not None
 
 
 def test_pixels_of_a_file_that_changes_while_it_is_decoded_are_not_kept(

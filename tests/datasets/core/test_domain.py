@@ -149,7 +149,7 @@ def test_an_image_that_is_not_there_is_named(tree: Path, name: str) -> None:
         assert caught.value.problem == (
             f"{domain.title} has no image '{image}' of class {class_id} under {domain.root}"
         )
-        assert caught.value.mend == "the manifest was made on other data; draw a new one"
+        assert caught.value.hint == "the manifest was made on other data; draw a new one"
 
 
 # -- episodes ------------------------------------------------------------------------------------
@@ -293,7 +293,7 @@ def test_an_unknown_protocol_is_answered_with_the_nearest(tree: Path) -> None:
     with pytest.raises(DataError) as caught:
         opened("isic", tree).episodes(1, protocol="PATNet")
     assert caught.value.problem == "unknown protocol 'PATNet'"
-    assert caught.value.mend == "did you mean patnet?"
+    assert caught.value.hint == "did you mean patnet?"
 
 
 @pytest.mark.parametrize("protocol", ["patnet", "strict"])

@@ -217,7 +217,7 @@ def refused(root: Path, options: str = "") -> UserError:
     with pytest.raises(UserError) as caught:
         _ = opened(root, options).classes
     assert "\n" not in caught.value.problem
-    assert caught.value.mend
+    assert caught.value.hint
     return caught.value
 
 
@@ -237,7 +237,7 @@ def test_a_mask_in_doubt_is_refused_with_the_option_that_reads_it(
     error = refused(tmp_path)
     assert sentence in error.problem
     hint = "colors=#rrggbb" if name == "red, quantised" else option
-    assert f"-d 'folder[{hint}]'" in (error.mend or "")
+    assert f"-d 'folder[{hint}]'" in (error.hint or "")
     domain = opened(tmp_path, option)
     assert_read(domain, [1 - t for t in expected()] if name.startswith("all but") else expected())
     if "ignore" in option:
@@ -295,7 +295,7 @@ def test_a_label_map_that_holds_only_void_is_empty_not_white(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("writer", "sentence", "mend"),
+    ("writer", "sentence", "hint"),
     [
         (grey(0, 0), "are empty", "draw the masks"),
         (grey(255, 255), "are full", "labels=255"),
@@ -303,12 +303,12 @@ def test_a_label_map_that_holds_only_void_is_empty_not_white(tmp_path: Path) -> 
     ],
 )
 def test_a_class_without_a_border_in_any_mask_is_refused(
-    tmp_path: Path, writer: Writer, sentence: str, mend: str
+    tmp_path: Path, writer: Writer, sentence: str, hint: str
 ) -> None:
     write(tmp_path, writer)
     error = refused(tmp_path)
     assert f"all 3 masks of class 'cup' {sentence}" in error.problem
-    assert mend in (error.mend or "")
+    assert hint in (error.hint or "")
 
 
 def test_an_option_that_finds_nothing_says_what_there_is(tmp_path: Path) -> None:
@@ -329,7 +329,7 @@ def test_options_by_class_and_the_rest(tmp_path: Path) -> None:
     assert np.array_equal(tin, resized_labels(mask | ring(mask), 400))
     nonzero = opened(tmp_path, "labels=nonzero")
     assert np.array_equal(nonzero.truth(nonzero.classes[0].items[0]), tin)
-    assert "did you mean cup?" in (refused(tmp_path, "labels=cap:1").mend or "")
+    assert "did you mean cup?" in (refused(tmp_path, "labels=cap:1").hint or "")
 
 
 @pytest.mark.parametrize(
@@ -347,7 +347,7 @@ def test_flat_folders_have_classes_by_their_labels(tmp_path: Path) -> None:
             path.rename(tmp_path / part / path.name)
         (tmp_path / part / "cup").rmdir()
     grey(0, 1)(trees.blob(2) // 255).save(tmp_path / "masks/2.png")
-    assert "layout=flat" in (refused(tmp_path).mend or "")
+    assert "layout=flat" in (refused(tmp_path).hint or "")
     assert "values 1 and 2" in refused(tmp_path, "layout=flat").problem
     domain = opened(tmp_path, "layout=flat,labels=inner:1+rim:2")
     assert [(entry.name, len(entry.items)) for entry in domain.classes] == [
@@ -414,19 +414,19 @@ def test_a_png_may_say_its_orientation_behind_its_pixels(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("size", "mend"),
+    ("size", "hint"),
     [((28, 40), "turn the mask or the picture"), ((80, 56), "without smoothing"),
      ((33, 33), "the mask of this picture")],
 )  # fmt: skip
 def test_a_mask_of_another_size_is_refused(
-    tmp_path: Path, size: tuple[int, int], mend: str
+    tmp_path: Path, size: tuple[int, int], hint: str
 ) -> None:
     write(tmp_path, grey(0, 255))
     Image.fromarray(trees.blob(1)).resize(size).save(tmp_path / "masks/cup/1.png")
     error = refused(tmp_path)
     assert f"is {size[0]}x{size[1]} but its picture" in error.problem
     assert "is 40x28" in error.problem
-    assert mend in (error.mend or "")
+    assert hint in (error.hint or "")
 
 
 # -- pictures --------------------------------------------------------------------------------------
@@ -565,7 +565,7 @@ def test_a_name_that_differs_by_large_letters_is_pointed_out(tmp_path: Path) -> 
     write(tmp_path, grey(0, 255))
     (tmp_path / "images/cup/0.jpg").rename(tmp_path / "images/cup/A.jpg")
     (tmp_path / "masks/cup/0.png").rename(tmp_path / "masks/cup/a.png")
-    assert "rename a.png" in (refused(tmp_path).mend or "")
+    assert "rename a.png" in (refused(tmp_path).hint or "")
 
 
 @pytest.mark.parametrize("part", ["images/cup/1.jpg", "masks/cup/1.png"])
@@ -623,5 +623,5 @@ def test_data_check_names_the_option(tmp_path: Path) -> None:
     write(tmp_path, two)
     report = check_domain("folder", tmp_path, full=True)
     assert not report.usable
-    assert "labels=1" in report.findings[0].mend
+    assert "labels=1" in report.findings[0].hint
     assert "none needed" not in report.to_text()

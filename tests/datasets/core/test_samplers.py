@@ -334,7 +334,7 @@ def test_strict_refuses_a_class_whose_other_scenes_are_too_few() -> None:
     assert caught.value.problem.startswith(
         "class 'class0' of tested has fewer than 5 usable images outside the scene of c0/"
     )
-    assert caught.value.mend == "use --protocol patnet, or fewer shots"
+    assert caught.value.hint == "use --protocol patnet, or fewer shots"
 
 
 @pytest.mark.parametrize("listed", [False, True])

@@ -48,12 +48,12 @@ def edited(root: Path, edit: Callable[[Page], object]) -> Domain:
 
 
 def refusal(root: Path, edit: Callable[[Page], object]) -> DataError:
-    """Why such a tree is refused; it is one sentence, and says how to mend it."""
+    """Why such a tree is refused; it is one sentence, and says how to correct it."""
     domain = edited(root, edit)
     with pytest.raises(DataError) as caught:
         _ = domain.classes
     assert "\n" not in caught.value.problem
-    assert caught.value.mend
+    assert caught.value.hint
     report = check_domain("coco", root, full=True)
     assert [finding.problem for finding in report.findings] == [caught.value.problem]
     return caught.value
@@ -375,7 +375,7 @@ def test_any_odd_value_anywhere_is_read_or_refused_in_one_sentence(
             _ = domain.fingerprint
             domain.truth(domain.classes[0].items[0])
         except DataError as error:
-            refused += error.mend is not None
+            refused += error.hint is not None
     assert refused > 10
 
 
@@ -536,8 +536,8 @@ def test_a_category_without_a_segmented_object_is_refused(tmp_path: Path, how: s
 
     error = refusal(tmp_path, strip)
     assert "no annotation of category 'wedge' is an object with a segmentation" in error.problem
-    assert error.mend is not None
-    assert "coco[crowds=objects]" in error.mend
+    assert error.hint is not None
+    assert "coco[crowds=objects]" in error.hint
     if how == "crowds":
         assert open_domain("coco", tmp_path, crowds="objects").counts == (6, 6)
 
@@ -555,15 +555,15 @@ def test_exchanged_width_and_height_are_refused(tmp_path: Path) -> None:
     error = refusal(tmp_path, swap)
     assert "image 1 is 28x40, but" in error.problem
     assert "is 40x28 (6 of 6 images are refused)" in error.problem
-    assert error.mend is not None
-    assert "exchange width and height" in error.mend
+    assert error.hint is not None
+    assert "exchange width and height" in error.hint
 
 
 def test_another_size_is_refused(tmp_path: Path) -> None:
     error = refusal(tmp_path, set_to("images", "width", 80))
     assert "image 1 is 80x28, but" in error.problem
-    assert error.mend is not None
-    assert "original files" in error.mend
+    assert error.hint is not None
+    assert "original files" in error.hint
 
 
 def turned_photo(root: Path, orientation: int) -> None:
@@ -596,8 +596,8 @@ def test_annotations_of_the_picture_before_it_was_turned_are_refused(tmp_path: P
     with pytest.raises(DataError, match="upright as its EXIF orientation says") as caught:
         _ = domain.classes
     assert "image 1 is 40x28, but" in caught.value.problem
-    assert caught.value.mend is not None
-    assert "EXIF" in caught.value.mend
+    assert caught.value.hint is not None
+    assert "EXIF" in caught.value.hint
 
 
 def test_a_picture_that_cannot_be_read_is_named_when_it_is_read(tmp_path: Path) -> None:
@@ -702,8 +702,8 @@ def test_missing_images_are_counted_and_their_folder_is_suggested(tmp_path: Path
     (tmp_path / "images").mkdir()
     with pytest.raises(DataError, match="6 of 6 images are missing") as caught:
         _ = open_domain("coco", tmp_path).classes
-    assert caught.value.mend is not None
-    assert "coco[images=val2017]" in caught.value.mend
+    assert caught.value.hint is not None
+    assert "coco[images=val2017]" in caught.value.hint
     assert open_domain("coco", tmp_path, images="val2017").counts == (6, 6)
 
 
@@ -723,8 +723,8 @@ def test_the_files_of_other_splits_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is missing; there is train/_annotations") as caught:
         _ = open_domain("coco", tmp_path).classes
     assert "valid/_annotations.coco.json" in caught.value.problem
-    assert caught.value.mend is not None
-    assert "coco[annotations=train/_annotations.coco.json,images=train]" in caught.value.mend
+    assert caught.value.hint is not None
+    assert "coco[annotations=train/_annotations.coco.json,images=train]" in caught.value.hint
     # Beside its images the file needs no word about them.
     domain = open_domain("coco", tmp_path, annotations="valid/_annotations.coco.json")
     assert domain.classes[0].items[0].image == "valid/1.jpg"
@@ -738,7 +738,7 @@ def test_a_folder_of_annotation_files_is_listed(tmp_path: Path) -> None:
             DataError, match=r"there is annotations/instances_train\.json"
         ) as caught:
             _ = open_domain("coco", tmp_path, annotations=typed).classes
-        assert caught.value.mend == (
+        assert caught.value.hint == (
             "name the file: coco[annotations=annotations/instances_train.json]"
         )
 

@@ -84,7 +84,7 @@ def test_without_folders_the_layout_is_shown(tmp_path: Path) -> None:
     report = check_domain("folder[path=nowhere]", tmp_path, full=False)
     assert not report.usable
     assert "images/<class>/<name>.jpg" in report.findings[0].problem
-    assert "name their folder" in report.findings[0].mend
+    assert "name their folder" in report.findings[0].hint
 
 
 # -- further data sets -----------------------------------------------------------------------------

@@ -153,7 +153,7 @@ def test_fss_says_which_picture_has_no_mask(tmp_path: Path) -> None:
     (tmp_path / "FSS-1000" / "bus" / "7.png").unlink()
     error = problem(opened("fss1000", tmp_path))
     assert error.problem == f"{tmp_path}/FSS-1000/bus/7.jpg has no mask 7.png beside it"
-    assert error.mend == "complete the class folder, or remove the picture"
+    assert error.hint == "complete the class folder, or remove the picture"
 
 
 # -- DeepGlobe -----------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ def test_deepglobe_says_which_tile_has_no_mask(tmp_path: Path) -> None:
     assert error.problem == (
         f"{base}/origin/77_sat_55.jpg has no mask 77_sat_55.png in {base}/groundtruth"
     )
-    assert error.mend == "complete the folder, or remove the tile"
+    assert error.hint == "complete the folder, or remove the tile"
 
 
 # -- ISIC ----------------------------------------------------------------------------------------
@@ -294,7 +294,7 @@ def test_an_isic_folder_of_two_classes_is_refused(tmp_path: Path) -> None:
     trees.write_class_table(tmp_path / "ISIC" / "class_id.csv", table)
     error = problem(opened("isic", tmp_path))
     assert error.problem == f"{tmp_path / trees.ISIC_IMAGES}/1 mixes melanoma and nevus"
-    assert error.mend == "split the images into 1, 2, 3 by their class"
+    assert error.hint == "split the images into 1, 2, 3 by their class"
 
 
 def test_two_isic_folders_of_one_class_are_refused(tmp_path: Path) -> None:
@@ -339,7 +339,7 @@ def test_isic_says_which_image_has_no_mask(tmp_path: Path) -> None:
         f"{tmp_path / trees.ISIC_IMAGES}/2/ISIC_0000005.jpg has no mask "
         f"ISIC_0000005_segmentation.png in {tmp_path / trees.ISIC_MASKS}"
     )
-    assert error.mend == "complete the folder, or remove the image"
+    assert error.hint == "complete the folder, or remove the image"
 
 
 # -- Chest X-ray ---------------------------------------------------------------------------------
@@ -383,7 +383,7 @@ def test_chest_says_which_mask_has_no_film(tmp_path: Path, mask: str) -> None:
     assert error.problem == (
         f"{tmp_path / trees.LUNGS}/{mask} has no film CHNCXR_0009_1.png in {tmp_path / trees.FILMS}"
     )
-    assert error.mend == "complete CXR_png, or remove the mask"
+    assert error.hint == "complete CXR_png, or remove the mask"
 
 
 # -- PASCAL VOC ----------------------------------------------------------------------------------
@@ -437,7 +437,7 @@ def test_pascal_fold_4_has_nothing_to_validate_on(tree: Path) -> None:
     assert error.problem == (
         "fold 4 of PASCAL VOC has no validation classes: all 20 are trained on"
     )
-    assert error.mend == "use pascal[fold=0,split=val], or another fold from 0 to 3"
+    assert error.hint == "use pascal[fold=0,split=val], or another fold from 0 to 3"
 
 
 @pytest.mark.parametrize(
@@ -504,8 +504,8 @@ def test_without_lists_both_places_and_the_flag_are_named(tmp_path: Path) -> Non
     assert error.problem == (
         f"the PASCAL fold lists are not in {tmp_path}/splits/pascal or {tmp_path}/lists/pascal"
     )
-    assert error.mend is not None
-    assert "--lists DIR" in error.mend
+    assert error.hint is not None
+    assert "--lists DIR" in error.hint
 
 
 @pytest.mark.parametrize("base", ["VOCdevkit/VOC2012", "VOC2012"])
@@ -614,7 +614,7 @@ def test_a_missing_root_is_one_sentence(tmp_path: Path, name: str, place: str) -
     assert caught.value.problem == (
         f"the data root {tmp_path / place} does not exist or is not a folder"
     )
-    assert caught.value.mend == "name another with --data-root DIR or CDFSS_DATA_ROOT"
+    assert caught.value.hint == "name another with --data-root DIR or CDFSS_DATA_ROOT"
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -627,8 +627,8 @@ def test_without_a_root_the_flag_is_named(
     with pytest.raises(DataError) as caught:
         open_domain(name)
     assert caught.value.problem == f"{DOMAINS.card(name).title} needs a data root"
-    assert caught.value.mend is not None
-    assert "--data-root DIR" in caught.value.mend
+    assert caught.value.hint is not None
+    assert "--data-root DIR" in caught.value.hint
 
 
 def test_the_environment_may_name_the_root(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -643,7 +643,7 @@ def test_a_root_without_the_published_folder_shows_the_layout(tmp_path: Path, na
     card = DOMAINS.card(name)
     assert first == f"no {card.title} under {tmp_path}: expected"
     assert [line.strip() for line in layout] == card.layout.strip().splitlines()
-    assert error.mend == f"cdfss-bench data check {name} --data-root DIR"
+    assert error.hint == f"cdfss-bench data check {name} --data-root DIR"
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -667,7 +667,7 @@ def test_a_folder_that_may_not_be_read_is_named(
         domain.episodes(1)
     assert caught.value.problem.startswith(f"{tree}/{FOLDER[name]}")
     assert caught.value.problem.endswith(" may not be read")
-    assert caught.value.mend is not None
+    assert caught.value.hint is not None
 
 
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
@@ -700,7 +700,7 @@ def test_a_damaged_image_is_named_in_a_sentence(tmp_path: Path, name: str, how: 
     with pytest.raises(DataError) as caught:
         domain.image(domain.classes[0].items[0])
     assert caught.value.problem.startswith(f"{path} is not a readable image (")
-    assert caught.value.mend == f"replace the file, then: cdfss-bench data check {name}"
+    assert caught.value.hint == f"replace the file, then: cdfss-bench data check {name}"
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -780,7 +780,7 @@ def test_a_file_that_vanished_after_listing_is_named(
     with pytest.raises(DataError) as caught:
         domain.note_oddities(item, role="a query")
     assert caught.value.problem == f"{path} is missing"
-    assert caught.value.mend == f"cdfss-bench data check {name} --data-root DIR"
+    assert caught.value.hint == f"cdfss-bench data check {name} --data-root DIR"
     with pytest.raises(DataError, match="is missing"):
         _ = domain.fingerprint
 
@@ -807,8 +807,8 @@ def test_an_unknown_domain_is_answered_with_the_nearest(tree: Path) -> None:
     with pytest.raises(UserError) as caught:
         open_domain("chest-xray", tree)
     assert caught.value.problem == "unknown domain 'chest-xray'"
-    assert caught.value.mend is not None
-    assert "chestxray" in caught.value.mend
+    assert caught.value.hint is not None
+    assert "chestxray" in caught.value.hint
 
 
 # -- populations ---------------------------------------------------------------------------------

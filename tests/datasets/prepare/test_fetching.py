@@ -88,7 +88,7 @@ def test_what_needs_a_person_is_said_in_two_lines(tmp_path: Path, name: str) -> 
     (file,) = fetch(name, tmp_path)
     assert file.state == "by hand"
     assert file.detail.startswith("open https://")
-    assert file.mend == (
+    assert file.hint == (
         f"put the file into {tmp_path / 'downloads' / name}, then: "
         f"cdfss-bench data prepare {name} --data-root {tmp_path}"
     )

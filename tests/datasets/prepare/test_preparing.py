@@ -236,7 +236,7 @@ def test_the_class_table_may_be_named_and_is_needed(isic: Path, tmp_path: Path) 
     table = (isic / "isic_class_id.csv").rename(tmp_path / "my table.csv")
     with pytest.raises(DataError, match="class table is missing") as caught:
         prepare("isic", tmp_path / "to", [isic])
-    assert "--classes FILE" in (caught.value.mend or "")
+    assert "--classes FILE" in (caught.value.hint or "")
     assert prepare("isic", tmp_path / "to", [isic], lists=[table]).counts["1 nevus"] == 2
 
 
@@ -354,8 +354,8 @@ def test_fss_defects_are_named_and_kept(flawed: Path, tmp_path: Path) -> None:
     assert Image.open(tmp_path / "to/FSS-1000/arrow/3.png").size == (62, 36)
 
 
-def test_fss_defects_are_mended_where_they_can_be(flawed: Path, tmp_path: Path) -> None:
-    summary = prepare("fss1000", tmp_path / "to", [flawed], {"defects": "mend"})
+def test_fss_defects_are_corrected_where_they_can_be(flawed: Path, tmp_path: Path) -> None:
+    summary = prepare("fss1000", tmp_path / "to", [flawed], {"defects": "repair"})
     assert "bus: 10.jpeg is taken for the missing 10.jpg" in summary.odd
     assert "arrow/3.png is 62x36, its image 40x28: it is brought to that size" in summary.odd
     assert summary.counts == {"classes": 3, "pairs": 30}
@@ -484,7 +484,7 @@ def test_pascal_without_lists_says_how_to_get_them(tmp_path: Path) -> None:
     source = downloads.unpacked(downloads.voc(), tmp_path / "voc")
     with pytest.raises(DataError, match=r"fold list trn/fold0\.txt is missing") as caught:
         prepare("pascal", tmp_path / "to", [source])
-    assert "data fetch pascal" in (caught.value.mend or "")
+    assert "data fetch pascal" in (caught.value.hint or "")
 
 
 @pytest.mark.shared
@@ -568,8 +568,8 @@ def test_a_damaged_picture_is_named_and_the_rest_is_made(isic: Path, tmp_path: P
     assert problem.partition("/ISIC_0000002.jpg")[2].startswith(" is not a readable image (")
     assert summary.made == 4
     downloads.zipped(downloads.isic_images(), isic / "ISIC2018_Task1-2_Training_Input.zip")
-    mended = prepare("isic", tmp_path / "to", [isic])
-    assert (mended.made, mended.kept, mended.problems) == (1, 4, [])
+    corrected = prepare("isic", tmp_path / "to", [isic])
+    assert (corrected.made, corrected.kept, corrected.problems) == (1, 4, [])
 
 
 def test_equal_pictures_are_named(isic: Path, tmp_path: Path) -> None:
@@ -635,7 +635,7 @@ def test_another_download_is_answered_with_what_it_holds(tmp_path: Path) -> None
 def test_without_a_download_the_command_that_gets_it_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         prepare("isic", tmp_path)
-    assert f"data fetch isic --data-root {tmp_path}" in (caught.value.mend or "")
+    assert f"data fetch isic --data-root {tmp_path}" in (caught.value.hint or "")
     with pytest.raises(UserError, match="needs no preparation"):
         prepare("mini-chest", tmp_path)
 

@@ -146,7 +146,7 @@ def test_each_parameter_belongs_to_one_stage(name: str) -> None:
 def test_an_unknown_backbone_is_refused_with_the_nearest() -> None:
     with pytest.raises(UserError, match="unknown backbone 'resnet5'") as caught:
         build_backbone("resnet5")
-    assert "resnet50" in (caught.value.mend or "")
+    assert "resnet50" in (caught.value.hint or "")
 
 
 @small

@@ -237,12 +237,12 @@ def test_missing_weights_are_refused_with_the_page_that_has_them() -> None:
     with pytest.raises(WeightsError) as caught:
         resolve_weights(parse("ssp-vit"), backbone="vit-b16")
     assert caught.value.problem == "no pretrained weights of vit-b16 for ssp-vit in no folder"
-    mend = caught.value.mend or ""
-    assert mend.startswith("put B_16-i1k-300ep")
-    assert "https://storage.googleapis.com/vit_models/augreg/" in mend
+    hint = caught.value.hint or ""
+    assert hint.startswith("put B_16-i1k-300ep")
+    assert "https://storage.googleapis.com/vit_models/augreg/" in hint
     with pytest.raises(WeightsError) as caught:
         resolve_weights(parse("fptrans"), backbone="deit-b16")
-    assert (caught.value.mend or "").startswith("cdfss-bench weights fetch deit-b16")
+    assert (caught.value.hint or "").startswith("cdfss-bench weights fetch deit-b16")
 
 
 def test_both_encoders_of_fptrans_begin_with_the_pretrained_values(tmp_path: Path) -> None:

@@ -496,7 +496,7 @@ def test_the_learner_refuses_a_pyramid_whose_support_sizes_disagree() -> None:
         "the hypercorrelation pyramid ends in different support sizes [(1, 1), (2, 2)] "
         "at this image size"
     )
-    assert caught.value.mend == "use 128, 200, 256, 400 or 473 pixels"
+    assert caught.value.hint == "use 128, 200, 256, 400 or 473 pixels"
 
 
 @pytest.mark.parametrize("side", [128, 200, 256, 400, 473])

@@ -307,11 +307,11 @@ def test_what_is_no_name_is_refused_with_the_syntax(text: str) -> None:
         rf"'{re.escape(text)}' is not a method name: '.*' is not NAME or NAME\[key=value,...\]",
         error.problem,
     )
-    assert error.mend == "compose as HOST+PLUGIN[key=value]+PLUGIN; quote it for the shell"
+    assert error.hint == "compose as HOST+PLUGIN[key=value]+PLUGIN; quote it for the shell"
 
 
 @pytest.mark.parametrize(
-    ("text", "problem", "mend"),
+    ("text", "problem", "hint"),
     [
         ("ssp+lcm[kk=5]", "unknown option of lcm: 'kk'", "did you mean k?"),
         ("loec[lcm.kk=5]", "unknown option of lcm: 'kk'", "did you mean k?"),
@@ -417,10 +417,10 @@ def test_what_is_no_name_is_refused_with_the_syntax(text: str) -> None:
     ],
 )
 def test_what_cannot_be_is_refused_in_one_sentence(
-    text: str, problem: str, mend: str | None
+    text: str, problem: str, hint: str | None
 ) -> None:
     error = refused(text)
-    assert (error.problem, error.mend) == (problem, mend)
+    assert (error.problem, error.hint) == (problem, hint)
 
 
 @pytest.mark.parametrize(
@@ -430,7 +430,7 @@ def test_what_cannot_be_is_refused_in_one_sentence(
 def test_an_unknown_name_is_refused_with_the_nearest(text: str, typed: str, meant: str) -> None:
     error = refused(text)
     assert error.problem == f"unknown method '{typed}'"
-    assert re.fullmatch(rf"did you mean (\S+ or )*{meant}( or \S+)*\?", error.mend or "")
+    assert re.fullmatch(rf"did you mean (\S+ or )*{meant}( or \S+)*\?", error.hint or "")
 
 
 def test_a_published_row_is_refused_with_its_reason(
@@ -503,8 +503,8 @@ def test_the_published_backbone_is_the_default() -> None:
 def test_an_unknown_backbone_is_refused_with_the_nearest() -> None:
     with pytest.raises(CompositionError, match=r"unknown backbone of hsnet: 'resnet5'") as caught:
         build("hsnet", backbone="resnet5")
-    assert caught.value.mend is not None
-    assert "resnet50" in caught.value.mend
+    assert caught.value.hint is not None
+    assert "resnet50" in caught.value.hint
 
 
 @pytest.mark.parametrize("widths", ["16", "16-64", "8-16-32-64", "a-b-c", "16-64-126", "0-4-4"])

@@ -107,7 +107,7 @@ def test_a_card_with_a_key_that_nobody_knows_is_refused_with_the_file(tmp_path: 
     with pytest.raises(UserError, match="unknown key 'sed'") as caught:
         read_card(path)
     assert str(path) in caught.value.problem
-    assert "seed" in (caught.value.mend or "")
+    assert "seed" in (caught.value.hint or "")
 
 
 def test_a_card_that_is_no_json_is_refused_with_the_file(tmp_path: Path) -> None:
@@ -198,8 +198,8 @@ def test_a_file_that_would_execute_code_is_refused_without_executing_it(
     error = refused(path)
     assert not target.exists()
     assert "is not a checkpoint that can be read safely" in error.problem
-    assert error.mend is not None
-    assert "nothing in them is ever executed" in error.mend
+    assert error.hint is not None
+    assert "nothing in them is ever executed" in error.hint
 
 
 def test_the_trap_of_the_test_above_would_have_closed(tmp_path: Path) -> None:
@@ -313,7 +313,7 @@ def test_missing_entries_are_refused_with_the_first_of_them() -> None:
     first = ", ".join(f"'{key}'" for key in missing[:3])
     expected = f"{PATH} lacks {first} and {len(missing) - 3} more entries, which ResNet needs"
     assert error.problem == expected
-    assert (error.mend or "").startswith("use a file that holds all of the network, or another")
+    assert (error.hint or "").startswith("use a file that holds all of the network, or another")
 
 
 def test_one_missing_entry_is_named_alone() -> None:
@@ -329,7 +329,7 @@ def test_foreign_entries_are_refused_with_the_first_of_them() -> None:
     assert error.problem == (
         f"{PATH} holds 'head.0', 'head.1', 'head.2' and 2 more entries, which Linear does not have"
     )
-    assert error.mend == "these weights belong to another network; check --method and --backbone"
+    assert error.hint == "these weights belong to another network; check --method and --backbone"
 
 
 def test_misshapen_entries_are_refused_with_both_shapes() -> None:

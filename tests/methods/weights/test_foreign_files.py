@@ -38,12 +38,12 @@ def refused(path: Path) -> WeightsError:
         read_checkpoint(path)
     error = caught.value
     assert str(path) in error.problem
-    for text in (error.problem, error.mend or ""):
+    for text in (error.problem, error.hint or ""):
         assert "\n" not in text
         assert "\x1b" not in text
         assert "weights_only argument" not in text
         assert "add_safe_globals" not in text
-    assert error.mend
+    assert error.hint
     return error
 
 
@@ -173,7 +173,7 @@ def test_other_classes_are_refused_by_name(
     error = refused(path)
     assert f"{named}" in error.problem
     assert "it holds objects of" in error.problem
-    assert "nothing in them is ever executed" in (error.mend or "")
+    assert "nothing in them is ever executed" in (error.hint or "")
 
 
 def test_the_command_of_the_refusal_extracts_the_tensors(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_the_command_of_the_refusal_extracts_the_tensors(tmp_path: Path) -> None
     subprocess.run([sys.executable, "-c", make], cwd=home, check=True)
     for name in ("whole.pth", "set.pth"):
         error = refused(home / name)
-        command = (error.mend or "").partition("run where it was made: ")[2]
+        command = (error.hint or "").partition("run where it was made: ")[2]
         assert command.startswith("python -c ")
         shell = command.replace("python", sys.executable, 1)
         subprocess.run(["bash", "-c", shell], cwd=home, check=True)
@@ -211,7 +211,7 @@ def test_a_torchscript_archive_is_refused_and_its_command_extracts_the_tensors(
         torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.ones(1, 2)), tmp_path / "a.pt")
     error = refused(tmp_path / "a.pt")
     assert "it is a TorchScript archive" in error.problem
-    command = (error.mend or "").partition("run where it was made: ")[2]
+    command = (error.hint or "").partition("run where it was made: ")[2]
     shell = command.replace("python", f"{sys.executable} -W ignore", 1)
     subprocess.run(["bash", "-c", shell], cwd=tmp_path, check=True)
     assert set(read_checkpoint(tmp_path / "a-tensors.pth").tensors) == {"weight", "bias"}
@@ -242,8 +242,8 @@ def test_a_file_that_names_a_dangerous_function_is_not_to_be_used(
     error = refused(path)
     assert function.__name__ in error.problem
     assert "which no checkpoint needs" in error.problem
-    assert (error.mend or "").startswith("do not use this file")
-    assert "python -c" not in (error.mend or "")
+    assert (error.hint or "").startswith("do not use this file")
+    assert "python -c" not in (error.hint or "")
     assert [p.name for p in tmp_path.iterdir()] == ["a.pth"]
 
 
@@ -320,7 +320,7 @@ def test_a_folder_names_the_files_in_it(tmp_path: Path) -> None:
     save_file(TENSORS, tmp_path / "model.safetensors")
     error = refused(tmp_path)
     assert error.problem == f"{tmp_path} is a folder, not a weights file"
-    assert error.mend == "name one of its files: model.safetensors"
+    assert error.hint == "name one of its files: model.safetensors"
 
 
 def test_the_content_decides_and_not_the_suffix(tmp_path: Path) -> None:

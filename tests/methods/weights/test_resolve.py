@@ -271,7 +271,7 @@ def test_two_candidates_in_one_folder_are_refused_by_name(folder: Path) -> None:
     assert error.problem == (
         f"{folder} holds several weights of {name} on {MINI}: a.safetensors and b.safetensors"
     )
-    assert error.mend == "name one with --weights FILE"
+    assert error.hint == "name one with --weights FILE"
     chosen = resolved("hsnet", [folder], checkpoint=folder / "b.safetensors")
     assert chosen.checkpoint == folder / "b.safetensors"
 
@@ -301,9 +301,9 @@ def test_packaged_weights_are_not_chosen_for_other_data(packaged: Path, method: 
     error = refused(method, [], on_mini=False)
     assert error.problem.startswith("no pretrained weights of resnet50")
     assert MINI not in error.problem
-    mend = error.mend or ""
-    assert mend.startswith("cdfss-bench weights fetch resnet50")
-    assert mend.endswith("or --backbone resnet-mini for a trial with the toy backbone")
+    hint = error.hint or ""
+    assert hint.startswith("cdfss-bench weights fetch resnet50")
+    assert hint.endswith("or --backbone resnet-mini for a trial with the toy backbone")
     trial = resolved(method, [], on_mini=False, backbone=MINI)
     assert trial.is_toy
     assert trial.backbone == MINI
@@ -311,11 +311,11 @@ def test_packaged_weights_are_not_chosen_for_other_data(packaged: Path, method: 
 
 def test_a_trial_is_offered_only_where_it_would_run(packaged: Path) -> None:
     put_backbone(packaged)
-    assert "toy" not in (refused("hsnet", [], on_mini=False).mend or "")
-    assert "toy" in (refused("ssp", [], on_mini=False).mend or "")
+    assert "toy" not in (refused("hsnet", [], on_mini=False).hint or "")
+    assert "toy" in (refused("ssp", [], on_mini=False).hint or "")
     with pytest.raises(WeightsError) as caught:
         pretrained_for(parse("hsnet"), backbone=None, folders=[])
-    assert "--backbone resnet-mini for a trial" in (caught.value.mend or "")
+    assert "--backbone resnet-mini for a trial" in (caught.value.hint or "")
     assert pretrained_for(parse("hsnet"), backbone=None, folders=[], on_mini=True).backbone == MINI
     assert pretrained_for(parse("hsnet"), backbone=MINI, folders=[]).backbone == MINI
 
@@ -436,7 +436,7 @@ def test_a_pretrained_backbone_is_no_checkpoint_of_a_trained_method(
     monkeypatch.setattr(weights, "BACKBONES", SimpleNamespace(card=lambda _name: changed))
     error = refused("ssp", [folder], checkpoint=path)
     assert "holds the pretrained weights of resnet-mini" in error.problem
-    assert "--weights-dir" in (error.mend or "")
+    assert "--weights-dir" in (error.hint or "")
 
 
 # -- naming a file ---------------------------------------------------------------------------------
@@ -491,7 +491,7 @@ def test_a_head_without_weights_is_refused_with_the_command_that_trains_it(folde
         f"{composition('hsnet+lcm')} has a part that must be trained, and no weights of {name} on "
         f"{MINI} are in {folder}"
     )
-    assert error.mend == f"cdfss-bench train -m '{name}' --backbone {MINI}, or --weights FILE"
+    assert error.hint == f"cdfss-bench train -m '{name}' --backbone {MINI}, or --weights FILE"
 
 
 def test_missing_pretrained_weights_are_refused_with_the_command_that_fetches_them(
@@ -500,10 +500,10 @@ def test_missing_pretrained_weights_are_refused_with_the_command_that_fetches_th
     error = refused("ssp", [folder], backbone="resnet50")
     assert error.problem == f"no pretrained weights of resnet50 for ssp in {folder}"
     fetch = "cdfss-bench weights fetch resnet50, or name their folder with --weights-dir DIR"
-    assert error.mend == fetch
+    assert error.hint == fetch
     error = refused("ssp", [], backbone="resnet50-caffe")
     assert error.problem == "no pretrained weights of resnet50-caffe for ssp in no folder"
-    assert (error.mend or "").startswith("put a file that `cdfss-bench weights list` names into")
+    assert (error.hint or "").startswith("put a file that `cdfss-bench weights list` names into")
 
 
 def test_every_backbone_that_was_looked_for_is_named() -> None:
@@ -584,7 +584,7 @@ def test_a_head_trained_on_other_backbone_weights_is_refused(folder: Path) -> No
         f"{trained} was trained on top of other backbone weights than {base} "
         f"(sha256 {before[:12]}..., not {file_sha256(base)[:12]}...)"
     )
-    assert caught.value.mend == "put the backbone file it was trained with into the weights folder"
+    assert caught.value.hint == "put the backbone file it was trained with into the weights folder"
 
 
 def test_a_checkpoint_that_names_no_base_must_be_whole(folder: Path) -> None:
@@ -777,7 +777,7 @@ def test_a_file_with_another_hash_is_refused_and_nothing_is_left(
         fetch_pretrained("net", tmp_path / "weights")
     sentence = f"what {server.address}/net.pth sent is not the published file"
     assert caught.value.problem.startswith(sentence)
-    assert caught.value.mend == "try again later"
+    assert caught.value.hint == "try again later"
     assert list((tmp_path / "weights").iterdir()) == []
 
 
@@ -802,7 +802,7 @@ def test_a_host_that_cannot_be_reached_is_refused_with_what_to_do(
     with pytest.raises(WeightsError) as caught:
         fetch_pretrained("net", tmp_path)
     assert caught.value.problem.startswith(f"{address}/net.pth could not be downloaded (")
-    assert caught.value.mend == f"download it elsewhere and put it into {tmp_path}"
+    assert caught.value.hint == f"download it elsewhere and put it into {tmp_path}"
     assert list(tmp_path.glob("net.pth*")) == []
 
 
@@ -842,7 +842,7 @@ def test_weights_without_a_public_address_are_refused(
     publish(monkeypatch, Pretrained(files=("net.pth",)))
     with pytest.raises(WeightsError, match="the weights of net have no public address") as caught:
         fetch_pretrained("net", tmp_path)
-    assert "cdfss-bench weights list" in (caught.value.mend or "")
+    assert "cdfss-bench weights list" in (caught.value.hint or "")
 
 
 def test_a_folder_that_cannot_be_made_is_refused_in_a_sentence(

@@ -52,7 +52,7 @@ def refused(path: Path) -> WeightsError:
         loads(path)
     assert str(path) in caught.value.problem
     assert "\n" not in caught.value.problem
-    assert caught.value.mend
+    assert caught.value.hint
     return caught.value
 
 
@@ -197,8 +197,8 @@ def test_several_sets_of_weights_are_refused_until_one_is_named(tmp_path: Path, 
     torch.save(content(), path)
     error = refused(path)
     assert sentence in error.problem
-    assert f"cdfss-bench weights convert {path}" in (error.mend or "")
-    assert f"--entry {entry}" in (error.mend or "")
+    assert f"cdfss-bench weights convert {path}" in (error.hint or "")
+    assert f"--entry {entry}" in (error.hint or "")
     loads(path, entry=entry)
 
 
@@ -212,7 +212,7 @@ def test_conversion_takes_the_entry_that_was_named(tmp_path: Path) -> None:
     loads(output)
     with pytest.raises(WeightsError, match="holds no weights called 'teacher'") as caught:
         read_checkpoint(path, "teacher")
-    assert "'state_dict', 'state_dict_ema'" in (caught.value.mend or "")
+    assert "'state_dict', 'state_dict_ema'" in (caught.value.hint or "")
 
 
 def test_an_entry_twice_under_one_key_is_refused(tmp_path: Path) -> None:
