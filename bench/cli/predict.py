@@ -33,8 +33,7 @@ def predict(
     from cdfss_bench.errors import UserError
     from cdfss_bench.files import write_atomically
 
-    from ..evaluation.evaluator import adaptation_stream
-    from ..evaluation.networks import network_of
+    from ..evaluation.prediction import load_method
     from ..planning.selection import plan
     from ..reporting.qualitative.panels import file_name, panel, predicted, stacked
 
@@ -47,18 +46,13 @@ def predict(
             complain(UserError(planned.reason, hint=planned.hint))
             refused = True
             continue
-        network = network_of(planned.composition, planned.cell.weights)
+        network = load_method(planned.composition, planned.cell.weights)
         episode_set = planned.episode_set
         strips = [
             panel(
                 episode_set.domain,
                 episode,
-                predicted(
-                    network,
-                    episode_set.domain,
-                    episode,
-                    adaptation_stream(episode_set.seed, episode),
-                ),
+                predicted(network, episode_set.domain, episode, episode_set.seed),
                 title=f"{planned.name}, {episode.query}",
             )
             for episode in episode_set.manifest

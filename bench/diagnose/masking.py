@@ -18,6 +18,7 @@ from cdfss_bench.methods.core.plugin_api import LearningPlugin
 from cdfss_bench.methods.plugins.apm import APM
 
 from ..evaluation.pixel_counts import count
+from ..evaluation.prediction import predict_episode
 from ..records.cell_folder import EpisodeRow
 from .correlation import channel_correlations, distribution
 
@@ -96,9 +97,9 @@ def masked(
         adapted = learner.adapt_encoded(support, masks, rng=stream(episode))
         predicted: dict[str, Tensor] = {}
         for state, method in zip(STATES, (bare, begun, adapted), strict=True):
+            mask = predict_episode(method, query, support, masks, rng=None, adapt=False).mask
+            predicted[state] = mask.cpu()
             with torch.no_grad():
-                logits = method.match(query, support, masks[None])
-                predicted[state] = method.decide(logits, query.size).cpu()
                 maps = _maps(method, method.apply_transforms(query))[0]
             ignore = None if tensors.query_ignore is None else tensors.query_ignore[None]
             counts = count(predicted[state], tensors.query_mask[None], ignore)[0]

@@ -18,8 +18,8 @@ from cdfss_bench.methods.blocks.voting import upsampled
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
 
-from ..evaluation.evaluator import adaptation_stream
 from ..evaluation.pixel_counts import count
+from ..evaluation.prediction import adaptation_stream, predict_episode
 from ..records.cell_folder import EpisodeRow
 
 
@@ -76,22 +76,26 @@ def probed(
         asked = domain.item(episode.class_id, episode.query)
         shown = [domain.item(episode.support_class_id, name) for name in episode.supports]
         masks = torch.from_numpy(np.stack([domain.truth(item) for item in shown])).to(device)
-        query, support = known(asked), FeatureBatch.cat([known(item) for item in shown])
-        ready = network
-        if adapt and network.adaptation != "none":
-            rng = adaptation_stream(seed, episode)
-            seen = query if network.adaptation == "transductive" else None
-            ready = network.adapt_encoded(support, masks, rng=rng, query=seen)
-            if ready.adapts_encoder:
-                query = encoded(asked, ready)
-                support = FeatureBatch.cat([encoded(item, ready) for item in shown])
-        with torch.no_grad():
-            logits = ready.match(query, support, masks[None])
-            decided = ready.decide(logits, query.size).cpu()
+
+        def by(
+            ready: Method, asked: Item = asked, shown: Sequence[Item] = shown
+        ) -> tuple[FeatureBatch, FeatureBatch]:
+            support = FeatureBatch.cat([encoded(item, ready) for item in shown])
+            return encoded(asked, ready), support
+
+        logits, decided = predict_episode(
+            network,
+            known(asked),
+            FeatureBatch.cat([known(item) for item in shown]),
+            masks,
+            rng=adaptation_stream(seed, episode),
+            encode_again=by,
+            adapt=adapt,
+        )
         truth = torch.from_numpy(domain.truth(asked)[None].copy())
         undecided = domain.undecided(asked)
         ignore = None if undecided is None else torch.from_numpy(undecided[None].copy())
-        (counted,) = count(decided, truth, ignore)
+        (counted,) = count(decided.cpu(), truth, ignore)
         rows.append(EpisodeRow(index, episode, counted))
         losses.append(_loss(logits, truth, ignore))
     return Probe(rows, np.array(losses))

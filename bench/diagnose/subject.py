@@ -21,8 +21,8 @@ from cdfss_bench.methods.registry.name_grammar import Composition, parse
 from cdfss_bench.methods.weights.resolve import Weights, pretrained_for
 from cdfss_bench.options import Value
 
-from ..evaluation.evaluator import Settings, adaptation_stream, evaluate
-from ..evaluation.networks import network_of
+from ..evaluation.evaluator import Settings, evaluate
+from ..evaluation.prediction import adaptation_stream, load_method
 from ..planning.cell import method_code, weights_sha256
 from ..planning.selection import Selection, open_domains, weights_of
 from ..records.cell_folder import EpisodeRow
@@ -140,7 +140,7 @@ class Subject:
         composition = self._composed(name or self.selection.methods[0])
         weights = self.weights_of(name)
         if trained:
-            network = network_of(composition, weights)
+            network = load_method(composition, weights)
         else:
             start = pretrained_for(
                 composition, backbone=weights.backbone, folders=self.selection.folders

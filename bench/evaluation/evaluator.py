@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cdfss_bench.canonical import seed_of
 from cdfss_bench.datasets import Domain, Episode
 from cdfss_bench.datasets.core.domain import Item
 from cdfss_bench.datasets.core.transforms import normalised
@@ -33,6 +32,7 @@ from ..runtime.precision import exact_fp32
 from .episode_order import reuse_order
 from .feature_cache import DEFAULT_BUDGET, FeatureStores
 from .pixel_counts import count
+from .prediction import adaptation_stream, predict_episode
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,15 +223,22 @@ class _Run:
         support = FeatureBatch.cat([features[item.image] for item in supports])
         masks = torch.from_numpy(np.stack([self.domain.truth(item) for item in supports]))
         masks = masks.to(device)
-        with _measured(timing, "adapt", device):
-            shown = query if self.method.adaptation == "transductive" else None
-            ready = self.method.adapt_encoded(support, masks, rng=rng, query=shown)
-        with torch.no_grad(), _measured(timing, "match", device):
-            if ready.adapts_encoder:
-                query = ready.encode(self._image(self._query(episode)))
-                support = ready.encode(torch.cat([self._image(item) for item in supports]))
-            logits = _numbers(ready.match(query, support, masks[None]), [episode], self.method)
-            return ready.decide(logits, query.size)
+
+        def encode_again(ready: Method) -> tuple[FeatureBatch, FeatureBatch]:
+            shown = ready.encode(self._image(self._query(episode)))
+            return shown, ready.encode(torch.cat([self._image(item) for item in supports]))
+
+        found = predict_episode(
+            self.method,
+            query,
+            support,
+            masks,
+            rng=rng,
+            encode_again=encode_again,
+            measured=lambda step: _measured(timing, step, device),
+        )
+        _numbers(found.logits, [episode], self.method)
+        return found.mask
 
     def _image(self, item: Item) -> Tensor:
         return normalised(self.domain.image(item)[None], self.settings.device)
@@ -351,13 +358,6 @@ def _checked(masks: Tensor, truth: Tensor, method: Method) -> Tensor:
             f"{list(truth.shape)} was due"
         )
     return masks.to(truth.device)
-
-
-def adaptation_stream(seed: int, episode: Episode) -> torch.Generator:
-    """The private stream of one episode: whatever ran before it, wherever it stands in a list."""
-    asked = (episode.class_id, episode.query, episode.support_class_id, *episode.supports)
-    text = "\n".join(map(str, ("adapt", seed, *asked))).encode()
-    return torch.Generator().manual_seed(seed_of(text))
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from ..runtime.precision import exact_fp32
 from ..statistics.summary import metrics_of
 from .evaluator import Settings, evaluate
 from .feature_cache import FeatureStores
-from .networks import network_of
+from .prediction import load_method
 
 How = Literal["computed", "resumed", "known", "refused", "failed", "busy"]
 
@@ -301,7 +301,7 @@ class Runner:
     def _network_of(self, cell: Cell) -> Method:
         key = cell.network_key
         if self._network is None or self._network[0] != key:
-            network = network_of(cell.composition, cell.weights, precision=cell.precision)
+            network = load_method(cell.composition, cell.weights, precision=cell.precision)
             self._network = (key, network)
         return self._network[1]
 

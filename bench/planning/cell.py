@@ -286,7 +286,7 @@ def evaluator_code() -> str:
 
     Tables, pages and the rest of the runner are not in it: they change no count.
     """
-    names = ("evaluation.networks", "evaluation.evaluator", "statistics.summary")
+    names = ("evaluation.prediction", "evaluation.evaluator", "statistics.summary")
     return code_hash(*(f"cdfss_bench.bench.{name}" for name in names))
 
 

@@ -14,7 +14,7 @@ from cdfss_bench.errors import RecordError, UserError
 
 from ..cost.profile import probe
 from ..evaluation.evaluator import Settings
-from ..evaluation.networks import network_of
+from ..evaluation.prediction import load_method
 from ..evaluation.runner import Outcome, Runner
 from ..planning.selection import Planned, Selection, plan
 from ..records.environment import describe
@@ -80,7 +80,7 @@ def relative_time(planned: Planned, device: str) -> float:
     """
     assert planned.cell is not None
     weights = planned.cell.weights
-    network = network_of(planned.composition, weights).to(device).optimized_for(device)
+    network = load_method(planned.composition, weights).to(device).optimized_for(device)
     size = planned.episode_set.domain.card.image_size
     query, supports, masks = probe(planned.episode_set.shots, size, device)
     reference = _reference(device)

@@ -11,9 +11,11 @@ from PIL import Image, ImageDraw
 
 from cdfss_bench.datasets import Domain, Episode
 from cdfss_bench.datasets.check.contact_sheet import outlined
+from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
 
 from ...evaluation.pixel_counts import count
+from ...evaluation.prediction import adaptation_stream, predict_episode
 from ...planning.cell import Cell
 from ...records.cell_folder import safe_name
 from ...statistics.metrics import iou
@@ -25,18 +27,20 @@ _LONGEST = 180
 """Characters of a file's name beside the id: with it they stay below what file systems take."""
 
 
-def predicted(
-    method: Method, domain: Domain, episode: Episode, rng: torch.Generator
-) -> NDArray[np.uint8]:
-    """The method's mask of one episode, uint8 [S, S]."""
+def predicted(method: Method, domain: Domain, episode: Episode, seed: int) -> NDArray[np.uint8]:
+    """The method's mask of one episode of a run with that seed, uint8 [S, S]."""
     tensors = domain.load(episode)
-    shown = tensors.query_image if method.adaptation == "transductive" else None
-    ready = method.adapt(tensors.support_images, tensors.support_masks, rng=rng, query_image=shown)
-    with torch.inference_mode():
-        mask = ready.predict(
-            tensors.query_image[None], tensors.support_images[None], tensors.support_masks[None]
-        )
-    return mask[0].numpy()
+
+    def encoded(by: Method) -> tuple[FeatureBatch, FeatureBatch]:
+        with torch.no_grad():
+            return by.encode(tensors.query_image[None]), by.encode(tensors.support_images)
+
+    query, support = encoded(method)
+    rng = adaptation_stream(seed, episode)
+    found = predict_episode(
+        method, query, support, tensors.support_masks, rng=rng, encode_again=encoded
+    )
+    return found.mask[0].numpy()
 
 
 def file_name(cell: Cell) -> str:

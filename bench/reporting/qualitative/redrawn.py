@@ -25,9 +25,8 @@ from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.registry.name_grammar import Composition, parse
 from cdfss_bench.methods.weights.resolve import PACKAGED, Weights, resolve_weights
 
-from ...evaluation.evaluator import adaptation_stream
-from ...evaluation.networks import network_of
 from ...evaluation.pixel_counts import count
+from ...evaluation.prediction import load_method
 from ...planning.cell import weights_sha256
 from ...records.cell_folder import CellFolder
 from ...records.results import RunResult
@@ -85,7 +84,7 @@ class Redrawer:
         weights = weights_of(record, composition, self.folders)
         key = (str(composition), weights, record.evaluator.precision)
         if self._network is None or self._network[0] != key:
-            network = network_of(composition, weights, precision=record.evaluator.precision)
+            network = load_method(composition, weights, precision=record.evaluator.precision)
             self._network = (key, network)
         return self._network[1]
 
@@ -119,7 +118,7 @@ def _panel(
     episode = manifest[example.row.index]
     query = domain.item(episode.class_id, episode.query)
     supports = [domain.item(episode.support_class_id, name) for name in episode.supports]
-    mask = predicted(network, domain, episode, adaptation_stream(seed, episode))
+    mask = predicted(network, domain, episode, seed)
     void = domain.undecided(query)
     counts = count(
         torch.from_numpy(mask)[None],

@@ -10,7 +10,7 @@ import torch
 from cdfss_bench.bench.diagnose.masking import ADAPTED, masked
 from cdfss_bench.bench.diagnose.probing import probed
 from cdfss_bench.bench.diagnose.subject import Subject
-from cdfss_bench.bench.evaluation.evaluator import adaptation_stream
+from cdfss_bench.bench.evaluation.prediction import adaptation_stream
 from cdfss_bench.bench.evaluation.runner import Runner
 from cdfss_bench.bench.planning.selection import plan
 from cdfss_bench.bench.records.counts import Counts

@@ -61,7 +61,7 @@ COUNTED = {
         "bench/evaluation/pixel_counts.py",
         "bench/statistics/metrics.py",
         "bench/statistics/bootstrap.py",
-        "bench/evaluation/networks.py",
+        "bench/evaluation/prediction.py",
         "bench/evaluation/episode_order.py",
         "bench/evaluation/feature_cache.py",
         "bench/runtime/memory.py",
