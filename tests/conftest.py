@@ -13,6 +13,7 @@ import pytest
 # Thousands of tiny operations: threads that wait for each other cost more than they give, and the
 # processes that tests start share the machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 CHECKOUT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("CDFSS_SHARED", CHECKOUT.parent / "shared"))

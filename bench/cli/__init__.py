@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ..runtime.threads import wait_asleep
 from . import (
     check,
     compare,
@@ -84,6 +85,7 @@ def _common(
 
 def main() -> None:
     """The console script: exit code 0 for success, 1 for a defect, 2 for a mistake of the user."""
+    wait_asleep()
     leave_on_second_interrupt()
     guard_streams()
     code = 0

@@ -94,15 +94,14 @@ def _carry_out(
     threads: int | None,
     settings: list[str] | None,
 ) -> None:
-    import torch
-
     from cdfss_bench.files import write_atomically
 
     from ..diagnose.page import as_html
     from ..diagnose.running import all_carried_out, carried_out, parsed_settings
+    from ..runtime.threads import set_threads
 
     if threads is not None:
-        torch.set_num_threads(threads)
+        set_threads(threads)
     options = parsed_settings(settings or (), kinds)
     warn_of_weights(_used(selection))
     several = len(selection.methods) > 1

@@ -50,16 +50,15 @@ def gate(
     """
     if context.invoked_subcommand is not None:
         return
-    import torch
-
     from cdfss_bench.files import explained_os_errors
 
     from ..regression.baseline import compared, exit_code, markdown, read_baseline
     from ..regression.measure import measured, narrowed
+    from ..runtime.threads import set_threads
 
     add_plugins(options.plugins)
     if threads is not None:
-        torch.set_num_threads(threads)
+        set_threads(threads)
     old = read_baseline(baseline) if baseline.is_file() or not update else None
     if old is not None and not update:
         old = narrowed(old, options.methods or (), options.domains or ())

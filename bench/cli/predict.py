@@ -36,6 +36,7 @@ def predict(
     from ..evaluation.prediction import load_method
     from ..planning.selection import plan
     from ..reporting.qualitative.panels import file_name, panel, predicted, stacked
+    from ..runtime.threads import fit_threads
 
     selection = options.selection(episodes=count)
     refused = False
@@ -46,6 +47,7 @@ def predict(
             complain(UserError(planned.reason, hint=planned.hint))
             refused = True
             continue
+        fit_threads(planned.episode_set.domain.card.image_size)
         network = load_method(planned.composition, planned.cell.weights)
         episode_set = planned.episode_set
         strips = [

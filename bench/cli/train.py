@@ -29,8 +29,7 @@ def train(options: TrainOptions) -> None:
     the bit. On several GPUs:
     torchrun --nproc-per-node 4 --no-python cdfss-bench train -m hsnet
     """
-    import torch
-
+    from ..runtime.threads import set_threads
     from ..training.distributed import joined
     from ..training.plan import read_training_plan, refuse_unknown_plan
     from ..training.tensorboard import check_tensorboard
@@ -40,7 +39,7 @@ def train(options: TrainOptions) -> None:
     if options.tensorboard:
         check_tensorboard()
     if options.threads is not None:
-        torch.set_num_threads(options.threads)
+        set_threads(options.threads)
     device = chosen_device(options.device)
     if options.pretrain:
         _pretrain(options, source, device)
@@ -73,9 +72,11 @@ def _train_all(
 
 
 def _train_one(one: Planned, options: TrainOptions, *, listens: bool) -> None:
+    from ..runtime.threads import fit_threads
     from ..training.conduct import Conduct, Step
     from ..training.trainer import train as train_job
 
+    fit_threads(one.job.domain.card.image_size, one.job.recipe.batch)
     with progress("steps") as tell:
 
         def listen(step: Step) -> None:

@@ -26,6 +26,7 @@ from ..evaluation.prediction import adaptation_stream, load_method
 from ..planning.cell import method_code, weights_sha256
 from ..planning.selection import Selection, open_domains, weights_of
 from ..records.cell_folder import EpisodeRow
+from ..runtime.threads import fit_threads
 from ..training.episodes import validation_episodes
 from ..training.network import begun
 from .finding import NotApplicable
@@ -193,7 +194,9 @@ class Subject:
         Raises:
             DataError: if one is not there.
         """
-        return tuple(open_domains(self.selection))
+        found = tuple(open_domains(self.selection))
+        fit_threads(max(domain.card.image_size for domain in found))
+        return found
 
     @cached_property
     def source(self) -> Domain:

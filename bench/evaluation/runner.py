@@ -21,6 +21,7 @@ from ..records.schema import CostPart, RunRecord
 from ..records.timings import Clock
 from ..runtime.allocator import keep_memory
 from ..runtime.precision import exact_fp32
+from ..runtime.threads import fit_threads
 from ..statistics.summary import metrics_of
 from .evaluator import Settings, evaluate
 from .feature_cache import FeatureStores
@@ -156,6 +157,7 @@ class Runner:
             refused = self.without_computing(planned)
             assert refused is not None
             return refused
+        fit_threads(cell.episode_set.domain.card.image_size)
         folder = cell.folder(self.results)
         known = cell.finished_record(self.results)
         if known is not None and (known.cost is not None or not self.with_cost):

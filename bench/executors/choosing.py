@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from ..evaluation.evaluator import Settings
 from ..evaluation.runner import Listener, Outcome, Runner
 from ..planning.cell import command_line
 from ..planning.selection import Planned
+from ..runtime.threads import available_cpus, set_threads
 from .crew import Crew
 from .dispatch import Dispatcher
 from .local import ProcessCrew
@@ -66,7 +66,7 @@ def executor(
         raise unknown("executor", choice.name, EXECUTORS)
     jobs = choice.jobs or 1
     if choice.threads is not None:
-        torch.set_num_threads(choice.threads)
+        set_threads(choice.threads)
     runner = Runner(results, settings, listener=listener, with_cost=with_cost)
     setup = Setup(results, settings, tuple(choice.plugins), command_line())
     crew: Crew
@@ -90,8 +90,4 @@ def executor(
 
 def _share(jobs: int) -> int:
     """Threads for each of so many processes; more than there are processors only get in the way."""
-    try:
-        processors = len(os.sched_getaffinity(0))
-    except AttributeError:
-        processors = os.cpu_count() or 1
-    return max(1, processors // jobs)
+    return max(1, available_cpus() // jobs)

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
 from cdfss_bench.errors import UserError
 
 from ..evaluation.evaluator import Settings
@@ -16,6 +14,7 @@ from ..evaluation.runner import How, Progress, Runner
 from ..planning.plugin_folders import add_plugins
 from ..planning.selection import Planned, Selection, plan
 from ..records.schema import RunRecord
+from ..runtime.threads import set_threads
 
 Report = Callable[[int, int], None]
 """Told of finished episodes and their total."""
@@ -106,7 +105,7 @@ class Worker:
         Raises:
             KeyboardInterrupt: if the work is stopped; the record says so.
         """
-        torch.set_num_threads(task.threads)
+        set_threads(task.threads)
         try:
             planned = self._planned(task)
         except UserError as error:

@@ -1,1 +1,1 @@
-"""How torch is set up: precision, memory allocation, and what to do when memory runs out."""
+"""How torch is set up: precision, threads, memory allocation, what to do when memory runs out."""
