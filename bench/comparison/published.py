@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cdfss_bench.errors import RecordError
+
+COMPARABILITY = {
+    "source training": "trained",
+    "no source training": "untrained",
+    "pool fine-tuning": "pool",
+    "other metric": "metric",
+    "other resolution": "size",
+    "other episode count": "episodes",
+    "secondary source": "secondary",
+}
+"""What decides whether a published figure can stand beside another; its word in tables."""
+
+_SECONDARY = "secondary source"
 
 DOMAINS = ("fss1000", "deepglobe", "isic", "chestxray")
 FIELDS = (*DOMAINS, "mean")
@@ -22,8 +36,7 @@ class Report:
         backbone: as reported.
         shots: supports per episode.
         finetunes: `yes`, `no` or `unknown`: whether it learns on target data.
-        other_metric: whether it was measured with IFA's evaluation, which on DeepGlobe and ISIC is
-            no mIoU.
+        comparability: those of `COMPARABILITY` that hold for all its sources.
         figures: all reported values of each domain and of the mean.
         sources: where they stand.
     """
@@ -33,9 +46,14 @@ class Report:
     backbone: str
     shots: int
     finetunes: str
-    other_metric: bool
+    comparability: tuple[str, ...]
     figures: dict[str, tuple[float, ...]]
     sources: tuple[str, ...]
+
+    @property
+    def other_metric(self) -> bool:
+        """Whether it was measured with IFA's evaluation, no mIoU on DeepGlobe and ISIC."""
+        return "other metric" in self.comparability
 
 
 def find_published(results: Path) -> Path:
@@ -60,14 +78,13 @@ def read_published(path: Path) -> list[Report]:
     Raises:
         RecordError: naming the line that is wrong.
     """
-    gathered: dict[tuple[str, str, int, bool], list[dict[str, str]]] = {}
+    gathered: dict[tuple[str, str, int, tuple[str, ...]], list[dict[str, str]]] = {}
     number = 1
     try:
         with path.open(encoding="utf-8", newline="") as file:
             for line in csv.DictReader(file):
                 number += 1
-                other = "IFA evaluation" in line["source"]
-                key = (line["method"], line["backbone"], int(line["shots"]), other)
+                key = (line["method"], line["backbone"], int(line["shots"]), _conditions(line))
                 for name in FIELDS:
                     float(line[name] or 0)
                 gathered.setdefault(key, []).append(line)
@@ -81,12 +98,25 @@ def read_published(path: Path) -> list[Report]:
             backbone=backbone,
             shots=shots,
             finetunes=lines[0]["finetunes_on_target"],
-            other_metric=other,
+            comparability=(*classes, *_all_secondary(lines)),
             figures={
                 name: tuple(sorted({float(line[name]) for line in lines if line[name]}))
                 for name in FIELDS
             },
             sources=tuple(dict.fromkeys(line["source"] for line in lines)),
         )
-        for (method, backbone, shots, other), lines in gathered.items()
+        for (method, backbone, shots, classes), lines in gathered.items()
     ]
+
+
+def _conditions(line: dict[str, str]) -> tuple[str, ...]:
+    """How a figure was made; sources that agree in it speak of the same figure."""
+    named = [word.strip() for word in line["comparability"].split(";") if word.strip()]
+    unknown = [word for word in named if word not in COMPARABILITY]
+    if unknown:
+        raise ValueError(f"comparability '{unknown[0]}' is none of {', '.join(COMPARABILITY)}")
+    return tuple(word for word in named if word != _SECONDARY)
+
+
+def _all_secondary(lines: Sequence[dict[str, str]]) -> list[str]:
+    return [_SECONDARY] if all(_SECONDARY in line["comparability"] for line in lines) else []

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..comparison.current import STALE, STALE_LEGEND
 from ..comparison.leaderboard import ColumnKey, Leaderboard, Row
-from ..comparison.published import FIELDS, Report
+from ..comparison.published import COMPARABILITY, FIELDS, Report
 from .text_table import BLANK, TextTable
 
 _BACKBONES = {"resnet-50": "resnet50", "vit-b": "vit-b"}
@@ -40,16 +40,19 @@ def published_table(board: Leaderboard, reports: Sequence[Report]) -> TextTable:
                     f"{report.method} ({report.year})" if report.year else report.method,
                     report.backbone,
                     *(_cell(report, name, board, ours) for name in FIELDS),
+                    ", ".join(COMPARABILITY[word] for word in report.comparability),
                 ]
             )
             sources |= dict.fromkeys(report.sources)
     return TextTable(
         title=f"published, {board.key.shots}-shot (%), and ours with the difference",
-        headers=["method", "backbone", *FIELDS],
+        headers=["method", "backbone", *FIELDS, "comparability"],
         rows=rows,
         numeric=frozenset(range(2, 2 + len(FIELDS))),
         notes=[
             "a range: sources disagree; in brackets: measured here, difference to the nearer end",
+            "comparability: "
+            + ", ".join(f"{word} = {long}" for long, word in COMPARABILITY.items()),
             "published figures differ in data, episodes and checkpoint selection: docs/protocol.md",
             *_bare(board),
             *([STALE_LEGEND] if any(STALE in cell for cells in rows for cell in cells) else []),

@@ -1,0 +1,51 @@
+"""What papers report: read with the conditions under which it was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cdfss_bench.bench.comparison.published import COMPARABILITY, read_published
+from cdfss_bench.errors import RecordError
+
+from ...conftest import CHECKOUT
+
+HEADER = (
+    "method,venue,year,backbone,finetunes_on_target,shots,fss1000,deepglobe,isic,chestxray,mean,"
+    "comparability,source\n"
+)
+
+
+def table(folder: Path, *lines: str) -> Path:
+    path = folder / "published.csv"
+    path.write_text(HEADER + "".join(f"{line}\n" for line in lines))
+    return path
+
+
+def test_every_committed_line_says_how_it_was_made() -> None:
+    reports = read_published(CHECKOUT / "results" / "published.csv")
+    lacking = {r.method for r in reports if not set(r.comparability) & {*COMPARABILITY}}
+    assert lacking == {"CMP"}  # an abstract with two means
+    found = {word for report in reports for word in report.comparability}
+    assert found == set(COMPARABILITY)
+
+
+def test_lines_of_other_conditions_are_other_rows(tmp_path: Path) -> None:
+    path = table(
+        tmp_path,
+        "X,,2024,R,no,1,,,40,,,source training; secondary source,a table",
+        "X,,2024,R,no,1,,,41,,,source training,its paper",
+        "X,,2024,R,no,1,,,60,,,source training; other metric,its code",
+    )
+    first, second = read_published(path)
+    assert (first.figures["isic"], second.figures["isic"]) == ((40.0, 41.0), (60.0,))
+    assert first.comparability == ("source training",)  # one of its sources is its own
+    assert second.other_metric
+
+
+def test_a_word_that_is_no_condition_is_refused_with_its_line(tmp_path: Path) -> None:
+    good = "X,,2024,R,no,1,,,40,,,source training,a"
+    path = table(tmp_path, good, good.replace("source training", "trained somehow"))
+    with pytest.raises(RecordError, match=r"line 3: .*'trained somehow' is none of"):
+        read_published(path)
