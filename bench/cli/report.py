@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..records.results import RunResult
     from ..reporting.html.panels import Source
 
 from .console import say, show, talk
@@ -58,6 +61,13 @@ def report(
             help="Add pictures of single episodes to the HTML page; needs the data and weights.",
         ),
     ] = False,
+    pretraining: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Show only rows whose backbone was pretrained on this (ImageNet-1k, DINOv2, ...), "
+            "and rows without a backbone. Repeatable."
+        ),
+    ] = None,
     notes: Annotated[
         bool,
         typer.Option(
@@ -93,6 +103,8 @@ def report(
         raise unknown("format", form, FORMATS)
     add_plugins(options.plugins)
     found = run_results(results)
+    if pretraining:
+        found = _pretrained_on(pretraining, found)
     boards = leaderboards(answer.record for answer in found)
     if not boards:
         raise UserError(
@@ -144,6 +156,26 @@ def report(
     else:
         write_atomically(output, text)
         talk(f"wrote {output}")
+
+
+def _pretrained_on(wanted: Sequence[str], found: Sequence[RunResult]) -> list[RunResult]:
+    """Results of backbones whose pretraining begins with one of `wanted`, and without a backbone.
+
+    Raises:
+        UserError: if no backbone was pretrained on one of them.
+    """
+    from cdfss_bench.errors import unknown
+
+    known = sorted({one.record.weights.pretraining for one in found} - {""})
+    for word in wanted:
+        if not any(name.lower().startswith(word.lower()) for name in known):
+            raise unknown("pretraining", word, known)
+    begins = tuple(word.lower() for word in wanted)
+    return [
+        one
+        for one in found
+        if not (own := one.record.weights.pretraining.lower()) or own.startswith(begins)
+    ]
 
 
 def _source(options: SelectionOptions) -> Source:

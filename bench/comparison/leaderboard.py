@@ -73,6 +73,7 @@ class Row:
         machine: on which its times were taken; only times of one machine may be compared.
         source: what it was trained on, as its weights' card says.
         weights_kind: what its weights are to it, as `records.WeightsPart.kind`.
+        pretraining: what its backbone was pretrained on; empty without one.
         is_trial: whether it ran with the mini suite's weights on other data.
     """
 
@@ -85,6 +86,7 @@ class Row:
     machine: str = ""
     source: str = ""
     weights_kind: str = ""
+    pretraining: str = ""
     is_trial: bool = False
 
     @property
@@ -143,15 +145,31 @@ class Leaderboard:
     unknown: dict[str, None] = field(default_factory=dict[str, None])
 
     def sections(self) -> list[Section]:
-        """Rows by adaptation class; what is comparable with none of them apart."""
-        titles = [*_SECTIONS.values(), *APART]
-        rows = {title: [r for r in self.rows.values() if _section(r) == title] for title in titles}
-        several = sum(map(bool, rows.values())) > 1
-        return [
-            Section(title, rows[title], several or title in APART)
-            for title in titles
-            if rows[title]
+        """Rows by adaptation class and pretraining; what is comparable with none of them apart."""
+        found = [
+            Section(f"{title} · {group}" if group else title, rows, title in APART)
+            for title in (*_SECTIONS.values(), *APART)
+            for group in self._groups()
+            if (rows := [r for r in self.rows.values() if self._place(r) == (title, group)])
         ]
+        return [part._replace(is_told=True) for part in found] if len(found) > 1 else found
+
+    @property
+    def pretrainings(self) -> list[str]:
+        """What the backbones of its rows were pretrained on, each once."""
+        return sorted({row.pretraining for row in self.rows.values()} - {""})
+
+    def _groups(self) -> list[str]:
+        """Of pretraining, by title; one without a title where all backbones share theirs."""
+        known = self.pretrainings
+        if len(known) < 2:
+            return [""]
+        return [*(f"pretrained on {name}" for name in known), "without a backbone"]
+
+    def _place(self, row: Row) -> tuple[str, str]:
+        groups = self._groups()
+        own = f"pretrained on {row.pretraining}" if row.pretraining else "without a backbone"
+        return _section(row), own if own in groups else ""
 
     @property
     def outdated(self) -> bool:
@@ -264,6 +282,7 @@ def _add(board: Leaderboard, one: Chosen) -> None:
         row.machine = machine_of(record, record.cost)
     row.source = str(record.weights.source.get("domain", "")) or row.source
     row.weights_kind = record.weights_kind or row.weights_kind
+    row.pretraining = record.weights.pretraining or row.pretraining
     row.is_trial = row.is_trial or record.is_trial
 
 

@@ -183,6 +183,7 @@ class Cell:
                 description=weights.description,
                 kind=weights.kind(self.composition),
                 words=weights.words(self.composition),
+                pretraining=weights.pretraining,
                 toy=weights.is_toy and episode_set.domain.card.suite != "mini",
                 pretrained=weights.pretrained.name if weights.pretrained else "",
                 pretrained_sha256=pretrained,

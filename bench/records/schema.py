@@ -111,6 +111,7 @@ class WeightsPart(_Part):
         description: what they were trained on, for tables.
         kind: what they are to the method (`methods.weights.WeightsKind`); empty in older records.
         words: what they are, in words: source, episodes and selection, or the lack of them.
+        pretraining: what the backbone was pretrained on; empty without one and in older records.
         toy: whether they were made for the mini suite and the domain is another's: a trial.
         pretrained: name of the backbone's file.
         pretrained_sha256: of that file.
@@ -124,6 +125,7 @@ class WeightsPart(_Part):
     description: str
     kind: WeightsKind | Literal[""] = ""
     words: str = ""
+    pretraining: str = ""
     toy: bool = False
     pretrained: str = ""
     pretrained_sha256: str = ""

@@ -260,6 +260,10 @@ def _notes(board: Leaderboard, where: Standings, costs: Sequence[str]) -> list[s
     notes += guards(board, where)
     if any(board.mean(row) is None and row.scores for row in board.rows.values()):
         notes.append(f"{BLANK} no mean where a domain is missing, partial or cut short")
+    if len(board.pretrainings) == 1:
+        notes.append(f"all backbones are pretrained on {board.pretrainings[0]}")
+    elif board.pretrainings:
+        notes.append("ranked only among backbones of one pretraining")
     notes.append("GFLOP and ms per episode, nothing cached, batch 1; a multiply-add counts 2")
     if any(row.cost is not None and not is_steady(row.cost) for row in board.rows.values()):
         notes.append(UNSTEADY_LEGEND)

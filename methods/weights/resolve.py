@@ -83,6 +83,20 @@ class Weights:
         return f"source-trained on {card.trained_on}, {seen}, {kept}"
 
     @property
+    def pretraining(self) -> str:
+        """What the backbone saw before any source training; empty without a backbone.
+
+        A checkpoint that holds the backbone too does not say from which file it began: it is what
+        all files of the backbone's card have in common, or `unknown`.
+        """
+        if self.entry is not None:
+            return self.entry.trained_on
+        if not self.backbone:
+            return ""
+        known = {entry.trained_on for entry in BACKBONES.card(self.backbone).pretrained}
+        return known.pop() if len(known) == 1 else "unknown"
+
+    @property
     def is_toy(self) -> bool:
         """Whether they are made for the mini suite: a small backbone, or trained on its source."""
         return (
