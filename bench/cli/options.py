@@ -50,7 +50,8 @@ Domains = Annotated[
 Episodes = Annotated[
     int | None,
     _select(
-        help="Evaluate only the first episodes of each cell, this many; every table marks it. "
+        help="Evaluate only this many episodes of each cell, the classes in turn; every table "
+        "marks it. "
         "By default all of the protocol.",
         envvar="CDFSS_EPISODES",
         min=1,

@@ -27,6 +27,7 @@ class Score:
         per_class: IoU by class id, one per seed.
         classes: their names.
         complete: whether the column is a named population, all episodes asked.
+        population: whether it is a named population, however many episodes were asked.
         state: of the code that computed all of it.
         notes: of the records, each once.
     """
@@ -39,6 +40,7 @@ class Score:
     per_class: dict[int, list[float]] = field(default_factory=dict[int, list[float]])
     classes: dict[int, str] = field(default_factory=dict[int, str])
     complete: bool = True
+    population: bool = True
     state: State = "current"
     notes: dict[str, None] = field(default_factory=dict[str, None])
 
@@ -194,15 +196,25 @@ class Leaderboard:
     def mean_columns(self) -> list[ColumnKey]:
         """What a mean is taken over: each domain's whole population, all episodes asked.
 
-        Empty where a domain has no such column or several, or where there is one domain only. What
-        only older code answered counts where the installed code answered nothing of a domain.
+        Where not all domains have such a column, the columns of whole populations whose episodes
+        were shortened. Empty where a domain has neither, or several of one kind, or where there is
+        one domain only. What only older code answered counts where the installed code answered
+        nothing of a domain.
         """
-        whole = [column for column in self.columns if self._is_whole(column)]
-        fresh = {column.domain for column in whole if self._is_fresh(column)}
-        whole = [c for c in whole if c.domain not in fresh or self._is_fresh(c)]
-        domains = [column.domain for column in whole]
-        known = {column.domain for column in self.columns}
-        return whole if len(domains) > 1 and sorted(domains) == sorted(known) else []
+        known = sorted({column.domain for column in self.columns})
+        for counts in (self._is_whole, self._is_population):
+            found = [column for column in self.columns if counts(column)]
+            fresh = {column.domain for column in found if self._is_fresh(column)}
+            found = [c for c in found if c.domain not in fresh or self._is_fresh(c)]
+            domains = sorted(column.domain for column in found)
+            if domains == known and len(domains) > 1:
+                return found
+        return []
+
+    @property
+    def is_mean_shortened(self) -> bool:
+        """Whether its means are over fewer episodes than the protocol has."""
+        return any(column.limited for column in self.mean_columns)
 
     def mean(self, row: Row) -> float | None:
         """Mean over the domains, or None where it would not be the field's number.
@@ -218,6 +230,9 @@ class Leaderboard:
 
     def _is_whole(self, column: ColumnKey) -> bool:
         return all(score.complete for score in self._scores(column))
+
+    def _is_population(self, column: ColumnKey) -> bool:
+        return all(score.population for score in self._scores(column))
 
     def _is_fresh(self, column: ColumnKey) -> bool:
         return any(not score.is_stale for score in self._scores(column))
@@ -261,7 +276,12 @@ def _add(board: Leaderboard, one: Chosen) -> None:
         board.columns.append(column)
     row = board.rows.setdefault(own := row_key(record), Row(own))
     score = row.scores.setdefault(
-        column, Score(complete=record.domain.complete and not record.episodes.limited, state=state)
+        column,
+        Score(
+            complete=record.domain.complete and not record.episodes.limited,
+            population=record.domain.complete,
+            state=state,
+        ),
     )
     if CONTROL not in record.method.composition:
         found = {note for note in record.notes if note.startswith(COPY)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 from cdfss_bench.canonical import canonical_json, digest, seed_of
 from cdfss_bench.datasets import Domain, Episode, open_domain
 from cdfss_bench.datasets.core.domain import Item
+from cdfss_bench.datasets.core.manifest import alternating, in_turn
 from cdfss_bench.datasets.core.transforms import normalised
 from cdfss_bench.errors import UserError, WeightsError
 from cdfss_bench.methods.core.method import Method
@@ -36,8 +36,6 @@ EPISODES = 100
 """Of each domain where nothing else is asked: in the mini suite five of each class and more."""
 
 Progress = Callable[[int, int], None]
-
-T = TypeVar("T")
 
 
 class Subject:
@@ -244,7 +242,7 @@ class Subject:
             )
         seed = self.seeds[0] if seed is None else seed
         drawn = domain.episodes(self.shots, seed, self.selection.protocol).episodes
-        return in_turn(drawn, self.episode_count)
+        return list(in_turn(drawn, self.episode_count))
 
     @property
     def source_title(self) -> str:
@@ -255,7 +253,7 @@ class Subject:
         """(class id, item) of `count` images, classes in turn, no image twice; fewer if need be."""
         queues = [[(entry.id, item) for item in entry.items] for entry in domain.classes]
         chosen: dict[str, tuple[int, Item]] = {}
-        for class_id, item in _alternating(queues):
+        for class_id, item in alternating(queues):
             if len(chosen) == count:
                 break
             chosen.setdefault(item.image, (class_id, item))
@@ -363,19 +361,6 @@ class Subject:
         except UserError:
             pass  # kinds that need it say so themselves
         yield from self.targets
-
-
-def in_turn(episodes: Sequence[Episode], count: int) -> list[Episode]:
-    """The first `count` episodes, taken from the classes in turn, each class in its order."""
-    queues: dict[int, list[Episode]] = {}
-    for episode in episodes:
-        queues.setdefault(episode.class_id, []).append(episode)
-    return [e for _, e in zip(range(count), _alternating(list(queues.values())), strict=False)]
-
-
-def _alternating(queues: Sequence[Sequence[T]]) -> Iterator[T]:
-    for at in range(max(map(len, queues), default=0)):
-        yield from (queue[at] for queue in queues if at < len(queue))
 
 
 def _can(name: str) -> bool:

@@ -101,6 +101,8 @@ def text_table(
 _FIRST = 4
 """Index of the first column of a domain."""
 _CONTROL = "control"
+SHORT = "*"
+"""Behind a number: not all episodes of the protocol, or not all of the data."""
 
 
 def _secondary(board: Leaderboard, costs: Sequence[str]) -> list[str]:
@@ -163,7 +165,7 @@ def title(board: Leaderboard) -> str:
 
 def _column_name(column: ColumnKey, columns: Sequence[ColumnKey]) -> str:
     same = [other for other in columns if other.domain == column.domain]
-    mark = "" if _is_plain(column) else "*"
+    mark = "" if _is_plain(column) else SHORT
     if len(same) == 1:
         return f"{column.domain}{mark}"
     return f"{column.domain}{mark} {column.fingerprint[:4]}/{column.episodes}"
@@ -198,6 +200,7 @@ def _cells(
     interval = standing.interval if standing else None
     ends = f" {_ends(interval.low, interval.high)}" if interval else ""
     mark = STALE if board.is_stale(row, None) else ""
+    mark += SHORT if board.is_mean_shortened else ""
     cells.append(BLANK if mean is None else f"{mean:.2f}{mark}{ends}")
     if where is not None:
         cells.append(str(standing.rank) if standing and standing.rank else BLANK)
@@ -252,14 +255,16 @@ def weights(row: Row) -> str:
 def _notes(board: Leaderboard, where: Standings, costs: Sequence[str]) -> list[str]:
     notes = [
         f"* {column.domain}: {column.profile}"
-        + (f", first {column.episodes} episodes" if column.limited else "")
+        + (f", {_shortened(column, board)}" if column.limited else "")
         for column in board.columns
         if not _is_plain(column)
     ]
     notes += _reasons(board)
     notes += guards(board, where)
     if any(board.mean(row) is None and row.scores for row in board.rows.values()):
-        notes.append(f"{BLANK} no mean where a domain is missing, partial or cut short")
+        notes.append(f"{BLANK} no mean where a domain is missing or partial")
+    if board.is_mean_shortened and any(map(board.mean, board.rows.values())):
+        notes.append(f"{SHORT} mean over fewer episodes than the protocol has")
     if len(board.pretrainings) == 1:
         notes.append(f"all backbones are pretrained on {board.pretrainings[0]}")
     elif board.pretrainings:
@@ -272,6 +277,14 @@ def _notes(board: Leaderboard, where: Standings, costs: Sequence[str]) -> list[s
     if "FFT" in costs:
         notes.append("FFT: GFLOP of Fourier transforms, not among the others")
     return notes
+
+
+def _shortened(column: ColumnKey, board: Leaderboard) -> str:
+    """How many episodes were asked, and of how many classes."""
+    scores = [row.scores[column] for row in board.rows.values() if column in row.scores]
+    asked = max((len(score.per_class) for score in scores), default=0)
+    classes = max((len(score.classes) for score in scores), default=0)
+    return f"{column.episodes} episodes, {asked} of {classes} classes"
 
 
 def _reasons(board: Leaderboard) -> list[str]:

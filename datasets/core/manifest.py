@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any, cast, overload
+from typing import Any, TypeVar, cast, overload
 
 from cdfss_bench import plain_json
 from cdfss_bench.canonical import canonical_json, digest
 from cdfss_bench.errors import DataError
 from cdfss_bench.files import write_atomically
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,20 @@ class Episode:
     def __post_init__(self) -> None:
         if self.support_class_id < 0:
             object.__setattr__(self, "support_class_id", self.class_id)
+
+
+def in_turn(episodes: Sequence[Episode], count: int) -> tuple[Episode, ...]:
+    """The first `count` episodes, taken from the classes in turn, each class in its order."""
+    queues: dict[int, list[Episode]] = {}
+    for episode in episodes:
+        queues.setdefault(episode.class_id, []).append(episode)
+    return tuple(islice(alternating([*queues.values()]), count))
+
+
+def alternating(queues: Sequence[Sequence[T]]) -> Iterator[T]:
+    """The first of each queue, then the second of each that has one, and so on."""
+    for at in range(max(map(len, queues), default=0)):
+        yield from (queue[at] for queue in queues if at < len(queue))
 
 
 @dataclass(frozen=True)
@@ -83,8 +100,13 @@ class Manifest(Sequence[Episode]):
         return digest(self.to_json())
 
     def head(self, length: int) -> Manifest:
-        """The first `length` episodes as a manifest of their own."""
-        return replace(self, episodes=self.episodes[:length])
+        """`length` episodes as a manifest of their own, taken from the classes in turn.
+
+        A shorter head is the beginning of a longer one; the whole is in its own order.
+        """
+        if length >= len(self):
+            return self
+        return replace(self, episodes=in_turn(self.episodes, length))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; an episode is [query, [supports], class_id, support_class_id]."""

@@ -156,12 +156,18 @@ def test_two_whole_populations_of_a_domain_give_no_mean() -> None:
     assert [board.mean(row) for row in board.rows.values()] == [None, None]
 
 
-def test_a_partial_or_shortened_column_gives_no_mean() -> None:
-    partial = [*all_domains()[:3], record(domain="isic", domain__complete=False)]
-    limited = [*all_domains()[:3], record(domain="isic", episodes__limited=True)]
-    for records in (partial, limited):
-        board = only(records)
-        assert board.mean(next(iter(board.rows.values()))) is None
+def test_a_partial_column_gives_no_mean() -> None:
+    board = only([*all_domains()[:3], record(domain="isic", domain__complete=False)])
+    assert board.mean(next(iter(board.rows.values()))) is None
+
+
+def test_a_shortened_column_gives_a_mean_that_is_marked() -> None:
+    board = only([*all_domains()[:3], record(domain="isic", miou=43.0, episodes__limited=True)])
+    assert board.mean(next(iter(board.rows.values()))) == 41.5
+    table = text_table(board)
+    assert table.rows[0][list(table.headers).index("mean")] == "41.50*"
+    assert "* mean over fewer episodes than the protocol has" in table.notes
+    assert "* isic: full, 600 episodes, 1 of 1 classes" in table.notes
 
 
 def test_a_refused_cell_is_a_blank_with_its_reason_until_it_is_answered() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cdfss_bench.canonical import digest
-from cdfss_bench.datasets.core.manifest import Episode, Manifest
+from cdfss_bench.datasets.core.manifest import Episode, Manifest, in_turn
 from cdfss_bench.errors import DataError, UserError
 
 
@@ -175,12 +175,21 @@ def test_a_manifest_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("length", [1, 3, 4])
-def test_the_head_is_a_manifest_of_the_first_episodes(length: int) -> None:
+def test_the_head_is_a_manifest_of_the_first_episodes_of_each_class(length: int) -> None:
     manifest = made()
     head = manifest.head(length)
-    assert head.episodes == manifest.episodes[:length]
+    assert head.episodes == (in_turn(manifest, length) if length < 4 else manifest.episodes)
     assert replace(head, episodes=manifest.episodes) == manifest
     assert (head.sha256 == manifest.sha256) == (length == 4)
+
+
+def test_classes_are_taken_in_turn_and_a_shorter_head_begins_a_longer_one() -> None:
+    asked = tuple(Episode(f"q{i}", ("s",), c) for i, c in enumerate((3, 3, 3, 1, 1, 7)))
+    manifest = replace(made(), episodes=asked)
+    assert [e.query for e in manifest.head(5)] == ["q0", "q3", "q5", "q1", "q4"]
+    for length in range(1, 5):
+        assert manifest.head(length).episodes == manifest.head(5).episodes[:length]
+    assert manifest.head(6) == manifest
 
 
 def test_a_manifest_is_a_sequence_of_episodes() -> None:
