@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import say, show
+from .console import left_out, say, show
 from .option_groups import Only, expand_groups
 from .options import AsJson, Results, SelectionOptions, Wide, add_plugins, parsed_seeds
 
@@ -64,10 +64,11 @@ def compare(
             and (options.backbone is None or record.method.backbone == options.backbone)
         )
 
-    found = run_results(results)
-    sides = [chosen(found, name, results, selected) for name in (a, b)]
-    comparisons = compared(*sides, minimum=minimum)
-    if as_json:
-        say(json.dumps([comparison.to_json() for comparison in comparisons], indent=1))
-        return
-    show(*map(comparison_table, comparisons), wide=wide)
+    with left_out() as damaged:
+        found = run_results(results, damaged.append)
+        sides = [chosen(found, name, results, selected) for name in (a, b)]
+        comparisons = compared(*sides, minimum=minimum)
+        if as_json:
+            say(json.dumps([comparison.to_json() for comparison in comparisons], indent=1))
+        else:
+            show(*map(comparison_table, comparisons), wide=wide)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, TextIO, cast
+
+import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,6 +38,23 @@ def complain(error: UserError) -> None:
     talk(f"error: {error.problem}")
     if error.hint:
         talk(f"  hint: {error.hint}")
+
+
+@contextmanager
+def left_out() -> Generator[list[UserError]]:
+    """What the block leaves out is told at its end, and the exit code is 2.
+
+    One record that cannot be read must not hide the others.
+    """
+    found: list[UserError] = []
+    try:
+        yield found
+    finally:
+        for error in found:
+            complain(error)
+    if found:
+        talk(f"{len(found)} record{'s are' if len(found) > 1 else ' is'} left out")
+        raise typer.Exit(2)
 
 
 def show(*tables: TextTable, wide: bool = False) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..records.results import RunResult
     from ..reporting.html.panels import Source
 
-from .console import say, show, talk
+from .console import left_out, say, show, talk
 from .option_groups import Only, expand_groups
 from .options import Results, SelectionOptions, Wide, add_plugins
 
@@ -102,60 +102,64 @@ def report(
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
     add_plugins(options.plugins)
-    found = run_results(results)
-    if pretraining:
-        found = _pretrained_on(pretraining, found)
-    boards = leaderboards(answer.record for answer in found)
-    if not boards:
-        raise UserError(
-            f"there are no records under {results / 'runs'}", hint="cdfss-bench run -m loec -k 5"
-        )
-    if panels and form != "html" and site is None:
-        raise UserError(
-            "pictures of episodes stand on the page", hint="add -f html -o FILE, or --site DIR"
-        )
-    if cost and (form == "html" or site is not None or against is not None):
-        raise UserError(
-            "the page says what everything costs anyway, papers do not",
-            hint="leave --cost out, or ask for it alone: report --cost -f csv",
-        )
-    source = _source(options) if panels else None
-    published = None
-    if against is not None:
-        file = find_published(results) if against == "published" else Path(against)
-        published = read_published(file)
-    if site is not None:
-        for path in write_site(site, found, published, source, every_note=notes):
-            talk(f"wrote {path}")
-        return
-    if cost and form in ("csv", "json"):
-        text = (cost_as_csv if form == "csv" else cost_as_json)(boards)
-    elif form in ("csv", "json"):
-        # Keys of rows recur on other boards: each board is written with its own standings.
-        write = as_csv if form == "csv" else as_json
-        text = write(boards, [standings(board, found) for board in boards])
-    elif form == "html":
-        text = as_html(found, published, source, every_note=notes)
-    else:
-        tables = []
-        for board in boards:
-            if cost:
-                tables.append(cost_table(board, every_note=notes))
-            else:
-                tables.append(text_table(board, standings(board, found), every_note=notes))
-            if published is not None and board.key.suite == "cdfss":
-                tables.append(published_table(board, published))
-        if published is not None and all(board.key.suite == "mini" for board in boards):
-            talk("published figures are of the real targets; these records are of the mini suite")
-        if form == "table" and output is None:
-            show(*tables, wide=wide)
+    with left_out() as damaged:
+        found = run_results(results, damaged.append)
+        if pretraining:
+            found = _pretrained_on(pretraining, found)
+        boards = leaderboards(answer.record for answer in found)
+        if not boards:
+            raise UserError(
+                f"there are no records under {results / 'runs'}",
+                hint="cdfss-bench run -m loec -k 5",
+            )
+        if panels and form != "html" and site is None:
+            raise UserError(
+                "pictures of episodes stand on the page", hint="add -f html -o FILE, or --site DIR"
+            )
+        if cost and (form == "html" or site is not None or against is not None):
+            raise UserError(
+                "the page says what everything costs anyway, papers do not",
+                hint="leave --cost out, or ask for it alone: report --cost -f csv",
+            )
+        source = _source(options) if panels else None
+        published = None
+        if against is not None:
+            file = find_published(results) if against == "published" else Path(against)
+            published = read_published(file)
+        if site is not None:
+            for path in write_site(site, found, published, source, every_note=notes):
+                talk(f"wrote {path}")
             return
-        text = as_latex(tables) if form == "latex" else as_markdown(tables)
-    if output is None:
-        say(text)
-    else:
-        write_atomically(output, text)
-        talk(f"wrote {output}")
+        if cost and form in ("csv", "json"):
+            text = (cost_as_csv if form == "csv" else cost_as_json)(boards)
+        elif form in ("csv", "json"):
+            # Keys of rows recur on other boards: each board is written with its own standings.
+            write = as_csv if form == "csv" else as_json
+            text = write(boards, [standings(board, found) for board in boards])
+        elif form == "html":
+            text = as_html(found, published, source, every_note=notes)
+        else:
+            tables = []
+            for board in boards:
+                if cost:
+                    tables.append(cost_table(board, every_note=notes))
+                else:
+                    tables.append(text_table(board, standings(board, found), every_note=notes))
+                if published is not None and board.key.suite == "cdfss":
+                    tables.append(published_table(board, published))
+            if published is not None and all(board.key.suite == "mini" for board in boards):
+                talk(
+                    "published figures are of the real targets; these records are of the mini suite"
+                )
+            if form == "table" and output is None:
+                show(*tables, wide=wide)
+                return
+            text = as_latex(tables) if form == "latex" else as_markdown(tables)
+        if output is None:
+            say(text)
+        else:
+            write_atomically(output, text)
+            talk(f"wrote {output}")
 
 
 def _pretrained_on(wanted: Sequence[str], found: Sequence[RunResult]) -> list[RunResult]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from cdfss_bench.errors import RecordError
 
 from .cell_folder import CellFolder, EpisodeRow, parse_row
-from .schema import RunRecord, read_runs
+from .schema import RunRecord, read_record, record_paths
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,29 @@ class RunResult:
         return [(row.episode.query, row.episode.class_id) for row in self.rows]
 
 
-def run_results(results: Path) -> list[RunResult]:
+def run_results(
+    results: Path, told: Callable[[RecordError], None] | None = None
+) -> list[RunResult]:
     """Every record under a results folder, finished or not.
 
+    Args:
+        results: the folder.
+        told: is handed the error of every record that is damaged, or newer than this version, or
+            whose rows are; such records are left out. Without it the first of them is raised.
+
     Raises:
-        RecordError: for a damaged record.
+        RecordError: for a damaged record, unless `told` is given.
     """
-    return [RunResult(path, record) for path, record in read_runs(results)]
+    found: list[RunResult] = []
+    for path in record_paths(results):
+        try:
+            one = RunResult(path, read_record(path))
+            if told is not None and one.record.status == "done":
+                _ = one.rows
+        except RecordError as error:
+            if told is None:
+                raise
+            told(error)
+        else:
+            found.append(one)
+    return found
