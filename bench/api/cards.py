@@ -109,6 +109,14 @@ class Catalog(Generic[C]):
         """Whether a card of that name exists."""
         return name in self._scan()
 
+    def canonical(self, name: str) -> str:
+        """The name as its card spells it, whatever its case; as it is where nobody knows it."""
+        known = self._scan()
+        if name in known:
+            return name
+        alike = [other for other in known if other.casefold() == name.casefold()]
+        return alike[0] if len(alike) == 1 else name
+
     def origin(self, name: str) -> Origin:
         """Where the card of that name lies.
 

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cdfss_bench.errors import RecordError, unknown
+from cdfss_bench.errors import RecordError, UserError, unknown
+from cdfss_bench.methods.registry.name_grammar import parse
 
 from ..records.results import RunResult
 from ..records.schema import RunRecord
@@ -154,17 +155,25 @@ def chosen(
     done = [answer for answer in shown(found) if wanted(answer)]
     hit = [a for a in done if a.record.name == name]
     hit = hit or [a for a in done if a.record.method.label == name]
+    hit = hit or [a for a in done if a.record.method.composition == _composition(name)]
     if not hit:
         raise unknown(
             "or unfinished method", name, {a.record.method.label for a in done}, error=RecordError
         )
-    rows = {row_key(a.record) for a in hit}
+    rows = {row_key(a.record, {a.record.method.composition: name}) for a in hit}
     if len(rows) > 1:
         raise RecordError(
             f"'{name}' stands for {len(rows)} rows: {'; '.join(sorted(map(_spoken, rows)))}",
             hint=f"narrow it with --backbone, or name a run's folder: {hit[0].path.parent}",
         )
     return hit
+
+
+def _composition(name: str) -> str:
+    try:
+        return str(parse(name))
+    except UserError:
+        return ""
 
 
 def compare(

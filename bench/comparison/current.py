@@ -62,7 +62,7 @@ def chosen(records: Iterable[RunRecord]) -> Choice:
     for record in records:
         if is_finished(record):
             # The words for the same weights may differ between versions.
-            row = row_key(record)._replace(weights="")
+            row = row_key(record)._replace(weights="", label=record.method.composition)
             key = board_key(record), row, column_key(record)
             numbers.setdefault(key, []).append(Chosen(record, state_of(record)))
     # Another version may hash the same files otherwise: the fingerprint keeps no old number alive.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ..records.schema import CostPart, RunRecord
@@ -61,10 +62,30 @@ def column_key(record: RunRecord) -> ColumnKey:
     )
 
 
-def row_key(record: RunRecord) -> RowKey:
-    """The row in which a record stands."""
+def shown_names(records: Iterable[RunRecord]) -> dict[str, str]:
+    """By composition the shortest name under which it was run: equal networks are one row."""
+    found: dict[str, str] = {}
+    for record in records:
+        known = found.get(record.method.composition, record.method.label)
+        found[record.method.composition] = min(known, record.method.label, key=_by_length)
+    return found
+
+
+def _by_length(name: str) -> tuple[int, str]:
+    return len(name), name
+
+
+def row_key(record: RunRecord, names: Mapping[str, str] | None = None) -> RowKey:
+    """The row in which a record stands.
+
+    Args:
+        record: of the row.
+        names: as `shown_names` gives them; by default the record's own name.
+    """
+    composition = record.method.composition
+    own = (names or {}).get(composition, record.method.label)
     return RowKey(
-        record.name,
+        record.name.replace(record.method.label, own, 1),
         record.method.composition,
         record.method.backbone,
         record.weights.description,

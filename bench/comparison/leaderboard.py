@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from cdfss_bench.datasets.core.domain import COPY
 
 from ..records.counts import EVALUATOR_VERSION
-from ..records.schema import NOT_TRAINED, CostPart, RunRecord
+from ..records.schema import CostPart, RunRecord
 from .current import Chosen, State, chosen, is_finished
-from .keys import BoardKey, ColumnKey, RowKey, board_key, column_key, machine_of, row_key
+from .keys import (
+    BoardKey,
+    ColumnKey,
+    RowKey,
+    board_key,
+    column_key,
+    machine_of,
+    row_key,
+    shown_names,
+)
 
 
 @dataclass
@@ -247,16 +256,17 @@ def leaderboards(records: Iterable[RunRecord]) -> list[Leaderboard]:
     Of several records of one row, column and seed `current.chosen` decides which is shown.
     """
     known = list(records)
+    names = shown_names(known)
     choice = chosen(known)
     boards: dict[BoardKey, Leaderboard] = {}
     for one in choice.shown:
         key = board_key(one.record)
-        _add(boards.setdefault(key, Leaderboard(key)), one)
+        _add(boards.setdefault(key, Leaderboard(key)), one, names)
     for record, state in choice.left_out:
         boards[board_key(record)].left_out[state] += 1
     unfinished = [record for record in known if not is_finished(record)]
     for record in sorted(unfinished, key=lambda record: (record.finished, record.started)):
-        _note_missing(boards, record)
+        _note_missing(boards, record, names)
     for board in boards.values():
         for host, control in controls_of(board):
             if host.cost is not None:
@@ -267,14 +277,14 @@ def leaderboards(records: Iterable[RunRecord]) -> list[Leaderboard]:
     return sorted(boards.values(), key=lambda b: (b.key.suite == "mini", *b.key))
 
 
-def _add(board: Leaderboard, one: Chosen) -> None:
+def _add(board: Leaderboard, one: Chosen, names: Mapping[str, str]) -> None:
     """Puts a finished record on its board; older ones must come first."""
     record, state = one
     assert record.metrics is not None
     column = column_key(record)
     if column not in board.columns:
         board.columns.append(column)
-    row = board.rows.setdefault(own := row_key(record), Row(own))
+    row = board.rows.setdefault(own := row_key(record, names), Row(own))
     score = row.scores.setdefault(
         column,
         Score(
@@ -325,17 +335,15 @@ def controls_of(board: Leaderboard) -> list[tuple[Row, Row]]:
     return pairs
 
 
-def _note_missing(boards: dict[BoardKey, Leaderboard], record: RunRecord) -> None:
+def _note_missing(
+    boards: dict[BoardKey, Leaderboard], record: RunRecord, names: Mapping[str, str]
+) -> None:
     board = boards.setdefault(key := board_key(record), Leaderboard(key))
     reason = record.reason or f"the run is {record.status}"
-    wanted = (record.method.label, record.method.composition)
-    alike = [
-        row
-        for key, row in board.rows.items()
-        if (key.label.removesuffix(NOT_TRAINED), key.composition) == wanted
-    ]
+    wanted = record.method.composition
+    alike = [row for key, row in board.rows.items() if key.composition == wanted]
     if not alike:
-        own = row_key(record)
+        own = row_key(record, names)
         alike = [board.rows.setdefault(own, Row(own))]
     for row in alike:
         answered = any(column.domain == record.domain.title for column in row.scores)

@@ -13,6 +13,7 @@ from cdfss_bench.cards import validated
 from cdfss_bench.datasets import DOMAINS, Domain, open_domain
 from cdfss_bench.datasets.core.registry import split_name
 from cdfss_bench.errors import DataError, UserError
+from cdfss_bench.methods.backbones.card import BACKBONES
 from cdfss_bench.methods.core.contract import Precision
 from cdfss_bench.methods.registry.name_grammar import METHODS, Composition, parse
 from cdfss_bench.methods.weights.resolve import Weights, default_folders, resolve_weights
@@ -65,6 +66,17 @@ class Selection(BaseModel):
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return value if isinstance(value, list | tuple) else (value,)
+
+    @field_validator("domains")
+    @classmethod
+    def _domains_as_spelled(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        names = [typed.partition("[") for typed in value]
+        return tuple(DOMAINS.canonical(n.strip()) + b + rest for n, b, rest in names)
+
+    @field_validator("backbone")
+    @classmethod
+    def _backbone_as_spelled(cls, value: str | None) -> str | None:
+        return value and BACKBONES.canonical(value)
 
     @field_validator("shots")
     @classmethod

@@ -48,6 +48,7 @@ def open_domain(
     Raises:
         UserError: for an unknown name, a bad option, or a root that is not there.
     """
+    name = DOMAINS.canonical(name)
     card = DOMAINS.card(name)
     resolved = resolve(card.options, {**(options or {}), **more}, name)
     folder = default_folder() if cache == "auto" else None if cache is None else Path(cache)
@@ -81,6 +82,7 @@ def split_name(typed: str) -> tuple[str, dict[str, Value]]:
         UserError: if it is not spelled so, or names no domain.
     """
     name, options = split_options(typed, typed)
+    name = DOMAINS.canonical(name)
     if name not in DOMAINS:
         raise unknown("domain", name, DOMAINS.names())
     return name, options

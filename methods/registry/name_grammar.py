@@ -29,6 +29,9 @@ METHODS: Catalog[MethodCard] = Catalog(
 
 CONTROLS = ("shuffled-support",)
 
+PLACES = ("stage", "feature", "head", "anchors", "score")
+"""Where plug-ins act, in the order in which an episode meets them: the order of a composition."""
+
 _PART = re.compile(r"[A-Za-z0-9][\w.-]*(?:\[[^\[\]]*\])?")
 
 
@@ -80,7 +83,7 @@ class Composition:
 
     Attributes:
         host: the host or control.
-        plugins: in the order in which they act.
+        plugins: in the order in which they act; those of one place as they were typed.
         label: the name to show: an alias where one was typed.
         control: `shuffled-support` or empty.
     """
@@ -165,6 +168,7 @@ def parse(text: str) -> Composition:
             hint=f"for example: ssp+{host.card.name}",
         )
     _check_places(host, plugins, text)
+    plugins.sort(key=lambda part: PLACES.index(part.card.place))
     return Composition(host, tuple(plugins), text.strip(), control)
 
 
@@ -183,15 +187,17 @@ def _split(body: str, text: str) -> list[tuple[str, dict[str, Value]]]:
 
 
 def _resolved(name: str, given: Mapping[str, Value], text: str, *, leads: bool) -> list[Part]:
-    card = METHODS.card(name)
+    card = METHODS.card(METHODS.canonical(name))
     if card.kind == "published":
-        raise CompositionError(f"'{name}' stands in the tables as published only: {card.reason}")
+        raise CompositionError(
+            f"'{card.name}' stands in the tables as published only: {card.reason}"
+        )
     if card.kind == "alias":
         return _expanded(card, card.composition, given, text)
     if leads and card.alone:
         return _expanded(card, card.alone, given, text)
     _refuse_bare_words(card, given, text)
-    return [Part(card, given, resolve(card.options, given, name))]
+    return [Part(card, given, resolve(card.options, given, card.name))]
 
 
 def _refuse_bare_words(card: MethodCard, given: Mapping[str, Value], text: str) -> None:

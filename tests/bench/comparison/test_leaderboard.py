@@ -220,3 +220,12 @@ def test_the_brackets_of_a_method_are_shown_in_a_title() -> None:
     screen.print(as_rich(table))
     drawn = screen.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
     assert "ssp+lcm[auto]," in "".join(drawn.split())
+
+
+def test_equal_networks_are_one_row_under_the_shortest_name() -> None:
+    same = {"method__composition": "ssp+lem+lcm"}
+    first = all_domains("loec", **same)[:2]
+    others = all_domains("ssp+lcm[k=3]+lem", **same)[2:]
+    board = only([*first, *others])
+    assert [row.label for row in board.rows] == ["loec"]
+    assert board.mean(next(iter(board.rows.values()))) == 41.5

@@ -56,10 +56,10 @@ def test_a_host_alone_has_no_plug_ins_and_its_default_options() -> None:
     assert (found.label, found.control, str(found)) == ("ssp", "", "ssp")
 
 
-def test_plug_ins_follow_in_the_order_in_which_they_were_typed() -> None:
+def test_plug_ins_follow_in_the_order_of_their_places() -> None:
     assert names(parse("ssp+lem+lcm")) == ["ssp", "lem", "lcm"]
-    assert names(parse("ssp+lcm+lem")) == ["ssp", "lcm", "lem"]
-    assert str(parse("ssp+lcm+lem")) == "ssp+lcm+lem"
+    assert names(parse("ssp+lcm+lem")) == ["ssp", "lem", "lcm"]
+    assert str(parse("ssp+lcm+lem")) == "ssp+lem+lcm"
 
 
 def test_options_in_brackets_belong_to_the_part_before_them() -> None:
@@ -94,7 +94,7 @@ def test_spaces_do_not_matter() -> None:
 
 
 def test_a_plus_inside_brackets_belongs_to_the_value() -> None:
-    assert parse("ssp+lcm[w=1e+3]+lem").plugins[0].options["w"] == 1000
+    assert parse("ssp+lcm[w=1e+3]+lem").plugins[1].options["w"] == 1000
 
 
 def test_an_alias_means_its_composition_and_keeps_its_label() -> None:
@@ -185,7 +185,7 @@ def _part(draw: st.DrawFn, card: MethodCard) -> tuple[str, dict[str, Value]]:
 
 
 @st.composite
-def _compositions(draw: st.DrawFn) -> tuple[str, list[dict[str, Value]]]:
+def _compositions(draw: st.DrawFn) -> tuple[str, dict[str, dict[str, Value]]]:
     cards = [METHODS.card(name) for name in METHODS.names()]
     host = draw(st.sampled_from([c for c in cards if c.kind in ("host", "control")]))
     fitting = [c for c in cards if c.kind == "plugin" and c.place in host.offers]
@@ -193,20 +193,23 @@ def _compositions(draw: st.DrawFn) -> tuple[str, list[dict[str, Value]]]:
     carried = [
         c for i, c in enumerate(carried) if not {p.name for p in carried[:i]} & {*c.excludes}
     ]
-    parts = [draw(_part(card)) for card in (host, *carried)]
+    parts = {card.name: draw(_part(card)) for card in (host, *carried)}
     plus = draw(st.sampled_from(["+", " + "]))
     control = draw(st.sampled_from(["", "@shuffled-support"]))
-    return plus.join(text for text, _ in parts) + control, [options for _, options in parts]
+    typed = plus.join(text for text, _ in parts.values()) + control
+    return typed, {name: options for name, (_, options) in parts.items()}
 
 
 @given(_compositions())
 def test_the_canonical_name_means_the_same_and_is_its_own_canonical_name(
-    drawn: tuple[str, list[dict[str, Value]]],
+    drawn: tuple[str, dict[str, dict[str, Value]]],
 ) -> None:
     text, given_options = drawn
     found = parse(text)
-    for part, options in zip(found.parts, given_options, strict=True):
-        assert part.options == {k: o.default for k, o in part.card.options.items()} | options
+    assert {*names(found)} == {*given_options}
+    for part in found.parts:
+        defaults = {k: o.default for k, o in part.card.options.items()}
+        assert part.options == defaults | given_options[part.card.name]
     again = parse(str(found))
     assert str(again) == str(found)
     assert again.control == found.control
@@ -535,3 +538,12 @@ def test_a_stage_that_the_backbone_lacks_is_refused_with_those_it_has(plugin: st
 def test_the_card_and_the_class_of_a_host_offer_the_same_places(name: str) -> None:
     card = METHODS.card(name)
     assert {*METHODS.code(name, card.code).offers} == {*card.offers}
+
+
+@pytest.mark.parametrize("name", ["LOEC", "Loec", "SSP+LEM+LCM", "ssp+lcm+lem", "ssp+lcm[k=3]+lem"])
+def test_case_order_of_places_and_stated_defaults_make_no_other_method(name: str) -> None:
+    assert str(parse(name)) == str(parse("loec"))
+
+
+def test_plugins_of_one_place_act_as_they_were_typed() -> None:
+    assert str(parse("ssp+lcm+lem@shuffled-support")) == "ssp+lem+lcm@shuffled-support"
