@@ -73,7 +73,7 @@ def fetch(
         ),
     ] = None,
 ) -> None:
-    """Download pretrained weights and check their sha256."""
+    """Download pretrained weights and check their sha256 or, where none is published, entries."""
     from cdfss_bench.methods.weights.fetch import fetch_pretrained
     from cdfss_bench.methods.weights.resolve import default_folders
 

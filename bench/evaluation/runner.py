@@ -284,7 +284,7 @@ class Runner:
         # byte, and so does a run that was killed.
         record.episodes.rows_sha256 = folder.write_rows(ordered)
         record.metrics = metrics_of(ordered)
-        record.notes = _notes_of(cell.episode_set)
+        record.notes = sorted([*_notes_of(cell.episode_set), *_size_notes(record)])
         record.status, record.finished = "done", now()
         record.save(folder.record)
 
@@ -350,6 +350,15 @@ def _note_no_cost(record: RunRecord, reason: str) -> str:
 
 def _without_cost_notes(record: RunRecord) -> list[str]:
     return [note for note in record.notes if not note.startswith(_NO_COST)]
+
+
+def _size_notes(record: RunRecord) -> list[str]:
+    """That the backbone sees images at another size than the one that is decided and counted."""
+    seen, counted = record.method.input_size, record.evaluator.image_size
+    if seen in (0, counted):
+        return []
+    told = f"{record.method.backbone} sees images at {seen}x{seen} pixels"
+    return [f"{told}; masks are decided and counted at {counted}x{counted}"]
 
 
 def _notes_of(episode_set: EpisodeSet) -> list[str]:

@@ -178,7 +178,9 @@ class Cell:
                 limited=episode_set.is_limited,
                 sha256=episode_set.manifest.sha256,
             ),
-            method=method_part(self.composition, weights.backbone),
+            method=method_part(
+                self.composition, weights.backbone, episode_set.domain.card.image_size
+            ),
             weights=WeightsPart(
                 description=weights.description,
                 kind=weights.kind(self.composition),
@@ -236,7 +238,7 @@ def refused_record(
         episodes=EpisodesPart(
             protocol=episode_set.protocol, shots=episode_set.shots, seed=episode_set.seed
         ),
-        method=method_part(composition, backbone),
+        method=method_part(composition, backbone, episode_set.domain.card.image_size),
         weights=WeightsPart(description="none"),
         evaluator=EvaluatorPart(
             version=EVALUATOR_VERSION,
@@ -268,8 +270,17 @@ def domain_part(domain: Domain) -> DomainPart:
     )
 
 
-def method_part(composition: Composition, backbone: str) -> MethodPart:
-    """What a record says of a method."""
+def input_size(composition: Composition, backbone: str, image_size: int) -> int:
+    """Side in pixels of what `backbone` sees of square images; 0 without a (known) backbone."""
+    if backbone not in BACKBONES:
+        return 0
+    asked = composition.host.options.get("size")
+    side = asked if isinstance(asked, int) and asked > 0 else image_size
+    return BACKBONES.card(backbone).seen_size(side)
+
+
+def method_part(composition: Composition, backbone: str, image_size: int = 0) -> MethodPart:
+    """What a record says of a method that is asked on images of `image_size` pixels."""
     return MethodPart(
         label=composition.label,
         composition=str(composition),
@@ -277,6 +288,7 @@ def method_part(composition: Composition, backbone: str) -> MethodPart:
         options={part.card.name: dict(part.options) for part in composition.parts},
         adaptation=composition.adaptation,
         backbone=backbone,
+        input_size=input_size(composition, backbone, image_size),
         code=method_code(composition, backbone),
     )
 

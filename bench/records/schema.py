@@ -92,6 +92,8 @@ class MethodPart(_Part):
         options: every option, by part.
         adaptation: `none`, `episode` or `transductive`.
         backbone: its name.
+        input_size: side in pixels of what the backbone sees; 0 in older records and for a control
+            without one.
         code: hash of the code of the method and its backbone.
     """
 
@@ -101,6 +103,7 @@ class MethodPart(_Part):
     options: dict[str, dict[str, Any]]
     adaptation: Literal["none", "episode", "transductive"]
     backbone: str
+    input_size: Count = 0
     code: str
 
 

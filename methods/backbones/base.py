@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cdfss_bench.errors import CompositionError
@@ -58,6 +59,8 @@ class Backbone(nn.Module, ABC):
         semantic: name of the stage whose last tap prototype hosts read.
         unused_keys: prefixes of entries in published files that were not built (`fc.`).
         elastic: entries that a file may hold in another shape (a position embedding's grid).
+        input_size: side in pixels to which images are brought before anything is computed; None
+            takes them as they come. See `resize_to`.
     """
 
     stages: tuple[Stage, ...]
@@ -65,6 +68,7 @@ class Backbone(nn.Module, ABC):
     semantic: str
     unused_keys: tuple[str, ...] = ()
     elastic: ClassVar[tuple[str, ...]] = ()
+    input_size: int | None = None
 
     @abstractmethod
     def walk(self, images: Tensor, edit: EditStage | None = None) -> Iterator[StageMaps]:
@@ -74,6 +78,19 @@ class Backbone(nn.Module, ABC):
             images: ImageNet-normalised.
             edit: if given, its result replaces each stage's output before the next stage.
         """
+
+    def resize_to(self, side: int) -> None:
+        """Makes `walk` bring images to `side` x `side` pixels first.
+
+        Raises:
+            CompositionError: if the network does not take that size.
+        """
+        self.input_size = side
+
+    def sized(self, images: Tensor) -> Tensor:
+        """`images` [N, 3, H, W] at `input_size` (bilinear); what `walk` begins with."""
+        side = self.input_size
+        return images if side is None else resized(images, (side, side))
 
     @abstractmethod
     def stage_modules(self, index: int) -> Sequence[nn.Module]:
@@ -107,6 +124,33 @@ class Backbone(nn.Module, ABC):
             f"it has {', '.join(stage.name for stage in self.stages)}"
         )
 
+    def layer(self, name: str) -> tuple[Stage, str]:
+        """The stage and the features that `name` means, under the name that `Host.walked` keeps.
+
+        Args:
+            name: a stage (`layer2`), of which the last tap is meant; one tap of it, from 0
+                (`layer2.3`); of a transformer a block's number (`7`); empty for the semantic stage.
+
+        Raises:
+            CompositionError: if there is no such layer, or the stage offers no features.
+        """
+        known = {stage.name: stage for stage in self.stages}
+        name = name or self.semantic
+        name = f"blocks.{name}" if f"blocks.{name}" in known else name
+        if name in known and known[name].taps:
+            return known[name], name
+        head, _, tap = name.rpartition(".")
+        if head in known and tap.isdecimal() and int(tap) < known[head].taps:
+            return known[head], f"{head}.{int(tap)}"
+        readable = [stage for stage in self.stages if stage.taps]
+        raise CompositionError(
+            f"{type(self).__name__} has no layer '{name}' to read here",
+            hint=f"choose a block from 0 to {len(readable) - 1}"
+            if "blocks.0" in known
+            else f"choose one of {', '.join(stage.name for stage in readable)}, or a tap of one, "
+            f"such as {readable[0].name}.0",
+        )
+
     def numbered(self, number: int) -> Stage:
         """Stage `number`, counted from 1 as the LoEC paper counts (1 is the stem).
 
@@ -118,3 +162,10 @@ class Backbone(nn.Module, ABC):
                 f"{type(self).__name__} has stages 1 to {len(self.stages)} here, not {number}"
             )
         return self.stages[number - 1]
+
+
+def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """`images` [N, 3, H, W] bilinearly at `size`, without antialiasing; as they are if they fit."""
+    if size == (images.shape[-2], images.shape[-1]):
+        return images
+    return F.interpolate(images, size, mode="bilinear", align_corners=False)

@@ -19,9 +19,10 @@ class Pretrained(Card):
 
     Attributes:
         files: names under which a local folder may hold it.
-        url: public address, if there is one with a known hash.
+        url: public address, if there is one.
         page: where a person finds it, for a file that is not fetched.
-        sha256: of the file, or its first digits as the publisher puts them into the name.
+        sha256: of the file, or its first digits as the publisher puts them into the name; empty
+            where none is published.
         renames: key prefixes of the file and ours.
         trained_on: what it was trained on.
         licence: of the weights.
@@ -46,6 +47,9 @@ class BackboneCard(Card):
         stages: names, shallow to deep (LoEC's stage 1 is the first).
         pretrained: the weights that fit, in order of preference.
         pyramid: whether it has stages at strides 8, 16 and 32.
+        patch: side in pixels of a transformer's patches; 1 for a network that takes every size.
+        rest: what is done with images whose sides are no multiples of it: `refuse`, `resize` (to
+            the next multiple) or `crop` (the right and bottom rest is not seen).
     """
 
     name: str
@@ -54,7 +58,14 @@ class BackboneCard(Card):
     stages: tuple[str, ...]
     pretrained: tuple[Pretrained, ...] = ()
     pyramid: bool = True
+    patch: int = Field(default=1, ge=1)
+    rest: Literal["refuse", "resize", "crop"] = "refuse"
     note: str = ""
+
+    def seen_size(self, side: int) -> int:
+        """Side in pixels that the network sees of images of `side` x `side`."""
+        whole = side // self.patch * self.patch
+        return whole + self.patch if self.rest == "resize" and whole < side else whole
 
 
 BACKBONES: Catalog[BackboneCard] = Catalog(

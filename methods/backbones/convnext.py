@@ -189,7 +189,7 @@ class ConvNeXt(Backbone):
 
     def walk(self, images: Tensor, edit: EditStage | None = None) -> Iterator[StageMaps]:
         """See `Backbone.walk`; a stage's output is its last tap."""
-        x = self.stem(images)
+        x = self.stem(self.sized(images))
         for index, stage in enumerate(self.stages):
             taps: list[Tensor] = []
             if index > 0:

@@ -9,7 +9,8 @@
 How methods read blocks, attention residuals and parts of a block: see `transformer`.
 
 An image whose sides are no multiples of 14 is resized (bilinear) to the next ones for DINOv2, 400
-to 406. DINOv3 leaves out what does not fill a patch at the right and bottom.
+to 406; `resize_to` chooses another size. DINOv3 leaves out what does not fill a patch at the right
+and bottom.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .base import resized
 from .transformer import Transformer, built_blocks, square_side, take_grid
 from .transformer_blocks import Rotation, TransformerBlock
 
@@ -93,10 +95,9 @@ class DINOv2(Transformer):
 
     def sized(self, images: Tensor) -> Tensor:
         """`images` [N, 3, H, W], resized (bilinear) to the next multiples of 14 if need be."""
+        images = super().sized(images)
         height, width = (-(-side // self.patch) * self.patch for side in images.shape[-2:])
-        if (height, width) == images.shape[-2:]:
-            return images
-        return F.interpolate(images, (height, width), mode="bilinear", align_corners=False)
+        return resized(images, (height, width))
 
     def tokens(self, maps: Tensor) -> Tensor:
         """See `Transformer.tokens`."""
@@ -201,10 +202,6 @@ class DINOv3(Transformer):
         self.rope_embed = RotaryPositions(plan.width // plan.heads)
         self.unused_keys = ("mask_token", *(f"blocks.{i}." for i in range(depth, plan.depth)))
         self.initialise()
-
-    def sized(self, images: Tensor) -> Tensor:
-        """`images` as they are: what fills no patch is left out by the patch embedding."""
-        return images
 
     def tokens(self, maps: Tensor) -> Tensor:
         """See `Transformer.tokens`."""

@@ -98,7 +98,7 @@ class MobileNetV2(Backbone):
 
     def walk(self, images: Tensor, edit: EditStage | None = None) -> Iterator[StageMaps]:
         """See `Backbone.walk`."""
-        x = images
+        x = self.sized(images)
         for index, (stage, group) in enumerate(zip(self.stages, self._groups, strict=True)):
             taps: list[Tensor] = []
             for position in group:

@@ -133,7 +133,7 @@ class ResNet(Backbone):
 
     def walk(self, images: Tensor, edit: EditStage | None = None) -> Iterator[StageMaps]:
         """See `Backbone.walk`; the taps are the sums before each block's last ReLU."""
-        x = self._stem(images)
+        x = self._stem(self.sized(images))
         for index, stage in enumerate(self.stages):
             taps: list[Tensor] = []
             if index > 0:

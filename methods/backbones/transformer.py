@@ -103,13 +103,20 @@ class Transformer(Backbone):
         )
         self.semantic = self.stages[-1].name
 
-    @abstractmethod
-    def sized(self, images: Tensor) -> Tensor:
-        """`images` [N, 3, H, W] at a size that the patches can be cut from.
+    def resize_to(self, side: int) -> None:
+        """See `Backbone.resize_to`.
 
         Raises:
-            UserError: if there is none.
+            CompositionError: if `side` is no whole number of patches.
         """
+        if side % self.patch:
+            below = side - side % self.patch
+            near = [str(near) for near in (below, below + self.patch) if near]
+            raise CompositionError(
+                f"{side} pixels are no whole number of patches of {self.patch} pixels",
+                hint=f"use a multiple of {self.patch}, such as {' or '.join(near)}",
+            )
+        super().resize_to(side)
 
     @abstractmethod
     def tokens(self, maps: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ class VGG16(Backbone):
 
     def walk(self, images: Tensor, edit: EditStage | None = None) -> Iterator[StageMaps]:
         """See `Backbone.walk`; a stage's output is its last ReLU, pooled when the next begins."""
-        x = images
+        x = self.sized(images)
         for index, stage in enumerate(self.stages):
             taps: list[Tensor] = []
             if index > 0:

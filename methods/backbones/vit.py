@@ -91,11 +91,12 @@ class ViT(Transformer):
         self.register_load_state_dict_pre_hook(take_grid)
 
     def sized(self, images: Tensor) -> Tensor:
-        """`images` [N, 3, H, W] as they are.
+        """See `Backbone.sized`.
 
         Raises:
             UserError: if they are no whole number of patches high and wide.
         """
+        images = super().sized(images)
         side = self.plan.patch
         height, width = images.shape[-2:]
         if height % side or width % side:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 from torch import Tensor
 
-from ..backbones.base import Backbone
+from ..backbones.base import Backbone, Stage
 from ..blocks.prototypes import cosine_scores, fore_and_background
 from ..core.contract import SupportState
 from ..core.feature_batch import FeatureBatch
@@ -23,17 +24,34 @@ class Prototype(Method):
     Args:
         backbone: any with a `semantic` stage; features are that stage's last tap.
         plugins: what it carries.
+        layer: which features are read instead; see `Backbone.layer`.
+        size: side in pixels to which images are brought for the backbone; 0 leaves them.
     """
 
     offers = frozenset({Place.FEATURE, Place.SCORE})
 
-    def __init__(self, backbone: Backbone, plugins: Sequence[Plugin] = ()):
+    def __init__(
+        self,
+        backbone: Backbone,
+        plugins: Sequence[Plugin] = (),
+        *,
+        layer: str = "",
+        size: int = 0,
+    ):
+        self.layer = layer  # before plug-ins ask for the stage that they act on
         super().__init__(backbone, plugins)
-        self.stage = backbone.semantic
+        if size:
+            backbone.resize_to(size)
+        self.stage = backbone.layer(layer)[1]
 
     def features(self, images: Tensor) -> FeatureBatch:
-        """The semantic stage's last tap."""
+        """The layer's features; by default the semantic stage's last tap."""
         return self.walked(images, last_taps=[self.stage])
+
+    def adaptable(self, backbone: Backbone) -> Stage:
+        """The layer that is read, under the name of its features."""
+        stage, name = backbone.layer(self.layer)
+        return replace(stage, name=name)
 
     def support_states(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:
         """Foreground and background prototype, [1, C] each."""

@@ -243,14 +243,17 @@ class Host(nn.Module, ABC):
         Args:
             images: ImageNet-normalised.
             taps: stages of which every tap is kept, as `layer3.0`, `layer3.1`, ...
-            last_taps: stages of which the last tap is kept, as `layer3`.
+            last_taps: stages of which the last tap is kept, as `layer3`; or single taps, as
+                `layer3.2`.
             role: query or support, in training only.
             rng: for stage plug-ins that draw.
 
         Stage outputs that score plug-ins want are kept beside them.
         """
         wanted = {plugin.stage_name: plugin.kept_as for plugin in self.score_plugins}
-        remaining = {*taps, *last_taps, *wanted}
+        known = {stage.name for stage in self.backbone.stages}
+        single = {name: name.rpartition(".")[0] for name in last_taps if name not in known}
+        remaining = {*taps, *(single.get(name, name) for name in last_taps), *wanted}
         tensors: dict[str, Tensor] = {}
 
         def edit(index: int, output: Tensor) -> Tensor:
@@ -262,6 +265,9 @@ class Host(nn.Module, ABC):
                 tensors |= {f"{name}.{i}": tap for i, tap in enumerate(maps.taps)}
             if name in last_taps:
                 tensors[name] = maps.taps[-1]
+            for tap, stage in single.items():
+                if stage == name:
+                    tensors[tap] = maps.taps[int(tap.rpartition(".")[2])]
             if name in wanted:
                 tensors[wanted[name]] = maps.output
             remaining.discard(name)

@@ -53,6 +53,8 @@ class SSP(Prototype):
             (SSP drops the last ReLU of layer3).
         plugins: what it carries.
         refine: the second round, on in every published SSP figure.
+        layer: which features are read instead; see `Backbone.layer`.
+        size: side in pixels to which images are brought for the backbone; 0 leaves them.
 
     State-dict keys: the backbone's without a prefix (SSP `model/SSP_matching.py`).
     """
@@ -61,8 +63,16 @@ class SSP(Prototype):
     backbone_prefix = ""
     unused_keys = ("layer4.", "fc.", "classifier.")
 
-    def __init__(self, backbone: Backbone, plugins: Sequence[Plugin] = (), *, refine: bool = True):
-        super().__init__(backbone, plugins)
+    def __init__(
+        self,
+        backbone: Backbone,
+        plugins: Sequence[Plugin] = (),
+        *,
+        refine: bool = True,
+        layer: str = "",
+        size: int = 0,
+    ):
+        super().__init__(backbone, plugins, layer=layer, size=size)
         self.refine = refine
 
     def score(self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:

@@ -53,16 +53,33 @@ def build(name: str | Composition, *, backbone: str | None = None, **options: Va
     return network.eval()
 
 
+def accepted(host: MethodCard) -> list[str]:
+    """Every backbone that `host` works with: those of its card, then the others it takes."""
+    others = [n for n in BACKBONES.names() if n not in host.backbones] if host.also_on else []
+    return [*host.backbones, *(name for name in others if refusal(host, name) is None)]
+
+
 def refusal(host: MethodCard, backbone: str) -> CompositionError | None:
     """Why `host` does not work with `backbone`; None where it does."""
     if backbone in host.backbones:
         return None
     known = BACKBONES.names()
+    if backbone in known and (
+        host.also_on == "any"
+        or (host.also_on == "transformers" and not BACKBONES.card(backbone).pyramid)
+    ):
+        return None
     has_pyramid = backbone in known and BACKBONES.card(backbone).pyramid
     if backbone in known and host.reads == "pyramid" and not has_pyramid:
         reason = f"it reads stages at strides 8, 16 and 32, and {backbone} has one stride"
     elif has_pyramid and not any(BACKBONES.card(name).pyramid for name in host.backbones):
         reason = f"it works on a transformer's tokens, and {backbone} is a convolutional network"
+    elif backbone in known and not has_pyramid:
+        reason = (
+            f"its parts are made for convolutional maps, and {backbone} is a transformer"
+            if all(BACKBONES.card(name).pyramid for name in host.backbones)
+            else f"its parts are made for the tokens of {' and '.join(host.backbones)}"
+        )
     else:
         problem = unknown(f"backbone of {host.name}:", backbone, host.backbones)
         return CompositionError(problem.problem, hint=problem.hint)

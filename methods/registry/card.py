@@ -89,6 +89,7 @@ class MethodCard(Card):
         place: for a plug-in, where it acts: `stage`, `feature`, `score`, `head`, `anchors`.
         offers: for a host, the places where plug-ins may act.
         backbones: names in order of preference; the first is the published one.
+        also_on: other backbones that it takes where they are named: none, `transformers`, or `any`.
         output_stride: the stride to which the host asks its backbone to be dilated.
         reads: the deepest stage it reads: `semantic` or `pyramid`.
         has_head: whether it has parameters of its own beside the backbone's, without which it
@@ -121,6 +122,7 @@ class MethodCard(Card):
     place: Literal["", "stage", "feature", "score", "head", "anchors"] = ""
     offers: tuple[Literal["stage", "feature", "score", "head", "anchors"], ...] = ()
     backbones: tuple[str, ...] = ()
+    also_on: Literal["", "transformers", "any"] = ""
     output_stride: Literal[8, 16, 32] = 32
     reads: Literal["", "semantic", "pyramid"] = ""
     has_head: bool = False

@@ -13,7 +13,7 @@ from cdfss_bench.canonical import file_sha256
 from cdfss_bench.errors import UserError, WeightsError
 
 from ..backbones.card import BACKBONES, Pretrained
-from ..registry.build import refusal
+from ..registry.build import accepted, refusal
 from ..registry.name_grammar import METHODS, Composition, parse
 from .card import MINI_SOURCE, WeightsCard, read_card
 from .file_kinds import refuse_missing
@@ -249,7 +249,7 @@ def runs_on(name: str, folders: Sequence[Path]) -> dict[str, str]:
     if card.kind == "published" or (card.kind == "plugin" and not card.alone):
         return {}
     plain, found = parse(name), dict[str, str]()
-    for backbone in plain.host.card.backbones:
+    for backbone in accepted(plain.host.card):
         for composition in (plain.in_miniature(), plain):
             with suppress(WeightsError):
                 # Named, so that the small ones of the mini suite are listed too.

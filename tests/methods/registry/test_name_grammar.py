@@ -51,7 +51,7 @@ def refused(text: str) -> UserError:
 def test_a_host_alone_has_no_plug_ins_and_its_default_options() -> None:
     found = parse("ssp")
     assert found.plugins == ()
-    assert found.host.options == {"refine": True}
+    assert found.host.options == {"refine": True, "layer": "", "size": 0}
     assert found.host.given == {}
     assert (found.label, found.control, str(found)) == ("ssp", "", "ssp")
 
@@ -64,7 +64,7 @@ def test_plug_ins_follow_in_the_order_of_their_places() -> None:
 
 def test_options_in_brackets_belong_to_the_part_before_them() -> None:
     found = parse("ssp[refine=off]+lcm[k=5,beta=0.6,center=yes,descriptor=flatten]")
-    assert found.host.options == {"refine": False}
+    assert found.host.options == {"refine": False, "layer": "", "size": 0}
     changed = {"k": 5, "beta": 0.6, "center": True, "descriptor": "flatten"}
     assert found.plugins[0].options == {"stage": 1, "patch": 16, "w": 0.6, "auto": False} | changed
     assert found.plugins[0].given.keys() == changed.keys()
@@ -319,8 +319,8 @@ def test_what_is_no_name_is_refused_with_the_syntax(text: str) -> None:
         ("ssp+lcm[kk=5]", "unknown option of lcm: 'kk'", "did you mean k?"),
         ("loec[lcm.kk=5]", "unknown option of lcm: 'kk'", "did you mean k?"),
         ("ssp[refined=no]", "unknown option of ssp: 'refined'", "did you mean refine?"),
-        ("ssp[xyz=no]", "unknown option of ssp: 'xyz'", "known are: refine"),
-        ("prototype[k=5]", "prototype has no options, so 'k' cannot be set", None),
+        ("ssp[xyz=no]", "unknown option of ssp: 'xyz'", "known are: layer, refine, size"),
+        ("prototype[k=5]", "unknown option of prototype: 'k'", "known are: layer, size"),
         ("ssp+lcm[k=5,k=6]", "'ssp+lcm[k=5,k=6]' sets 'k' twice", None),
         (
             "ssp+lcm[k]",

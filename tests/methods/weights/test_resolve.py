@@ -666,7 +666,9 @@ def test_the_weights_folders_are_those_of_the_environment_or_the_users_cache(
 
 
 @pytest.mark.parametrize("name", BACKBONES.names())
-def test_what_is_fetched_is_found_afterwards_and_its_hash_is_known(name: str) -> None:
+def test_what_is_fetched_is_found_afterwards_and_its_hash_is_known_or_said_not_to_be(
+    name: str,
+) -> None:
     entries = BACKBONES.card(name).pretrained
     assert entries
     for entry in entries:
@@ -674,6 +676,9 @@ def test_what_is_fetched_is_found_afterwards_and_its_hash_is_known(name: str) ->
         if entry.url:
             file = entry.url.rpartition("/")[2]
             assert file in entry.files
+            if not entry.sha256:
+                assert "no sha256 of it is published" in entry.note
+                continue
             assert len(entry.sha256) >= 8
             assert entry.sha256[:8] in file
 
