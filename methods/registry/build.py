@@ -78,7 +78,7 @@ def refusal(host: MethodCard, backbone: str) -> CompositionError | None:
         reason = (
             f"its parts are made for convolutional maps, and {backbone} is a transformer"
             if all(BACKBONES.card(name).pyramid for name in host.backbones)
-            else f"its parts are made for the tokens of {' and '.join(host.backbones)}"
+            else f"its parts are made for the tokens of {', '.join(host.backbones)}"
         )
     else:
         problem = unknown(f"backbone of {host.name}:", backbone, host.backbones)

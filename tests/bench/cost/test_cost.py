@@ -41,6 +41,51 @@ def test_a_vit_b16_costs_what_its_formula_says(size: int) -> None:
         assert counted == 101_390_868_480
 
 
+def dino(width: int, depth: int, patches: int, patch: int, *, special: int) -> int:
+    """One image: 12 width^2 multiply-adds a token and block, attention twice T^2, embedding."""
+    tokens = patches + special
+    block = 2 * tokens * 12 * width**2 + 2 * 2 * tokens**2 * width
+    return 2 * patches * width * 3 * patch**2 + depth * block
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "patches", "special"),
+    [
+        # 100 px are seen as 112 by patches of 14, and as 96 by patches of 16.
+        ("dinov2-s14", 100, 8 * 8, 1),
+        ("dinov2-s14-reg", 112, 8 * 8, 5),
+        ("dinov3-s16", 100, 6 * 6, 5),
+    ],
+)
+def test_a_dino_costs_what_its_formula_says(
+    name: str, size: int, patches: int, special: int
+) -> None:
+    with torch.device("meta"):
+        net = build_backbone(name)
+    net = net.to_empty(device="cpu").eval()
+    for tensor in net.state_dict().values():
+        tensor.fill_(1)
+    with torch.no_grad():
+        counted, _ = flops_of(lambda: list(net.walk(torch.zeros(1, 3, size, size))))
+    patch = 14 if "v2" in name else 16
+    assert counted == dino(384, 12, patches, patch, special=special)
+
+
+def test_the_cost_of_a_prototype_on_dino_is_its_backbone_twice() -> None:
+    net = build("prototype", backbone="dinov3-s16")
+    cost = cost_of(net, shots=1, size=64, device="cpu")
+    assert cost.flops_encode == dino(384, 12, 16, 16, special=5)
+    assert 0 <= cost.flops_episode - 2 * cost.flops_encode < 0.001 * cost.flops_encode
+
+
+def test_the_figures_of_dino_at_400_pixels() -> None:
+    def billions(width: int, depth: int, side: int, patch: int, special: int) -> float:
+        return round(dino(width, depth, side**2, patch, special=special) / 1e9, 1)
+
+    assert billions(1024, 24, 25, 16, 5) == 420.5
+    assert billions(384, 12, 29, 14, 1) == 49.2
+
+
 def test_the_printed_figures_of_a_vit_b16() -> None:
     def encoder(side: int, prompts: int = 0) -> float:
         patches = side**2
