@@ -23,6 +23,7 @@ KINDS: dict[str, str] = {
     "cka": f"{_HERE}.cka:diagnose",
     "frequency": f"{_HERE}.frequency:diagnose",
     "lcm": f"{_HERE}.lcm:diagnose",
+    "layers": f"{_HERE}.layers:diagnose",
 }
 """Name -> "module:function". The function takes a `Subject` and gives a `Finding`; the module may
 declare `OPTIONS`, a mapping of names to `cdfss_bench.options.Option`, for `--set KEY=VALUE`, and

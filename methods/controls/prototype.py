@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Self, cast
 
 from torch import Tensor
 
 from ..backbones.base import Backbone, Stage
 from ..blocks.prototypes import cosine_scores, fore_and_background
+from ..core.adaptation import copy_of
 from ..core.contract import SupportState
 from ..core.feature_batch import FeatureBatch
 from ..core.method import Method
@@ -47,6 +48,16 @@ class Prototype(Method):
     def features(self, images: Tensor) -> FeatureBatch:
         """The layer's features; by default the semantic stage's last tap."""
         return self.walked(images, last_taps=[self.stage])
+
+    def reading(self, layer: str) -> Self:
+        """This method, reading another layer; parameters are shared.
+
+        Raises:
+            CompositionError: if there is no such layer.
+        """
+        other = copy_of(self)
+        other.layer, other.stage = layer, self.backbone.layer(layer)[1]
+        return other
 
     def adaptable(self, backbone: Backbone) -> Stage:
         """The layer that is read, under the name of its features."""
