@@ -1,0 +1,74 @@
+"""Positions of a query that look like the object and whose likeness lies on it (INSID3, FROST)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+CHUNK = 1024
+"""Query positions that are compared at once with all positions of a reference."""
+FALLBACK = 0.9
+"""Quantile above which positions are taken where none is like the object at all."""
+
+
+def alike(similarity: Tensor) -> Tensor:
+    """Where `similarity` [N] is above zero, or where that is nowhere, above its 0.9 quantile."""
+    above = similarity > 0
+    return above if bool(above.any()) else similarity > similarity.quantile(FALLBACK)
+
+
+def agreeing(
+    query: Tensor,
+    references: Tensor,
+    seen: Tensor,
+    among: Tensor,
+    *,
+    neighbours: int = 1,
+    least: int = 1,
+) -> Tensor:
+    """Those of the positions `among` whose best matches lie in the masks: bool [N].
+
+    A reference agrees if, of the `neighbours` positions of it that have the largest products with
+    the query's, `least` or more lie in its mask; half of the references must agree, rounded up. The
+    products of a query with a reference are never there as a whole.
+
+    Args:
+        query: [C, N].
+        references: [S, C, M].
+        seen: bool [S, M], the references' masks.
+        among: bool [N], the positions that are asked.
+        neighbours: 1 in INSID3 (the first of equal ones), 3 in FROST.
+        least: 1 in INSID3, 2 in FROST.
+    """
+    places = among.nonzero()[:, 0]
+    kept = torch.zeros_like(among)
+    needed = math.ceil(len(references) / 2)
+    for chunk in places.split(CHUNK):
+        rows = query[:, chunk].mT.contiguous()
+        votes = torch.zeros(len(chunk), dtype=torch.long, device=query.device)
+        for reference, mask in zip(references, seen, strict=True):
+            products = rows @ reference
+            if neighbours == 1:
+                votes += mask[products.argmax(1)]
+            else:
+                nearest = products.topk(min(neighbours, products.shape[1]), dim=1).indices
+                votes += mask[nearest].sum(1) >= least
+        kept[chunk] = votes >= needed
+    return kept
+
+
+def mean_prototype(tokens: Tensor, seen: Tensor) -> Tensor:
+    """The mean of the references' means inside their masks, [C]; zero where all are empty.
+
+    A reference without any position inside its mask has no mean and is left out.
+
+    Args:
+        tokens: [S, C, M].
+        seen: bool [S, M].
+    """
+    counts = seen.sum(1)
+    sums = (tokens @ seen[..., None].to(tokens.dtype))[..., 0]
+    means = sums / counts.clamp(min=1)[:, None]
+    return means.sum(0) / (counts > 0).sum().clamp(min=1)

@@ -1,0 +1,143 @@
+"""INSID3 against what the published code computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cdfss_bench.methods.backbones.base import Backbone, EditStage, Stage, StageMaps
+from cdfss_bench.methods.hosts.debiased import MAP, unit_columns
+from cdfss_bench.methods.hosts.insid3 import INSID3
+
+from ...support.newer_vectors import NewerVectors
+
+pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
+
+
+class Given(Backbone):
+    """An encoder that returns given maps: image number i, told by its first value, has map i.
+
+    Image 0 is the black one: only its pixels are all equal within a channel.
+    """
+
+    pyramid = ()
+    semantic = "given"
+
+    def __init__(self, maps: Tensor):
+        super().__init__()
+        self.maps = nn.Parameter(maps)
+        self.stages = (Stage("given", maps.shape[1], 8, 1),)
+
+    def walk(self, images: Tensor, edit: EditStage | None = None) -> Iterator[StageMaps]:
+        del edit
+        black = images.flatten(2).std(2).amax(1) < 1e-6
+        numbers = torch.where(black, torch.zeros(len(images)), images[:, 0, 0, 0])
+        found = self.maps[numbers.round().long()]
+        yield StageMaps(self.stages[0], [found], found)
+
+    def stage_modules(self, index: int) -> Sequence[nn.Module]:
+        del index
+        return []
+
+
+def numbered(count: int, height: int, width: int) -> Tensor:
+    """Images [count, 3, H, W] that stand for the maps 1 to `count`."""
+    images = torch.zeros(count, 3, height, width)
+    images[:, 0, 0, 0] = torch.arange(1, count + 1)
+    images[:, 1, -1, -1] = 1
+    return images
+
+
+CASES = (
+    "injected maps, 1-shot, svd 0",
+    "injected maps, 1-shot, svd 20",
+    "injected maps, 5-shot, svd 0",
+    "injected maps, 5-shot, svd 20",
+    "reference mask vanishing at token resolution (thin)",
+    "reference mask vanishing at token resolution (near)",
+    "no candidates",
+)
+
+
+@pytest.fixture(scope="module")
+def reference(shared: Path, fill: ModuleType) -> NewerVectors:
+    return NewerVectors(shared / "reference", "insid3.npz", fill)
+
+
+def changed(
+    case: dict[str, Any], maps: Tensor, masks: Tensor, reference: NewerVectors
+) -> tuple[Tensor, Tensor]:
+    """Maps and masks as the words of a case change them."""
+    (recipe,) = case["inputs"]
+    masks = masks.clone()
+    if "mask" in recipe:
+        masks[0] = 0
+        if case["name"] == "tiny_thin":
+            masks[0, 57, 40] = 1
+        else:
+            masks[0, 56, 40:100] = 1
+    if "then" in recipe:
+        size = (maps.shape[-2], maps.shape[-1])
+        low = F.interpolate(masks[:1, None], size, mode="bilinear", align_corners=False)[0, 0] > 0.5
+        common = reference.array(case["id"], f"{recipe['N']}.basis", (6, maps.shape[1]))[5]
+        first = maps[0] - 3 * common[:, None, None] * low
+        outside = first[:, ~low].mean(1)[:, None, None]
+        maps = torch.stack((first, outside + 0.05 * maps[1]))
+    return maps, masks
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_given_maps(case: str, reference: NewerVectors) -> None:
+    spec = reference.cases[case]
+    (recipe,) = spec["inputs"]
+    given, all_masks, black = reference.tokens(case, recipe)
+    maps, masks = changed(spec, given, all_masks, reference)
+    net = INSID3(
+        Given(torch.cat((black[None], maps))), svd=spec["parameters"]["svd_components"]
+    ).eval()
+    shots = recipe["K"]
+    images = numbered(shots + 1, *masks.shape[-2:])
+    check(reference, case, net, images[shots:], images[:shots], masks[:shots])
+
+
+def check(
+    reference: NewerVectors, case: str, net: INSID3, query: Tensor, images: Tensor, masks: Tensor
+) -> None:
+    """Every stored output of a case from one query [1, ...] and its supports [K, ...]."""
+    with torch.no_grad():
+        rows, shown = net.encode(query), net.encode(images)
+        states = net.encode_support(shown, masks)
+        unit = unit_columns(rows.tensors[MAP])[0]
+        found = net.decision(
+            unit,
+            net.debiased(unit, rows.size),
+            torch.cat([s.tensors["tokens"] for s in states]),  # pyright: ignore
+            torch.cat([s.tensors["seen"] for s in states]),  # pyright: ignore
+        )
+        mask = net.predict(query, images[None], masks[None])[0]
+    size = rows.tensors[MAP].shape[-2:]
+    outputs = {
+        "prototype": found.prototype,
+        "forward_similarity": found.similarity.unflatten(0, size),
+        "candidates": found.candidates.unflatten(0, size),
+        "token_mask": found.mask.unflatten(0, size),
+        "mask": mask,
+    }
+    if found.clusters is not None:
+        outputs |= {
+            "clusters": found.clusters.labels.unflatten(0, size),
+            "cluster_prototypes": found.clusters.prototypes,
+            "scores": found.clusters.scores,
+        }
+    name = reference.cases[case]["name"]
+    stored = {o["array"].removeprefix(f"{name}.") for o in reference.cases[case]["outputs"]}
+    assert stored <= outputs.keys()
+    for array in stored:
+        reference.check(case, f"{name}.{array}", outputs[array])
