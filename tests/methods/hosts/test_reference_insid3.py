@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,49 +9,15 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from cdfss_bench.methods.backbones.base import Backbone, EditStage, Stage, StageMaps
 from cdfss_bench.methods.hosts.debiased import MAP, unit_columns
 from cdfss_bench.methods.hosts.insid3 import INSID3
 
+from ...support.given_maps import GivenMaps
 from ...support.newer_vectors import NewerVectors
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
-
-
-class Given(Backbone):
-    """An encoder that returns given maps: image number i, told by its first value, has map i.
-
-    Image 0 is the black one: only its pixels are all equal within a channel.
-    """
-
-    pyramid = ()
-    semantic = "given"
-
-    def __init__(self, maps: Tensor):
-        super().__init__()
-        self.maps = nn.Parameter(maps)
-        self.stages = (Stage("given", maps.shape[1], 8, 1),)
-
-    def walk(self, images: Tensor, edit: EditStage | None = None) -> Iterator[StageMaps]:
-        del edit
-        black = images.flatten(2).std(2).amax(1) < 1e-6
-        numbers = torch.where(black, torch.zeros(len(images)), images[:, 0, 0, 0])
-        found = self.maps[numbers.round().long()]
-        yield StageMaps(self.stages[0], [found], found)
-
-    def stage_modules(self, index: int) -> Sequence[nn.Module]:
-        del index
-        return []
-
-
-def numbered(count: int, height: int, width: int) -> Tensor:
-    """Images [count, 3, H, W] that stand for the maps 1 to `count`."""
-    images = torch.zeros(count, 3, height, width)
-    images[:, 0, 0, 0] = torch.arange(1, count + 1)
-    images[:, 1, -1, -1] = 1
-    return images
 
 
 CASES = (
@@ -99,11 +64,10 @@ def test_given_maps(case: str, reference: NewerVectors) -> None:
     (recipe,) = spec["inputs"]
     given, all_masks, black = reference.tokens(case, recipe)
     maps, masks = changed(spec, given, all_masks, reference)
-    net = INSID3(
-        Given(torch.cat((black[None], maps))), svd=spec["parameters"]["svd_components"]
-    ).eval()
     shots = recipe["K"]
-    images = numbered(shots + 1, *masks.shape[-2:])
+    images = torch.randn((shots + 1, 3, *masks.shape[-2:]), generator=torch.Generator())
+    encoder = GivenMaps(images, maps, black)
+    net = INSID3(encoder, svd=spec["parameters"]["svd_components"]).eval()
     check(reference, case, net, images[shots:], images[:shots], masks[:shots])
 
 

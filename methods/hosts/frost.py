@@ -1,0 +1,219 @@
+"""FROST: the ratio of foreground to background density on frozen features (arXiv 2606.31136, 2026).
+
+Nothing is trained and nothing drawn. The supports and their mirror images give anchors of both
+classes; each query position is scored by how much more densely it lies among the foreground's,
+scores are smoothed on the grid, and the mask is kept near positions that match the supports.
+Features are debiased as in INSID3 (`debiased.py`), whose gate of candidates is used too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..backbones.base import Backbone
+from ..blocks.augment import IMAGE_MEAN, IMAGE_STD
+from ..blocks.candidates import agreeing, alike, mean_prototype
+from ..blocks.density_ratio import best_bandwidth, log_ratio
+from ..blocks.grid_smoothing import smoothed
+from ..blocks.whitening import whitening
+from ..core.contract import SupportState
+from ..core.feature_batch import FeatureBatch
+from ..core.plugin_api import Plugin
+from .debiased import MAP, Debiased, unit_columns
+
+PUBLISHED_DIRECTIONS = 250
+NEIGHBOURS, AGREEING = 3, 2
+"""Best matches of a position in a reference, and how many of them must lie in its mask."""
+GATE_RADIUS = 4
+"""Times the share of foreground in the supports' masks: positions by which the gate is widened."""
+
+
+class References(NamedTuple):
+    """The views of an episode's supports: all as they are, then all mirrored.
+
+    Attributes:
+        tokens: debiased features [S, C, M].
+        seen: their masks, bool [S, M].
+        share: of foreground in the supports' masks at image size.
+    """
+
+    tokens: Tensor
+    seen: Tensor
+    share: float
+
+
+class Query(NamedTuple):
+    """One query.
+
+    Attributes:
+        unit: features of length 1, [C, N].
+        tokens: the same, debiased, [C, N].
+        colours: mean colour of each position in [0, 1], [3, N].
+        size: (h, w) of the map.
+    """
+
+    unit: Tensor
+    tokens: Tensor
+    colours: Tensor
+    size: tuple[int, int]
+
+
+class Density(NamedTuple):
+    """Scores of one query's positions.
+
+    Attributes:
+        bandwidth: that was chosen, and the margin it has.
+        margin: by which it tells the anchors apart.
+        ratio: log density ratio, [N].
+        smoothed: the same, smoothed on the grid, [N].
+    """
+
+    bandwidth: float
+    margin: float
+    ratio: Tensor
+    smoothed: Tensor
+
+
+class Decision(NamedTuple):
+    """What FROST computes of one query and its K supports.
+
+    Attributes:
+        whitened: features of the query, [C, N]; debiased only where a class has no token.
+        candidates: bool [N].
+        gate: where the mask may be, bool [h, w].
+        density: None without candidates, and where a class has no token.
+    """
+
+    whitened: Tensor
+    candidates: Tensor
+    gate: Tensor
+    density: Density | None
+
+
+class FROST(Debiased):
+    """Density ratio of whitened features, smoothed, inside a gate of matching positions.
+
+    Args:
+        backbone: any; DINOv3 ViT-L/16 is published.
+        plugins: none fits.
+        size: side in pixels of what the encoder sees; 0 leaves the images as they are.
+        svd: directions of the black image that are removed; see `Debiased`.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        plugins: Sequence[Plugin] = (),
+        *,
+        size: int = 0,
+        svd: int = -1,
+    ):
+        super().__init__(backbone, plugins, size=size, svd=svd, published=PUBLISHED_DIRECTIONS)
+
+    def features(self, images: Tensor) -> FeatureBatch:
+        """`map`, its positions' mean `colours` [N, 3, h, w], and the `image`, to be mirrored."""
+        shown = self.resized(images)
+        rows = self.mapped(shown, size=(images.shape[-2], images.shape[-1]))
+        mean, std = (images.new_tensor(values)[:, None, None] for values in (IMAGE_MEAN, IMAGE_STD))
+        colours = (shown * std + mean).clamp(0, 1)
+        grid = (rows.tensors[MAP].shape[-2], rows.tensors[MAP].shape[-1])
+        named = {"colours": F.adaptive_avg_pool2d(colours, grid), "image": images}
+        return FeatureBatch(rows.size, {**rows.tensors, **named})
+
+    def support_states(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:
+        """Debiased features of both views [1, 2, C, M], their masks [1, 2, M], pixels in the mask.
+
+        The mirrored image is encoded here, since only supports are mirrored.
+        """
+        mirrored = self.encode(support.tensors["image"].flip(-1))
+        tokens: list[Tensor] = []
+        seen: list[Tensor] = []
+        for maps, truth in (
+            (support.tensors[MAP], masks),
+            (mirrored.tensors[MAP], masks.flip(-1)),
+        ):
+            tokens.append(self.debiased(unit_columns(maps), support.size))
+            seen.append(self.seen(truth, (maps.shape[-2], maps.shape[-1])).flatten(1))
+        rows = FeatureBatch(
+            support.size,
+            {
+                "tokens": torch.stack(tokens, 1),
+                "seen": torch.stack(seen, 1),
+                "area": (masks > 0).sum((1, 2)),
+            },
+        )
+        return [rows[i : i + 1] for i in range(len(rows))]
+
+    def references(self, states: Sequence[SupportState]) -> References:
+        """The views of the K supports of one episode."""
+        rows = FeatureBatch.cat(cast("Sequence[FeatureBatch]", states))
+        tokens, seen = (rows.tensors[k].transpose(0, 1).flatten(0, 1) for k in ("tokens", "seen"))
+        pixels = len(rows) * rows.size[0] * rows.size[1]
+        return References(tokens, seen, int(rows.tensors["area"].sum()) / pixels)
+
+    def query(self, row: FeatureBatch) -> Query:
+        """What is known of one query, a batch of length 1."""
+        maps, colours = row.tensors[MAP], row.tensors["colours"]
+        unit = unit_columns(maps)[0]
+        grid = (maps.shape[-2], maps.shape[-1])
+        return Query(unit, self.debiased(unit, row.size), colours[0].flatten(1), grid)
+
+    def score(self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:
+        """Foreground where the smoothed ratio and the gate say so, [B, 1, 2, H, W].
+
+        Both are brought to image size; the foreground's score is the lesser of the ratio and of
+        the gate's share above a half, the background's is zero.
+        """
+        maps: list[Tensor] = []
+        for index in range(len(query)):
+            own = self.references(states[index * shots : (index + 1) * shots])
+            found = self.decision(self.query(query[index : index + 1]), own)
+            fore = _enlarged(found.gate.float(), query.size) - 0.5
+            if found.density is not None:
+                ratio = found.density.smoothed.unflatten(0, found.gate.shape)
+                fore = torch.minimum(fore, _enlarged(ratio, query.size))
+            maps.append(torch.stack((torch.zeros_like(fore), fore)))
+        return torch.stack(maps)[:, None]
+
+    def decision(self, query: Query, references: References) -> Decision:
+        """What is computed of one query and its supports."""
+        matrix = whitening(references.tokens, references.seen)
+        whitened, tokens = query.tokens, references.tokens
+        if matrix is not None:
+            whitened, tokens = matrix @ whitened, matrix @ tokens
+        # Lengths count in the search for neighbours: nothing is normalised again for the gate.
+        prototype = mean_prototype(tokens, references.seen)
+        similarity = F.normalize(prototype, dim=0) @ F.normalize(whitened, dim=0)
+        candidates = agreeing(
+            whitened, tokens, references.seen, alike(similarity),
+            neighbours=NEIGHBOURS, least=AGREEING,
+        )  # fmt: skip
+        gate = candidates.unflatten(0, query.size)
+        if matrix is None or not bool(candidates.any()):
+            return Decision(whitened, candidates, gate, None)
+        radius = round(GATE_RADIUS * references.share)
+        side = 2 * radius + 1
+        wide = F.max_pool2d(gate[None, None].float(), side, stride=1, padding=radius)[0, 0] > 0
+        return Decision(
+            whitened, candidates, wide, self.density(query, whitened, tokens, references.seen)
+        )
+
+    def density(self, query: Query, whitened: Tensor, tokens: Tensor, seen: Tensor) -> Density:
+        """The smoothed log density ratio, every token of the supports being an anchor."""
+        anchors = F.normalize(tokens.mT, dim=2)
+        fore, back = anchors[seen], anchors[~seen]
+        bandwidth, margin = best_bandwidth(fore, back)
+        ratio = log_ratio(F.normalize(whitened.mT, dim=1), fore, back, bandwidth)
+        return Density(
+            bandwidth, margin, ratio, smoothed(ratio, query.unit, query.colours, query.size)
+        )
+
+
+def _enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """[h, w] -> [H, W], bilinear with corners that are not aligned."""
+    return F.interpolate(maps[None, None], size, mode="bilinear", align_corners=False)[0, 0]
