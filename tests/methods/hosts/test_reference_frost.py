@@ -15,8 +15,9 @@ from cdfss_bench.methods.blocks.density_ratio import best_bandwidth, log_ratio, 
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.hosts.frost import FROST
 
+from ...support.dino_vectors import filled_dino
 from ...support.given_maps import GivenMaps
-from ...support.newer_vectors import NewerVectors
+from ...support.token_vectors import TokenVectors
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
 
@@ -24,19 +25,19 @@ KDE = ("kde0", "kde1")
 
 
 @pytest.fixture(scope="module")
-def reference(shared: Path, fill: ModuleType) -> NewerVectors:
-    return NewerVectors(shared / "reference", "frost.npz", fill)
+def reference(shared: Path, fill: ModuleType) -> TokenVectors:
+    return TokenVectors(shared / "reference" / "new", "frost.npz", fill)
 
 
 @pytest.mark.parametrize("case", ["injected maps, 1-shot", "injected maps, 5-shot"])
-def test_given_maps(case: str, reference: NewerVectors) -> None:
+def test_given_maps(case: str, reference: TokenVectors) -> None:
     spec = reference.cases[case]
     recipe, name = spec["inputs"][0], spec["name"]
-    maps, masks, black = reference.tokens(case, recipe)
+    maps, masks, black = reference.tokens(recipe)
     shots, shape = recipe["K"], maps.shape[1:]
-    noise = reference.array(case, f"{name}.flipnoise", (shots, *shape))
+    noise = reference.input(f"{name}.flipnoise", (shots, *shape))
     height, width = masks.shape[-2:]
-    blocks = F.avg_pool2d(reference.array(case, f"{name}.rgb", (1, 3, height, width)), 8)
+    blocks = F.avg_pool2d(reference.input(f"{name}.rgb", (1, 3, height, width)), 8)
     query = 8 * blocks.repeat_interleave(8, 2).repeat_interleave(8, 3)
     images = torch.randn((shots, 3, height, width), generator=torch.Generator())
     encoder = GivenMaps(
@@ -48,8 +49,20 @@ def test_given_maps(case: str, reference: NewerVectors) -> None:
     check(reference, case, net, query, images, masks[:shots])
 
 
+@pytest.mark.parametrize("shots", [1, 5])
+def test_a_filled_dino(shots: int, reference: TokenVectors, fill: ModuleType) -> None:
+    case = f"DINOv3 ViT-S filled, {shots}-shot"
+    spec = reference.cases[case]
+    support, query = spec["inputs"][:2]
+    images, masks = reference.episode(support)
+    asked, _ = reference.episode(query)
+    encoder = filled_dino("dinov3-s16", fill, seed=reference.seed)
+    net = FROST(encoder, svd=spec["parameters"]["svd_components"]).eval()
+    check(reference, case, net, asked, images, masks)
+
+
 def check(
-    reference: NewerVectors, case: str, net: FROST, query: Tensor, images: Tensor, masks: Tensor
+    reference: TokenVectors, case: str, net: FROST, query: Tensor, images: Tensor, masks: Tensor
 ) -> None:
     """Every stored output of a case from one query [1, ...] and its supports [K, ...]."""
     with torch.no_grad():
@@ -77,11 +90,11 @@ def check(
 
 
 @pytest.mark.parametrize("name", KDE)
-def test_bandwidth_and_density_ratio(name: str, reference: NewerVectors) -> None:
+def test_bandwidth_and_density_ratio(name: str, reference: TokenVectors) -> None:
     case = f"bandwidth and density ratio alone ({name})"
     offset = 0.0 if name == "kde0" else 0.35
     rows = {
-        key: reference.array(case, f"{name}.{key}", (count, 16))
+        key: reference.input(f"{name}.{key}", (count, 16))
         for key, count in (("fg", 40), ("bg", 60), ("t", 30))
     }
     rows["fg"] = rows["fg"] + offset

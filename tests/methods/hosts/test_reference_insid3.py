@@ -14,8 +14,9 @@ from torch import Tensor
 from cdfss_bench.methods.hosts.debiased import MAP, unit_columns
 from cdfss_bench.methods.hosts.insid3 import INSID3
 
+from ...support.dino_vectors import filled_dino
 from ...support.given_maps import GivenMaps
-from ...support.newer_vectors import NewerVectors
+from ...support.token_vectors import TokenVectors
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
 
@@ -32,12 +33,12 @@ CASES = (
 
 
 @pytest.fixture(scope="module")
-def reference(shared: Path, fill: ModuleType) -> NewerVectors:
-    return NewerVectors(shared / "reference", "insid3.npz", fill)
+def reference(shared: Path, fill: ModuleType) -> TokenVectors:
+    return TokenVectors(shared / "reference" / "new", "insid3.npz", fill)
 
 
 def changed(
-    case: dict[str, Any], maps: Tensor, masks: Tensor, reference: NewerVectors
+    case: dict[str, Any], maps: Tensor, masks: Tensor, reference: TokenVectors
 ) -> tuple[Tensor, Tensor]:
     """Maps and masks as the words of a case change them."""
     (recipe,) = case["inputs"]
@@ -51,7 +52,7 @@ def changed(
     if "then" in recipe:
         size = (maps.shape[-2], maps.shape[-1])
         low = F.interpolate(masks[:1, None], size, mode="bilinear", align_corners=False)[0, 0] > 0.5
-        common = reference.array(case["id"], f"{recipe['N']}.basis", (6, maps.shape[1]))[5]
+        common = reference.input(f"{recipe['N']}.basis", (6, maps.shape[1]))[5]
         first = maps[0] - 3 * common[:, None, None] * low
         outside = first[:, ~low].mean(1)[:, None, None]
         maps = torch.stack((first, outside + 0.05 * maps[1]))
@@ -59,10 +60,10 @@ def changed(
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_given_maps(case: str, reference: NewerVectors) -> None:
+def test_given_maps(case: str, reference: TokenVectors) -> None:
     spec = reference.cases[case]
     (recipe,) = spec["inputs"]
-    given, all_masks, black = reference.tokens(case, recipe)
+    given, all_masks, black = reference.tokens(recipe)
     maps, masks = changed(spec, given, all_masks, reference)
     shots = recipe["K"]
     images = torch.randn((shots + 1, 3, *masks.shape[-2:]), generator=torch.Generator())
@@ -71,8 +72,22 @@ def test_given_maps(case: str, reference: NewerVectors) -> None:
     check(reference, case, net, images[shots:], images[:shots], masks[:shots])
 
 
+@pytest.mark.parametrize("shots", [1, 5])
+@pytest.mark.parametrize("svd", [0, 100])
+def test_a_filled_dino(shots: int, svd: int, reference: TokenVectors, fill: ModuleType) -> None:
+    case = f"DINOv3 ViT-S filled, {shots}-shot, svd {svd}"
+    spec = reference.cases[case]
+    support, query = spec["inputs"][:2]
+    images, masks = reference.episode(support)
+    asked, _ = reference.episode(query)
+    options = spec["parameters"]
+    encoder = filled_dino("dinov3-s16", fill, seed=reference.seed)
+    net = INSID3(encoder, svd=svd, tau=options["tau"], alpha=options["alpha"]).eval()
+    check(reference, case, net, asked, images, masks)
+
+
 def check(
-    reference: NewerVectors, case: str, net: INSID3, query: Tensor, images: Tensor, masks: Tensor
+    reference: TokenVectors, case: str, net: INSID3, query: Tensor, images: Tensor, masks: Tensor
 ) -> None:
     """Every stored output of a case from one query [1, ...] and its supports [K, ...]."""
     with torch.no_grad():
