@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def warn_of_cells(cells: Iterable[Planned]) -> None:
-    """Warns of methods that were not source-trained, and of the mini suite's weights elsewhere."""
+    """Warns of methods without their source training or on a backbone they were not made for.
+
+    Of the mini suite's weights on other data too.
+    """
     warn_of_weights(
         (p.composition, p.cell.weights, p.episode_set.domain.card.suite == "mini")
         for p in cells
@@ -29,11 +32,17 @@ def warn_of_weights(used: Iterable[tuple[Composition, Weights, bool]]) -> None:
 
     untrained: dict[str, tuple[str, str]] = {}
     toys: dict[str, str] = {}
+    elsewhere: dict[str, list[str]] = {}
     for composition, weights, on_mini in used:
         if weights.kind(composition) == "not source-trained":
             untrained[composition.label] = (trained_name(composition), weights.backbone)
         if weights.is_toy and not on_mini:
             toys[composition.label] = weights.backbone
+        if told := composition.made_elsewhere(weights.backbone):
+            labels = elsewhere.setdefault(told, [])
+            labels += [composition.label] if composition.label not in labels else []
+    for told, labels in elsewhere.items():
+        talk(f"warning: {', '.join(labels)}: {told}; its tables say so")
     if untrained:
         names = list(dict.fromkeys(name for name, _ in untrained.values()))
         backbones = {backbone for _, backbone in untrained.values()}

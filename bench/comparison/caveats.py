@@ -23,12 +23,22 @@ def guards(board: Leaderboard, where: Standings) -> list[str]:
     """
     return [
         *code_notes(board),
+        *_made_elsewhere(board),
         *_selected_on_targets(board),
         *_checkpoint_per_target(board),
         *_controls(board, where),
         *_overlaps(board),
         *_copies(board),
     ]
+
+
+def _made_elsewhere(board: Leaderboard) -> list[str]:
+    """Rows on backbones that their methods were not made for."""
+    labels: dict[str, list[str]] = {}
+    for key, row in board.rows.items():
+        if row.made_for:
+            labels.setdefault(row.made_for, []).append(key.label)
+    return [f"{', '.join(sorted(set(names)))}: {told}" for told, names in sorted(labels.items())]
 
 
 def _selected_on_targets(board: Leaderboard) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from cdfss_bench.datasets.core.domain import COPY
+from cdfss_bench.methods.registry.name_grammar import MADE_FOR
 
 from ..records.counts import EVALUATOR_VERSION
 from ..records.schema import CostPart, RunRecord
@@ -85,6 +86,7 @@ class Row:
         source: what it was trained on, as its weights' card says.
         weights_kind: what its weights are to it, as `records.WeightsPart.kind`.
         pretraining: what its backbone was pretrained on; empty without one.
+        made_for: for which backbones its method was made, where it ran on another.
         is_trial: whether it ran with the mini suite's weights on other data.
     """
 
@@ -98,6 +100,7 @@ class Row:
     source: str = ""
     weights_kind: str = ""
     pretraining: str = ""
+    made_for: str = ""
     is_trial: bool = False
 
     @property
@@ -313,6 +316,7 @@ def _add(board: Leaderboard, one: Chosen, names: Mapping[str, str]) -> None:
     row.source = str(record.weights.source.get("domain", "")) or row.source
     row.weights_kind = record.weights_kind or row.weights_kind
     row.pretraining = record.weights.pretraining or row.pretraining
+    row.made_for = next((n for n in record.notes if n.startswith(MADE_FOR)), row.made_for)
     row.is_trial = row.is_trial or record.is_trial
 
 

@@ -284,7 +284,9 @@ class Runner:
         # byte, and so does a run that was killed.
         record.episodes.rows_sha256 = folder.write_rows(ordered)
         record.metrics = metrics_of(ordered)
-        record.notes = sorted([*_notes_of(cell.episode_set), *_size_notes(record)])
+        elsewhere = cell.composition.made_elsewhere(cell.weights.backbone)
+        notes = [*_notes_of(cell.episode_set), *_size_notes(record), elsewhere]
+        record.notes = sorted(filter(None, notes))
         record.status, record.finished = "done", now()
         record.save(folder.record)
 

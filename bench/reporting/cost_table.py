@@ -10,7 +10,7 @@ from ..comparison.current import STALE
 from ..comparison.leaderboard import Leaderboard, Row, RowKey
 from ..comparison.pareto import by_machine, frontier, measured
 from ..records.schema import CostPart
-from .leaderboard_table import title, weights
+from .leaderboard_table import backbone, title, weights
 from .number_format import UNSTEADY_LEGEND, count, differs, fft, gflop, is_steady, steadiness
 from .text_table import BLANK, TextTable
 
@@ -144,7 +144,7 @@ def _cells(row: Row) -> dict[str, str]:
     mark = STALE if cost is not None and row.cost_state == "stale" else ""
     cells |= {
         "method": f"{key.label}{mark}",
-        "backbone": key.backbone or BLANK,
+        "backbone": backbone(row),
         "weights": weights(row),
     }
     if cost is None:

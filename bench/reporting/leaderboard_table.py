@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cdfss_bench.datasets.core.domain import COPY
+from cdfss_bench.methods.registry.name_grammar import MADE_FOR
 
 from ..comparison.caveats import against_control, guards, record_notes
 from ..comparison.current import STALE, STALE_LEGEND
@@ -81,7 +82,7 @@ def text_table(
         notes.append(
             "cdfss-bench report says whether a method is better than its shuffled-support control"
         )
-    notes += record_notes(board, every=every_note, told=(COPY,))
+    notes += record_notes(board, every=every_note, told=(COPY, MADE_FOR))
     return TextTable(
         title=title(board),
         headers=headers,
@@ -191,7 +192,7 @@ def _cells(
     costs: Sequence[str],
 ) -> list[str]:
     key = row.key
-    cells = [key.label, key.backbone or BLANK, weights(row), key.adaptation]
+    cells = [key.label, backbone(row), weights(row), key.adaptation]
     for column in board.columns:
         score = row.scores.get(column)
         cells.append(BLANK if score is None else _score(score, row, column, where))
@@ -244,6 +245,13 @@ def _score(score: Score, row: Row, column: ColumnKey, where: Standings | None) -
 
 def _ends(low: float, high: float) -> str:
     return f"[{low:.1f}, {high:.1f}]"
+
+
+def backbone(row: Row) -> str:
+    """Its name, and which its method was made for where that is another."""
+    told = row.made_for.rpartition(", here ")[0]
+    name = row.key.backbone or BLANK
+    return f"{name} ({told})" if told else name
 
 
 def weights(row: Row) -> str:

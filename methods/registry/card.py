@@ -90,6 +90,8 @@ class MethodCard(Card):
         offers: for a host, the places where plug-ins may act.
         backbones: names in order of preference; the first is the published one.
         also_on: other backbones that it takes where they are named: none, `transformers`, or `any`.
+        made_for: backbones with which it is published; a row on another says so. Empty where the
+            method is bound to none.
         output_stride: the stride to which the host asks its backbone to be dilated.
         reads: the deepest stage it reads: `semantic` or `pyramid`.
         has_head: whether it has parameters of its own beside the backbone's, without which it
@@ -123,6 +125,7 @@ class MethodCard(Card):
     offers: tuple[Literal["stage", "feature", "score", "head", "anchors"], ...] = ()
     backbones: tuple[str, ...] = ()
     also_on: Literal["", "transformers", "any"] = ""
+    made_for: tuple[str, ...] = ()
     output_stride: Literal[8, 16, 32] = 32
     reads: Literal["", "semantic", "pyramid"] = ""
     has_head: bool = False

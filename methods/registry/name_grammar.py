@@ -31,6 +31,8 @@ CONTROLS = ("shuffled-support",)
 
 PLACES = ("stage", "feature", "head", "anchors", "score")
 """Where plug-ins act, in the order in which an episode meets them: the order of a composition."""
+MADE_FOR = "made for "
+"""Begins what is said of a method on a backbone that it was not made for."""
 
 _PART = re.compile(r"[A-Za-z0-9][\w.-]*(?:\[[^\[\]]*\])?")
 
@@ -117,6 +119,13 @@ class Composition:
     def is_trained(self) -> bool:
         """Whether its published form is trained on source data: a recipe, or a part that trains."""
         return any(part.card.recipe is not None or part.card.trains for part in self.parts)
+
+    def made_elsewhere(self, backbone: str) -> str:
+        """For which backbones it was made, where `backbone` is none of them; empty otherwise."""
+        for part in self.parts:
+            if part.card.made_for and backbone not in part.card.made_for:
+                return f"{MADE_FOR}{', '.join(part.card.made_for)}, here {backbone}"
+        return ""
 
     def with_host_options(self, options: Mapping[str, Value]) -> Composition:
         """With further options of the host, as if typed in its brackets.
