@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import re
 import shutil
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from cdfss_bench.bench.comparison.shuffled_control import AgainstControl
 from cdfss_bench.bench.evaluation.runner import Outcome
 from cdfss_bench.bench.planning.selection import Selection, plan
 from cdfss_bench.bench.records.results import run_results
+from cdfss_bench.bench.reporting.export import as_csv
 from cdfss_bench.bench.reporting.leaderboard_table import text_table
 from cdfss_bench.bench.reporting.text_table import TextTable
 from cdfss_bench.bench.statistics.bootstrap import Interval
@@ -184,3 +187,21 @@ def test_a_support_that_is_the_querys_own_picture_reaches_the_table(
     assert bool(said) == bool(copied)
     if copied:
         assert f"{copied + 1} queries are shown their own picture as a support" in said[0]
+
+
+def test_a_row_says_when_its_method_was_made_for_another_backbone(tmp_path: Path) -> None:
+    told = "made for dinov3-l16, here resnet50"
+    for domain in ("isic", "deepglobe"):
+        write_cell(tmp_path, "insid3", domain, method__backbone="resnet50", notes=[told])
+        write_cell(tmp_path, "frost", domain, method__backbone="dinov3-l16")
+    table = table_of(tmp_path)
+    at = list(table.headers).index("backbone")
+    assert {row[0]: row[at] for row in table.rows} == {
+        "insid3": "resnet50 (made for dinov3-l16)",
+        "frost": "dinov3-l16",
+    }
+    assert [note for note in table.notes if "made for" in note] == [f"insid3: {told}"]
+    found = run_results(tmp_path)
+    boards = leaderboards(answer.record for answer in found)
+    for line in csv.DictReader(io.StringIO(as_csv(boards))):
+        assert (told in line["notes"]) == (line["backbone"] == "resnet50")
