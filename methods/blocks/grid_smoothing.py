@@ -36,10 +36,10 @@ def smoothed(scores: Tensor, unit: Tensor, colours: Tensor, size: tuple[int, int
     weights -= ((scores[:, None] - scores) / spread).square_()
     weights.exp_().mul_(_near(size, scores.device)).fill_diagonal_(0)
     weights /= weights.sum(1, keepdim=True).clamp(min=EPS)
-    found = scores
+    found = scores[:, None]
     for _ in range(STEPS):
-        found = KEPT * scores + (1 - KEPT) * (weights @ found)
-    return found
+        found = KEPT * scores[:, None] + (1 - KEPT) * (weights @ found)
+    return found[:, 0]
 
 
 def _near(size: tuple[int, int], device: torch.device) -> Tensor:

@@ -28,8 +28,7 @@ def whitening(tokens: Tensor, seen: Tensor) -> Tensor | None:
     sums = torch.zeros(2, channels, dtype=torch.float64)
     for one, mask in zip(tokens, seen, strict=True):
         scatter += (one @ one.mT).cpu().double()
-        for at, chosen in enumerate((mask, ~mask)):
-            sums[at] += (one @ chosen.to(one.dtype)).cpu().double()
+        sums += (torch.stack((mask, ~mask)).to(one.dtype) @ one.mT).cpu().double()
     for total, count in zip(sums, counts, strict=True):
         scatter -= torch.outer(total, total) / count
     covariance = scatter / (sum(counts) - 2)

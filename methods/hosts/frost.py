@@ -188,7 +188,7 @@ class FROST(Debiased):
             whitened, tokens = matrix @ whitened, matrix @ tokens
         # Lengths count in the search for neighbours: nothing is normalised again for the gate.
         prototype = mean_prototype(tokens, references.seen)
-        similarity = F.normalize(prototype, dim=0) @ F.normalize(whitened, dim=0)
+        similarity = (F.normalize(prototype, dim=0)[None] @ F.normalize(whitened, dim=0))[0]
         candidates = agreeing(
             whitened, tokens, references.seen, alike(similarity),
             neighbours=NEIGHBOURS, least=AGREEING,

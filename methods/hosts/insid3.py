@@ -120,7 +120,7 @@ class INSID3(Debiased):
         """
         # The mean of the shots' means, then one normalisation.
         prototype = F.normalize(mean_prototype(references, seen), dim=0)
-        similarity = prototype @ tokens
+        similarity = (prototype[None] @ tokens)[0]
         candidates = agreeing(tokens, references, seen, alike(similarity))
         if not bool(candidates.any()):
             return Decision(prototype, similarity, candidates, None, candidates)
@@ -145,13 +145,14 @@ class INSID3(Debiased):
         labels = average_linkage(unit, 1 - self.tau)
         members = F.one_hot(labels).to(unit.dtype)
         counts = members.sum(0)
-        matched = (candidates.to(unit.dtype) @ members) / counts
+        told = torch.stack((candidates.to(unit.dtype), similarity)) @ members / counts
+        matched, cross = told
         own = F.normalize((tokens @ members / counts).mT, dim=1)
         plain = F.normalize((unit @ members / counts).mT, dim=1)
-        seed = (own @ prototype).masked_fill(matched == 0, -torch.inf).argmax()
+        seed = (own @ prototype[:, None])[:, 0].masked_fill(matched == 0, -torch.inf).argmax()
         share = matched.index_fill(0, seed, 1.0)
-        scores = (similarity @ members / counts) * (plain @ plain[seed]) * share
-        return Clusters(labels, own, scores)
+        intra = (plain @ plain[seed][:, None])[:, 0]
+        return Clusters(labels, own, cross * intra * share)
 
 
 def average_linkage(unit: Tensor, distance: float) -> Tensor:
