@@ -45,7 +45,7 @@ class Debiased(Method):
         published: number of directions of the published method, whose encoder has 1024 channels.
 
     Raises:
-        CompositionError: if `svd` would remove all channels.
+        CompositionError: if `svd` would remove all channels, or the backbone refuses `size`.
     """
 
     def __init__(
@@ -62,6 +62,8 @@ class Debiased(Method):
                 f"svd={svd} would remove all {channels} channels of the backbone",
                 hint=f"choose fewer than {channels} directions, or svd=0 for none",
             )
+        if size:
+            backbone.resize_to(size)
         self.directions = svd
         self.side = size
         self._bases: dict[tuple[object, ...], tuple[tuple[object, ...], Tensor]] = {}
@@ -73,19 +75,8 @@ class Debiased(Method):
 
     def features(self, images: Tensor) -> FeatureBatch:
         """The semantic stage's last tap, `map` [N, C, h, w]."""
-        return self.mapped(self.resized(images), size=(images.shape[-2], images.shape[-1]))
-
-    def mapped(self, images: Tensor, *, size: tuple[int, int]) -> FeatureBatch:
-        """The map of images that have the encoder's size; `size` is that of the pictures."""
         rows = self.walked(images, last_taps=[self.stage])
-        return FeatureBatch(size, {MAP: rows.tensors[self.stage]})
-
-    def resized(self, images: Tensor) -> Tensor:
-        """`images` [N, 3, H, W] at the side that the encoder is to see."""
-        if self.side in (0, images.shape[-1]) and self.side in (0, images.shape[-2]):
-            return images
-        size = (self.side, self.side)
-        return F.interpolate(images, size, mode="bilinear", align_corners=False)
+        return FeatureBatch(rows.size, {MAP: rows.tensors[self.stage]})
 
     def seen(self, masks: Tensor, size: tuple[int, int]) -> Tensor:
         """Masks [N, H, W] at the map's `size`, bool [N, h, w]."""

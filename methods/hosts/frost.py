@@ -117,10 +117,9 @@ class FROST(Debiased):
 
     def features(self, images: Tensor) -> FeatureBatch:
         """`map`, its positions' mean `colours` [N, 3, h, w], and the `image`, to be mirrored."""
-        shown = self.resized(images)
-        rows = self.mapped(shown, size=(images.shape[-2], images.shape[-1]))
+        rows = super().features(images)
         mean, std = (images.new_tensor(values)[:, None, None] for values in (IMAGE_MEAN, IMAGE_STD))
-        colours = (shown * std + mean).clamp(0, 1)
+        colours = (self.backbone.sized(images) * std + mean).clamp(0, 1)
         grid = (rows.tensors[MAP].shape[-2], rows.tensors[MAP].shape[-1])
         named = {"colours": F.adaptive_avg_pool2d(colours, grid), "image": images}
         return FeatureBatch(rows.size, {**rows.tensors, **named})
