@@ -213,3 +213,19 @@ def test_a_run_says_how_to_correct_a_checkpoint_that_is_refused(
     assert isinstance(converted.exception, UserError)
     assert "lacks 'conv1.weight'" in converted.exception.problem
     assert not (tmp_path / "a.safetensors").exists()
+
+
+def test_a_backbone_that_a_method_was_not_made_for_is_warned_of_and_recorded(
+    typed: Typed, tmp_path: Path
+) -> None:
+    done = typed(
+        "run -m insid3 -m prototype -d mini-lesion --backbone vit-mini --episodes 1 --no-cost "
+        "--results r"
+    )
+    assert done.exit_code == 0, done.output
+    told = "made for dinov3-l16, here vit-mini"
+    assert done.stderr.count("warning: ") == 1
+    assert f"warning: insid3: {told}; its tables say so" in done.stderr
+    notes = {r.method.label: r.notes for r in records(tmp_path / "r")}
+    assert told in notes["insid3"]
+    assert not any("made for" in note for note in notes["prototype"])
