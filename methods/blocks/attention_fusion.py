@@ -1,0 +1,103 @@
+"""Weights of a transformer's layers from the supports alone (SAFR of RSRM), and the fused map."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CHANNELS_PER_POSITION = 200
+"""Of this many channels, one is taken as a position channel."""
+EPS = 1e-8
+
+
+def token_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """A mask [H, W] of 0 and 1 at token resolution: bool [h, w], empty only if the mask is.
+
+    Bilinear with aligned corners, above a half; if nothing is left, nearest neighbour; if nothing
+    is left either, the cell of the mask's centroid. The published code stops there.
+    """
+    here = mask == 1
+    values = here[None, None].float()
+    low = F.interpolate(values, size, mode="bilinear", align_corners=True)[0, 0] > 0.5
+    if not low.any():
+        low = F.interpolate(values, size, mode="nearest")[0, 0] > 0.5
+    if not low.any() and here.any():
+        places = here.nonzero()
+        row, column = (
+            total * side // (len(places) * whole)
+            for total, side, whole in zip(places.sum(0).tolist(), size, mask.shape, strict=True)
+        )
+        low[row, column] = True
+    return low
+
+
+def position_channels(maps: Tensor) -> Tensor:
+    """The channels with the largest spatial variance of `maps` [N, C, h, w]: [N, n]."""
+    count = max(1, round(maps.shape[1] / CHANNELS_PER_POSITION))
+    return maps.flatten(2).var(2).topk(count, dim=1).indices
+
+
+def selected_layers(rates: Tensor) -> Tensor:
+    """Layers between those that carry position, bool [L], from each layer's share of it [L].
+
+    Behind each layer whose rate is above the mean, up to the next such layer or the end, the one
+    with the smallest rate is selected; where nothing lies between, none.
+    """
+    chosen = torch.zeros_like(rates, dtype=torch.bool)
+    peaks = [*(rates > rates.mean()).nonzero()[:, 0].tolist(), len(rates)]
+    for peak, following in pairwise(peaks):
+        if following - peak > 1:
+            chosen[peak + 1 + int(rates[peak + 1 : following].argmin())] = True
+    return chosen
+
+
+def layer_weights(residuals: Tensor, channels: Tensor, mask: Tensor) -> Tensor:
+    """One support's weights [L]: Fisher's ratio over the share of position, where selected.
+
+    A support with fewer than two tokens of a class weighs no layer (published: stops).
+
+    Args:
+        residuals: [L, C, h, w].
+        channels: that carry position, [n].
+        mask: of the tokens, bool [h, w].
+    """
+    variance = residuals.flatten(2).var(2)
+    total, position = variance.sum(1), variance[:, channels].sum(1)
+    chosen = selected_layers(position / (total + EPS))
+    fisher = fisher_ratio(residuals, mask)
+    return torch.where(chosen, fisher * total / (position + EPS), 0)
+
+
+def fisher_ratio(residuals: Tensor, mask: Tensor) -> Tensor:
+    """Squared distance of the class means over the summed variances, per layer: [L].
+
+    Zero where a class has fewer than two tokens. Only the covariances' traces are needed.
+
+    Args:
+        residuals: [L, C, h, w].
+        mask: bool [h, w].
+    """
+    fore, back = residuals[:, :, mask], residuals[:, :, ~mask]
+    if min(fore.shape[2], back.shape[2]) < 2:
+        return residuals.new_zeros(len(residuals))
+    between = (fore.mean(2) - back.mean(2)).square().sum(1)
+    within = (fore.var(2) + back.var(2)).sum(1) + residuals.shape[1] * EPS
+    return between / within
+
+
+def mean_weights(weights: Tensor) -> Tensor:
+    """Weights [L] with sum 1 from those of K supports [K, L]; equal where all are 0."""
+    mean = weights.sort(0).values.mean(0)  # sorted, so that the supports' order does not count
+    total = mean.sum()
+    return mean / total if total > 0 else torch.full_like(mean, 1 / len(mean))
+
+
+def fused(residuals: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sum [C, h, w] of an image's residuals [L, C, h, w], each over its deviation."""
+    used = weights.nonzero()[:, 0]
+    maps = residuals[used]
+    spread = maps.flatten(1).std(1).clamp_min(EPS)
+    return ((weights[used] / spread)[:, None, None, None] * maps).sum(0)

@@ -1,0 +1,125 @@
+"""FSSDINO: cluster centres and a Gram matrix of the support's tokens (arXiv 2602.07550, 2026).
+
+Nothing is trained and nothing is learnt at test. Of a vision transformer it reads the last block's
+output before the final normalisation, of another backbone the semantic stage's last tap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..backbones.base import Backbone
+from ..backbones.transformer import Transformer
+from ..blocks.kmeans import Initial, cosine_kmeans, farthest_points
+from ..blocks.prototypes import nearest_masks
+from ..blocks.resizing import resized
+from ..core.contract import SupportState
+from ..core.feature_batch import FeatureBatch
+from ..core.method import Method
+from ..core.plugin_api import Plugin
+
+CENTRES = 5
+GRAM_EPS = 1e-8
+NO_TOKENS = -2.0
+"""Score of a class without tokens: below every other, which lies in [-1, 1] (published: -inf)."""
+
+
+class FSSDINO(Method):
+    """Scores of background and target from their tokens in all supports together.
+
+    Args:
+        backbone: any with a `semantic` stage.
+        plugins: none fits.
+        size: side in pixels to which images are resized before the backbone; 0 leaves them.
+
+    Attributes:
+        initial: which tokens of a class are the first centres of its k-means; called for the
+            background first. The published code draws them from numpy's global generator.
+    """
+
+    initial: Initial = staticmethod(farthest_points)
+
+    def __init__(self, backbone: Backbone, plugins: Sequence[Plugin] = (), *, size: int = 0):
+        super().__init__(backbone, plugins)
+        self.side = size
+
+    def features(self, images: Tensor) -> FeatureBatch:
+        """The map whose positions are the tokens, `tokens` [N, C, h, w]."""
+        trunk, shown = self.backbone, resized(images, self.side)
+        if isinstance(trunk, Transformer):
+            last = len(trunk.blocks) - 1
+            maps = trunk.read(shown, blocks=[last]).map(last)
+        else:
+            maps = self.walked(shown, last_taps=[trunk.semantic]).tensors[trunk.semantic]
+        return FeatureBatch((images.shape[-2], images.shape[-1]), {"tokens": maps})
+
+    def support_states(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:
+        """The map, its mask [1, h, w] (nearest neighbour), and a number to sort supports by."""
+        maps = support.tensors["tokens"]
+        low = nearest_masks(masks, maps)
+        key = (maps.detach() * (1 + low[:, None])).double().sum((1, 2, 3))
+        rows = FeatureBatch(support.size, {"tokens": maps, "mask": low, "key": key})
+        return [rows[i : i + 1] for i in range(len(rows))]
+
+    def score(self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:
+        """One pair of scores per episode at image size, [B, 1, 2, H, W]."""
+        found: list[Tensor] = []
+        for number, maps in enumerate(query.tensors["tokens"]):
+            own = cast("Sequence[FeatureBatch]", states[number * shots : (number + 1) * shots])
+            # Sums over tokens in one order, so that the supports' order does not count.
+            own = sorted(own, key=lambda state: float(state.tensors["key"]))
+            tokens = class_tokens(FeatureBatch.cat(own))
+            scores = [
+                combined(similarity_maps(maps, x, self.centres(x)), query.size) for x in tokens
+            ]
+            found.append(torch.stack(scores))
+        return torch.stack(found)[:, None]
+
+    def centres(self, tokens: Tensor) -> Tensor:
+        """Five k-means centres of a class's `tokens` [n, C]; fewer tokens are their own centres."""
+        if len(tokens) < CENTRES:
+            return tokens
+        return cosine_kmeans(tokens, CENTRES, self.initial)
+
+
+def class_tokens(support: FeatureBatch) -> tuple[Tensor, Tensor]:
+    """Tokens [n, C] of background and target in an episode's K supports, shot by shot."""
+    tokens = support.tensors["tokens"].permute(0, 2, 3, 1)
+    mask = support.tensors["mask"] == 1
+    return tokens[~mask], tokens[mask]
+
+
+def similarity_maps(query: Tensor, tokens: Tensor, centres: Tensor) -> Tensor:
+    """Cosine to each centre [k, C], then the Gram map: [k + 1, h, w]; [0, h, w] without tokens.
+
+    The Gram map is `q^T G q` with `G` the mean of `x x^T` over the class's tokens `x` at unit
+    length, `q` as it is, scaled to [0, 1] within the query.
+
+    Args:
+        query: [C, h, w].
+        tokens: of one class, [n, C].
+        centres: of its clusters.
+    """
+    if not len(tokens):
+        return query.new_empty((0, *query.shape[1:]))
+    flat = query.flatten(1)
+    cosines = F.normalize(centres, dim=1) @ F.normalize(flat, dim=0)
+    unit = F.normalize(tokens, dim=1)
+    gram = unit.T @ unit / len(unit)
+    energy = (flat * (gram @ flat)).sum(0)
+    least, most = energy.aminmax()
+    energy = (energy - least) / (most - least + GRAM_EPS)
+    return torch.cat((cosines, energy[None])).unflatten(1, query.shape[1:])
+
+
+def combined(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """The maximum times the mean of one class's `maps` [k, h, w] at image size: [H, W]."""
+    if not len(maps):
+        return maps.new_full(size, NO_TOKENS)
+    full = F.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0]
+    return full.amax(0) * full.mean(0)

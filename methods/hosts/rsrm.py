@@ -1,0 +1,272 @@
+"""RSRM: robust semantic representation and matching (ECCV 2026, arXiv 2606.24297).
+
+Nothing is trained and nothing is learnt at test. What the attention of each block adds to a vision
+transformer's stream is fused with weights from the supports (`blocks/attention_fusion.py`); the
+supports' tokens are enhanced with the query's (ASE), and the query is compared with them at three
+scales (HPM).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cdfss_bench.errors import CompositionError
+
+from ..backbones.base import Backbone
+from ..backbones.transformer import Transformer
+from ..blocks.attention_fusion import (
+    fused,
+    layer_weights,
+    mean_weights,
+    position_channels,
+    token_mask,
+)
+from ..blocks.kmeans import Initial, euclidean_kmeans, farthest_points
+from ..blocks.resizing import resized
+from ..core.contract import SupportState
+from ..core.feature_batch import FeatureBatch
+from ..core.method import Method
+from ..core.plugin_api import Plugin
+
+SCALE = 10.0
+"""Of cosines before a softmax."""
+STEPS = 20
+"""The thresholds tried are 0, 1/20, ..., 1."""
+NEAR_BEST = 0.75
+"""Share of the best IoU at which a threshold counts."""
+FALLBACK = 12
+"""Tokens of a query set that no token's probability is high enough for."""
+FORE_CENTRES, BACK_CENTRES = 9, 18
+MEAN_EPS = 1e-5
+IOU_EPS = 1e-6
+NEVER = -1.0
+"""Cosine to a class that has no token in a support."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """What matching a query with its K supports computes, for inspection.
+
+    Attributes:
+        thresholds: (foreground, background) of each support, [K, 2].
+        prior: whether a query token counts as background, foreground, bool [2, N].
+        enhanced: tokens of each support, [K, N, C].
+        maps: [K, 3, 2, N]: each support's maps at three scales, foreground first.
+        scores: [2, N], background first.
+    """
+
+    thresholds: Tensor
+    prior: Tensor
+    enhanced: Tensor
+    maps: Tensor
+    scores: Tensor
+
+
+class RSRM(Method):
+    """Fused attention residuals, supports enhanced by the query, cosines at three scales.
+
+    Args:
+        backbone: a vision transformer.
+        plugins: none fits.
+        size: side in pixels to which images are resized before the backbone; 0 leaves them.
+
+    Attributes:
+        initial: which tokens of a class are the first centres of its k-means; called once for each
+            class of each support, foreground first. The published code draws them from torch's
+            global generator.
+
+    Raises:
+        CompositionError: for a backbone that is no transformer.
+    """
+
+    initial: Initial = staticmethod(farthest_points)
+
+    def __init__(self, backbone: Backbone, plugins: Sequence[Plugin] = (), *, size: int = 0):
+        super().__init__(backbone, plugins)
+        if not isinstance(backbone, Transformer):
+            raise CompositionError("RSRM reads the attention of a vision transformer's blocks")
+        self.side = size
+
+    def features(self, images: Tensor) -> FeatureBatch:
+        """Attention residuals `A` [N, L, C, h, w], and the position channels `channels` [N, n]."""
+        trunk = self.backbone
+        assert isinstance(trunk, Transformer)
+        found = trunk.read(resized(images, self.side), residuals=True)
+        assert found.residuals is not None
+        return FeatureBatch(
+            (images.shape[-2], images.shape[-1]),
+            {"A": found.residuals, "channels": position_channels(found.normed)},
+        )
+
+    def support_states(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:
+        """Residuals, the mask of the tokens [1, h, w], the layers' weights [1, L]."""
+        states: list[SupportState] = []
+        for number, mask in enumerate(masks):
+            residuals = support.tensors["A"][number]
+            low = token_mask(mask, (residuals.shape[-2], residuals.shape[-1]))
+            weights = layer_weights(residuals, support.tensors["channels"][number], low)
+            rows = {"A": residuals, "mask": low, "weights": weights}
+            states.append(FeatureBatch(support.size, {k: t[None] for k, t in rows.items()}))
+        return states
+
+    def score(self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:
+        """One map per episode, [B, 1, 2, h, w]; background alone where no support has an object."""
+        found: list[Tensor] = []
+        for number, residuals in enumerate(query.tensors["A"]):
+            own = cast("Sequence[FeatureBatch]", states[number * shots : (number + 1) * shots])
+            shown = [state for state in own if state.tensors["mask"].any()]
+            grid = residuals.shape[-2:]
+            if shown:
+                scores = self.episode(residuals, FeatureBatch.cat(shown)).scores
+            else:
+                scores = torch.stack((residuals.new_zeros(grid), residuals.new_full(grid, NEVER)))
+            found.append(scores.reshape(2, *grid))
+        return torch.stack(found)[:, None]
+
+    def episode(self, residuals: Tensor, support: FeatureBatch) -> Matching:
+        """Everything between the residuals [L, C, h, w] of a query and its score map.
+
+        Args:
+            residuals: of the query.
+            support: states of its K supports, each with at least one foreground token.
+        """
+        weights = mean_weights(support.tensors["weights"])
+        query = fused(residuals, weights).flatten(1).T
+        shown = torch.stack([fused(a, weights).flatten(1).T for a in support.tensors["A"]])
+        masks = support.tensors["mask"].flatten(1)
+        return self.matched(query, shown, masks)
+
+    def matched(self, query: Tensor, support: Tensor, masks: Tensor) -> Matching:
+        """ASE and HPM on fused tokens.
+
+        Args:
+            query: [N, C].
+            support: [K, N, C].
+            masks: bool [K, N].
+        """
+        prototypes = torch.stack(
+            [torch.stack((_mean(s, ~m), _mean(s, m))) for s, m in zip(support, masks, strict=True)]
+        )
+        thresholds = torch.stack(
+            [
+                robust_thresholds(probabilities(s, p), m)
+                for s, p, m in zip(support, prototypes, masks, strict=True)
+            ]
+        )
+        prior = query_sets(
+            probabilities(query, unordered_mean(prototypes)), unordered_mean(thresholds)
+        )
+        enhanced = torch.stack(
+            [enhanced_tokens(s, query, m, prior) for s, m in zip(support, masks, strict=True)]
+        )
+        maps = torch.stack(
+            [self.scale_maps(query, e, m) for e, m in zip(enhanced, masks, strict=True)]
+        )
+        scores = unordered_mean(torch.stack([weighted(m) for m in maps]))
+        return Matching(thresholds, prior, enhanced, maps, scores)
+
+    def scale_maps(self, query: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Largest cosine of each query token to a support's classes: [3, 2, N], foreground first.
+
+        The scales are the class's mean, its k-means centres, and all of its tokens.
+
+        Args:
+            query: [N, C].
+            tokens: of the support, enhanced, [N, C].
+            mask: bool [N].
+        """
+        unit = F.normalize(query, dim=1)
+        maps: list[Tensor] = []
+        for own, count in ((tokens[mask], FORE_CENTRES), (tokens[~mask], BACK_CENTRES)):
+            if not len(own):
+                maps.append(unit.new_full((3, len(unit)), NEVER))
+                continue
+            centres = euclidean_kmeans(own, min(count, len(own)), self.initial)
+            scales = (own.mean(0, keepdim=True), centres, own)
+            maps.append(torch.stack([(unit @ F.normalize(s, dim=1).T).amax(1) for s in scales]))
+        return torch.stack(maps, dim=1)
+
+
+def unordered_mean(rows: Tensor) -> Tensor:
+    """Mean over the K supports [K, ...], to the bit the same whatever their order."""
+    return rows.sort(0).values.mean(0)
+
+
+def probabilities(tokens: Tensor, prototypes: Tensor) -> Tensor:
+    """Of background and foreground, [2, N], from cosines to the prototypes [2, C] of both."""
+    cosines = F.cosine_similarity(tokens[None], prototypes[:, None], dim=2)
+    return (SCALE * cosines).softmax(0)
+
+
+def robust_thresholds(shares: Tensor, mask: Tensor) -> Tensor:
+    """Mean of the thresholds that nearly best recover a support's own mask: [2], foreground first.
+
+    Args:
+        shares: probabilities of background and foreground, [2, N].
+        mask: bool [N].
+    """
+    steps = torch.arange(STEPS + 1, device=shares.device) / STEPS
+    found: list[Tensor] = []
+    for own, truth in ((shares[1], mask), (shares[0], ~mask)):
+        above = own >= steps[:, None]
+        shared, either = (above & truth).sum(1), (above | truth).sum(1)
+        overlap = (shared + IOU_EPS) / (either + IOU_EPS)
+        found.append(steps[overlap >= NEAR_BEST * overlap.max()].mean())
+    return torch.stack(found)
+
+
+def query_sets(shares: Tensor, thresholds: Tensor) -> Tensor:
+    """Query tokens taken for background and for foreground, bool [2, N]; neither set is empty.
+
+    Args:
+        shares: probabilities of background and foreground, [2, N].
+        thresholds: [2], foreground first.
+    """
+    sets = shares > thresholds.flip(0)[:, None]
+    for own, share in zip(sets, shares, strict=True):
+        if not own.any():
+            own[share.topk(min(FALLBACK, len(share))).indices] = True
+    return sets
+
+
+def enhanced_tokens(tokens: Tensor, query: Tensor, mask: Tensor, prior: Tensor) -> Tensor:
+    """Half a support's tokens, half what they find among the query's of their class, [N, C].
+
+    Args:
+        tokens: of the support, [N, C].
+        query: [N, C].
+        mask: of the support, bool [N].
+        prior: of the query, bool [2, N], background first.
+    """
+    allowed = torch.where(mask[:, None], prior[1], prior[0])
+    logits = tokens @ query.T / tokens.shape[1] ** 0.5
+    weights = logits.masked_fill(~allowed, -torch.inf).softmax(1)
+    return (weights @ query + tokens) / 2
+
+
+def weighted(maps: Tensor) -> Tensor:
+    """Mean over scales of weighted maps [3, 2, N]: [2, N], background first.
+
+    A scale weighs more where foreground stands out from background; the weights sum to 1.
+    """
+    fore, back = maps.unbind(1)
+    inside = (fore > back).to(fore.dtype)
+    least, most = fore.aminmax()
+    level = (fore - least) / (most - least + MEAN_EPS)
+
+    def mean(where: Tensor) -> Tensor:
+        return (level * where).sum(1) / (where.sum(1) + MEAN_EPS)
+
+    contrast = mean(inside) - mean(1 - inside)
+    share = (contrast / fore.abs().std().clamp_min(1e-12)).softmax(0)[:, None]
+    return torch.stack(((share * back).mean(0), (share * fore).mean(0)))
+
+
+def _mean(tokens: Tensor, mask: Tensor) -> Tensor:
+    return (tokens * mask[:, None]).sum(0) / (mask.sum() + MEAN_EPS)
