@@ -101,8 +101,10 @@ def euclidean_kmeans(
 
 
 def _products(tokens: Tensor, centres: Tensor) -> Tensor:
-    """Inner products [n, k], centre by centre: equal centres get equal values, to the bit."""
-    return torch.cat([tokens @ centre[:, None] for centre in centres], dim=1)
+    """Inner products [n, k]; equal centres get equal values, whatever a matrix product rounds."""
+    equal = (centres[:, None] == centres).all(2)
+    first = equal.to(torch.uint8).argmax(1)
+    return (tokens @ centres.T)[:, first]
 
 
 def _means(tokens: Tensor, nearest: Tensor, count: int) -> tuple[Tensor, Tensor]:

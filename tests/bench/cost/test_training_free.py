@@ -56,7 +56,7 @@ def test_fssdino_matches_with_clusters_and_gram_matrices(shots: int) -> None:
         states = list(net.encode_support(rows, mask[None])) * shots
         match = operations_of(lambda: net.match_states(rows, states, shots=shots)).flops
     own = shots * TOKENS // 2  # tokens of either class
-    # One round finds the five kinds: a product with each centre, and the means.
+    # One round finds the five kinds: products with the centres, and the means.
     clusters = 2 * own * 5 * WIDTH + 2 * 5 * own * WIDTH
     cosines = 2 * 5 * WIDTH * TOKENS
     gram = 2 * own * WIDTH**2 + 2 * WIDTH**2 * TOKENS
@@ -74,7 +74,7 @@ def test_rsrm_matches_with_the_query_and_at_three_scales(shots: int) -> None:
         match = operations_of(lambda: net.match_states(rows, states, shots=shots)).flops
     enhanced = 2 * 2 * TOKENS**2 * WIDTH
     half, centres = TOKENS // 2, 9 + 18
-    # One round finds as many kinds as centres: a product with each centre, and the means.
+    # One round finds as many kinds as centres: products with the centres, and the means.
     clusters = 2 * 2 * half * centres * WIDTH
     cosines = 2 * TOKENS * WIDTH * (2 + centres + TOKENS)
     assert match == shots * (enhanced + clusters + cosines)
