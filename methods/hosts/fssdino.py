@@ -17,7 +17,6 @@ from ..backbones.base import Backbone
 from ..backbones.transformer import Transformer
 from ..blocks.kmeans import Initial, cosine_kmeans, farthest_points
 from ..blocks.prototypes import nearest_masks
-from ..blocks.resizing import resized
 from ..core.contract import SupportState
 from ..core.feature_batch import FeatureBatch
 from ..core.method import Method
@@ -35,7 +34,7 @@ class FSSDINO(Method):
     Args:
         backbone: any with a `semantic` stage.
         plugins: none fits.
-        size: side in pixels to which images are resized before the backbone; 0 leaves them.
+        size: side in pixels to which images are brought for the backbone; 0 leaves them.
 
     Attributes:
         initial: which tokens of a class are the first centres of its k-means; called for the
@@ -46,17 +45,20 @@ class FSSDINO(Method):
 
     def __init__(self, backbone: Backbone, plugins: Sequence[Plugin] = (), *, size: int = 0):
         super().__init__(backbone, plugins)
-        self.side = size
+        if size:
+            backbone.resize_to(size)
 
     def features(self, images: Tensor) -> FeatureBatch:
         """The map whose positions are the tokens, `tokens` [N, C, h, w]."""
-        trunk, shown = self.backbone, resized(images, self.side)
+        trunk = self.backbone
         if isinstance(trunk, Transformer):
             last = len(trunk.blocks) - 1
-            maps = trunk.read(shown, blocks=[last]).map(last)
+            maps = trunk.read(images, blocks=[last]).map(last)
         else:
-            maps = self.walked(shown, last_taps=[trunk.semantic]).tensors[trunk.semantic]
-        return FeatureBatch((images.shape[-2], images.shape[-1]), {"tokens": maps})
+            maps = self.walked(images, last_taps=[trunk.semantic]).tensors[trunk.semantic]
+        # In one layout, whether one image is encoded or several: products round by the layout.
+        tokens = {"tokens": maps.contiguous()}
+        return FeatureBatch((images.shape[-2], images.shape[-1]), tokens)
 
     def support_states(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:
         """The map, its mask [1, h, w] (nearest neighbour), and a number to sort supports by."""

@@ -28,7 +28,6 @@ from ..blocks.attention_fusion import (
     token_mask,
 )
 from ..blocks.kmeans import Initial, euclidean_kmeans, farthest_points
-from ..blocks.resizing import resized
 from ..core.contract import SupportState
 from ..core.feature_batch import FeatureBatch
 from ..core.method import Method
@@ -74,7 +73,7 @@ class RSRM(Method):
     Args:
         backbone: a vision transformer.
         plugins: none fits.
-        size: side in pixels to which images are resized before the backbone; 0 leaves them.
+        size: side in pixels to which images are brought for the backbone; 0 leaves them.
 
     Attributes:
         initial: which tokens of a class are the first centres of its k-means; called once for each
@@ -91,13 +90,14 @@ class RSRM(Method):
         super().__init__(backbone, plugins)
         if not isinstance(backbone, Transformer):
             raise CompositionError("RSRM reads the attention of a vision transformer's blocks")
-        self.side = size
+        if size:
+            backbone.resize_to(size)
 
     def features(self, images: Tensor) -> FeatureBatch:
         """Attention residuals `A` [N, L, C, h, w], and the position channels `channels` [N, n]."""
         trunk = self.backbone
         assert isinstance(trunk, Transformer)
-        found = trunk.read(resized(images, self.side), residuals=True)
+        found = trunk.read(images, residuals=True)
         assert found.residuals is not None
         return FeatureBatch(
             (images.shape[-2], images.shape[-1]),
