@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import torch
@@ -34,6 +35,18 @@ def images(
     tone = vectors.input(f"{name.partition('/')[0]}.tone", (3, 1, 1))
     tone = tone / tone.square().mean().sqrt()
     return found + gain * tone * masks[:, None], masks
+
+
+def stated_mask(text: str, height: int, width: int) -> Tensor:
+    """The mask [H, W] that a case has in the place of the drawn one, from its words."""
+    if text.endswith("= 1 everywhere"):
+        return torch.ones(height, width)
+    found = re.search(r"rows? (\d+)(?:\.\.(\d+))?, columns (\d+)\.\.(\d+)", text)
+    assert found is not None, text
+    top, bottom, left, right = (int(number) for number in found.groups(found[1]))
+    mask = torch.zeros(height, width)
+    mask[top : bottom + 1, left : right + 1] = 1
+    return mask
 
 
 def token_maps(

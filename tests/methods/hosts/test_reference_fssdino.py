@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -17,14 +18,9 @@ from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.hosts.fssdino import FSSDINO, class_tokens, combined, similarity_maps
 
 from ...support.dino_vectors import NewVectors, filled_dino
-from ...support.recipes import images, token_maps
+from ...support.recipes import images, stated_mask, token_maps
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
-
-MASKS = {
-    "support mask = rows 40..55, columns 40..55 (2x2 tokens)": (slice(40, 56), slice(40, 56)),
-    "support mask = rows 41..43, columns 41..43 (nearest sees none)": (slice(41, 44),) * 2,
-}
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +39,15 @@ def drawn(vectors: NewVectors, fill: ModuleType, name: str) -> Initial:
     return initial
 
 
-def injected(vectors: NewVectors, name: str, spec: dict[str, object]) -> tuple[Tensor, Tensor]:
+def injected(vectors: NewVectors, name: str, recipe: dict[str, Any]) -> tuple[Tensor, Tensor]:
     """Maps [K + 1, C, h, w] and the supports' masks [K, H, W] of a case without a backbone."""
-    shots = spec["K"]
-    assert isinstance(shots, int)
-    maps = token_maps(vectors, str(spec["N"]), shots, 48, 14, 14)
+    shots, channels, height, width = (recipe[key] for key in ("K", "C", "h", "w"))
+    maps = token_maps(vectors, recipe["N"], shots, channels, height, width)
     masks, tokens = maps.masks[:shots], maps.tokens
-    if "mask" in spec:
-        masks = torch.zeros_like(masks)
-        masks[0][MASKS[str(spec["mask"])]] = 1
-    if "then" in spec:
-        three = (4 * vectors.input(f"{name}.three", (3, 48))).round()
+    if "mask" in recipe:
+        masks = stated_mask(recipe["mask"], 8 * height, 8 * width)[None]
+    if "then" in recipe:
+        three = (4 * vectors.input(f"{name}.three", (3, channels))).round()
         where = masks[0, ::8, ::8] == 1
         tokens[0, :, where] = three[torch.arange(int(where.sum())) % 3].T
     return tokens, masks
@@ -70,9 +64,8 @@ def check(vectors: NewVectors, fill: ModuleType, case: str, backbone: str) -> No
         query, shown = tokens[-1], FeatureBatch(size, {"tokens": tokens[:-1]})
     else:
         net.backbone = filled_dino(backbone, fill, seed=vectors.seed)
-        asked = [{k: s[k] for k in ("n", "H", "W", "gain")} for s in spec["inputs"]]
         (support, masks), (wanted, _) = (
-            images(vectors, s["N"], *a.values()) for s, a in zip(spec["inputs"], asked, strict=True)
+            images(vectors, s["N"], s["n"], s["H"], s["W"], s["gain"]) for s in spec["inputs"]
         )
         query, shown = net.encode(wanted).tensors["tokens"][0], net.encode(support)
     states = [s for s in net.support_states(shown, masks) if isinstance(s, FeatureBatch)]

@@ -25,18 +25,9 @@ from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.hosts.rsrm import RSRM
 
 from ...support.dino_vectors import NewVectors, filled_dino
-from ...support.recipes import images, position, residual_maps
+from ...support.recipes import images, position, residual_maps, stated_mask
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
-
-MASKS = {
-    "rs_few": (slice(32, 53), slice(30, 50)),
-    "rs_one": (slice(42, 47), slice(40, 48)),
-    "rs_tiny": (slice(30, 31), slice(40, 75)),
-    "rs_thin": (slice(32, 33), slice(40, 75)),
-    "rs_full": (slice(None), slice(None)),
-}
-"""Rows and columns of the support mask, where a case has one of its own."""
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +63,8 @@ def injected(
     shape = [recipe[key] for key in ("K", "L", "C", "h", "w")]
     maps = residual_maps(vectors, recipe["N"], *shape)
     residuals, masks = maps.tokens, maps.masks[:-1]
-    assert ("mask" in recipe) == (spec["name"] in MASKS)
     if "mask" in recipe:
-        masks = torch.zeros_like(masks)
-        masks[0][MASKS[spec["name"]]] = 1
+        masks = stated_mask(recipe["mask"], *size)[None]
     if "then" in recipe:
         pair = [recipe["C"] // 3, 2 * recipe["C"] // 3]
         residuals[:, :11, pair] *= 0.05
