@@ -34,10 +34,9 @@ def token_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
     return low
 
 
-def position_channels(maps: Tensor) -> Tensor:
-    """The channels with the largest spatial variance of `maps` [N, C, h, w]: [N, n]."""
-    count = max(1, round(maps.shape[1] / CHANNELS_PER_POSITION))
-    return maps.flatten(2).var(2).topk(count, dim=1).indices
+def position_channels(variance: Tensor) -> Tensor:
+    """The channels with the largest spatial `variance` [C] in the last map: [n]."""
+    return variance.topk(max(1, round(len(variance) / CHANNELS_PER_POSITION))).indices
 
 
 def selected_layers(rates: Tensor) -> Tensor:

@@ -94,14 +94,14 @@ class RSRM(Method):
             backbone.resize_to(size)
 
     def features(self, images: Tensor) -> FeatureBatch:
-        """Attention residuals `A` [N, L, C, h, w], and the position channels `channels` [N, n]."""
+        """Attention residuals `A` [N, L, C, h, w], and the last map's `variance` [N, C]."""
         trunk = self.backbone
         assert isinstance(trunk, Transformer)
         found = trunk.read(images, residuals=True)
         assert found.residuals is not None
         return FeatureBatch(
             (images.shape[-2], images.shape[-1]),
-            {"A": found.residuals, "channels": position_channels(found.normed)},
+            {"A": found.residuals, "variance": found.normed.flatten(2).var(2)},
         )
 
     def support_states(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:
@@ -110,7 +110,8 @@ class RSRM(Method):
         for number, mask in enumerate(masks):
             residuals = support.tensors["A"][number]
             low = token_mask(mask, (residuals.shape[-2], residuals.shape[-1]))
-            weights = layer_weights(residuals, support.tensors["channels"][number], low)
+            channels = position_channels(support.tensors["variance"][number])
+            weights = layer_weights(residuals, channels, low)
             rows = {"A": residuals, "mask": low, "weights": weights}
             states.append(FeatureBatch(support.size, {k: t[None] for k, t in rows.items()}))
         return states

@@ -68,7 +68,7 @@ def test_rsrm_matches_with_the_query_and_at_three_scales(shots: int) -> None:
     net = host("rsrm")
     maps, mask = scene(9, 18)
     size = (16 * SIDE, 16 * SIDE)
-    rows = FeatureBatch(size, {"A": maps.repeat(1, 6, 1, 1, 1), "channels": torch.tensor([[0]])})
+    rows = FeatureBatch(size, {"A": maps.repeat(1, 6, 1, 1, 1), "variance": torch.ones(1, WIDTH)})
     with torch.no_grad():
         states = list(net.encode_support(rows, mask[None])) * shots
         match = operations_of(lambda: net.match_states(rows, states, shots=shots)).flops

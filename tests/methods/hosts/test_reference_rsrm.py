@@ -69,8 +69,8 @@ def injected(
         pair = [recipe["C"] // 3, 2 * recipe["C"] // 3]
         residuals[:, :11, pair] *= 0.05
         residuals[:, 11, pair] += 30 * position(recipe["h"], recipe["w"])
-    channels = position_channels(maps.last[:-1])
-    support = FeatureBatch(size, {"A": residuals[:-1], "channels": channels})
+    variance = maps.last[:-1].flatten(2).var(2)
+    support = FeatureBatch(size, {"A": residuals[:-1], "variance": variance})
     return residuals[-1], support, masks
 
 
@@ -88,9 +88,9 @@ def filled(
 def selected(support: FeatureBatch) -> Tensor:
     """Layers that `layer_weights` may weigh, [K, L]."""
     rows: list[Tensor] = []
-    for residuals, channels in zip(*support.tensors.values(), strict=True):
+    for residuals, last in zip(*support.tensors.values(), strict=True):
         variance = residuals.flatten(2).var(2)
-        rates = variance[:, channels].sum(1) / (variance.sum(1) + EPS)
+        rates = variance[:, position_channels(last)].sum(1) / (variance.sum(1) + EPS)
         rows.append(selected_layers(rates))
     return torch.stack(rows)
 

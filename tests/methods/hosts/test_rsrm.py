@@ -99,11 +99,11 @@ def test_a_support_with_fewer_than_two_tokens_of_a_class_weighs_no_layer(count: 
 
 @pytest.mark.parametrize(("channels", "expected"), [(96, 1), (384, 2), (768, 4), (1024, 5)])
 def test_one_channel_in_two_hundred_carries_position(channels: int, expected: int) -> None:
-    maps = normal(1, channels, 4, 4)
-    maps[:, 7] *= 50
-    found = position_channels(maps)
-    assert found.shape == (1, expected)
-    assert int(found[0, 0]) == 7
+    variance = normal(channels).abs()
+    variance[7] = 50
+    found = position_channels(variance)
+    assert found.shape == (expected,)
+    assert int(found[0]) == 7
 
 
 def test_layers_without_weight_are_not_looked_at() -> None:
@@ -211,11 +211,20 @@ def test_a_tiny_object_and_no_background_give_scores(net: RSRM) -> None:
 
 
 @torch.no_grad()
-def test_features_are_residuals_and_the_numbers_of_some_channels(net: RSRM) -> None:
+def test_features_are_residuals_and_one_number_for_each_channel(net: RSRM) -> None:
     rows = net.encode(episodes(1, 1, 64).query_images)
     shapes = {name: tuple(tensor.shape) for name, tensor in rows.tensors.items()}
-    assert shapes == {"A": (1, 6, 96, 4, 4), "channels": (1, 1)}
-    assert rows.nbytes == 4 * 6 * 96 * 4 * 4 + 8
+    assert shapes == {"A": (1, 6, 96, 4, 4), "variance": (1, 96)}
+    assert rows.nbytes == 4 * (6 * 96 * 4 * 4 + 96)
+
+
+@torch.no_grad()
+def test_reduced_precision_reaches_a_mask() -> None:
+    net, given = host(), episodes(1, 2, 64)
+    expected = net.logits(*given.inputs)
+    net.precision = "bf16"
+    found = net.logits(*given.inputs)
+    assert 0 < float((found - expected).abs().max()) < 0.2
 
 
 def test_a_convolutional_network_is_refused() -> None:
