@@ -28,7 +28,9 @@ def token_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
         places = here.nonzero()
         row, column = (
             total * side // (len(places) * whole)
-            for total, side, whole in zip(places.sum(0).tolist(), size, mask.shape, strict=True)
+            for total, side, whole in zip(
+                places.sum(0).cpu().tolist(), size, mask.shape, strict=True
+            )
         )
         low[row, column] = True
     return low
@@ -46,7 +48,7 @@ def selected_layers(rates: Tensor) -> Tensor:
     with the smallest rate is selected; where nothing lies between, none.
     """
     chosen = torch.zeros_like(rates, dtype=torch.bool)
-    peaks = [*(rates > rates.mean()).nonzero()[:, 0].tolist(), len(rates)]
+    peaks = [*(rates > rates.mean()).nonzero()[:, 0].cpu().tolist(), len(rates)]
     for peak, following in pairwise(peaks):
         if following - peak > 1:
             chosen[peak + 1 + int(rates[peak + 1 : following].argmin())] = True

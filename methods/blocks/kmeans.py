@@ -61,7 +61,7 @@ def cosine_kmeans(
     for _ in range(ITERATIONS):
         nearest = (1 - _products(unit, F.normalize(centres, dim=1))).argmin(1)
         updated, sizes = _means(tokens, nearest, count)
-        for empty in (sizes == 0).nonzero()[:, 0].tolist():
+        for empty in (sizes == 0).nonzero()[:, 0].cpu().tolist():
             updated[empty] = tokens[refills % len(tokens)]
             refills += 1
         shift = (updated - centres).norm(dim=1).sum()
