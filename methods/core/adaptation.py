@@ -44,7 +44,7 @@ def adapted(
         ValueError: if `query` or `rng` is missing where it is needed.
     """
     with torch.inference_mode(mode=False), torch.enable_grad():
-        support, masks = _ordinary(support), masks.clone()
+        support, masks = ordinary(support), masks.clone()
         copied = copy_of(method)
         for plugin in copied.feature_plugins:
             if plugin.steps:
@@ -58,7 +58,7 @@ def adapted(
                 if query is None:
                     raise ValueError(f"{type(plugin).__name__} looks at the query: hand it over")
                 with learning(copied, [plugin]):
-                    loss = plugin.objective(copied, support, masks, _ordinary(query))
+                    loss = plugin.objective(copied, support, masks, ordinary(query))
                     if loss is not None:
                         descend([loss], copied, [plugin])
         choose_on(copied, support, masks)
@@ -146,7 +146,7 @@ def maps_of(host: Host, rows: FeatureBatch) -> Tensor:
     return rows.tensors[stage] if stage in rows.tensors else rows.group(stage)[0]
 
 
-def _ordinary(rows: FeatureBatch) -> FeatureBatch:
+def ordinary(rows: FeatureBatch) -> FeatureBatch:
     """The same rows, free to take part in a graph even if they were made in inference mode."""
     if not any(tensor.is_inference() for tensor in rows.tensors.values()):
         return rows

@@ -45,7 +45,8 @@ def build(name: str | Composition, *, backbone: str | None = None, **options: Va
     with torch.random.fork_rng(devices=[]):
         trunk = None
         if chosen:
-            trunk = build_backbone(chosen, until=host.reads, output_stride=host.output_stride)
+            until = host.reads_on.get(chosen, host.reads)
+            trunk = build_backbone(chosen, until=until, output_stride=host.output_stride)
         plugins: list[Plugin] = [_made(part) for part in composition.plugins]
         make = METHODS.code(host.name, host.code)
         network: Any = make(trunk, plugins, **composition.host.options)

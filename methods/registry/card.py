@@ -94,6 +94,8 @@ class MethodCard(Card):
             method is bound to none.
         output_stride: the stride to which the host asks its backbone to be dilated.
         reads: the deepest stage it reads: `semantic` or `pyramid`.
+        reads_on: the deepest stage it reads on a backbone whose published weights end earlier.
+        row_notes: what stands below every table that shows its rows, by backbone; `any` on all.
         has_head: whether it has parameters of its own beside the backbone's, without which it
             must not run.
         input_size: side in pixels of the published evaluation.
@@ -128,6 +130,8 @@ class MethodCard(Card):
     made_for: tuple[str, ...] = ()
     output_stride: Literal[8, 16, 32] = 32
     reads: Literal["", "semantic", "pyramid"] = ""
+    reads_on: dict[str, Literal["semantic", "pyramid"]] = {}
+    row_notes: dict[str, str] = {}
     has_head: bool = False
     input_size: int = 400
     adaptation: Literal["none", "episode", "transductive"] = "none"
