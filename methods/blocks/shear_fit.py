@@ -41,7 +41,7 @@ class Adapter(nn.Module):
 
     @torch.no_grad()
     def draw(self, rng: torch.Generator) -> None:
-        """Takes torch's initial values from `rng`: uniform in +-1/sqrt(inputs); scale 1, shift 0."""
+        """Takes initial values as torch does, from `rng`: uniform in +-1/sqrt(inputs), 1 and 0."""
         for layer in (self.conv, self.linear):
             bound = 1 / math.sqrt(layer.in_channels)
             for parameter in layer.parameters():

@@ -15,12 +15,24 @@ from torch import Tensor
 def product(a: Tensor, b: Tensor) -> Tensor:
     """`a b^T`, [M, N] of rows [M, K] and [N, K]."""
     rows, depth = a.shape
-    if a.device.type != "cpu" or not rows or a.requires_grad or b.requires_grad:
+    by_onednn = a.device.type == "cpu" and a.dtype == torch.float32
+    if not by_onednn or not rows or a.requires_grad or b.requires_grad:
         return a @ b.t()
     # Strides are spelt out: in a map one pixel wide torch cannot see that channels are last.
     maps = a.contiguous().as_strided((1, depth, rows, 1), (rows * depth, 1, depth, depth))
     # The dilation of a single tap means nothing, but keeps torch from its own slower kernel.
     return F.conv2d(maps, b[:, :, None, None], dilation=2)[0, :, :, 0].t()
+
+
+_FEW = 2**15
+"""Elements below which a product costs less than the call."""
+
+
+def products(a: Tensor, b: Tensor) -> Tensor:
+    """`a b^T` of each of several, [T, M, N] of [T, M, K] and [T, N, K]."""
+    if a.device.type != "cpu" or a[0].numel() < _FEW:
+        return a @ b.mT
+    return torch.stack([product(one, other) for one, other in zip(a, b, strict=True)])
 
 
 _CHUNK = 128

@@ -90,13 +90,13 @@ def check_episode(cases: Cases, case: str, *, fast: bool) -> None:
         cases.check(case, array, found[name])
 
 
-@pytest.mark.parametrize("fast", [False])
+@pytest.mark.parametrize("fast", [False, True], ids=["plain", "fast"])
 @pytest.mark.parametrize("case", [*EPISODES, *map(SHORT.format, ["1-shot", "5-shot"])])
 def test_an_episode(cases: Cases, case: str, fast: bool) -> None:  # noqa: FBT001
     check_episode(cases, case, fast=fast)
 
 
-@pytest.mark.parametrize("fast", [False])
+@pytest.mark.parametrize("fast", [False, True], ids=["plain", "fast"])
 @pytest.mark.parametrize("case", list(map(DOUBLE.format, EPISODES)))
 def test_an_episode_in_float64(cases: Cases, case: str, fast: bool) -> None:  # noqa: FBT001
     check_episode(cases, case, fast=fast)
