@@ -24,6 +24,7 @@ def guards(board: Leaderboard, where: Standings) -> list[str]:
     return [
         *code_notes(board),
         *_made_elsewhere(board),
+        *_said(board),
         *_selected_on_targets(board),
         *_checkpoint_per_target(board),
         *_controls(board, where),
@@ -38,6 +39,15 @@ def _made_elsewhere(board: Leaderboard) -> list[str]:
     for key, row in board.rows.items():
         if row.made_for:
             labels.setdefault(row.made_for, []).append(key.label)
+    return [f"{', '.join(sorted(set(names)))}: {told}" for told, names in sorted(labels.items())]
+
+
+def _said(board: Leaderboard) -> list[str]:
+    """What the cards say of rows that are shown."""
+    labels: dict[str, list[str]] = {}
+    for key, row in board.rows.items():
+        for told in row.said:
+            labels.setdefault(told, []).append(key.label)
     return [f"{', '.join(sorted(set(names)))}: {told}" for told, names in sorted(labels.items())]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from cdfss_bench.datasets.core.domain import COPY
-from cdfss_bench.methods.registry.name_grammar import MADE_FOR
+from cdfss_bench.methods.registry.name_grammar import MADE_FOR, THIS_ROW
 
 from ..records.counts import EVALUATOR_VERSION
 from ..records.schema import CostPart, RunRecord
@@ -87,6 +87,7 @@ class Row:
         weights_kind: what its weights are to it, as `records.WeightsPart.kind`.
         pretraining: what its backbone was pretrained on; empty without one.
         made_for: for which backbones its method was made, where it ran on another.
+        said: what the cards of its parts say of it.
         is_trial: whether it ran with the mini suite's weights on other data.
     """
 
@@ -101,6 +102,7 @@ class Row:
     weights_kind: str = ""
     pretraining: str = ""
     made_for: str = ""
+    said: tuple[str, ...] = ()
     is_trial: bool = False
 
     @property
@@ -317,6 +319,7 @@ def _add(board: Leaderboard, one: Chosen, names: Mapping[str, str]) -> None:
     row.weights_kind = record.weights_kind or row.weights_kind
     row.pretraining = record.weights.pretraining or row.pretraining
     row.made_for = next((n for n in record.notes if n.startswith(MADE_FOR)), row.made_for)
+    row.said = tuple(n for n in record.notes if n.startswith(THIS_ROW)) or row.said
     row.is_trial = row.is_trial or record.is_trial
 
 

@@ -285,7 +285,8 @@ class Runner:
         record.episodes.rows_sha256 = folder.write_rows(ordered)
         record.metrics = metrics_of(ordered)
         elsewhere = cell.composition.made_elsewhere(cell.weights.backbone)
-        notes = [*_notes_of(cell.episode_set), *_size_notes(record), elsewhere]
+        said = cell.composition.row_notes(cell.weights.backbone)
+        notes = [*_notes_of(cell.episode_set), *_size_notes(record), elsewhere, *said]
         record.notes = sorted(filter(None, notes))
         record.status, record.finished = "done", now()
         record.save(folder.record)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cdfss_bench.datasets.core.domain import COPY
-from cdfss_bench.methods.registry.name_grammar import MADE_FOR
+from cdfss_bench.methods.registry.name_grammar import MADE_FOR, THIS_ROW
 
 from ..comparison.caveats import against_control, guards, record_notes
 from ..comparison.current import STALE, STALE_LEGEND
@@ -82,7 +82,7 @@ def text_table(
         notes.append(
             "cdfss-bench report says whether a method is better than its shuffled-support control"
         )
-    notes += record_notes(board, every=every_note, told=(COPY, MADE_FOR))
+    notes += record_notes(board, every=every_note, told=(COPY, MADE_FOR, THIS_ROW))
     return TextTable(
         title=title(board),
         headers=headers,

@@ -277,7 +277,7 @@ def attended(query: Tensor, support: Tensor, masks: Tensor) -> Tensor:
     """
     keys = support.flatten(2).transpose(0, 1).flatten(1)
     weights = (query[0].flatten(1).T @ keys / math.sqrt(WIDTH)).softmax(-1)
-    return (weights @ masks.flatten()).view(1, *query.shape[-2:])
+    return (weights @ masks.flatten()[:, None]).view(1, *query.shape[-2:])
 
 
 def on_grid(masks: Tensor, maps: Tensor) -> Tensor:

@@ -95,7 +95,8 @@ class MethodCard(Card):
         output_stride: the stride to which the host asks its backbone to be dilated.
         reads: the deepest stage it reads: `semantic` or `pyramid`.
         reads_on: the deepest stage it reads on a backbone whose published weights end earlier.
-        row_notes: what stands below every table that shows its rows, by backbone; `any` on all.
+        row_notes: what every table says of its rows, by backbone; `any` on all. Continues the
+            words "this row".
         has_head: whether it has parameters of its own beside the backbone's, without which it
             must not run.
         input_size: side in pixels of the published evaluation.

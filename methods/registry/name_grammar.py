@@ -34,6 +34,9 @@ PLACES = ("stage", "feature", "head", "anchors", "score")
 MADE_FOR = "made for "
 """Begins what is said of a method on a backbone that it was not made for."""
 
+THIS_ROW = "this row "
+"""Begins what a card says of every row of its method."""
+
 _PART = re.compile(r"[A-Za-z0-9][\w.-]*(?:\[[^\[\]]*\])?")
 
 
@@ -126,6 +129,11 @@ class Composition:
             if part.card.made_for and backbone not in part.card.made_for:
                 return f"{MADE_FOR}{', '.join(part.card.made_for)}, here {backbone}"
         return ""
+
+    def row_notes(self, backbone: str) -> list[str]:
+        """What the cards of its parts say of a row on `backbone`."""
+        found = [part.card.row_notes.get(key) for part in self.parts for key in ("any", backbone)]
+        return [f"{THIS_ROW}{told}" for told in found if told]
 
     def with_host_options(self, options: Mapping[str, Value]) -> Composition:
         """With further options of the host, as if typed in its brackets.

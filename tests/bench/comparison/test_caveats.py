@@ -23,6 +23,7 @@ from cdfss_bench.bench.reporting.leaderboard_table import text_table
 from cdfss_bench.bench.reporting.text_table import TextTable
 from cdfss_bench.bench.statistics.bootstrap import Interval
 from cdfss_bench.datasets.core.domain import COPY
+from cdfss_bench.methods import parse
 
 from ...support import trees
 from ...support.records import write_cell
@@ -205,3 +206,20 @@ def test_a_row_says_when_its_method_was_made_for_another_backbone(tmp_path: Path
     boards = leaderboards(answer.record for answer in found)
     for line in csv.DictReader(io.StringIO(as_csv(boards))):
         assert (told in line["notes"]) == (line["backbone"] == "resnet50")
+
+
+def test_what_a_card_says_of_its_rows_stands_below_every_table_that_shows_one(
+    tmp_path: Path,
+) -> None:
+    composition = parse("abcdfss")
+    said = composition.row_notes("resnet50-caffe")
+    assert [note.startswith("this row ") for note in said] == [True, True]
+    assert composition.row_notes("resnet50") == said[:1]
+    assert parse("hsnet").row_notes("resnet50") == []
+    for domain in ("isic", "deepglobe"):
+        write_cell(
+            tmp_path, "abcdfss", domain, method__backbone="resnet50-caffe", notes=["other", *said]
+        )
+        write_cell(tmp_path, "hsnet", domain)
+    notes = table_of(tmp_path).notes
+    assert [n for n in notes if "this row" in n] == [f"abcdfss: {note}" for note in sorted(said)]
