@@ -20,7 +20,7 @@ from torch import Tensor
 from ..blocks.shear_fit import LR, MASS_EPS, TEMPERATURE, Adapter
 from .products import product, products
 
-CPU_BLOCK, GPU_BLOCK = 2**20, 2**26
+CPU_BLOCK, GPU_BLOCK = 2**21, 2**26
 """Elements of the contrastive term's matrices that are computed at a time."""
 MOST_CELLS = 2**8
 """Of maps that a CPU takes several pairs of together: of larger ones `product` is the faster."""
@@ -173,7 +173,7 @@ class _Adapted:
         self._deviation = (variance + parameters.eps).sqrt()
         self._gain = parameters.scale / self._deviation
         self._hidden = torch.addcmul(parameters.shift, self._centred, self._gain).relu_()
-        out = torch.baddbmm(parameters.bias, self._hidden, parameters.linear.mT)
+        out = products(self._hidden, parameters.linear).add_(parameters.bias)
         self._length = out.norm(dim=-1, keepdim=True).clamp_min_(NORM_EPS)
         self.unit = out.div_(self._length)
 
@@ -183,7 +183,8 @@ class _Adapted:
         out = gradient.addcmul_(self.unit, along, value=-1).div_(self._length)
         bias = out.sum(1, keepdim=True)
         linear = out.mT @ self._hidden
-        normed = (out @ self._parameters.linear).mul_(self._hidden > 0)
+        hidden = products(out, self._parameters.linear.mT)
+        normed = torch.ops.aten.threshold_backward(hidden, self._hidden, 0)
         count = normed.shape[1]
         shift = normed.sum(1, keepdim=True)
         scale = (normed * self._centred).sum(1, keepdim=True) / self._deviation
@@ -262,7 +263,7 @@ def _contrast(units: _Units, role: _Role) -> Tensor:
     each = 1 / own.shape[1]
     to_own.sub_(seen, alpha=each / TEMPERATURE)
     to_seen.sub_(own, alpha=each / TEMPERATURE)
-    matched = (own * seen).sum((1, 2)) / TEMPERATURE
+    matched = (own.flatten(1)[:, None] @ seen.flatten(1)[..., None]).flatten() / TEMPERATURE
     by_pair = _Units(*(t.view(-1, role.cells, t.shape[-1]) for t in units))
     on_cpu = own.device.type == "cpu"
     block = CPU_BLOCK if on_cpu else GPU_BLOCK
