@@ -71,24 +71,25 @@ def confident(probability: Tensor, threshold: float) -> Tensor:
     return torch.where(chosen.any(1, keepdim=True), chosen, fallback)
 
 
-def local_prototypes(rows: Tensor, chosen: Tensor) -> Tensor:
+def local_prototypes(rows: Tensor, chosen: Tensor, *, eps: float = 0.0) -> Tensor:
     """For each position, the chosen features weighted by similarity: [B, C, N].
 
     `softmax over chosen of 2 cos(x_i, x_j)`, applied to the chosen features (SSP eq. 7). The
     cosine is within [-1, 1], so the exponential needs no shift, and dividing after the product
-    saves a pass. As published there is no guard against a zero feature, whose direction is
-    undefined.
+    saves a pass. As published by SSP there is no guard against a zero feature, whose
+    direction is undefined.
 
     Args:
         rows: [B, C, N].
         chosen: bool [B, N], at least one per row.
+        eps: added to the norms (HERA adds 1e-6).
     """
     # Every episode selects another number of columns: gather the longest selection, mute the rest.
     width = int(chosen.sum(1).max())
     order = chosen.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :width]
     taken = chosen.gather(1, order)
     values = rows.gather(2, order[:, None].expand(-1, rows.shape[1], -1))
-    directions = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    directions = rows / (torch.linalg.vector_norm(rows, dim=1, keepdim=True) + eps)
     keys = directions.gather(2, order[:, None].expand(-1, rows.shape[1], -1))
     weights = (2 * keys.transpose(1, 2) @ directions).exp()
     weights = weights * taken[:, :, None]

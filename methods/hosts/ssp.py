@@ -135,7 +135,7 @@ def map_terms(
 
 
 def self_supported_scores(
-    features: Tensor, fore: Tensor, back: Tensor, *, rounds: int
+    features: Tensor, fore: Tensor, back: Tensor, *, rounds: int, eps: float = 0.0
 ) -> SSPScores:
     """One or two rounds of self-support of `features` [B, C, h, w] (SSP eqs. 1-10).
 
@@ -144,8 +144,9 @@ def self_supported_scores(
         fore: prototype [B, C, 1, 1].
         back: prototype [B, C, 1, 1], or one per position [B, C, h, w].
         rounds: 2 with refinement.
+        eps: added to the norms in the attention to confident positions.
     """
-    attention = Attention(features)
+    attention = Attention(features, eps=eps)
     own = self_support(features, cosine_scores(features, fore, back), attention)
     fore_1 = 0.5 * fore + 0.5 * own.fore
     back_1 = 0.3 * own.back + 0.7 * own.local_back

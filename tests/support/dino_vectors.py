@@ -65,7 +65,11 @@ def filled_dino(name: str, fill: ModuleType, *, seed: int = 0) -> Transformer:
     with torch.device("meta"):
         net = build_backbone(name)
     assert isinstance(net, Transformer)
-    net = net.to_empty(device="cpu")
+    return fill_dino(net.to_empty(device="cpu"), fill, seed=seed)
+
+
+def fill_dino(net: Transformer, fill: ModuleType, *, seed: int = 0) -> Transformer:
+    """`net`, a DINO of any size, with the parameters that `vectors.json` states."""
     fill.fill(net, seed)
     state = net.state_dict()
     for key, stored in state.items():
