@@ -42,11 +42,13 @@ class StageMaps:
         taps: each block's sum of branch and shortcut BEFORE the closing activation [N, C, h, w];
             that is where HSNet and its successors read features.
         output: after the activation (and pooling), what the next stage sees [N, C, h, w].
+        tokens: all tokens [N, T, C] that the next block of a transformer sees; None elsewhere.
     """
 
     stage: Stage
     taps: Sequence[Tensor]
     output: Tensor
+    tokens: Tensor | None = None
 
 
 class Backbone(nn.Module, ABC):

@@ -148,9 +148,9 @@ class Transformer(Backbone):
         x = self.embedded(images)
         if edit is not None:
             x = edit(0, x)
-        yield StageMaps(self.stages[0], [], x)
         size = (x.shape[-2], x.shape[-1])
         tokens, rotation = self.tokens(x), self.rotation(size)
+        yield StageMaps(self.stages[0], [], x, tokens)
         for index, block in enumerate(self.blocks, start=1):
             tokens = block(tokens, rotation)
             is_last = index == len(self.blocks)
@@ -159,7 +159,7 @@ class Transformer(Backbone):
             if edit is not None:
                 output = edit(index, tap)
                 tokens = self.replaced(tokens, output)
-            yield StageMaps(self.stages[index], [tap], output)
+            yield StageMaps(self.stages[index], [tap], output, tokens)
 
     def read(
         self, images: Tensor, *, blocks: Collection[int] = (), residuals: bool = False

@@ -7,7 +7,7 @@ layer; mixes of layers around the best one are candidates too.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -48,6 +48,15 @@ class LayerChoice:
     def is_mix(self) -> bool:
         """Whether more than one layer is read."""
         return len(self.layers) > 1
+
+    def shifted(self, by: int) -> LayerChoice:
+        """The same layers, as they are numbered with `by` more in front of them."""
+        return replace(
+            self,
+            layers=tuple(layer + by for layer in self.layers),
+            best=self.best + by,
+            mixes=tuple((tuple(i + by for i in layers), score) for layers, score in self.mixes),
+        )
 
 
 def mixed_layers(best: int, low: int, high: int) -> list[tuple[int, ...]]:
@@ -138,6 +147,7 @@ def choose_layers(
     judge: Judge,
     *,
     mixable: Sequence[int],
+    directions: Callable[[Tensor], Tensor] = lambda maps: maps,
 ) -> LayerChoice:
     """The candidate, or the mix of candidates, with the best mean leave-one-out IoU.
 
@@ -148,6 +158,7 @@ def choose_layers(
         judge: gives the leave-one-out IoU of each image.
         mixable: consecutive indices of candidates that may be mixed with each other; the last of
             them stands in every mix. Fewer than two: no mixes are tried.
+        directions: what of a map enters a mix; all of it where the candidates are unit features.
     """
     scores = torch.stack([judge(maps).mean() for maps in candidates])
     best = _first_best(scores)
@@ -158,7 +169,7 @@ def choose_layers(
         for layers in mixed_layers(min(max(best, low), high), low, high):
             if layers not in tried:
                 weights = tuple(mix_weights(scores[list(layers)], layers).tolist())
-                maps = mixed([candidates[layer] for layer in layers], weights)
+                maps = mixed([directions(candidates[layer]) for layer in layers], weights)
                 tried[layers] = weights, float(judge(maps).mean())
             mixes.append((layers, tried[layers][1]))
     winner, weights, score = (best,), (1.0,), float(scores[best])

@@ -14,7 +14,7 @@ from cdfss_bench.errors import UserError
 
 from ..core.contract import EpisodeBatch
 from ..core.method import Method
-from ..registry.build import build
+from ..registry.build import build, fitting
 from ..registry.name_grammar import Composition, parse
 
 SIDES = (64, 96, 128)
@@ -35,7 +35,7 @@ def composition(name: str) -> Composition:
 
 def built(name: str) -> Method:
     """The composition on its smallest backbone, parameters as constructed."""
-    backbones = parse(name).host.card.backbones
+    backbones = fitting(parse(name))
     small = [backbone for backbone in backbones if backbone.endswith("mini")]
     return build(composition(name), backbone=next(iter([*small, *backbones]), None))
 

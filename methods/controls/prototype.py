@@ -29,7 +29,7 @@ class Prototype(Method):
         size: side in pixels to which images are brought for the backbone; 0 leaves them.
     """
 
-    offers = frozenset({Place.FEATURE, Place.SCORE})
+    offers = frozenset({Place.FEATURE, Place.SCORE, Place.MAPS})
 
     def __init__(
         self,
@@ -73,10 +73,16 @@ class Prototype(Method):
     def averaged(self, states: Sequence[SupportState], *, shots: int) -> tuple[Tensor, Tensor]:
         """Foreground and background prototypes [B, C] of B*K states."""
         rows = FeatureBatch.cat(cast("Sequence[FeatureBatch]", states))
-        fore, back = (
-            rows.tensors[name].unflatten(0, (-1, shots)).mean(1) for name in ("fore", "back")
-        )
-        return fore, back
+        fore, back = (rows.tensors[name] for name in ("fore", "back"))
+        if self.shows_rounding:  # in double precision the order of the shots does not show
+            fore, back = fore.double(), back.double()
+        fore, back = (each.unflatten(0, (-1, shots)).mean(1) for each in (fore, back))
+        return fore.to(rows.tensors["fore"].dtype), back.to(rows.tensors["back"].dtype)
+
+    @property
+    def shows_rounding(self) -> bool:
+        """Whether what follows the scores makes their rounding visible."""
+        return any(plugin.shows_rounding for plugin in self.score_plugins)
 
     def score(self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:
         """One map per episode, [B, 1, 2, h, w]."""

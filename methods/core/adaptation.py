@@ -30,8 +30,8 @@ def adapted(
 ) -> _Host:
     """A copy of `method` that learnt from one episode; the backbone is shared, nothing else.
 
-    Feature and head plug-ins learn together, to predict each support from itself; then anchors
-    learn, each plug-in by its own objective; then score plug-ins choose.
+    Map plug-ins choose first. Feature and head plug-ins learn together, to predict each support
+    from itself; then anchors learn, each plug-in by its own objective; then score plug-ins choose.
 
     Args:
         method: stays as it is.
@@ -46,6 +46,10 @@ def adapted(
     with torch.inference_mode(mode=False), torch.enable_grad():
         support, masks = ordinary(support), masks.clone()
         copied = copy_of(method)
+        with torch.no_grad():
+            for plugin in copied.map_plugins:
+                plugin.choose(copied, support, masks)
+            support = copied.with_chosen_maps(support)
         for plugin in copied.feature_plugins:
             if plugin.steps:
                 plugin.reset(maps_of(copied, support), rng)

@@ -7,17 +7,29 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cdfss_bench.errors import CompositionError
 
 from ..backbones.base import Backbone, Stage
 from ..backbones.key_mapping import publish_with_prefix
+from ..blocks.layer_choice import mixed
 from ..blocks.prototypes import resized_masks
 from ..blocks.voting import foreground, upsampled, vote
 from .contract import Precision, SupportState
 from .feature_batch import FeatureBatch
-from .plugin_api import FeaturePlugin, LearningPlugin, Place, Plugin, Role, ScorePlugin, StagePlugin
+from .plugin_api import (
+    FeaturePlugin,
+    LearningPlugin,
+    MapPlugin,
+    MixedTaps,
+    Place,
+    Plugin,
+    Role,
+    ScorePlugin,
+    StagePlugin,
+)
 
 
 class Host(nn.Module, ABC):
@@ -45,6 +57,7 @@ class Host(nn.Module, ABC):
         self._plugins = (*plugins,)
         self.stage_plugins = [p for p in plugins if isinstance(p, StagePlugin)]
         self.feature_plugins = [p for p in plugins if isinstance(p, FeaturePlugin)]
+        self.map_plugins = [p for p in plugins if isinstance(p, MapPlugin)]
         self.score_plugins = [p for p in plugins if isinstance(p, ScorePlugin)]
         self.learning_plugins = [p for p in plugins if isinstance(p, LearningPlugin) and p.steps]
         for plugin in plugins:
@@ -102,6 +115,7 @@ class Host(nn.Module, ABC):
 
     def transforming(self, rows: FeatureBatch) -> Callable[[], FeatureBatch]:
         """A function that gives `apply_transforms(rows)` at the plug-ins' present parameters."""
+        rows = self.with_chosen_maps(rows)
         names = self._adaptable_in(rows)
         if not names:
             return lambda: rows
@@ -129,6 +143,27 @@ class Host(nn.Module, ABC):
                 maps = plugin.gate(maps, seen)
             tensors[name] = maps
         return FeatureBatch(rows.size, tensors)
+
+    def with_chosen_maps(self, rows: FeatureBatch) -> FeatureBatch:
+        """`rows` with what the map plug-ins chose in the place of the adaptable stage's last tap.
+
+        A single tap is read as it is. Of several, directions are mixed: unit features.
+        """
+        if not self.map_plugins:
+            return rows
+        stage = self.adaptable(self.backbone)
+        read = MixedTaps((f"{stage.name}.{stage.taps - 1}",), (1.0,))
+        for plugin in self.map_plugins:
+            read = plugin.chosen or read
+        last, found = read.names[-1], dict(rows.tensors)
+        kept = f"tap:{last}"
+        found["map"] = found[kept if kept in found else stage.name]
+        for plugin in self.map_plugins:
+            found |= plugin.refined(self.backbone, rows, last)
+        maps = [*(found[f"tap:{name}"] for name in read.names[:-1]), found.pop("map")]
+        if len(maps) > 1:
+            maps = [F.normalize(each, dim=1) for each in maps]
+        return FeatureBatch(rows.size, {**found, stage.name: mixed(maps, read.weights)})
 
     def _adaptable_in(self, rows: FeatureBatch) -> list[str]:
         if not self.feature_plugins:
@@ -185,9 +220,10 @@ class Host(nn.Module, ABC):
                 for i in range(len(query))
             ]
             return torch.cat(parts)
-        logits = self.score(self.apply_feature_plugins(query), states, shots=shots)
+        query = self.apply_feature_plugins(query)
+        logits = self.score(query, states, shots=shots)
         for plugin in self.score_plugins:
-            logits = plugin.calibrate(logits, query.tensors[plugin.kept_as], query.size)
+            logits = plugin.correct(logits, query)
         return logits
 
     def decide(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -248,13 +284,20 @@ class Host(nn.Module, ABC):
             role: query or support, in training only.
             rng: for stage plug-ins that draw.
 
-        Stage outputs that score plug-ins want are kept beside them.
+        Stage outputs that score plug-ins want are kept beside them, and at inference what map
+        plug-ins want.
         """
-        wanted = {plugin.stage_name: plugin.kept_as for plugin in self.score_plugins}
+        wanted = {p.stage_name: p.kept_as for p in self.score_plugins if p.stage_name}
         known = {stage.name for stage in self.backbone.stages}
         single = {name: name.rpartition(".")[0] for name in last_taps if name not in known}
-        remaining = {*taps, *(single.get(name, name) for name in last_taps), *wanted}
+        choosing = self.map_plugins if role is None else []
+        blocks = {name for plugin in choosing for name in plugin.taps}
+        tokens = {name for plugin in choosing for name in plugin.tokens}
+        stages = (single.get(name, name) for name in last_taps)
+        remaining = {*taps, *stages, *wanted, *tokens, *(b.rpartition(".")[0] for b in blocks)}
         tensors: dict[str, Tensor] = {}
+        if any(plugin.wants_image for plugin in self._plugins):
+            tensors["image"] = images
 
         def edit(index: int, output: Tensor) -> Tensor:
             return self.edited(index, output, role=role, rng=rng)
@@ -270,6 +313,10 @@ class Host(nn.Module, ABC):
                     tensors[tap] = maps.taps[int(tap.rpartition(".")[2])]
             if name in wanted:
                 tensors[wanted[name]] = maps.output
+            if name in tokens and maps.tokens is not None:
+                tensors[f"tokens:{name}"] = maps.tokens
+            for block in blocks & {f"{name}.{i}" for i in range(len(maps.taps))}:
+                tensors[f"tap:{block}"] = maps.taps[int(block.rpartition(".")[2])]
             remaining.discard(name)
             if not remaining:
                 break

@@ -9,6 +9,9 @@ from .feature_batch import FeatureBatch
 from .host import Host
 from .plugin_api import Trial
 
+COPIES = 2
+"""Of a single support, beside it."""
+
 
 def choose_on(host: Host, support: FeatureBatch, masks: Tensor) -> None:
     """Lets the score plug-ins of `host` that adapt choose, in the order in which they act.
@@ -25,19 +28,38 @@ def choose_on(host: Host, support: FeatureBatch, masks: Tensor) -> None:
     with torch.no_grad():
         states = host.encode_support(support, masks)
         maps: list[Tensor] = []
+        asked: list[FeatureBatch] = []
         for index in range(len(support)):
             left = remaining(support, masks, index)
             shown = [states[other] for other in left]
             query = host.apply_feature_plugins(support[index : index + 1])
             maps.append(host.score(query, shown, shots=len(left)))
+            asked.append(query)
         for plugin in host.score_plugins:
-            low = support.tensors[plugin.kept_as].split(1)
             if plugin.adaptation != "none":
-                trials = [Trial(*each) for each in zip(maps, low, masks, strict=True)]
+                trials = [
+                    Trial(m, rows.tensors[plugin.kept_as], truth, rows)
+                    for m, rows, truth in zip(maps, asked, masks, strict=True)
+                ]
                 plugin.choose(trials, host.decide)
-            maps = [
-                plugin.calibrate(m, each, support.size) for m, each in zip(maps, low, strict=True)
-            ]
+            maps = [plugin.correct(m, rows) for m, rows in zip(maps, asked, strict=True)]
+
+
+def support_views(host: Host, support: FeatureBatch, masks: Tensor) -> tuple[FeatureBatch, Tensor]:
+    """The supports; of a single one itself and two copies of it, their foreground doubled.
+
+    HERA's copies: its random placing of the object has one outcome, so that both are equal.
+
+    Args:
+        host: encodes the copy.
+        support: features of the K supports, with their `image`.
+        masks: [K, H, W] of 0 and 1.
+    """
+    if len(support) > 1:
+        return support, masks
+    image = support.tensors["image"]
+    copied = host.encode(image + image * masks[:, None].to(image.dtype))
+    return FeatureBatch.cat([support, *[copied] * COPIES]), masks.expand(1 + COPIES, -1, -1)
 
 
 def remaining(support: FeatureBatch, masks: Tensor, index: int) -> list[int]:

@@ -1,7 +1,7 @@
 """Where a plug-in may act on a host: a backbone stage, image features, the score map, the head.
 
 A stage plug-in acts in training, a score plug-in at test; feature, head and anchor plug-ins may
-learn from each episode's support.
+learn from each episode's support, and a plug-in for maps decides which of them a host matches.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,9 @@ from torch import Tensor, nn
 from ..backbones.base import Backbone, Stage
 from .contract import Adaptation
 from .feature_batch import FeatureBatch
+
+if TYPE_CHECKING:
+    from .host import Host
 
 
 class Place(StrEnum):
@@ -28,6 +31,7 @@ class Place(StrEnum):
     SCORE = "score"
     HEAD = "head"
     ANCHORS = "anchors"
+    MAPS = "maps"
 
 
 class Role(StrEnum):
@@ -56,6 +60,8 @@ class Plugin(nn.Module):
 
     place: ClassVar[Place]
     key: ClassVar[str] = ""
+    wants_image: ClassVar[bool] = False
+    """Whether the image shall be kept beside its features, as `image`."""
 
     @property
     def adaptation(self) -> Adaptation:
@@ -212,6 +218,57 @@ class AnchorPlugin(LearningPlugin):
 
 
 @dataclass(frozen=True, slots=True)
+class MixedTaps:
+    """Which block outputs a host matches in the place of its stage's last tap.
+
+    Attributes:
+        names: of one tap (`layer3.4`), read as it is, or of several, whose directions are mixed.
+        weights: of the mix, one per tap.
+    """
+
+    names: tuple[str, ...]
+    weights: tuple[float, ...]
+
+
+class MapPlugin(Plugin):
+    """Decides, from each episode's support, what a host matches in the place of its last tap.
+
+    Attributes:
+        taps: names of block outputs that shall be kept, `layer3.4` for `layer3`'s fifth.
+        tokens: names of transformer stages behind which all tokens shall be kept.
+    """
+
+    place = Place.MAPS
+    taps: Sequence[str] = ()
+    tokens: Sequence[str] = ()
+
+    @property
+    def chosen(self) -> MixedTaps | None:
+        """What was chosen; None for the host's own map."""
+        return None
+
+    def choose(self, host: Host, support: FeatureBatch, masks: Tensor) -> None:
+        """Told of an episode's support, on the episode's copy of the method.
+
+        Args:
+            host: the copy.
+            support: features of the K supports.
+            masks: [K, H, W] of 0 and 1.
+        """
+
+    def refined(self, backbone: Backbone, rows: FeatureBatch, tap: str) -> Mapping[str, Tensor]:
+        """What takes the place of the last tap that is read, as `map`, and what else is kept.
+
+        Args:
+            backbone: of the host.
+            rows: with the taps and tokens that were asked for, as `tap:NAME` and `tokens:STAGE`.
+            tap: its name.
+        """
+        del backbone, rows, tap
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """One support as if it were the query, before any choice is made from it.
 
@@ -219,11 +276,14 @@ class Trial:
         logits: its score map by the other supports, [1, K or 1, 2, h, w].
         low: its maps of the stage that a score plug-in reads, [1, C, h', w'].
         truth: its mask, [H, W] of 0 and 1.
+        rows: all its features, feature plug-ins applied; a plug-in that reads `low` alone needs
+            none.
     """
 
     logits: Tensor
     low: Tensor
     truth: Tensor
+    rows: FeatureBatch | None = None
 
 
 class ScorePlugin(Plugin, ABC):
@@ -234,11 +294,13 @@ class ScorePlugin(Plugin, ABC):
     """
 
     place = Place.SCORE
+    shows_rounding: ClassVar[bool] = False
+    """Whether it enlarges differences of scores so much that their rounding counts."""
 
     @property
     @abstractmethod
     def stage_name(self) -> str:
-        """The backbone stage whose output of the query it wants kept."""
+        """The backbone stage whose output of the query it wants kept; empty for none."""
 
     @property
     def kept_as(self) -> str:
@@ -254,6 +316,10 @@ class ScorePlugin(Plugin, ABC):
             trials: one per support.
             decide: the host's own rule, `Method.decide`.
         """
+
+    def correct(self, logits: Tensor, rows: FeatureBatch) -> Tensor:
+        """`calibrate` for features of queries, `rows`, of which it may read more than one map."""
+        return self.calibrate(logits, rows.tensors[self.kept_as], rows.size)
 
     @abstractmethod
     def calibrate(self, logits: Tensor, low: Tensor, size: tuple[int, int]) -> Tensor:

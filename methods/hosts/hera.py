@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +26,7 @@ from ..blocks.layer_choice import (
     mixed,
     smoothed_iou,
 )
-from ..blocks.locality import patch_graph, pulled_attention
+from ..blocks.locality import attended
 from ..blocks.prototypes import fore_and_background
 from ..blocks.residual_logits import calibrated
 from ..blocks.subset_fitting import RATE, FusionMLP, fit
@@ -35,13 +34,12 @@ from ..blocks.voting import upsampled
 from ..core.adaptation import copy_of, ordinary
 from ..core.contract import Adaptation, SupportState
 from ..core.feature_batch import FeatureBatch
+from ..core.leave_one_out import support_views
 from ..core.plugin_api import Plugin
 from .ssp import SSP, self_supported_scores
 
 NORM_EPS = 1e-6
 """Added to the norms in SSP's attention to confident positions."""
-COPIES = 2
-"""Of a single support, foreground doubled, beside it (the published augmentation is constant)."""
 WINNING_VOTES = 2
 """Supports whose IoU PAC must not lower to be used, of two or more; of one support, one."""
 
@@ -128,7 +126,8 @@ class HERA(SSP):
         """
         layers = self.choice.layers if self.choice is not None else (len(self.candidates) - 1,)
         last, grid = self.candidates[layers[-1]], _grid(rows)
-        middle, graph = self.attended(last, rows.tensors[f"tokens.{last - 1}"], grid)
+        before = rows.tensors[f"tokens.{last - 1}"]
+        middle, graph = attended(self.backbone, last, before, grid, pull=self.pgr)
         block = self.backbone.block(last)
         if len(layers) == 1:
             inside = block.norm2(middle)
@@ -146,17 +145,6 @@ class HERA(SSP):
         mix = math.sqrt(maps[0].shape[1]) * mixed(maps, self.choice.weights)
         return (lambda: mix if self.mlp is None else self.mlp(mix)), graph
 
-    def attended(self, index: int, tokens: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Tokens behind the attention of block `index`, and how patches attend to each other."""
-        block, rotation = self.backbone.block(index), self.backbone.rotation(grid)
-        query, key, value = block.attn.parts(block.norm1(tokens), rotation)
-        if self.pgr:
-            weights = pulled_attention(query, key, grid, registers=self.backbone.prefix - 1)
-        else:
-            weights = block.attn.weights(query, key)
-        graph = patch_graph(weights, first=self.backbone.prefix)
-        return tokens + block.ls1(block.attn.merged(weights @ value)), graph
-
     # -- match -----------------------------------------------------------------------------------
 
     def support_states(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:
@@ -165,15 +153,10 @@ class HERA(SSP):
         rows = FeatureBatch(support.size, {"fore": fore, "back": back})
         return [rows[i : i + 1] for i in range(len(rows))]
 
-    def averaged(self, states: Sequence[SupportState], *, shots: int) -> tuple[Tensor, Tensor]:
-        """Foreground and background prototypes [B, C] of B*K states."""
-        # In double precision the order of the shots does not show: PAC would make it visible.
-        rows = FeatureBatch.cat(cast("Sequence[FeatureBatch]", states))
-        fore, back = (
-            rows.tensors[name].double().unflatten(0, (-1, shots)).mean(1).to(rows.tensors[name])
-            for name in ("fore", "back")
-        )
-        return fore, back
+    @property
+    def shows_rounding(self) -> bool:
+        """PAC enlarges differences of scores."""
+        return True
 
     def score(self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:
         """One map per episode, [B, 1, 2, h, w], at image size where PAC acts."""
@@ -202,7 +185,7 @@ class HERA(SSP):
             copied = copy_of(self)
             shots = len(support)
             with torch.no_grad():
-                support, masks = copied.views(support, masks)
+                support, masks = support_views(copied, support, masks)
                 copied.choice = copied.chosen(support, masks)
             if self.fits:
                 with torch.enable_grad():
@@ -212,15 +195,6 @@ class HERA(SSP):
                     votes = copied.votes_for_pac(support, masks, shots)
                     copied.refining = votes >= min(WINNING_VOTES, shots)
             return copied
-
-    def views(self, support: FeatureBatch, masks: Tensor) -> tuple[FeatureBatch, Tensor]:
-        """The supports; of a single one itself and two copies, their foreground doubled."""
-        if len(support) > 1:
-            return support, masks
-        image = support.tensors["image"]
-        brightened = self.encode(image + image * masks[:, None].to(image.dtype))
-        views = FeatureBatch.cat([support, *[brightened] * COPIES])
-        return views, masks.expand(1 + COPIES, -1, -1)
 
     def chosen(self, support: FeatureBatch, masks: Tensor) -> LayerChoice:
         """HLS on plain features of two or more views."""

@@ -59,7 +59,7 @@ class SSP(Prototype):
     State-dict keys: the backbone's without a prefix (SSP `model/SSP_matching.py`).
     """
 
-    offers = frozenset({Place.STAGE, Place.FEATURE, Place.SCORE})
+    offers = frozenset({Place.STAGE, Place.FEATURE, Place.SCORE, Place.MAPS})
     backbone_prefix = ""
     unused_keys = ("layer4.", "fc.", "classifier.")
 

@@ -16,7 +16,7 @@ from ..blocks.purifier import Purifier
 from ..blocks.voting import upsampled
 from ..core.contract import EpisodeBatch, LossTerm, SupportState
 from ..core.feature_batch import FeatureBatch
-from ..core.plugin_api import Plugin, Role
+from ..core.plugin_api import Place, Plugin, Role
 from .ssp import AUXILIARY_WEIGHT, SSP, with_own_prototypes
 
 
@@ -34,6 +34,7 @@ class SSPViT(SSP):
     State-dict keys: `backbone.backbone.*` and `backbone.purifier.*` (HSLNet `model/hslnet.py`).
     """
 
+    offers = SSP.offers - {Place.MAPS}
     backbone_prefix = "backbone.backbone."
     unused_keys = ("attn_layer.", *(f"backbone.backbone.{key}" for key in UNUSED))
 

@@ -9,7 +9,6 @@ from cdfss_bench.errors import CompositionError, unknown
 from cdfss_bench.options import Value
 
 from ..backbones.card import BACKBONES, build_backbone
-from .card import MethodCard
 from .name_grammar import METHODS, Composition, Part, parse
 
 if TYPE_CHECKING:
@@ -39,8 +38,8 @@ def build(name: str | Composition, *, backbone: str | None = None, **options: Va
     if options:
         composition = composition.with_host_options(options)
     host = composition.host.card
-    chosen = (backbone or host.backbones[0]) if host.backbones else ""
-    if host.backbones and (refused := refusal(host, chosen)) is not None:
+    chosen = (backbone or [*fitting(composition), *host.backbones][0]) if host.backbones else ""
+    if host.backbones and (refused := refusal(composition, chosen)) is not None:
         raise refused
     with torch.random.fork_rng(devices=[]):
         trunk = None
@@ -54,23 +53,41 @@ def build(name: str | Composition, *, backbone: str | None = None, **options: Va
     return network.eval()
 
 
-def accepted(host: MethodCard) -> list[str]:
-    """Every backbone that `host` works with: those of its card, then the others it takes."""
+def fitting(composition: Composition) -> list[str]:
+    """The backbones of the host's card on which all of its plug-ins can act."""
+    names, reader = composition.host.card.backbones, _reader_of_tokens(composition)
+    return [name for name in names if reader is None or not BACKBONES.card(name).pyramid]
+
+
+def accepted(composition: Composition) -> list[str]:
+    """Every backbone that it works with: those of its host's card, then the others it takes."""
+    host = composition.host.card
     others = [n for n in BACKBONES.names() if n not in host.backbones] if host.also_on else []
-    return [*host.backbones, *(name for name in others if refusal(host, name) is None)]
+    works = (name for name in others if refusal(composition, name) is None)
+    return [*fitting(composition), *works]
 
 
-def refusal(host: MethodCard, backbone: str) -> CompositionError | None:
-    """Why `host` does not work with `backbone`; None where it does."""
-    if backbone in host.backbones:
-        return None
+def _reader_of_tokens(composition: Composition) -> MethodCard | None:
+    """The plug-in that acts on a transformer's tokens, if there is one."""
+    cards = (part.card for part in composition.plugins)
+    return next((card for card in cards if card.needs == "tokens"), None)
+
+
+def refusal(composition: Composition, backbone: str) -> CompositionError | None:
+    """Why `composition` does not work with `backbone`; None where it does."""
+    host, fits = composition.host.card, fitting(composition)
     known = BACKBONES.names()
-    if backbone in known and (
-        host.also_on == "any"
-        or (host.also_on == "transformers" and not BACKBONES.card(backbone).pyramid)
-    ):
-        return None
     has_pyramid = backbone in known and BACKBONES.card(backbone).pyramid
+    also = backbone in known and {"": False, "any": True, "transformers": not has_pyramid}
+    if backbone in host.backbones or (also and also[host.also_on]):
+        reader = _reader_of_tokens(composition)
+        if reader is None or not has_pyramid:
+            return None
+        return CompositionError(
+            f"{reader.name} does not work with {backbone}: it acts on a transformer's tokens, and "
+            f"{backbone} is a convolutional network",
+            hint=f"choose one of {', '.join(fits)}" if fits else "choose another host",
+        )
     if backbone in known and host.reads == "pyramid" and not has_pyramid:
         reason = f"it reads stages at strides 8, 16 and 32, and {backbone} has one stride"
     elif has_pyramid and not any(BACKBONES.card(name).pyramid for name in host.backbones):

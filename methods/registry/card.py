@@ -86,7 +86,8 @@ class MethodCard(Card):
         trains: for a plug-in, whether source training with it gives other weights.
         alone: for a plug-in, the composition that its bare name stands for.
         excludes: for a plug-in, others that cannot stand beside it.
-        place: for a plug-in, where it acts: `stage`, `feature`, `score`, `head`, `anchors`.
+        place: for a plug-in, where it acts: `stage`, `feature`, `score`, `head`, `anchors`, `maps`.
+        needs: for a plug-in, `tokens` if it acts on a transformer's only.
         offers: for a host, the places where plug-ins may act.
         backbones: names in order of preference; the first is the published one.
         also_on: other backbones that it takes where they are named: none, `transformers`, or `any`.
@@ -124,8 +125,9 @@ class MethodCard(Card):
     trains: bool = False
     alone: str = ""
     excludes: tuple[str, ...] = ()
-    place: Literal["", "stage", "feature", "score", "head", "anchors"] = ""
-    offers: tuple[Literal["stage", "feature", "score", "head", "anchors"], ...] = ()
+    place: Literal["", "stage", "feature", "score", "head", "anchors", "maps"] = ""
+    needs: Literal["", "tokens"] = ""
+    offers: tuple[Literal["stage", "feature", "score", "head", "anchors", "maps"], ...] = ()
     backbones: tuple[str, ...] = ()
     also_on: Literal["", "transformers", "any"] = ""
     made_for: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from cdfss_bench.canonical import file_sha256
 from cdfss_bench.errors import UserError, WeightsError
 
 from ..backbones.card import BACKBONES, Pretrained
-from ..registry.build import accepted, refusal
+from ..registry.build import accepted, fitting, refusal
 from ..registry.name_grammar import METHODS, Composition, parse
 from .card import MINI_SOURCE, WeightsCard, read_card
 from .file_kinds import refuse_missing
@@ -165,10 +165,11 @@ def resolve_weights(
         return Weights("", None, None, None, None)
     if checkpoint is not None:
         refuse_missing(checkpoint)
-    if backbone is not None and (refused := refusal(host, backbone)) is not None:
+    if backbone is not None and (refused := refusal(composition, backbone)) is not None:
         raise refused
     card = read_card(checkpoint) if checkpoint is not None else None
-    usual = host.mini.backbone if on_mini else host.backbones[0]
+    fits = fitting(composition) or host.backbones
+    usual = host.mini.backbone if on_mini else fits[0]
     if card is not None:
         _check_card(card, composition, checkpoint, backbone)
         backbone = card.backbone
@@ -178,10 +179,10 @@ def resolve_weights(
         if composition.is_trained and not composition.has_head:
             _refuse_known_backbone(checkpoint, own)
         return Weights(own, None, None, checkpoint, None)
-    elif on_mini and backbone is None and refusal(host, usual) is None:
+    elif on_mini and backbone is None and refusal(composition, usual) is None:
         backbone = usual
     named = backbone is not None
-    candidates = _candidates(host.backbones, backbone, on_mini=on_mini)
+    candidates = _candidates(fits, backbone, on_mini=on_mini)
     for name in candidates:
         found = find_pretrained(name, folders, toys=on_mini or named)
         chosen = checkpoint or _find_trained(
@@ -225,7 +226,7 @@ def pretrained_for(
     host = composition.host.card
     if backbone is None and on_mini:
         backbone = host.mini.backbone
-    if backbone is not None and (refused := refusal(host, backbone)) is not None:
+    if backbone is not None and (refused := refusal(composition, backbone)) is not None:
         raise refused
     candidates = _candidates(host.backbones, backbone, on_mini=on_mini)
     toys = on_mini or backbone is not None
@@ -249,7 +250,7 @@ def runs_on(name: str, folders: Sequence[Path]) -> dict[str, str]:
     if card.kind == "published" or (card.kind == "plugin" and not card.alone):
         return {}
     plain, found = parse(name), dict[str, str]()
-    for backbone in accepted(plain.host.card):
+    for backbone in accepted(plain):
         for composition in (plain.in_miniature(), plain):
             with suppress(WeightsError):
                 # Named, so that the small ones of the mini suite are listed too.

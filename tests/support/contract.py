@@ -13,6 +13,7 @@ from typing import Literal
 from torch import Tensor
 
 from cdfss_bench.methods import METHODS, Composition, parse
+from cdfss_bench.methods.backbones.card import BACKBONES
 from cdfss_bench.methods.conformance import probe
 from cdfss_bench.methods.conformance.probe import (
     SIDES,
@@ -49,7 +50,15 @@ def compositions() -> list[str]:
 
 def _carried(host: MethodCard, cards: Sequence[MethodCard]) -> Iterator[tuple[str, ...]]:
     fitting = [c for c in cards if c.kind == "plugin" and c.place in host.offers]
+    # What needs a transformer is asked on one, with the others of its place.
+    needing = [card for card in fitting if card.needs]
+    fitting = [card for card in fitting if not card.needs]
     yield ()
+    if any(not BACKBONES.card(name).pyramid for name in host.backbones):
+        yield from ((card.name,) for card in needing)
+        for card in needing:
+            beside = [c.name for c in fitting if c.place == card.place]
+            yield (*beside[:1], card.name, *beside[1:])
     yield from ((card.name,) for card in fitting if card.adaptation == "none")
     together: list[MethodCard] = []
     for card in fitting:

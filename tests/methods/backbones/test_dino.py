@@ -169,9 +169,9 @@ def test_rotation_turns_patches_by_place_and_keeps_lengths_and_special_tokens() 
 
 def test_hosts_that_ask_for_a_semantic_stage_take_every_backbone() -> None:
     for host in ("ssp", "loec", "ssp+apm-s", "prototype"):
-        assert set(accepted(parse(host).host.card)) == set(BACKBONES.names()), host
+        assert set(accepted(parse(host))) == set(BACKBONES.names()), host
     transformers = {name for name in BACKBONES.names() if not BACKBONES.card(name).pyramid}
-    assert set(accepted(parse("ssp-vit").host.card)) == transformers
+    assert set(accepted(parse("ssp-vit"))) == transformers
     assert parse("ssp").host.card.backbones[0] == "resnet50-deep"
 
 
@@ -186,7 +186,7 @@ def test_hosts_that_ask_for_a_semantic_stage_take_every_backbone() -> None:
     ],
 )
 def test_other_hosts_refuse_with_the_reason(host: str, reason: str) -> None:
-    refused = refusal(parse(host).host.card, "dinov3-s16")
+    refused = refusal(parse(host), "dinov3-s16")
     assert refused is not None
     assert refused.problem == f"{host} does not work with dinov3-s16: {reason}"
 

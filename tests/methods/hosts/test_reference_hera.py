@@ -12,11 +12,12 @@ from torch import Tensor
 from cdfss_bench.methods.backbones.dino import DinoPlan, DINOv3
 from cdfss_bench.methods.blocks import residual_logits as pac
 from cdfss_bench.methods.blocks.layer_choice import LayerChoice, mix_weights, mixed, mixed_layers
-from cdfss_bench.methods.blocks.locality import patch_graph, pull_of, pulled_attention
+from cdfss_bench.methods.blocks.locality import attended, patch_graph, pull_of, pulled_attention
 from cdfss_bench.methods.blocks.subset_fitting import FusionMLP
 from cdfss_bench.methods.blocks.voting import upsampled
 from cdfss_bench.methods.core.adaptation import copy_of
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
+from cdfss_bench.methods.core.leave_one_out import support_views
 from cdfss_bench.methods.hosts.hera import HERA
 
 from ...support.dino_vectors import NewVectors, fill_dino
@@ -52,7 +53,7 @@ def episode(vectors: NewVectors, name: str, count: int) -> tuple[Tensor, Tensor]
 @torch.no_grad()
 def views(net: HERA, vectors: NewVectors, shots: int) -> tuple[FeatureBatch, Tensor]:
     images, masks = episode(vectors, f"hera{shots}/support", shots)
-    return net.views(net.encode(images), masks)
+    return support_views(net, net.encode(images), masks)
 
 
 def test_the_mixes_around_every_layer(vectors: NewVectors) -> None:
@@ -104,7 +105,7 @@ def test_the_attention_that_is_pulled(net: HERA, vectors: NewVectors) -> None:
     attention = pulled_attention(query, key, GRID, registers=4)
     vectors.check(case, "pgr.attention", attention)
     vectors.check(case, "pgr.patch_map", patch_graph(attention, first=5))
-    middle, _ = net.attended(17, before, GRID)
+    middle, _ = attended(net.backbone, 17, before, GRID)
     output = net.backbone.placed(middle + block.mixed(middle), GRID)
     vectors.check(case, "pgr.block_output", output)
 
