@@ -123,17 +123,33 @@ def mixed(maps: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
 
 
 def leave_one_out(
-    count: int, segment: Callable[[int, Sequence[int]], Tensor], masks: Tensor
+    segment: Callable[[int, Sequence[int]], Tensor], masks: Tensor, twins: Sequence[int]
 ) -> Tensor:
     """IoU [N] of each image's mask predicted from all the others.
 
     Args:
-        count: N > 1.
         segment: (image, the others) -> mask [1, H, W].
-        masks: [N, H, W] of 0 and 1.
+        masks: [N, H, W] of 0 and 1, N > 1.
+        twins: of each image the first that equals it, itself where there is none (`twins_of`):
+            equal images have equal others and one prediction.
     """
-    found = [segment(i, [j for j in range(count) if j != i]) for i in range(count)]
-    return smoothed_iou(torch.cat(found), masks)
+    found = {
+        index: segment(index, [other for other in range(len(masks)) if other != index])
+        for index in dict.fromkeys(twins)
+    }
+    return smoothed_iou(torch.cat([found[twin] for twin in twins]), masks)
+
+
+def twins_of(images: Tensor, masks: Tensor) -> list[int]:
+    """Of each of N images [N, ...] with masks [N, H, W] the first that equals it in both."""
+    return [
+        next(
+            first
+            for first in range(index + 1)
+            if torch.equal(images[first], images[index]) and torch.equal(masks[first], masks[index])
+        )
+        for index in range(len(images))
+    ]
 
 
 def smoothed_iou(found: Tensor, truth: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from ..blocks.layer_choice import (
     leave_one_out,
     mixed,
     smoothed_iou,
+    twins_of,
 )
 from ..blocks.locality import attended
 from ..blocks.prototypes import fore_and_background
@@ -199,12 +200,14 @@ class HERA(SSP):
     def chosen(self, support: FeatureBatch, masks: Tensor) -> LayerChoice:
         """HLS on plain features of two or more views."""
         maps = [self.plain(support, block) for block in self.candidates]
+        twins = twins_of(support.tensors["image"], masks)
         return choose_layers(
-            maps, lambda each: self.judge(each, masks, support.size), mixable=range(len(maps))
+            maps, lambda each: self.judge(each, masks, twins), mixable=range(len(maps))
         )
 
-    def judge(self, maps: Tensor, masks: Tensor, size: tuple[int, int]) -> Tensor:
+    def judge(self, maps: Tensor, masks: Tensor, twins: Sequence[int]) -> Tensor:
         """IoU [N] of each of N images predicted from the others by features [N, C, h, w]."""
+        size = (masks.shape[-2], masks.shape[-1])
         fore, back = fore_and_background(maps, masks)
 
         def segment(asked: int, others: Sequence[int]) -> Tensor:
@@ -216,7 +219,7 @@ class HERA(SSP):
             )
             return self.decide(logits[:, None], size)
 
-        return leave_one_out(len(masks), segment, masks)
+        return leave_one_out(segment, masks, twins)
 
     def learn(
         self, support: FeatureBatch, masks: Tensor, rng: torch.Generator | None

@@ -15,7 +15,7 @@ from torch import Tensor
 from cdfss_bench.errors import CompositionError
 
 from ..backbones.base import Backbone, Stage
-from ..blocks.layer_choice import LayerChoice, choose_layers, leave_one_out
+from ..blocks.layer_choice import LayerChoice, choose_layers, leave_one_out, twins_of
 from ..core.contract import Adaptation
 from ..core.feature_batch import FeatureBatch
 from ..core.host import Host
@@ -89,11 +89,13 @@ class HLS(MapPlugin):
         """
         shown, truth = support_views(host, support, masks)
         stage = host.adaptable(host.backbone).name
-        # One after the other, as they are asked: a result shall not depend on a batch.
         first = self.mixable[0] if host.feature_plugins else 0
+
+        twins = twins_of(shown.tensors["image"], truth)
 
         def judge(maps: Tensor) -> Tensor:
             rows = FeatureBatch(shown.size, {stage: maps})
+            # One after the other, as they are asked: a result shall not depend on a batch.
             states = [
                 state
                 for i in range(len(rows))
@@ -105,7 +107,7 @@ class HLS(MapPlugin):
                 logits = host.score(rows[asked : asked + 1], told, shots=len(told))
                 return host.decide(logits, shown.size)
 
-            return leave_one_out(len(rows), segment, truth)
+            return leave_one_out(segment, truth, twins)
 
         maps = [shown.tensors[f"tap:{name}"] for name in self.taps[first:]]
         mixable = [index - first for index in self.mixable] if self.mix else []

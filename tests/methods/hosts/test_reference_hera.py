@@ -69,7 +69,9 @@ def test_the_layer_that_is_chosen(net: HERA, vectors: NewVectors, shots: int) ->
     case = f"HLS, {shots}-shot"
     shown, masks = views(net, vectors, shots)
     with torch.no_grad():
-        ious = [net.judge(net.plain(shown, block), masks, SIZE) for block in net.candidates]
+        ious = [
+            net.judge(net.plain(shown, block), masks, range(len(masks))) for block in net.candidates
+        ]
         choice = net.chosen(shown, masks)
     vectors.check(case, f"hls{shots}.per_view", torch.stack(ious))
     vectors.check(case, f"hls{shots}.single", torch.tensor(choice.singles))
