@@ -23,8 +23,7 @@ def guards(board: Leaderboard, where: Standings) -> list[str]:
     """
     return [
         *code_notes(board),
-        *_made_elsewhere(board),
-        *_said(board),
+        *_said_of_methods(board),
         *_selected_on_targets(board),
         *_checkpoint_per_target(board),
         *_controls(board, where),
@@ -33,20 +32,11 @@ def guards(board: Leaderboard, where: Standings) -> list[str]:
     ]
 
 
-def _made_elsewhere(board: Leaderboard) -> list[str]:
-    """Rows on backbones that their methods were not made for."""
+def _said_of_methods(board: Leaderboard) -> list[str]:
+    """Rows on backbones that their methods were not made for, and what the cards say of rows."""
     labels: dict[str, list[str]] = {}
     for key, row in board.rows.items():
-        if row.made_for:
-            labels.setdefault(row.made_for, []).append(key.label)
-    return [f"{', '.join(sorted(set(names)))}: {told}" for told, names in sorted(labels.items())]
-
-
-def _said(board: Leaderboard) -> list[str]:
-    """What the cards say of rows that are shown."""
-    labels: dict[str, list[str]] = {}
-    for key, row in board.rows.items():
-        for told in row.said:
+        for told in filter(None, (row.made_for, *row.said)):
             labels.setdefault(told, []).append(key.label)
     return [f"{', '.join(sorted(set(names)))}: {told}" for told, names in sorted(labels.items())]
 

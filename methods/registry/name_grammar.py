@@ -29,8 +29,9 @@ METHODS: Catalog[MethodCard] = Catalog(
 
 CONTROLS = ("shuffled-support",)
 
-PLACES = ("stage", "feature", "head", "anchors", "score")
+PLACES = ("stage", "feature", "maps", "head", "anchors", "score")
 """Where plug-ins act, in the order in which an episode meets them: the order of a composition."""
+
 MADE_FOR = "made for "
 """Begins what is said of a method on a backbone that it was not made for."""
 
