@@ -364,7 +364,7 @@ def test_what_is_no_name_is_refused_with_the_syntax(text: str) -> None:
             "ssp+finetune",
             (
                 "'ssp+finetune' is impossible: "
-                "finetune acts on the head, ssp offers stage, feature, score"
+                "finetune acts on the head, ssp offers stage, feature, score, maps"
             ),
             None,
         ),
