@@ -32,12 +32,13 @@ from ..blocks.prototypes import fore_and_background
 from ..blocks.residual_logits import calibrated
 from ..blocks.subset_fitting import RATE, FusionMLP, fit
 from ..blocks.voting import upsampled
+from ..controls.prototype import Prototype
 from ..core.adaptation import copy_of, ordinary
 from ..core.contract import Adaptation, SupportState
 from ..core.feature_batch import FeatureBatch
 from ..core.leave_one_out import support_views
 from ..core.plugin_api import Plugin
-from .ssp import SSP, self_supported_scores
+from .ssp import self_supported_scores
 
 NORM_EPS = 1e-6
 """Added to the norms in SSP's attention to confident positions."""
@@ -45,7 +46,7 @@ WINNING_VOTES = 2
 """Supports whose IoU PAC must not lower to be used, of two or more; of one support, one."""
 
 
-class HERA(SSP):
+class HERA(Prototype):
     """SSP's matching on the layer, or mix of layers, that predicts the supports best.
 
     An episode's copy chooses among the second half of the blocks (HLS), pulls the attention of the
@@ -65,7 +66,6 @@ class HERA(SSP):
 
     offers = frozenset()
     backbone_prefix = "backbone."
-    unused_keys = ()
     backbone: Transformer
 
     def __init__(
@@ -79,7 +79,7 @@ class HERA(SSP):
     ):
         if not isinstance(backbone, Transformer) or len(backbone.blocks) < 2:
             raise CompositionError("hera reads the blocks of a transformer with at least two")
-        super().__init__(backbone, plugins, refine=False)
+        super().__init__(backbone, plugins)
         self.pgr = pgr
         self.pac = pac
         self.fits = fit

@@ -14,6 +14,7 @@ from cdfss_bench.methods.blocks.prototypes import fore_and_background
 from cdfss_bench.methods.conformance.probe import seeded
 from cdfss_bench.methods.core.leave_one_out import support_views
 from cdfss_bench.methods.hosts.hera import HERA
+from cdfss_bench.methods.hosts.ssp import SSP
 
 from .test_totals import chosen
 
@@ -42,6 +43,13 @@ def hera(**options: str | bool) -> HERA:
     return found
 
 
+def one_round() -> SSP:
+    """Whose work HERA's matching does."""
+    found = build("ssp", backbone="resnet-mini", refine=False)
+    assert isinstance(found, SSP)
+    return found
+
+
 @pytest.mark.parametrize("shots", [1, 5])
 def test_the_record_of_the_mini_suites_hera(shots: int) -> None:
     method = hera()
@@ -51,7 +59,7 @@ def test_the_record_of_the_mini_suites_hera(shots: int) -> None:
         states = method.encode_support(method.encode(supports[0]), masks[0])
         fore, back = method.averaged(states, shots=shots)
         features, _ = method.read(method.encode(query))
-        matched = chosen(method, features, fore, back).ours
+        matched = chosen(one_round(), features, fore, back).ours
     assert cost.flops_encode == IMAGE
     assert cost.flops_support == IMAGE + READING
     assert cost.flops_query == IMAGE + READING + matched + SPREAD
@@ -77,16 +85,16 @@ def test_choosing_layers_asks_each_view_once_on_each_candidate(shots: int) -> No
         weights = mix_weights(scores[list(layers)], layers).tolist()
         tried.append(mixed([candidates[layer] for layer in layers], weights))
     distinct = range(2 if shots == 1 else shots)  # the two copies of a single support are equal
-    work = sum(asked(method, maps, seen, view) for maps in tried for view in distinct)
+    work = sum(asked(maps, seen, view) for maps in tried for view in distinct)
     assert found == work + (IMAGE if shots == 1 else 0)
 
 
-def asked(method: HERA, maps: Tensor, masks: Tensor, view: int) -> int:
+def asked(maps: Tensor, masks: Tensor, view: int) -> int:
     """Operations of one view predicted from the others."""
     fore, back = fore_and_background(maps, masks)
     others = [index for index in range(len(maps)) if index != view]
     shown = [each[others].mean(0, keepdim=True) for each in (fore, back)]
-    return chosen(method, maps[view : view + 1], shown[0], shown[1]).ours
+    return chosen(one_round(), maps[view : view + 1], shown[0], shown[1]).ours
 
 
 def test_fitting_and_pac_on_supports_add_to_the_adaptation() -> None:
