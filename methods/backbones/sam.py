@@ -1,0 +1,344 @@
+"""SAM: an image encoder, a prompt encoder and a mask decoder (Kirillov et al., ICCV 2023).
+
+* `sam-vit-b`: ViT-B/16 at 1024 pixels, trained on SA-1B.
+* `sam-mini`: narrow and shallow, for the mini suite.
+
+One published file holds all three parts, so one backbone does: `image_encoder.*`,
+`prompt_encoder.*` and `mask_decoder.*` are its state-dict keys. Its stages are those of the image
+encoder: `patch_embed`, `blocks.0`, `blocks.1`, ..., `neck`; the neck's output is the image
+embedding that the decoder takes. The other two parts belong to no stage; a host calls them:
+
+    frame = Frame(size=(400, 400), side=backbone.side)          # blocks/sam_frames.py
+    embedding = backbone.embedding(frame.pictured(images))      # [N, C, S/16, S/16]
+    sparse, dense = backbone.prompt_encoder(frame=..., grid=..., points=..., ...)
+    positions = backbone.prompt_encoder.dense_positions(grid)
+    low, scores = backbone.mask_decoder(embedding, positions, sparse, dense, several=True)
+    logits = frame.restored(low)                                # at image size
+
+(blocks/sam_prompt.py and blocks/sam_decoder.py say more.) Images of any size that is a multiple of
+the patch are taken: the position embedding is resampled bicubically with antialiasing (timm's
+rule; SAM has none) and the relative positions of global attention linearly (SAM's own rule). The
+tables of windowed attention stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cdfss_bench.errors import UserError
+
+from ..blocks.sam_decoder import MaskDecoder
+from ..blocks.sam_prompt import LayerNorm2d, PromptEncoder
+from .base import Backbone, EditStage, Stage, StageMaps
+
+MLP_RATIO = 4
+NORM_EPS = 1e-6
+_AT_ONCE = 2**24
+"""Attention weights that are in memory at once: 64 MiB. All heads of a map of 64x64 are 768."""
+
+
+@dataclass(frozen=True, slots=True)
+class SAMPlan:
+    """What distinguishes one SAM from another.
+
+    Attributes:
+        width: channels of a token in the image encoder.
+        depth: blocks.
+        heads: of each attention in the blocks.
+        global_blocks: those whose attention sees all of the map; the others see windows.
+        side: of the image in pixels for which the parameters are made.
+        patch: side of a patch in pixels.
+        window: side of a window in patches.
+        channels: of the image embedding and the decoder.
+        decoder_heads: of each attention in the decoder.
+        decoder_hidden: of the MLPs in the decoder's layers.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    global_blocks: tuple[int, ...]
+    side: int = 1024
+    patch: int = 16
+    window: int = 14
+    channels: int = 256
+    decoder_heads: int = 8
+    decoder_hidden: int = 2048
+
+
+PLANS = {
+    "sam-vit-b": SAMPlan(768, 12, 12, (2, 5, 8, 11)),
+    "sam-mini": SAMPlan(
+        64,
+        4,
+        2,
+        (1, 3),
+        side=128,
+        patch=8,
+        window=5,
+        channels=64,
+        decoder_heads=4,
+        decoder_hidden=128,
+    ),
+}
+
+
+class PatchEmbedding(nn.Module):
+    """One linear map per patch, `patch_embed.proj`."""
+
+    def __init__(self, plan: SAMPlan):
+        super().__init__()
+        self.proj = nn.Conv2d(3, plan.width, plan.patch, stride=plan.patch)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[N, 3, H, W] -> [N, h, w, C]."""
+        return self.proj(images).permute(0, 2, 3, 1)
+
+
+class Attention(nn.Module):
+    """Self-attention in a map, with decomposed relative positions.
+
+    Args:
+        width: channels of a token.
+        heads: among which they are divided.
+        side: of the map for which the tables of relative positions are made.
+    """
+
+    def __init__(self, width: int, heads: int, side: int):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+        self.rel_pos_h = nn.Parameter(torch.zeros(2 * side - 1, width // heads))
+        self.rel_pos_w = nn.Parameter(torch.zeros(2 * side - 1, width // heads))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """[N, h, w, C] -> [N, h, w, C]."""
+        count, height, width, _ = maps.shape
+        parts = self.qkv(maps).unflatten(-1, (3, self.heads, -1)).permute(3, 0, 4, 1, 2, 5)
+        query, key, value = parts.flatten(1, 2)  # each [N*heads, h, w, d]
+        rows = _relative(self.rel_pos_h, height)
+        columns = _relative(self.rel_pos_w, width)
+        step = max(1, _AT_ONCE // (height * width) ** 2)
+        mixed = torch.cat(
+            [
+                _attended(q, k, v, rows, columns)
+                for q, k, v in zip(
+                    query.split(step), key.split(step), value.split(step), strict=True
+                )
+            ]
+        )
+        mixed = mixed.unflatten(0, (count, self.heads)).unflatten(2, (height, width))
+        return self.proj(mixed.permute(0, 2, 3, 1, 4).flatten(3))
+
+
+def _attended(query: Tensor, key: Tensor, value: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Attention [M, h*w, d] of maps [M, h, w, d]; relative positions meet the unscaled query."""
+    size = query.shape[1:3]
+    by_row = torch.einsum("mhwd,hkd->mhwk", query, rows)
+    by_column = torch.einsum("mhwd,wkd->mhwk", query, columns)
+    scaled = query.flatten(1, 2) * query.shape[-1] ** -0.5
+    logits = scaled @ key.flatten(1, 2).transpose(1, 2)
+    logits = logits.unflatten(2, size).unflatten(1, size)
+    logits = logits + by_row[..., :, None] + by_column[..., None, :]
+    return logits.flatten(3).flatten(1, 2).softmax(-1) @ value.flatten(1, 2)
+
+
+def _relative(table: Tensor, side: int) -> Tensor:
+    """Rows of `table` [L, d] for each query and key of a side [n, n, d], resized where need be."""
+    length = 2 * side - 1
+    if len(table) != length:
+        resized = F.interpolate(table.t()[None], length, mode="linear", align_corners=False)
+        table = resized[0].t()
+    places = torch.arange(side, device=table.device)
+    return table[places[:, None] - places[None] + side - 1]
+
+
+class MLP(nn.Module):
+    """Two linear maps with an exact GELU between them."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.lin1 = nn.Linear(width, MLP_RATIO * width)
+        self.lin2 = nn.Linear(MLP_RATIO * width, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[..., C] -> [..., C]."""
+        return self.lin2(F.gelu(self.lin1(tokens)))
+
+
+class Block(nn.Module):
+    """Attention in windows or in all of the map, and MLP, each normalised before and added.
+
+    Args:
+        plan: which network.
+        window: side of a window in tokens; 0 sees all of the map.
+    """
+
+    def __init__(self, plan: SAMPlan, window: int):
+        super().__init__()
+        self.window = window
+        self.norm1 = nn.LayerNorm(plan.width, eps=NORM_EPS)
+        self.attn = Attention(plan.width, plan.heads, window or plan.side // plan.patch)
+        self.norm2 = nn.LayerNorm(plan.width, eps=NORM_EPS)
+        self.mlp = MLP(plan.width)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """[N, h, w, C] -> [N, h, w, C]."""
+        normed = self.norm1(maps)
+        seen = self._windowed(normed) if self.window else self.attn(normed)
+        maps = maps + seen
+        return maps + self.mlp(self.norm2(maps))
+
+    def _windowed(self, maps: Tensor) -> Tensor:
+        """Padding stands behind the normalisation and is attended to, as published."""
+        count, height, width, _ = maps.shape
+        side = self.window
+        down, across = -(-height // side), -(-width // side)
+        padded = F.pad(maps, (0, 0, 0, across * side - width, 0, down * side - height))
+        cut = padded.unflatten(2, (across, side)).unflatten(1, (down, side)).transpose(2, 3)
+        seen = self.attn(cut.flatten(0, 2)).unflatten(0, (count, down, across))
+        joined = seen.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+        return joined[:, :height, :width]
+
+
+class ImageEncoder(nn.Module):
+    """The vision transformer and its neck; `SAM.walk` goes through it."""
+
+    def __init__(self, plan: SAMPlan):
+        super().__init__()
+        grid = plan.side // plan.patch
+        self.pos_embed = nn.Parameter(torch.empty(1, grid, grid, plan.width))
+        self.patch_embed = PatchEmbedding(plan)
+        self.blocks = nn.ModuleList(
+            [
+                Block(plan, 0 if index in plan.global_blocks else plan.window)
+                for index in range(plan.depth)
+            ]
+        )
+        self.neck = nn.Sequential(
+            nn.Conv2d(plan.width, plan.channels, 1, bias=False),
+            LayerNorm2d(plan.channels),
+            nn.Conv2d(plan.channels, plan.channels, 3, padding=1, bias=False),
+            LayerNorm2d(plan.channels),
+        )
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+
+    def positions(self, size: tuple[int, int]) -> Tensor:
+        """The position embedding [1, h, w, C] of a map of `size`, resampled if need be."""
+        if size == tuple(self.pos_embed.shape[1:3]):
+            return self.pos_embed
+        grid = self.pos_embed.permute(0, 3, 1, 2)
+        resized = F.interpolate(
+            grid.float(), size, mode="bicubic", antialias=True, align_corners=False
+        )
+        return resized.to(grid.dtype).permute(0, 2, 3, 1)
+
+
+class SAM(Backbone):
+    """An image encoder in stages, beside a prompt encoder and a mask decoder.
+
+    The tap and output of a block are its sum of branch and shortcut, those of the neck the image
+    embedding. An edit of stage 1 acts before positions are added.
+
+    Args:
+        plan: which network.
+
+    Attributes:
+        prompt_encoder: see `PromptEncoder`.
+        mask_decoder: see `MaskDecoder`.
+    """
+
+    pyramid = ()
+    semantic = "neck"
+
+    def __init__(self, plan: SAMPlan):
+        super().__init__()
+        self.plan = plan
+        self.image_encoder = ImageEncoder(plan)
+        self.prompt_encoder = PromptEncoder(plan.channels)
+        self.mask_decoder = MaskDecoder(plan.channels, plan.decoder_heads, plan.decoder_hidden)
+        self.stages = (
+            Stage("patch_embed", plan.width, plan.patch, 0),
+            *(Stage(f"blocks.{i}", plan.width, plan.patch, 1) for i in range(plan.depth)),
+            Stage("neck", plan.channels, plan.patch, 1),
+        )
+
+    @property
+    def side(self) -> int:
+        """Side in pixels of the images for which its parameters are made."""
+        return self.plan.side
+
+    def grid(self, side: int) -> tuple[int, int]:
+        """(h, w) of the image embedding of a square of `side` pixels."""
+        return (side // self.plan.patch, side // self.plan.patch)
+
+    def embedding(self, images: Tensor) -> Tensor:
+        """The image embedding [N, C, h, w] of `images` [N, 3, H, W].
+
+        Raises:
+            UserError: if the images are no whole number of patches high and wide.
+        """
+        *_, last = self.walk(images)
+        return last.output
+
+    def walk(self, images: Tensor, edit: EditStage | None = None) -> Iterator[StageMaps]:
+        """See `Backbone.walk`.
+
+        Raises:
+            UserError: if the images are no whole number of patches high and wide.
+        """
+        side = self.plan.patch
+        height, width = images.shape[-2:]
+        if height % side or width % side:
+            raise UserError(
+                f"images of {height}x{width} pixels do not divide into patches of {side}x{side}",
+                hint=f"use sides that are multiples of {side}",
+            )
+        encoder = self.image_encoder
+        tokens = encoder.patch_embed(images)
+        output = tokens.permute(0, 3, 1, 2)
+        if edit is not None:
+            output = edit(0, output)
+        yield StageMaps(self.stages[0], [], output)
+        tokens = output.permute(0, 2, 3, 1)
+        tokens = tokens + encoder.positions((tokens.shape[1], tokens.shape[2]))
+        for index, block in enumerate(encoder.blocks, start=1):
+            output = tap = block(tokens).permute(0, 3, 1, 2)
+            if edit is not None:
+                output = edit(index, tap)
+            yield StageMaps(self.stages[index], [tap], output)
+            tokens = output.permute(0, 2, 3, 1)
+        output = tap = encoder.neck(tokens.permute(0, 3, 1, 2))
+        if edit is not None:
+            output = edit(len(self.stages) - 1, tap)
+        yield StageMaps(self.stages[-1], [tap], output)
+
+    def stage_modules(self, index: int) -> Sequence[nn.Module]:
+        """The patch embedding, one block, or the neck."""
+        encoder = self.image_encoder
+        return [[encoder.patch_embed, *encoder.blocks, encoder.neck][index]]
+
+    def stage_parameters(self, index: int) -> Sequence[nn.Parameter]:
+        """The position embedding belongs to the first block, which is the first to see it."""
+        own = list(super().stage_parameters(index))
+        return [*own, self.image_encoder.pos_embed] if index == 1 else own
+
+    def freeze(self, count: int) -> None:
+        """Takes the first `count` stages out of training; with all of them, the decoder too."""
+        super().freeze(count)
+        if count >= len(self.stages):
+            for part in (self.prompt_encoder, self.mask_decoder):
+                part.requires_grad_(requires_grad=False)
+
+
+def build(name: str, *, until: str, output_stride: Literal[8, 16, 32]) -> SAM:
+    """The SAM of that card name, always whole: its decoder stands behind the last stage."""
+    del until, output_stride
+    return SAM(PLANS[name])

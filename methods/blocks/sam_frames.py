@@ -1,0 +1,89 @@
+"""The square that SAM sees of an image: enlarged, normalised, padded; and the way back.
+
+SAM enlarges an 8-bit image with PIL until its long side is the encoder's, normalises it and pads
+it below and right with zeros. Prompts are scaled in the same way. Masks come back in two bilinear
+steps, to the square and from there to the image; one step would give other numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+MEAN = (123.675, 116.28, 103.53)
+STD = (58.395, 57.12, 57.375)
+"""SAM's, of values from 0 to 255: ImageNet's to the last digit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The square of `side` pixels in which SAM sees an image of `size`.
+
+    Attributes:
+        size: (H, W) of the image in pixels.
+        side: of the square in pixels.
+    """
+
+    size: tuple[int, int]
+    side: int
+
+    @property
+    def square(self) -> tuple[int, int]:
+        """(side, side)."""
+        return (self.side, self.side)
+
+    @property
+    def inner(self) -> tuple[int, int]:
+        """(h, w) of the image in the square; what is left is padding."""
+        scale = self.side / max(self.size)
+        height, width = (int(old * scale + 0.5) for old in self.size)
+        return (height, width)
+
+    def pictured(self, normalised: Tensor) -> Tensor:
+        """ImageNet-normalised images [N, 3, H, W] as SAM's input [N, 3, S, S].
+
+        They are rounded to the 8-bit images that SAM is given.
+        """
+        mean, std = (normalised.new_tensor(v)[:, None, None] for v in (MEAN, STD))
+        return self.input_of((normalised * std + mean).round().clamp(0, 255).to(torch.uint8))
+
+    def input_of(self, images: Tensor) -> Tensor:
+        """8-bit images [N, 3, H, W] as SAM's input, float32 [N, 3, S, S]."""
+        height, width = self.inner
+        rows = [
+            np.asarray(
+                Image.fromarray(image.permute(1, 2, 0).cpu().numpy()).resize(
+                    (width, height), Image.Resampling.BILINEAR
+                )
+            )
+            for image in images
+        ]
+        enlarged = torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).to(images.device).float()
+        return self.normalised(enlarged)
+
+    def normalised(self, enlarged: Tensor) -> Tensor:
+        """Images [N, 3, h, w] from 0 to 255, already of the inner size, as input [N, 3, S, S]."""
+        mean, std = (enlarged.new_tensor(v)[:, None, None] for v in (MEAN, STD))
+        height, width = enlarged.shape[-2:]
+        padding = (0, self.side - width, 0, self.side - height)
+        return F.pad((enlarged - mean) / std, padding)
+
+    def scaled(self, pixels: Tensor) -> Tensor:
+        """Pixels (x, y) [..., 2] of the image as places in the square, float64."""
+        (height, width), (rows, columns) = self.size, self.inner
+        factors = torch.tensor(
+            (columns / width, rows / height), dtype=torch.float64, device=pixels.device
+        )
+        return pixels.double() * factors
+
+    def restored(self, low: Tensor) -> Tensor:
+        """Masks [N, C, h, w] of the square's grid at the image's size [N, C, H, W]."""
+        height, width = self.inner
+        square = F.interpolate(low, self.square, mode="bilinear", align_corners=False)
+        inner = square[..., :height, :width]
+        return F.interpolate(inner, self.size, mode="bilinear", align_corners=False)
