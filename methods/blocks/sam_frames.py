@@ -54,21 +54,26 @@ class Frame:
 
     def input_of(self, images: Tensor) -> Tensor:
         """8-bit images [N, 3, H, W] as SAM's input, float32 [N, 3, S, S]."""
+        return self.normalised(self.enlarged(images))
+
+    def enlarged(self, images: Tensor) -> Tensor:
+        """8-bit images [N, C, H, W] at the inner size, float32 from 0 to 255, as PIL resizes."""
         height, width = self.inner
-        rows = [
-            np.asarray(
-                Image.fromarray(image.permute(1, 2, 0).cpu().numpy()).resize(
-                    (width, height), Image.Resampling.BILINEAR
-                )
-            )
-            for image in images
+        planes = images.flatten(0, 1).cpu().numpy()
+        resized = [
+            np.array(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR))
+            for plane in planes
         ]
-        enlarged = torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).to(images.device).float()
-        return self.normalised(enlarged)
+        whole = torch.from_numpy(np.stack(resized)).to(images.device).float()
+        return whole.unflatten(0, images.shape[:2])
 
     def normalised(self, enlarged: Tensor) -> Tensor:
-        """Images [N, 3, h, w] from 0 to 255, already of the inner size, as input [N, 3, S, S]."""
-        mean, std = (enlarged.new_tensor(v)[:, None, None] for v in (MEAN, STD))
+        """Images [N, C, h, w] from 0 to 255, already of the inner size, as input [N, C, S, S].
+
+        A single channel is taken for the first.
+        """
+        channels = enlarged.shape[1]
+        mean, std = (enlarged.new_tensor(v[:channels])[:, None, None] for v in (MEAN, STD))
         height, width = enlarged.shape[-2:]
         padding = (0, self.side - width, 0, self.side - height)
         return F.pad((enlarged - mean) / std, padding)

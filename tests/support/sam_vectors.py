@@ -1,4 +1,4 @@
-"""Reading `new/sam.json`: parameters and inputs of a case, and what its outputs are compared with."""
+"""Reading `new/sam.json`: parameters and inputs of a case, and its stored outputs."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ SIZES = {
 @pytest.mark.parametrize("case", SIZES)
 @pytest.mark.parametrize("several", [True, False])
 def test_masks_scores_and_gradients_are_as_published(
-    case: str, several: bool, stored: SAMVectors
+    case: str, *, several: bool, stored: SAMVectors
 ) -> None:
     network = stored.filled(case, SAM(reduced(256)))
     freed(network)

@@ -1,0 +1,112 @@
+"""Prompting SAM with one image again and again: what goes in is in pixels of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .sam_decoder import Guide, MaskDecoder
+from .sam_frames import Frame
+from .sam_prompt import PromptEncoder
+
+Pixel = tuple[int, int]
+"""(x, y): column and row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one call of the decoder gave.
+
+    Attributes:
+        low: mask logits at 4 times the grid [M, 4g, 4g], as they can be a prompt.
+        high: the same at image size [M, H, W].
+        scores: predicted IoU [M].
+        box: that was part of the prompt, (x0, y0, x1, y1) in pixels; None without.
+    """
+
+    low: Tensor
+    high: Tensor
+    scores: Tensor
+    box: tuple[int, int, int, int] | None
+
+    @property
+    def best(self) -> int:
+        """The mask of the highest score."""
+        return int(self.scores.argmax())
+
+
+@dataclass(frozen=True, slots=True)
+class PromptedImage:
+    """One image, encoded, that can be asked.
+
+    Attributes:
+        prompts: SAM's prompt encoder.
+        decoder: SAM's mask decoder.
+        embedding: of the image [C, h, w].
+        frame: in which SAM saw the image.
+    """
+
+    prompts: PromptEncoder
+    decoder: MaskDecoder
+    embedding: Tensor
+    frame: Frame
+
+    def ask(
+        self,
+        points: Sequence[Pixel],
+        labels: Sequence[int],
+        *,
+        box_of: Tensor | None = None,
+        low: Tensor | None = None,
+        several: bool = True,
+        guide: Guide | None = None,
+    ) -> Answer:
+        """The masks for a prompt.
+
+        Args:
+            points: pixels of the image.
+            labels: of the points: 1 in the object, 0 outside.
+            box_of: a mask [H, W] whose bounding box is part of the prompt; an empty one has none.
+            low: logits [4g, 4g] of an earlier answer, as mask prompt.
+            several: three masks, or one.
+            guide: of the decoder's attention (PerSAM).
+        """
+        device, grid = self.embedding.device, self.embedding.shape[-2:]
+        box = None if box_of is None else bounding_box(box_of)
+        corners = None
+        if box is not None:
+            corners = self._placed([box[:2], box[2:]]).flatten()[None]
+        sparse, dense = self.prompts(
+            frame=self.frame.square,
+            grid=(grid[0], grid[1]),
+            points=self._placed(points)[None],
+            labels=torch.tensor(labels, device=device)[None],
+            boxes=corners,
+            masks=None if low is None else low[None, None],
+        )
+        positions = self.prompts.dense_positions((grid[0], grid[1]))
+        masks, scores = self.decoder(
+            self.embedding[None], positions, sparse, dense, several=several, guide=guide
+        )
+        return Answer(masks[0], self.frame.restored(masks)[0], scores[0], box)
+
+    def _placed(self, pixels: Sequence[Pixel]) -> Tensor:
+        return self.frame.scaled(torch.tensor(pixels, device=self.embedding.device)).float()
+
+
+def bounding_box(mask: Tensor) -> tuple[int, int, int, int] | None:
+    """(x0, y0, x1, y1) of a mask bool [H, W], the last pixels included; None if it is empty."""
+    rows, columns = (mask.any(dim).nonzero()[:, 0] for dim in (1, 0))
+    if not len(rows):
+        return None
+    return int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])
+
+
+def pixel_of(maps: Tensor, *, highest: bool = True) -> Pixel:
+    """Where a map [H, W] is highest or lowest; of equal ones the first, row by row."""
+    extreme = maps.max() if highest else maps.min()
+    flat = int((maps == extreme).flatten().nonzero()[0])
+    return flat % maps.shape[1], flat // maps.shape[1]

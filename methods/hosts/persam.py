@@ -1,0 +1,347 @@
+"""PerSAM (Zhang et al., ICLR 2024): SAM, prompted by where a query looks like the support's object.
+
+The target embedding, the support embedding's mean over the object's cells, is compared with every
+cell of the query embedding. The most and the least similar pixel become a positive and a negative
+point; the similarity map guides the attention of SAM's first decoder call, the target embedding is
+added to its tokens. Two further calls refine the mask. Nothing is trained.
+
+PerSAM-F (`persam[finetune]`) takes the positive point alone and learns, on the support, how to mix
+the three masks that SAM gives: two numbers, in 1000 steps.
+
+The order of operations is that of the published `persam.py` and `persam_f.py`, which take one
+support. A mask is fed as grey values of 255. More than one support is ours: target embeddings are
+averaged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cdfss_bench.errors import CompositionError
+
+from ..backbones.base import Backbone
+from ..backbones.sam import SAM
+from ..blocks.sam_calls import Answer, Pixel, PromptedImage, pixel_of
+from ..blocks.sam_decoder import Guide
+from ..blocks.sam_frames import Frame
+from ..blocks.sam_prompt import MASK_SCALE, NEGATIVE, POSITIVE
+from ..core.adaptation import copy_of
+from ..core.contract import Adaptation, SupportState
+from ..core.feature_batch import FeatureBatch
+from ..core.method import Method
+from ..core.plugin_api import Plugin
+
+AMPLITUDE = 255
+"""Grey value of a mask. SAM's normalisation makes a cell count above 123.675."""
+
+LEARNING_RATE, EPS, BETAS, WEIGHT_DECAY = 1e-3, 1e-4, (0.9, 0.999), 0.01
+FOCAL_ALPHA, DICE_SMOOTHING = 0.25, 1.0
+_LEAST = 1e-12
+
+
+class PerSAM(Method):
+    """SAM, prompted from the support.
+
+    Args:
+        backbone: a SAM.
+        plugins: none; it offers no place.
+        combine: `mean` of the supports' target embeddings, or a `vote` of their masks (ours).
+        finetune: PerSAM-F.
+        steps: of PerSAM-F.
+        input_size: side in pixels of SAM's square; 0 is the backbone's own.
+
+    Raises:
+        CompositionError: if `vote` is asked of PerSAM-F, or the size does not divide into patches.
+    """
+
+    backbone_prefix = ""
+    backbone: SAM
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        plugins: Sequence[Plugin] = (),
+        *,
+        combine: Literal["mean", "vote"] = "mean",
+        finetune: bool = False,
+        steps: int = 1000,
+        input_size: int = 0,
+    ):
+        super().__init__(backbone, plugins)
+        assert isinstance(backbone, SAM)
+        if finetune and combine == "vote":
+            raise CompositionError(
+                "persam[finetune] learns one mixture of masks for all supports and cannot vote",
+                hint="leave out combine=vote, or finetune",
+            )
+        if input_size % backbone.plan.patch:
+            raise CompositionError(
+                f"persam's input_size of {input_size} pixels does not divide into patches of "
+                f"{backbone.plan.patch}",
+                hint=f"use a multiple of {backbone.plan.patch}, or 0 for {backbone.side}",
+            )
+        self.combine = combine
+        self.finetune = finetune
+        self.steps = steps
+        self.side = input_size or backbone.side
+        self.mixture: Tensor | None = None
+        """PerSAM-F's weights of the three masks, once they are learnt."""
+
+    @property
+    def adaptation(self) -> Adaptation:
+        """PerSAM-F learns from the support of each episode."""
+        return "episode" if self.finetune else "none"
+
+    @property
+    def votes(self) -> bool:
+        """Whether each support gives a mask of its own."""
+        return self.combine == "vote"
+
+    # -- encode --------------------------------------------------------------------------------
+
+    def features(self, images: Tensor) -> FeatureBatch:
+        """The image embedding `neck` [N, C, g, g]."""
+        frame = self.frame((images.shape[-2], images.shape[-1]))
+        return FeatureBatch(frame.size, {"neck": self.backbone.embedding(frame.pictured(images))})
+
+    def frame(self, size: tuple[int, int]) -> Frame:
+        """The square in which SAM sees an image of `size`."""
+        return Frame(size, self.side)
+
+    # -- match ---------------------------------------------------------------------------------
+
+    def support_states(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:
+        """Of the object's cells the `mean` and the `peak` (half maximum, half mean), [1, C]."""
+        frame = self.frame(support.size)
+        states: list[FeatureBatch] = []
+        for embedding, mask in zip(support.tensors["neck"], masks, strict=True):
+            inside = embedding[:, cells(mask, frame, embedding)]
+            mean = inside.mean(1)
+            peak = inside.amax(1) / 2 + mean / 2
+            states.append(FeatureBatch(support.size, {"mean": mean[None], "peak": peak[None]}))
+        return states
+
+    def score(self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:
+        """The last call's best logits at image size, [B, K or 1, 2, H, W] with background 0."""
+        kind = "peak" if self.finetune else "mean"
+        rows = FeatureBatch.cat(cast("Sequence[FeatureBatch]", states))
+        targets = rows.tensors[kind].unflatten(0, (-1, shots))
+        if not self.votes:
+            targets = averaged(targets)
+        logits = torch.stack(
+            [
+                torch.stack([self.segmented(image, target) for target in several])
+                for image, several in zip(self._prompted(query), targets, strict=True)
+            ]
+        )
+        return torch.stack((torch.zeros_like(logits), logits), dim=2)
+
+    def segmented(self, image: PromptedImage, target: Tensor) -> Tensor:
+        """Logits [H, W] of the object that looks like the target embedding [C]."""
+        last = self.answers(image, target)[-1]
+        return last.high[last.best]
+
+    def answers(self, image: PromptedImage, target: Tensor) -> list[Answer]:
+        """Those of the three decoder calls."""
+        similar = similarity(image, target)
+        if self.finetune:
+            return self._mixed_answers(image, similar)
+        points = [pixel_of(similar), pixel_of(similar, highest=False)]
+        labels = [POSITIVE, NEGATIVE]
+        guide = Guide(attention_map(similar, image.embedding), target[None, None])
+        first = image.ask(points, labels, several=False, guide=guide)
+        second = image.ask(points, labels, low=first.low[0])
+        return [first, second, refined(image, points, labels, second)]
+
+    def _mixed_answers(self, image: PromptedImage, similar: Tensor) -> list[Answer]:
+        """PerSAM-F: the learnt mixture of the first call's masks prompts the second call."""
+        points, labels = [pixel_of(similar)], [POSITIVE]
+        first = image.ask(points, labels)
+        mixture = equal_mixture(first.low) if self.mixture is None else self.mixture
+        low, high = (torch.einsum("m,mhw->hw", mixture, maps) for maps in (first.low, first.high))
+        second = image.ask(points, labels, low=low, box_of=high > 0)
+        return [first, second, refined(image, points, labels, second)]
+
+    def _prompted(self, rows: FeatureBatch) -> list[PromptedImage]:
+        frame, sam = self.frame(rows.size), self.backbone
+        return [
+            PromptedImage(sam.prompt_encoder, sam.mask_decoder, embedding, frame)
+            for embedding in rows.tensors["neck"]
+        ]
+
+    # -- PerSAM-F ------------------------------------------------------------------------------
+
+    def adapt_encoded(
+        self,
+        support: FeatureBatch,
+        masks: Tensor,
+        *,
+        rng: torch.Generator | None = None,
+        query: FeatureBatch | None = None,
+    ) -> Method:
+        """See `Method.adapt_encoded`; nothing is drawn."""
+        del rng, query
+        if not self.finetune:
+            return self
+        with torch.inference_mode(mode=False), torch.no_grad():
+            logits = self.support_logits(support, masks)
+            copied = copy_of(self)
+            *_, last = mixing_steps(logits, masks.to(logits.dtype), self.steps)
+            copied.mixture = last.mixture
+        return copied
+
+    def support_logits(self, support: FeatureBatch, masks: Tensor) -> Tensor:
+        """Three logits of each of K supports, prompted by itself [K, 3, H, W].
+
+        They do not depend on what is learnt, so one call of the decoder serves all steps.
+        """
+        states = cast("Sequence[FeatureBatch]", self.encode_support(support, masks))
+        target = averaged(FeatureBatch.cat(states).tensors["peak"][None])[0, 0]
+        answers = [
+            image.ask([pixel_of(similarity(image, target))], [POSITIVE])
+            for image in self._prompted(support)
+        ]
+        return torch.stack([answer.high for answer in answers])
+
+
+def cells(mask: Tensor, frame: Frame, embedding: Tensor, *, amplitude: int = AMPLITUDE) -> Tensor:
+    """Cells of the embedding [C, g, g] in which the mask [H, W] of 0 and 1 counts, bool [g, g].
+
+    The mask goes the way of an image, normalisation and padding included, as published. A mask
+    without any cell has the one in which it is strongest (ours).
+    """
+    grey = (mask * amplitude).to(torch.uint8)
+    seen = frame.input_of(grey[None, None])
+    size = (embedding.shape[-2], embedding.shape[-1])
+    small = F.interpolate(seen, size, mode="bilinear", align_corners=False)[0, 0]
+    inside = small > 0
+    if not bool(inside.any()):
+        x, y = pixel_of(small)
+        inside[y, x] = True
+    return inside
+
+
+def averaged(targets: Tensor) -> Tensor:
+    """The mean over shots of [B, K, C] as [B, 1, C]; in float64, so that no order counts."""
+    return targets.double().mean(1, keepdim=True).to(targets.dtype)
+
+
+def similarity(image: PromptedImage, target: Tensor) -> Tensor:
+    """Cosine of the target embedding [C] to the image's cells, at image size [H, W]."""
+    unit = target / target.norm().clamp(min=_LEAST)
+    cosine = torch.einsum(
+        "c,chw->hw",
+        unit,
+        image.embedding / image.embedding.norm(dim=0, keepdim=True).clamp(min=_LEAST),
+    )
+    enlarged = F.interpolate(
+        cosine[None, None], scale_factor=MASK_SCALE, mode="bilinear", align_corners=False
+    )
+    return image.frame.restored(enlarged)[0, 0]
+
+
+def attention_map(similar: Tensor, embedding: Tensor) -> Tensor:
+    """The guide of the decoder's attention, [1, g*g], of a similarity map [H, W].
+
+    The map of a padded image is stretched over the padding, as published.
+    """
+    standard = (similar - similar.mean()) / similar.std().clamp(min=_LEAST)
+    size = (embedding.shape[-2], embedding.shape[-1])
+    small = F.interpolate(standard[None, None], size, mode="bilinear", align_corners=False)
+    return small.sigmoid().flatten(1)
+
+
+def refined(
+    image: PromptedImage, points: Sequence[Pixel], labels: Sequence[int], before: Answer
+) -> Answer:
+    """The last call: the best mask of the one before, as logits and as a box."""
+    best = before.best
+    return image.ask(points, labels, low=before.low[best], box_of=before.high[best] > 0)
+
+
+def equal_mixture(masks: Tensor) -> Tensor:
+    """A third for each of three masks: where PerSAM-F begins."""
+    return masks.new_full((3,), 1 / 3)
+
+
+class MixingStep(NamedTuple):
+    """One step of PerSAM-F.
+
+    Attributes:
+        dice: before the step.
+        focal: before the step.
+        gradient: of their sum with respect to w1 and w2 [2].
+        rate: of the step.
+        mixture: (1 - w1 - w2, w1, w2) after the step [3].
+    """
+
+    dice: Tensor
+    focal: Tensor
+    gradient: Tensor
+    rate: float
+    mixture: Tensor
+
+
+def mixing_steps(logits: Tensor, truth: Tensor, steps: int) -> Iterator[MixingStep]:
+    """Learns w1 and w2: AdamW on dice and focal loss, its rate on a cosine down to zero.
+
+    Args:
+        logits: of three masks of each of K supports [K, 3, H, W].
+        truth: 0 and 1, float [K, H, W].
+        steps: in all.
+    """
+    weights = torch.full((2,), 1 / 3, dtype=logits.dtype, device=logits.device)
+    optimizer = torch.optim.AdamW(
+        [weights], lr=LEARNING_RATE, betas=BETAS, eps=EPS, weight_decay=WEIGHT_DECAY
+    )
+    base, first, second = logits.flatten(2).unbind(1)
+    slopes = torch.stack((first - base, second - base))
+    objective = MixingObjective(truth.flatten(1))
+    for step in range(steps):
+        rate = LEARNING_RATE / 2 * (1 + math.cos(math.pi * step / steps))
+        optimizer.param_groups[0]["lr"] = rate
+        mixed = base + weights[0] * slopes[0] + weights[1] * slopes[1]
+        dice, focal, slope = objective(mixed)
+        weights.grad = (slopes * slope).sum((1, 2))
+        optimizer.step()
+        mixture = torch.cat((1 - weights.sum(0, keepdim=True), weights))
+        yield MixingStep(dice, focal, weights.grad, rate, mixture)
+
+
+class MixingObjective:
+    """Dice and focal loss of logits [K, P], means over K, and the derivative of their sum.
+
+    Written out, since a thousand steps of automatic differentiation take several times as long.
+
+    Args:
+        truth: 0 and 1, float [K, P].
+    """
+
+    def __init__(self, truth: Tensor):
+        self._truth = truth
+        self._inside = truth.sum(1, keepdim=True)
+        self._sign = 2 * truth - 1
+        alpha = (1 - FOCAL_ALPHA) + (2 * FOCAL_ALPHA - 1) * truth
+        self._alpha = alpha / truth.numel()
+
+    def __call__(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Dice, focal, and the derivative of their sum with respect to the logits [K, P]."""
+        probability = logits.sigmoid()
+        right = F.logsigmoid(self._sign * logits)
+        of_truth = right.exp()
+        wrong = 1 - of_truth
+        scale = self._alpha * wrong.square()
+        focal = -(scale * right).sum()
+        focal_slope = self._sign * scale * (2 * of_truth * right - wrong)
+        above = 2 * (probability * self._truth).sum(1, keepdim=True) + DICE_SMOOTHING
+        below = probability.sum(1, keepdim=True) + self._inside + DICE_SMOOTHING
+        dice = (1 - above / below).mean()
+        of_probability = (above / below - 2 * self._truth) / (below * len(logits))
+        slope = focal_slope + of_probability * probability * (1 - probability)
+        return dice, focal, slope
