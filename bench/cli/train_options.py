@@ -50,7 +50,9 @@ class TrainOptions:
     pretrain: Annotated[
         bool,
         typer.Option(
-            "--pretrain", help="Train the backbone itself by dense classification, no method."
+            "--pretrain",
+            help="Train the backbone itself, no method: by dense classification, a SAM by "
+            "prompted segmentation.",
         ),
     ] = False
     source: Annotated[

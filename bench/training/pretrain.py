@@ -1,8 +1,9 @@
 """Pretraining of the mini suite's backbones: what ImageNet is to ResNet-50, the source is to them.
 
 Every pixel of the source is classified from the deepest stages by linear heads, which are thrown
-away. Pictures are mirrored, shifted and zoomed, their colours are disturbed and sometimes
-taken away, so that edges and textures count and no colour decides.
+away. A SAM learns instead to segment what it is prompted for (`prompting`). Pictures are mirrored,
+shifted and zoomed, their colours are disturbed and sometimes taken away, so that edges and textures
+count and no colour decides.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ from cdfss_bench.datasets.core.domain import Item
 from cdfss_bench.datasets.core.transforms import IMAGE_MEAN, IMAGE_STD
 from cdfss_bench.methods.backbones.base import Backbone
 from cdfss_bench.methods.backbones.card import build_backbone
+from cdfss_bench.methods.backbones.sam import SAM
 from cdfss_bench.methods.weights.card import WeightsCard
 from cdfss_bench.methods.weights.checkpoints import write_checkpoint
 
 from ..records.code_hash import code_hash
 from ..records.environment import packages
+from .prompting import PromptedSegmentation
 
 VOID = 255
 
@@ -57,6 +60,8 @@ def recipe_for(backbone: str) -> Pretraining:
     """How the mini suite pretrains the backbone of that name."""
     if backbone == "vit-mini":
         return Pretraining(epochs=60, optimizer="adamw", lr=1e-3, weight_decay=0.05)
+    if backbone == "sam-mini":
+        return Pretraining(epochs=10, batch=16, optimizer="adamw", lr=2e-3, weight_decay=0.05)
     if backbone == "convnext-mini":
         return Pretraining(epochs=50, optimizer="adamw", lr=2e-3, weight_decay=0.05)
     return Pretraining()
@@ -74,11 +79,12 @@ class Probe(nn.Module):
             [nn.Conv2d(backbone.stage(name).channels, classes + 1, 1) for name in self.stages]
         )
 
-    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, images: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
         """Mean cross entropy over stages; [N, 3, H, W] and [N, H, W] with 255 ignored.
 
-        Every fourth pixel of the truth is asked: the finest map is no finer.
+        Every fourth pixel of the truth is asked: the finest map is no finer. Nothing is drawn.
         """
+        del rng
         total = images.new_zeros(())
         truth = labels[:, 2::4, 2::4]
         for maps in self.backbone.walk(images):
@@ -107,7 +113,7 @@ def pretrain(
         torch.manual_seed(_number(recipe.seed, "initialisation"))
         backbone = build_backbone(name)
         _initialise(backbone)
-        probe = Probe(backbone, len(domain.card.classes)).to(device).train()
+        probe = objective_of(backbone, len(domain.card.classes)).to(device).train()
         probe = probe.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     pictures = list({i.image: i for c in domain.classes for i in c.items}.values())
     images = torch.from_numpy(np.stack([domain.image(item) for item in pictures]))
@@ -121,7 +127,7 @@ def pretrain(
         rng = torch.Generator().manual_seed(_number(recipe.seed, "step", step))
         batch = augmented(images[chosen], labels[chosen], rng)
         pictured = batch[0].to(device, memory_format=torch.channels_last)
-        loss = probe.loss(pictured, batch[1].to(device))
+        loss = probe.loss(pictured, batch[1].to(device), rng)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -190,7 +196,14 @@ def augmented(images: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[Ten
     return (pixels - mean) / std, truth
 
 
-def optimizer_of(probe: Probe, recipe: Pretraining) -> torch.optim.Optimizer:
+def objective_of(backbone: Backbone, classes: int) -> Probe | PromptedSegmentation:
+    """What the backbone is pretrained for."""
+    if isinstance(backbone, SAM):
+        return PromptedSegmentation(backbone)
+    return Probe(backbone, classes)
+
+
+def optimizer_of(probe: nn.Module, recipe: Pretraining) -> torch.optim.Optimizer:
     """The recipe's optimiser over backbone and heads."""
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(probe.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)

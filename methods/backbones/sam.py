@@ -6,7 +6,7 @@
 One published file holds all three parts, so one backbone does: `image_encoder.*`,
 `prompt_encoder.*` and `mask_decoder.*` are its state-dict keys. Its stages are those of the image
 encoder: `patch_embed`, `blocks.0`, `blocks.1`, ..., `neck`; the neck's output is the image
-embedding that the decoder takes. The other two parts belong to no stage; a host calls them:
+embedding that the decoder takes. The other two parts belong to its stage; a host calls them:
 
     frame = Frame(size=(400, 400), side=backbone.side)          # blocks/sam_frames.py
     embedding = backbone.embedding(frame.pictured(images))      # [N, C, S/16, S/16]
@@ -209,9 +209,15 @@ class Block(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """The vision transformer and its neck; `SAM.walk` goes through it."""
+    """The vision transformer and its neck; `SAM.walk` goes through it.
 
-    def __init__(self, plan: SAMPlan):
+    Args:
+        plan: which network.
+        depth: blocks that are built.
+        whole: whether the neck is built.
+    """
+
+    def __init__(self, plan: SAMPlan, depth: int, *, whole: bool):
         super().__init__()
         grid = plan.side // plan.patch
         self.pos_embed = nn.Parameter(torch.empty(1, grid, grid, plan.width))
@@ -219,15 +225,16 @@ class ImageEncoder(nn.Module):
         self.blocks = nn.ModuleList(
             [
                 Block(plan, 0 if index in plan.global_blocks else plan.window)
-                for index in range(plan.depth)
+                for index in range(depth)
             ]
         )
-        self.neck = nn.Sequential(
-            nn.Conv2d(plan.width, plan.channels, 1, bias=False),
-            LayerNorm2d(plan.channels),
-            nn.Conv2d(plan.channels, plan.channels, 3, padding=1, bias=False),
-            LayerNorm2d(plan.channels),
-        )
+        if whole:
+            self.neck = nn.Sequential(
+                nn.Conv2d(plan.width, plan.channels, 1, bias=False),
+                LayerNorm2d(plan.channels),
+                nn.Conv2d(plan.channels, plan.channels, 3, padding=1, bias=False),
+                LayerNorm2d(plan.channels),
+            )
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
 
     def positions(self, size: tuple[int, int]) -> Tensor:
@@ -249,6 +256,7 @@ class SAM(Backbone):
 
     Args:
         plan: which network.
+        until: the deepest stage to build; prompt encoder and decoder are built with the neck.
 
     Attributes:
         prompt_encoder: see `PromptEncoder`.
@@ -256,19 +264,31 @@ class SAM(Backbone):
     """
 
     pyramid = ()
-    semantic = "neck"
+    prompt_encoder: PromptEncoder
+    mask_decoder: MaskDecoder
 
-    def __init__(self, plan: SAMPlan):
+    def __init__(self, plan: SAMPlan, *, until: str = "semantic"):
         super().__init__()
         self.plan = plan
-        self.image_encoder = ImageEncoder(plan)
-        self.prompt_encoder = PromptEncoder(plan.channels)
-        self.mask_decoder = MaskDecoder(plan.channels, plan.decoder_heads, plan.decoder_hidden)
-        self.stages = (
+        stages = (
             Stage("patch_embed", plan.width, plan.patch, 0),
             *(Stage(f"blocks.{i}", plan.width, plan.patch, 1) for i in range(plan.depth)),
             Stage("neck", plan.channels, plan.patch, 1),
         )
+        names = [stage.name for stage in stages]
+        last = names.index(until) if until in names else len(names) - 1
+        self.stages = stages[: last + 1]
+        self.semantic = names[last]
+        self._whole = self.semantic == "neck"
+        depth = min(last, plan.depth)
+        self.image_encoder = ImageEncoder(plan, depth, whole=self._whole)
+        if self._whole:
+            self.prompt_encoder = PromptEncoder(plan.channels)
+            self.mask_decoder = MaskDecoder(plan.channels, plan.decoder_heads, plan.decoder_hidden)
+        else:
+            unbuilt = (f"image_encoder.blocks.{i}." for i in range(depth, plan.depth))
+            behind = ("image_encoder.neck.", "prompt_encoder.", "mask_decoder.")
+            self.unused_keys = (*unbuilt, *behind)
 
     @property
     def side(self) -> int:
@@ -315,30 +335,30 @@ class SAM(Backbone):
                 output = edit(index, tap)
             yield StageMaps(self.stages[index], [tap], output)
             tokens = output.permute(0, 2, 3, 1)
+        if not self._whole:
+            return
         output = tap = encoder.neck(tokens.permute(0, 3, 1, 2))
         if edit is not None:
             output = edit(len(self.stages) - 1, tap)
         yield StageMaps(self.stages[-1], [tap], output)
 
     def stage_modules(self, index: int) -> Sequence[nn.Module]:
-        """The patch embedding, one block, or the neck."""
+        """The patch embedding, one block, or the neck with the parts that take its output."""
         encoder = self.image_encoder
-        return [[encoder.patch_embed, *encoder.blocks, encoder.neck][index]]
+        if index == 0:
+            return [encoder.patch_embed]
+        if index <= len(encoder.blocks):
+            return [encoder.blocks[index - 1]]
+        return [encoder.neck, self.prompt_encoder, self.mask_decoder]
 
     def stage_parameters(self, index: int) -> Sequence[nn.Parameter]:
         """The position embedding belongs to the first block, which is the first to see it."""
         own = list(super().stage_parameters(index))
-        return [*own, self.image_encoder.pos_embed] if index == 1 else own
-
-    def freeze(self, count: int) -> None:
-        """Takes the first `count` stages out of training; with all of them, the decoder too."""
-        super().freeze(count)
-        if count >= len(self.stages):
-            for part in (self.prompt_encoder, self.mask_decoder):
-                part.requires_grad_(requires_grad=False)
+        is_first = index == min(1, len(self.image_encoder.blocks))
+        return [*own, self.image_encoder.pos_embed] if is_first else own
 
 
 def build(name: str, *, until: str, output_stride: Literal[8, 16, 32]) -> SAM:
-    """The SAM of that card name, always whole: its decoder stands behind the last stage."""
-    del until, output_stride
-    return SAM(PLANS[name])
+    """The SAM of that card name; it has no dilated form and no pyramid."""
+    del output_stride
+    return SAM(PLANS[name], until=until)
