@@ -145,7 +145,8 @@ class PromptEncoder(nn.Module):
         sparse = torch.cat(parts, dim=1) if parts else none.new_zeros(batch, 0, self.channels)
         if masks is not None:
             return sparse, self.mask_downscaling(masks)
-        return sparse, none[:, :, None, None].expand(batch, -1, *grid)
+        # A copy: a view of the parameter could be changed through what is returned.
+        return sparse, none[:, :, None, None].expand(batch, -1, *grid).clone()
 
     def _points(self, points: Tensor, labels: Tensor, frame: tuple[int, int]) -> Tensor:
         codes = self._codes(points, frame)
