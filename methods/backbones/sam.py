@@ -39,8 +39,9 @@ from .base import Backbone, EditStage, Stage, StageMaps
 
 MLP_RATIO = 4
 NORM_EPS = 1e-6
-_AT_ONCE = 2**24
-"""Attention weights that are in memory at once: 64 MiB. All heads of a map of 64x64 are 768."""
+_AT_ONCE = 2**20
+"""Attention weights that are computed at once: 4 MiB, which a cache holds. All of one global
+attention of a map of 64x64 are 768 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,20 +135,37 @@ class Attention(nn.Module):
                 )
             ]
         )
-        mixed = mixed.unflatten(0, (count, self.heads)).unflatten(2, (height, width))
-        return self.proj(mixed.permute(0, 2, 3, 1, 4).flatten(3))
+        return self.proj(mixed.unflatten(0, (count, self.heads)).permute(0, 2, 3, 1, 4).flatten(3))
 
 
 def _attended(query: Tensor, key: Tensor, value: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Attention [M, h*w, d] of maps [M, h, w, d]; relative positions meet the unscaled query."""
-    size = query.shape[1:3]
+    """Attention of maps [M, h, w, d]; relative positions meet the unscaled query.
+
+    Args:
+        query: of the maps.
+        key: of the maps.
+        value: of the maps.
+        rows: relative positions of rows [h, h, d].
+        columns: relative positions of columns [w, w, d].
+    """
+    height, width, depth = query.shape[1:]
     by_row = torch.einsum("mhwd,hkd->mhwk", query, rows)
     by_column = torch.einsum("mhwd,wkd->mhwk", query, columns)
-    scaled = query.flatten(1, 2) * query.shape[-1] ** -0.5
-    logits = scaled @ key.flatten(1, 2).transpose(1, 2)
-    logits = logits.unflatten(2, size).unflatten(1, size)
-    logits = logits + by_row[..., :, None] + by_column[..., None, :]
-    return logits.flatten(3).flatten(1, 2).softmax(-1) @ value.flatten(1, 2)
+    keys, values = key.flatten(1, 2).transpose(1, 2), value.flatten(1, 2)
+    lines = max(1, _AT_ONCE // (height * width**2))
+    found: list[Tensor] = []
+    for q, r, c in zip(
+        (query * depth**-0.5).split(lines, dim=1),
+        by_row.split(lines, dim=1),
+        by_column.split(lines, dim=1),
+        strict=True,
+    ):
+        logits = (q.flatten(1, 2) @ keys).unflatten(2, (height, width)).unflatten(1, (-1, width))
+        logits += r[..., :, None]
+        logits += c[..., None, :]
+        weights = logits.flatten(3).flatten(1, 2).softmax(-1)
+        found.append((weights @ values).unflatten(1, (-1, width)))
+    return torch.cat(found, dim=1)
 
 
 def _relative(table: Tensor, side: int) -> Tensor:
