@@ -35,7 +35,8 @@ LAYERS = {
         ("controls",),
         ("core",),
         ("fast",),
-        ("backbones", "blocks"),
+        ("backbones",),
+        ("blocks",),
     ),
 }
 """From top to bottom: a package imports only packages of the lines below its own."""
