@@ -13,6 +13,7 @@ from .name_grammar import METHODS, Composition, Part, parse
 
 if TYPE_CHECKING:
     from ..core.method import Method
+    from .card import MethodCard
 
 
 def build(name: str | Composition, *, backbone: str | None = None, **options: Value) -> Method:
