@@ -1,0 +1,35 @@
+"""A row says that its method was rebuilt because its published code cannot be run."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from cdfss_bench.bench.comparison.leaderboard import leaderboards
+from cdfss_bench.bench.records.results import run_results
+from cdfss_bench.bench.reporting.export import as_csv
+from cdfss_bench.bench.reporting.leaderboard_table import text_table
+from cdfss_bench.methods import parse
+
+from ...support.records import write_cell
+
+TOLD = "reconstructed from published code"
+
+
+def test_the_card_says_it_for_every_composition_with_that_part() -> None:
+    assert parse("hera").reconstructed == parse("hera[pac=auto]").reconstructed == TOLD
+    assert parse("ssp+lem").reconstructed == ""
+
+
+def test_the_table_and_the_export_say_it_of_that_row_alone(tmp_path: Path) -> None:
+    for domain in ("isic", "deepglobe"):
+        write_cell(tmp_path, "hera", domain, notes=[TOLD])
+        write_cell(tmp_path, "ssp", domain)
+    records = [answer.record for answer in run_results(tmp_path)]
+    (board,) = leaderboards(records)
+    table = text_table(board, None)
+    assert [note for note in table.notes if "reconstructed" in note] == [f"hera: {TOLD}"]
+    lines = list(csv.DictReader(io.StringIO(as_csv([board]))))
+    assert {line["label"] for line in lines if TOLD in line["notes"]} == {"hera"}
+    assert {line["label"] for line in lines} == {"hera", "ssp"}
