@@ -117,10 +117,10 @@ class HERA(Prototype):
 
     def read(self, rows: FeatureBatch) -> tuple[Tensor, Tensor]:
         """The features [N, C, h, w] that are matched, and how patches attend [N, P, P]."""
-        again, graph = self.reading(rows)
+        again, graph = self.matched_maps(rows)
         return again(), graph
 
-    def reading(self, rows: FeatureBatch) -> tuple[Callable[[], Tensor], Tensor]:
+    def matched_maps(self, rows: FeatureBatch) -> tuple[Callable[[], Tensor], Tensor]:
         """As `read`, the features at the present parameters of what learns, again and again.
 
         What the MLP sees does not depend on what is learnt, and is computed once.
@@ -243,7 +243,7 @@ class HERA(Prototype):
         for parameter in self.mlp.parameters():
             parameter.requires_grad = any(parameter is each for each in learned)
         with torch.no_grad():
-            again, _ = self.reading(support)
+            again, _ = self.matched_maps(support)
         losses = fit(again, masks, learned, fore_and_background, segmented, rate=RATE)
         for parameter in learned:
             parameter.requires_grad = False
