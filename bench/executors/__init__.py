@@ -1,5 +1,5 @@
-"""Where cells are computed: processes of this machine, or a Ray cluster.
+"""Where cells are computed: processes of this machine, or actors of a Ray cluster.
 
-The seam is `crew.Crew`: workers that take one task each and report. What to hand to whom, when to
-try again and when to give up is decided once, in `dispatch`.
+Cells are independent, locked and resumable, so `pool` only hands them out, tries them again and
+gives up. What a worker is, a process or an actor, is behind `pool.Slot`.
 """

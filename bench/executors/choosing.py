@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
 from cdfss_bench.errors import unknown
 
 from ..evaluation.evaluator import Settings
-from ..evaluation.runner import Listener, Outcome, Runner
+from ..evaluation.runner import Listener, Runner
 from ..planning.cell import command_line
-from ..planning.selection import Planned
 from ..runtime.threads import available_cpus, set_threads
-from .crew import Crew
-from .dispatch import Dispatcher
-from .local import ProcessCrew
-from .ray import RayCrew
+from .local import process_slots
+from .pool import Pool
+from .ray import RayCluster
 from .work import Setup
 
 EXECUTORS = ("local", "ray")
-
-
-class Executor(Protocol):
-    """Runs cells, wherever that is."""
-
-    def run(self, cells: Iterable[Planned]) -> Iterator[Outcome]:
-        """The outcome of each cell."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +45,7 @@ class Choice:
 
 def executor(
     choice: Choice, results: Path, settings: Settings, listener: Listener | None, *, with_cost: bool
-) -> Executor:
+) -> Runner | Pool:
     """The executor that a command means.
 
     Raises:
@@ -69,23 +58,16 @@ def executor(
         set_threads(choice.threads)
     runner = Runner(results, settings, listener=listener, with_cost=with_cost)
     setup = Setup(results, settings, tuple(choice.plugins), command_line())
-    crew: Crew
     if choice.name == "ray":
         threads = all_threads = choice.threads or 1
-        crew = RayCrew(setup, choice.jobs or 0, threads, choice.tell)
+        cluster = RayCluster(setup, choice.jobs or 0, threads, choice.tell)
+        slots, close = cluster.slots, cluster.close
     elif jobs > 1 or choice.timeout is not None:
         threads, all_threads = choice.threads or _share(jobs), torch.get_num_threads()
-        crew = ProcessCrew(setup, jobs, threads)
+        slots, close = process_slots(setup, jobs, threads), None
     else:
         return runner
-    return Dispatcher(
-        crew,
-        runner,
-        threads=threads,
-        all_threads=all_threads,
-        timeout=choice.timeout,
-        listener=listener,
-    )
+    return Pool(slots, runner, threads, all_threads, choice.timeout, close)
 
 
 def _share(jobs: int) -> int:

@@ -6,17 +6,18 @@ other run, so data, weights and the results folder lie where all nodes see them.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from cdfss_bench.errors import UserError
 
-from .crew import Answered, Died, Event, Stepped
+from .pool import ATTEMPTS, News, Slot, WorkerDied
 from .work import Setup, Task, TaskResult, Worker
 
 _PATIENCE = 10.0
@@ -40,7 +41,6 @@ class _Actor:
         self._stopped = threading.Event()
 
     def ready(self, token: str) -> UserError | None:
-        """Nothing, or the reason why this node cannot work."""
         try:
             self._worker = Worker(self._setup)
         except UserError as error:
@@ -54,7 +54,6 @@ class _Actor:
         return None
 
     def perform(self, task: Task) -> TaskResult | None:
-        """The result of a task; None if it was stopped."""
         assert self._worker is not None
         self._progress = (0, 0)
         try:
@@ -63,11 +62,9 @@ class _Actor:
             return None
 
     def progress(self) -> tuple[int, int]:
-        """Finished episodes and their total; (0, 0) before the first is begun."""
         return self._progress
 
     def stop(self) -> None:
-        """Ends the task at work after the episode at work."""
         self._stopped.set()
 
     def _report(self, done: int, total: int) -> None:
@@ -76,18 +73,8 @@ class _Actor:
             raise KeyboardInterrupt
 
 
-@dataclass(slots=True)
-class _Member:
-    actor: Any
-    answer: Any = None
-    look: Any = None
-    looked_at: float = 0.0
-    told: tuple[int, int] = (0, 0)
-    is_ready: bool = False
-
-
-class RayCrew:
-    """Actors of the cluster that `RAY_ADDRESS` names, of the one on this machine, or of a new one.
+class RayCluster:
+    """The cluster that `RAY_ADDRESS` names, the one on this machine, or a new one.
 
     Args:
         setup: for all workers; a device `auto` becomes a GPU where the cluster has any.
@@ -102,153 +89,123 @@ class RayCrew:
     def __init__(
         self, setup: Setup, size: int, threads: int, tell: Callable[[str], None] | None = None
     ):
-        self._ray = _imported()
-        self._is_ours = not self._ray.is_initialized()
+        self.ray = _imported()
+        self._is_ours = not self.ray.is_initialized()
         if self._is_ours:
             try:
-                self._ray.init(log_to_driver=False, logging_level=logging.ERROR)
+                self.ray.init(log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise UserError(
                     f"the Ray cluster does not answer: {str(error).splitlines()[0]}",
                     hint="start one (ray start --head) or name it with RAY_ADDRESS",
                 ) from error
-        there = self._ray.cluster_resources()
+        there = self.ray.cluster_resources()
         has_gpus = there.get("GPU", 0) >= 1 and setup.settings.device != "cpu"
         device = setup.settings.device
         if device == "auto":
             device = "cuda" if has_gpus else "cpu"
-        self._size = size or int(there["GPU"] if has_gpus else there["CPU"] // threads) or 1
-        self._setup = replace(setup, settings=replace(setup.settings, device=device))
+        self.setup = replace(setup, settings=replace(setup.settings, device=device))
         self._resources = {"num_cpus": threads, "num_gpus": int(has_gpus)}
+        size = size or int(there["GPU"] if has_gpus else there["CPU"] // threads) or 1
+        self.slots: list[Slot] = [_ActorSlot(self) for _ in range(size)]
         self._tell = tell
-        self._members: dict[int, _Member] = {}
-        self._next = 0
-        self._deaths_before_ready = 0
-        self._idle_since: float | None = time.monotonic()
+        self._began, self.has_worker = time.monotonic(), False
         self._token = f".seen-by-all-{socket.gethostname()}-{time.time_ns()}"
         setup.results.mkdir(parents=True, exist_ok=True)
         (setup.results / self._token).touch()
 
-    @property
-    def size(self) -> int:
-        """How many tasks can be worked on at once."""
-        return self._size
-
-    def free(self) -> Sequence[int]:
-        """Workers at rest; lost ones are replaced."""
-        while len(self._members) < self._size:
-            self._recruit()
-        return [
-            number
-            for number, member in self._members.items()
-            if member.is_ready and member.answer is None
-        ]
-
-    def give(self, worker: int, task: Task) -> None:
-        """Hands a task to a worker."""
-        member = self._members[worker]
-        member.answer, member.told = member.actor.perform.remote(task), (0, 0)
-
-    def events(self, seconds: float) -> Sequence[Event]:
-        """What happened; waits at most so long for the first."""
-        self._complain_of_waiting()
-        now = time.monotonic()
-        for member in self._members.values():
-            is_due = member.look is None and now - member.looked_at >= _LOOK
-            if member.is_ready and member.answer is not None and is_due:
-                member.look, member.looked_at = _watched(member.actor.progress), now
-        waiting = {
-            ref: number
-            for number, member in self._members.items()
-            for ref in (member.answer, member.look)
-            if ref is not None
-        }
-        if not waiting:
-            time.sleep(seconds)
-            return []
-        done, _ = self._ray.wait(list(waiting), num_returns=len(waiting), timeout=seconds)
-        return [event for ref in done for event in self._news(waiting[ref], ref)]
-
-    def kill(self, worker: int) -> None:
-        """Ends a worker; Ray answers for its process."""
-        member = self._members.pop(worker)
-        self._ray.kill(member.actor)
-        try:
-            self._ray.get(_watched(member.actor.progress), timeout=_PATIENCE)
-        except self._ray.exceptions.RayError:
-            return
-
-    def stop(self) -> None:
-        """Ends all workers; tasks at work are marked as interrupted where there is time."""
-        at_work = [m for m in self._members.values() if m.is_ready and m.answer is not None]
-        try:
-            for member in at_work:
-                _watched(member.actor.stop)
-            if at_work:
-                refs = [member.answer for member in at_work]
-                self._ray.wait(refs, num_returns=len(refs), timeout=_PATIENCE)
-        finally:
-            for member in self._members.values():
-                self._ray.kill(member.actor)
-            self._members.clear()
-            (self._setup.results / self._token).unlink(missing_ok=True)
-            if self._is_ours:
-                self._ray.shutdown()
-
-    def _recruit(self) -> None:
-        made = self._ray.remote(concurrency_groups={_WATCH: 1})(_Actor).options(
+    def recruit(self) -> tuple[Any, Any]:
+        """A new actor, and what will tell whether it can work."""
+        made = self.ray.remote(concurrency_groups={_WATCH: 1})(_Actor).options(
             **self._resources, max_restarts=0, scheduling_strategy="SPREAD"
         )
-        member = _Member(made.remote(self._setup))
-        member.answer = member.actor.ready.remote(self._token)
-        self._members[self._next] = member
-        self._next += 1
+        actor = made.remote(self.setup)
+        return actor, actor.ready.remote(self._token)
 
-    def _news(self, number: int, ref: Any) -> list[Event]:
-        member = self._members.get(number)
-        if member is None:
-            return []
+    def close(self) -> None:
+        """Leaves the cluster; one that was started here ends."""
+        (self.setup.results / self._token).unlink(missing_ok=True)
+        if self._is_ours:
+            self.ray.shutdown()
+
+    def complain_of_waiting(self) -> None:
+        """Tells, once, that the cluster has given no worker for long."""
+        if self.has_worker or time.monotonic() - self._began < _WAIT:
+            return
+        self.has_worker = True
+        if self._tell is not None:
+            wanted = ", ".join(f"{key[4:].upper()} {n}" for key, n in self._resources.items() if n)
+            self._tell(f"waiting for the Ray cluster to give a worker ({wanted} each)")
+
+
+class _ActorSlot:
+    def __init__(self, cluster: RayCluster):
+        self._cluster = cluster
+        self._ray = cluster.ray
+        self._actor: Any = None
+        self._ready: Any = None
+        self._lost_early = 0
+
+    def is_ready(self) -> bool:
+        if self._actor is None:
+            self._actor, self._ready = self._cluster.recruit()
+        if self._ready is None:
+            return True
+        if not self._ray.wait([self._ready], timeout=0)[0]:
+            self._cluster.complain_of_waiting()
+            return False
         try:
-            found = self._ray.get(ref)
+            refusal = self._ray.get(self._ready)
         except self._ray.exceptions.RayError as error:
-            return self._lost(number, member, error)
-        if ref is member.look:
-            member.look = None
-            if found[1] and found != member.told and member.answer is not None:
-                member.told = found
-                return [Stepped(number, *found)]
-            return []
-        member.answer = None
-        if not member.is_ready:
-            if found is not None:
-                raise found
-            member.is_ready, self._idle_since = True, None
-            return []
-        if found is None:
-            raise KeyboardInterrupt
-        return [Answered(number, found)]
-
-    def _lost(self, number: int, member: _Member, error: Exception) -> list[Event]:
-        del self._members[number]
-        self._ray.kill(member.actor)
-        if member.is_ready:
-            return [Died(number, f"was lost with its Ray worker ({type(error).__name__})")]
-        self._deaths_before_ready += 1
-        if self._deaths_before_ready > self._size + 3:
+            self._forget()
+            self._lost_early += 1
+            if self._lost_early < ATTEMPTS:
+                return False
             reason = str(error).strip().splitlines()[-1]
             raise UserError(
                 f"no worker of the Ray cluster can be started: {reason}",
                 hint="install the same cdfss-bench[ray] on every node",
             ) from error
-        return []
+        if refusal is not None:
+            raise refusal
+        self._ready, self._cluster.has_worker = None, True
+        return True
 
-    def _complain_of_waiting(self) -> None:
-        if self._idle_since is None or time.monotonic() - self._idle_since < _WAIT:
-            return
-        self._idle_since = None
-        if self._tell is not None:
-            wanted = ", ".join(f"{key[4:].upper()} {n}" for key, n in self._resources.items() if n)
-            self._tell(f"waiting for the Ray cluster to give a worker ({wanted} each)")
+    def perform(self, task: Task) -> Iterator[News]:
+        told = (0, 0)
+        try:
+            answer, look = self._actor.perform.remote(task), _watched(self._actor.progress)
+            while not self._ray.wait([answer], timeout=_LOOK)[0]:
+                news = None
+                if self._ray.wait([look], timeout=0)[0]:
+                    found, look = self._ray.get(look), _watched(self._actor.progress)
+                    if found != told:
+                        news = told = found
+                yield news
+            result = self._ray.get(answer)
+        except self._ray.exceptions.RayError as error:
+            self._forget()
+            raise WorkerDied(f"was lost with its Ray worker ({type(error).__name__})") from error
+        if result is None:
+            raise WorkerDied("was stopped")
+        yield result
+
+    def interrupt(self) -> None:
+        if self._actor is not None and self._ready is None:
+            _watched(self._actor.stop)
+
+    def kill(self) -> None:
+        actor, was_ready = self._actor, self._ready is None
+        self._forget()
+        if actor is not None and was_ready:
+            # Ray answers for its process.
+            with contextlib.suppress(self._ray.exceptions.RayError):
+                self._ray.get(_watched(actor.progress), timeout=_PATIENCE)
+
+    def _forget(self) -> None:
+        if self._actor is not None:
+            self._ray.kill(self._actor)
+        self._actor = self._ready = None
 
 
 def _watched(method: Any) -> Any:

@@ -10,14 +10,11 @@ from pathlib import Path
 from cdfss_bench.errors import UserError
 
 from ..evaluation.evaluator import Settings
-from ..evaluation.runner import How, Progress, Runner
+from ..evaluation.runner import How, Runner
 from ..planning.plugin_folders import add_plugins
 from ..planning.selection import Planned, Selection, plan
 from ..records.schema import RunRecord
 from ..runtime.threads import set_threads
-
-Report = Callable[[int, int], None]
-"""Told of finished episodes and their total."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +22,19 @@ class Task:
     """One cell to compute.
 
     Attributes:
-        number: by which the result is known.
         selection: one method on one domain, with all shots and seeds of the command: cells that
             share it share a worker's network and features.
         cell: the cell's id.
-        with_cost: whether FLOPs and latency are measured.
         threads: for computing.
         limit: seconds in which the next finished episode must come; None for no limit.
+        with_cost: whether FLOPs and latency are measured.
     """
 
-    number: int
     selection: Selection
     cell: str
-    with_cost: bool
     threads: int
     limit: float | None = None
+    with_cost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +64,6 @@ class Setup:
 class TaskResult:
     """What became of a task, as `runner.Outcome` has it."""
 
-    number: int
     how: How
     record: RunRecord | None
     detail: str
@@ -97,10 +91,15 @@ class Worker:
             ) from error
         add_plugins(setup.plugins)
         self._runner = Runner(setup.results, setup.settings, command=setup.command)
-        self._plans: dict[str, dict[str, Planned]] = {}
+        self._selection: Selection | None = None
+        self._cells: dict[str, Planned] = {}
 
-    def perform(self, task: Task, report: Report) -> TaskResult:
+    def perform(self, task: Task, report: Callable[[int, int], None]) -> TaskResult:
         """The result of a task.
+
+        Args:
+            task: the cell.
+            report: told of finished episodes and their total.
 
         Raises:
             KeyboardInterrupt: if the work is stopped; the record says so.
@@ -109,27 +108,23 @@ class Worker:
         try:
             planned = self._planned(task)
         except UserError as error:
-            return TaskResult(task.number, "refused", None, error.problem, error.hint)
-
-        def listen(progress: Progress) -> None:
-            report(progress.done, progress.total)
-
-        self._runner.listener, self._runner.with_cost = listen, task.with_cost
+            return TaskResult("refused", None, error.problem, error.hint)
+        self._runner.listener = lambda progress: report(progress.done, progress.total)
+        self._runner.with_cost = task.with_cost
         (outcome,) = self._runner.run([planned])
-        return TaskResult(task.number, outcome.how, outcome.record, outcome.detail, planned.hint)
+        return TaskResult(outcome.how, outcome.record, outcome.detail, planned.hint)
 
     def _planned(self, task: Task) -> Planned:
-        key = task.selection.model_dump_json()
-        if key not in self._plans:
+        if self._selection != task.selection:
             # One domain's pictures at a time: the next selection opens its own.
-            self._plans.clear()
             cells = list(plan(task.selection))
-            self._plans[key] = {p.cell.id: p for p in cells if p.cell is not None}
+            self._cells = {p.cell.id: p for p in cells if p.cell is not None}
+            self._selection = task.selection
             reasons = [p.reason for p in cells if p.cell is None]
-            if not self._plans[key] and reasons:
+            if not self._cells and reasons:
                 raise UserError(f"a worker cannot compute the cell: {reasons[0]}")
         try:
-            return self._plans[key][task.cell]
+            return self._cells[task.cell]
         except KeyError:
             raise UserError(
                 "a worker has other code, weights or data than the machine where the command "

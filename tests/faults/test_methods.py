@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,8 +16,7 @@ from torch import Tensor
 from cdfss_bench.bench.evaluation.evaluator import Settings, evaluate
 from cdfss_bench.bench.evaluation.feature_cache import FeatureStores
 from cdfss_bench.bench.evaluation.runner import Outcome, Runner
-from cdfss_bench.bench.executors.crew import Answered, Died, Event, Stepped
-from cdfss_bench.bench.executors.dispatch import ATTEMPTS, Dispatcher
+from cdfss_bench.bench.executors.pool import ATTEMPTS, News, Pool, WorkerDied
 from cdfss_bench.bench.executors.work import Setup, Task, TaskResult, Worker
 from cdfss_bench.bench.planning.selection import Selection, plan
 from cdfss_bench.bench.records.counts import Counts
@@ -103,83 +103,76 @@ def test_faulty_methods_do_not_disturb_their_neighbours(tmp_path: Path) -> None:
             assert record["reason"]
 
 
-class FakeCrew:
-    """A crew in this process whose workers die at the tasks that they are told to."""
+class FakeSlot:
+    """Room for workers in this process that die at the tasks that they are told to."""
 
-    def __init__(self, setup: Setup, deadly: Callable[[Task], bool], size: int = 3):
-        self.size = size
+    computing = threading.Lock()
+
+    def __init__(self, setup: Setup, deadly: Callable[[Task], bool]):
         self.worker = Worker(setup)
         self.deadly = deadly
-        self.given: list[tuple[int, Task]] = []
-        self.gone: list[int] = []
-        self.steps: list[tuple[int, int]] = []
+        self.deaths = 0
         self.stopped = False
 
-    def report(self, done: int, total: int) -> None:
-        self.steps.append((done, total))
+    def is_ready(self) -> bool:
+        return True
 
-    def free(self) -> Sequence[int]:
-        busy = [worker for worker, _ in self.given]
-        fresh = range(len(self.gone), len(self.gone) + self.size)
-        return [worker for worker in fresh if worker not in busy]
+    def perform(self, task: Task) -> Iterator[News]:
+        if self.deadly(task):
+            self.deaths += 1
+            raise WorkerDied("was ended by SIGKILL")
+        steps: list[tuple[int, int]] = []
+        with self.computing:
+            answer = self.worker.perform(task, lambda done, total: steps.append((done, total)))
+        yield from steps
+        yield answer
 
-    def give(self, worker: int, task: Task) -> None:
-        self.given.append((worker, task))
-
-    def events(self, seconds: float) -> Iterator[Event]:
-        del seconds
-        for worker, task in self.given[:1]:
-            self.given.remove((worker, task))
-            if self.deadly(task):
-                self.gone.append(worker)
-                yield Died(worker, "was ended by SIGKILL")
-            else:
-                self.steps.clear()
-                answer = self.worker.perform(task, self.report)
-                yield from (Stepped(worker, *step) for step in self.steps)
-                yield Answered(worker, answer)
-
-    def kill(self, worker: int) -> None:
-        raise AssertionError(f"worker {worker} was killed")
-
-    def stop(self) -> None:
+    def interrupt(self) -> None:
         self.stopped = True
 
+    def kill(self) -> None:
+        assert self.stopped, "a worker was killed"
 
-def dispatched(
+
+def pooled(
     results: Path, weights: Path, deadly: Callable[[Task], bool]
-) -> tuple[list[Outcome], FakeCrew]:
+) -> tuple[list[Outcome], list[FakeSlot]]:
     selection = Selection(
         methods=("prototype", "ssp"), domains=("mini-lesion",), shots=(1, 2), suite="mini",
         weights_dirs=(weights,), episodes=3,
     )  # fmt: skip
-    crew = FakeCrew(Setup(results, Settings()), deadly)
-    runner = Runner(results, with_cost=False)
-    dispatcher = Dispatcher(crew, runner, threads=1, all_threads=1)  # pyright: ignore[reportArgumentType]
-    return list(dispatcher.run(plan(selection))), crew
+    slots = [FakeSlot(Setup(results, Settings()), deadly) for _ in range(3)]
+    pool = Pool(slots, Runner(results, with_cost=False), threads=1, all_threads=1)
+    return list(pool.run(plan(selection))), slots
 
 
 def test_a_worker_that_dies_is_replaced_and_its_cell_tried_again(
     seeded_weights: Path, tmp_path: Path
 ) -> None:
-    deaths: dict[int, int] = {}
+    deaths: dict[str, int] = {}
 
     def twice(task: Task) -> bool:
-        deaths[task.number] = deaths.get(task.number, 0) + 1
-        return deaths[task.number] < ATTEMPTS
+        deaths[task.cell] = deaths.get(task.cell, 0) + 1
+        return deaths[task.cell] < ATTEMPTS
 
-    calm, _ = dispatched(tmp_path / "calm", seeded_weights, lambda _task: False)
-    outcomes, crew = dispatched(tmp_path / "torn", seeded_weights, twice)
+    calm, _ = pooled(tmp_path / "calm", seeded_weights, lambda _task: False)
+    outcomes, slots = pooled(tmp_path / "torn", seeded_weights, twice)
     assert {outcome.how for outcome in (*calm, *outcomes)} == {"computed"}
     assert rows_of(tmp_path / "torn") == rows_of(tmp_path / "calm")
-    assert len(crew.gone) == 4 * (ATTEMPTS - 1)
-    assert crew.stopped
+    assert sum(slot.deaths for slot in slots) == 4 * (ATTEMPTS - 1)
+    assert all(slot.stopped for slot in slots)
 
 
 def test_a_cell_that_ends_every_worker_is_failed_and_the_rest_is_done(
     seeded_weights: Path, tmp_path: Path
 ) -> None:
-    outcomes, _ = dispatched(tmp_path, seeded_weights, lambda task: task.number == 1)
+    victims: list[str] = []
+
+    def deadly(task: Task) -> bool:
+        victims.append(task.cell)
+        return task.cell == victims[0]
+
+    outcomes, _ = pooled(tmp_path, seeded_weights, deadly)
     assert sorted(outcome.how for outcome in outcomes) == ["computed"] * 3 + ["failed"]
     (failed,) = [outcome for outcome in outcomes if outcome.how == "failed"]
     assert "was ended by SIGKILL, 3 times in a row" in failed.detail
@@ -193,7 +186,7 @@ def test_a_worker_with_other_weights_refuses(seeded_weights: Path, tmp_path: Pat
         weights_dirs=(seeded_weights,), episodes=3,
     )  # fmt: skip
     worker = Worker(Setup(tmp_path, Settings()))
-    answer: TaskResult = worker.perform(Task(0, selection, "0" * 64, False, 1), lambda *_: None)  # noqa: FBT003
+    answer: TaskResult = worker.perform(Task(selection, "0" * 64, threads=1), lambda *_: None)
     assert answer.how == "refused"
     assert "other code, weights or data" in answer.detail
 

@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,10 @@ import torch
 
 from cdfss_bench.bench.evaluation.evaluator import Settings
 from cdfss_bench.bench.evaluation.runner import Runner
-from cdfss_bench.bench.executors.board import Board
 from cdfss_bench.bench.executors.choosing import Choice, executor
 from cdfss_bench.bench.executors.local import settings_of
-from cdfss_bench.bench.executors.work import Task
+from cdfss_bench.bench.executors.pool import News, Pool
+from cdfss_bench.bench.executors.work import Task, TaskResult
 from cdfss_bench.bench.planning.selection import Selection, plan
 from cdfss_bench.bench.records.schema import read_record
 from cdfss_bench.errors import UserError
@@ -26,21 +27,43 @@ from cdfss_bench.errors import UserError
 PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
 
 
-def task(number: int, method: str, domain: str) -> Task:
-    selection = Selection(methods=(method,), domains=(domain,))
-    return Task(number, selection, f"{number}", False, 1)  # noqa: FBT003
+class Recorder:
+    """Room for a worker that computes nothing and notes what it was given, each cell in turn."""
+
+    def __init__(self, given: list[tuple[int, str, int]], number: int, turns: threading.Barrier):
+        self.given, self.number, self.turns = given, number, turns
+
+    def is_ready(self) -> bool:
+        return True
+
+    def perform(self, task: Task) -> Iterator[News]:
+        (method,) = task.selection.methods
+        self.given.append((self.number, method, len(self.given)))
+        self.turns.wait(timeout=10)
+        yield TaskResult("computed", None, "", None)
+
+    def interrupt(self) -> None: ...
+
+    def kill(self) -> None: ...
 
 
-def test_cells_that_share_a_network_stay_with_their_worker() -> None:
-    tasks = [task(0, "ssp", "a"), task(1, "ssp", "a"), task(2, "ssp", "b"), task(3, "ssp", "b")]
-    board = Board(tasks)
-    assert [board.take(worker) for worker in (7, 8, 8, 7)] == [tasks[i] for i in (0, 2, 3, 1)]
-    assert board.take(7) is None
-    board = Board(tasks)
-    # Three workers at two networks: better to build one twice than to wait.
-    assert [board.take(worker) for worker in (1, 2, 3)] == [tasks[i] for i in (0, 2, 1)]
-    board.put_back(tasks[0])
-    assert board.take(4) == tasks[0]
+@pytest.mark.parametrize(("workers", "built"), [(2, 2), (3, 4)])
+def test_cells_that_share_a_network_stay_with_their_worker(
+    workers: int, built: int, seeded_weights: Path, tmp_path: Path
+) -> None:
+    """Of three workers at two networks: better to build one twice than to wait."""
+    selection = Selection(
+        methods=("ssp", "prototype"), domains=("mini-lesion",), shots=(1, 2, 3), suite="mini",
+        weights_dirs=(seeded_weights,), episodes=2,
+    )  # fmt: skip
+    given: list[tuple[int, str, int]] = []
+    turns = threading.Barrier(workers)
+    slots = [Recorder(given, number, turns) for number in range(workers)]
+    pool = Pool(slots, Runner(tmp_path, with_cost=False), threads=1, all_threads=1)
+    assert len(list(pool.run(plan(selection)))) == len(given) == 6
+    assert len({(number, method) for number, method, _ in given}) == built
+    # Each network is begun before any of them is built twice.
+    assert {method for _, method, turn in given if turn < 2} == {"ssp", "prototype"}
 
 
 def test_budget_and_gpus_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,9 +15,9 @@ import pytest
 
 from cdfss_bench.bench.evaluation.evaluator import Settings
 from cdfss_bench.bench.evaluation.runner import Runner
-from cdfss_bench.bench.executors.board import Board
 from cdfss_bench.bench.executors.choosing import Choice, executor
-from cdfss_bench.bench.executors.ray import RayCrew
+from cdfss_bench.bench.executors.pool import News, WorkerDied
+from cdfss_bench.bench.executors.ray import _ActorSlot  # pyright: ignore[reportPrivateUsage]
 from cdfss_bench.bench.executors.work import Task
 from cdfss_bench.bench.planning.selection import Selection, plan
 
@@ -66,43 +66,44 @@ def test_a_node_that_is_lost_costs_time_and_no_number(
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     expected = list(Runner(alone, with_cost=False).run(plan(selection)))
     assert {outcome.how for outcome in expected} == {"computed"}
-    lost: list[int] = []
-    again: list[Task] = []
-    given: set[int] = set()
-    give, put_back = RayCrew.give, Board.put_back
+    lost: list[object] = []
+    died: list[WorkerDied] = []
+    given: set[object] = set()
+    perform = _ActorSlot.perform
 
     def whereabouts(_actor: Any) -> tuple[int, str]:
         return os.getpid(), ray.get_runtime_context().get_node_id()
 
-    def lose(crew: RayCrew, worker: int, task: Task) -> None:
+    def lose(slot: _ActorSlot, task: Task) -> Iterator[News]:
         """The first worker to get a second task stops, gets it, and goes with its node.
 
         What is stopped cannot answer before its node is gone, however fast the machine is.
         """
-        if lost or worker not in given:
-            given.add(worker)
-            give(crew, worker, task)
+        if lost or slot not in given:
+            given.add(slot)
+            yield from perform(slot, task)
             return
-        lost.append(worker)
-        actor = crew._members[worker].actor  # pyright: ignore[reportPrivateUsage]
+        lost.append(slot)
+        actor = slot._actor  # pyright: ignore[reportPrivateUsage]
         process, node_id = ray.get(actor.__ray_call__.remote(whereabouts))
         os.kill(process, signal.SIGSTOP)
-        give(crew, worker, task)
+        news = perform(slot, task)
+        yield next(news)
         [node] = [node for node in cluster.worker_nodes if node.node_id == node_id]
         cluster.remove_node(node, allow_graceful=False)
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
+        try:
+            yield from news
+        except WorkerDied as death:
+            died.append(death)
+            raise
 
-    def counted(board: Board, task: Task, *, last: bool = False) -> None:
-        again.append(task)
-        put_back(board, task, last=last)
-
-    monkeypatch.setattr(RayCrew, "give", lose)
-    monkeypatch.setattr(Board, "put_back", counted)
+    monkeypatch.setattr(_ActorSlot, "perform", lose)
     running = executor(Choice("ray", jobs=3), shared, Settings(device="cpu"), None, with_cost=False)
     outcomes = list(running.run(list(plan(selection))))
     assert lost, "no worker was given a second task"
-    assert len(again) == 1, "the task of the node that was lost was not put back"
+    assert len(died) == 1, "the task of the node that was lost was not tried again"
     assert {outcome.how for outcome in outcomes} <= {"computed", "resumed"}
     assert bytes_of(shared) == bytes_of(alone)
     assert len(bytes_of(shared)) == len(expected) == 16
