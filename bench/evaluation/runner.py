@@ -268,10 +268,10 @@ class Runner:
         with Appender(folder.rows) as row_file, Appender(folder.timings) as timing_file:
             for batch, timing in batches:
                 staged += (timing.load + timing.encode + timing.adapt + timing.match) / 1000
-                row_file.append([row.to_line() for row in batch])
-                timing_file.append(
-                    [plain_json.dumps({**timing.to_json(), "crc32": checksum(batch)}, indent=None)]
-                )
+                lines = [row.to_line() for row in batch]
+                row_file.append(lines)
+                noted = {**timing.to_json(), "crc32": [checksum(line) for line in lines]}
+                timing_file.append([plain_json.dumps(noted, indent=None)])
                 rows |= {row.index: row for row in batch}
                 self._tell(planned, len(rows), total)
         return staged

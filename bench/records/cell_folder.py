@@ -90,46 +90,26 @@ class CellFolder:
     def recover(self, episodes: Sequence[Episode]) -> dict[int, EpisodeRow]:
         """The rows that an earlier run finished, by index.
 
-        A torn last line, a damaged line, a line that does not belong to the manifest, one whose
-        counts contradict each other, or one that is not what `timings.jsonl` has the checksum of
-        is left out: its episode is computed again.
+        What is torn or damaged, does not belong to the manifest, contradicts itself, or is not
+        what `timings.jsonl` has the checksum of is left out: its episode is computed again.
         """
+        checksums = {index: crc for line in _lines(self.timings) for index, crc in _noted(line)}
         found: dict[int, EpisodeRow] = {}
         for line in _lines(self.rows):
             row = parse_row(line)
-            if row is None or not row.counts.fit() or not 0 <= row.index < len(episodes):
+            if row is None or not row.counts.fit() or row.index >= len(episodes):
                 continue
-            asked = episodes[row.index]
-            if (asked.query, asked.supports, asked.class_id) == (
-                row.episode.query,
-                row.episode.supports,
-                row.episode.class_id,
-            ):
+            asked, said = episodes[row.index], row.episode
+            fits = (asked.query, asked.supports, asked.class_id) == (
+                said.query, said.supports, said.class_id
+            )  # fmt: skip
+            if fits and checksums.get(row.index) in (None, checksum(line)):
                 found[row.index] = EpisodeRow(row.index, asked, row.counts)
-        for index in self._damaged(found):
-            del found[index]
         return found
 
     def rows_sha256(self) -> str:
         """sha256 of `episodes.jsonl`; empty where there is none."""
         return hashlib.sha256(self.rows.read_bytes()).hexdigest() if self.rows.is_file() else ""
-
-    def _damaged(self, found: Mapping[int, EpisodeRow]) -> set[int]:
-        """Rows whose batch was written with another checksum: one of them changed since."""
-        batches: dict[tuple[int, ...], int] = {}
-        for line in _lines(self.timings):
-            batch = _parse_checksum(line)
-            if batch is not None:
-                batches[batch[0]] = batch[1]
-        last = {index: batch for batch in batches for index in batch}
-        return {
-            index
-            for batch, crc32 in batches.items()
-            if all(index in found for index in batch)
-            and checksum([found[index] for index in batch]) != crc32
-            for index in batch
-            if last[index] == batch
-        }
 
     def write_rows(self, rows: Sequence[EpisodeRow]) -> str:
         """Replaces `episodes.jsonl` by `rows` in manifest order; the sha256 of the file."""
@@ -178,17 +158,19 @@ class Appender:
             self._file.flush()
 
 
-def checksum(rows: Sequence[EpisodeRow]) -> int:
-    """CRC-32 of the lines of a batch."""
-    return zlib.crc32("".join(row.to_line() + "\n" for row in rows).encode())
+def checksum(line: str) -> int:
+    """CRC-32 of a row as it is written, without the end of its line."""
+    return zlib.crc32(line.encode())
 
 
-def _parse_checksum(line: str) -> tuple[tuple[int, ...], int] | None:
+def _noted(line: str) -> list[tuple[int, int]]:
+    """The episodes of a batch with the checksums of their rows; none if the line is damaged."""
     try:
         values = plain_json.loads(line)
-        return tuple(map(int, values["episodes"])), int(values["crc32"])
+        pairs = zip(values["episodes"], values["crc32"], strict=True)
+        return [(int(index), int(crc)) for index, crc in pairs]
     except (ValueError, KeyError, TypeError):
-        return None
+        return []
 
 
 def parse_row(line: str) -> EpisodeRow | None:

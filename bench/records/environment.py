@@ -29,20 +29,10 @@ def packages() -> dict[str, str]:
 @lru_cache(maxsize=1)
 def git_state() -> dict[str, str | bool] | None:
     """Commit of this checkout and whether it was changed since; None outside a checkout."""
-    folder = Path(__file__).parent
+    folder = str(Path(__file__).parent)
 
     def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(  # noqa: S603  (fixed arguments)
-                ["git", "-C", str(folder), *arguments],  # noqa: S607
-                capture_output=True,
-                text=True,
-                timeout=10,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
+        return _output_of("git", "-C", folder, *arguments)
 
     # An installed copy may lie inside somebody else's repository.
     if git("ls-files", "--error-unmatch", Path(__file__).name) is None:
@@ -96,14 +86,15 @@ def _driver() -> str | None:
     path = Path("/proc/driver/nvidia/version")
     if path.is_file():
         return path.read_text(encoding="utf-8", errors="replace").splitlines()[0]
+    return _output_of("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader") or None
+
+
+def _output_of(*command: str) -> str | None:
+    """What a program prints; None if it is not there or fails."""
     try:
-        done = subprocess.run(
-            ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],  # noqa: S607
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
+        done = subprocess.run(  # noqa: S603  (fixed arguments)
+            command, capture_output=True, text=True, timeout=10, check=False
         )
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -15,7 +15,8 @@ from cdfss_bench.files import write_atomically
 from cdfss_bench.methods.backbones.card import BACKBONES
 from cdfss_bench.methods.core.contract import Precision
 from cdfss_bench.methods.registry.name_grammar import parse
-from cdfss_bench.methods.weights.resolve import WeightsKind, is_toy
+from cdfss_bench.methods.weights.resolve import WeightsKind
+from cdfss_bench.methods.weights.search import is_toy
 
 SCHEMA = 1
 

@@ -83,7 +83,7 @@ def test_damaged_records_and_caches(number: int, run_mini: Run, tmp_path: Path) 
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_damaged_rows_of_a_run_that_was_stopped(number: int, run_mini: Run, tmp_path: Path) -> None:
-    """A digit that flips leaves a row that looks whole; the checksum of its batch tells."""
+    """A digit that flips leaves a row that looks whole; its checksum tells."""
     asked, rng = {**ASKED, "shots": [1]}, Random(1)
     run_mini(**asked)
     (cell,) = (tmp_path / "results").glob("runs/*/*/*")
