@@ -28,7 +28,7 @@ def warn_of_cells(cells: Iterable[Planned]) -> None:
 
 def warn_of_weights(used: Iterable[tuple[Composition, Weights, bool]]) -> None:
     """As `warn_of_cells`, of (method, its weights, whether the data are the mini suite's)."""
-    from cdfss_bench.methods.weights.resolve import trained_name
+    from cdfss_bench.methods.weights.search import trained_name
 
     untrained: dict[str, tuple[str, str]] = {}
     toys: dict[str, str] = {}

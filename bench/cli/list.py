@@ -26,7 +26,8 @@ def methods(
 ) -> None:
     """List hosts, plug-ins, aliases and control rows with paper, place, adaptation and weights."""
     from cdfss_bench.methods.registry.name_grammar import METHODS
-    from cdfss_bench.methods.weights.resolve import default_folders, is_toy, runs_on
+    from cdfss_bench.methods.weights.resolve import runs_on
+    from cdfss_bench.methods.weights.search import default_folders, is_toy
 
     add_plugins(plugins)
     folders = [*(weights_dirs or ()), *default_folders()]

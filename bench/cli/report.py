@@ -183,7 +183,7 @@ def _pretrained_on(wanted: Sequence[str], found: Sequence[RunResult]) -> list[Ru
 
 
 def _source(options: SelectionOptions) -> Source:
-    from cdfss_bench.methods.weights.resolve import default_folders
+    from cdfss_bench.methods.weights.search import default_folders
 
     from ..reporting.qualitative.redrawn import Redrawer
 

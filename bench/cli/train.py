@@ -98,7 +98,7 @@ def _train_one(one: Planned, options: TrainOptions, *, listens: bool) -> None:
 
 
 def _announce(one: Planned) -> None:
-    from cdfss_bench.methods.weights.resolve import trained_name
+    from cdfss_bench.methods.weights.search import trained_name
 
     job = one.job
     talk(

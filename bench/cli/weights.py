@@ -19,7 +19,7 @@ app = typer.Typer(no_args_is_help=True, help="List, fetch and convert weights.")
 def list_weights(weights_dirs: WeightsDirs = None, as_json: AsJson = False) -> None:
     """List backbone weights and trained methods, and whether they are found."""
     from cdfss_bench.methods.backbones.card import BACKBONES
-    from cdfss_bench.methods.weights.resolve import default_folders, find_pretrained, trained_in
+    from cdfss_bench.methods.weights.search import default_folders, find_pretrained, trained_in
 
     from .list import show_table
 
@@ -75,7 +75,7 @@ def fetch(
 ) -> None:
     """Download pretrained weights and check their sha256 or, where none is published, entries."""
     from cdfss_bench.methods.weights.fetch import fetch_pretrained
-    from cdfss_bench.methods.weights.resolve import default_folders
+    from cdfss_bench.methods.weights.search import default_folders
 
     target = folder or default_folders()[0]
     for name in backbones:
@@ -130,7 +130,7 @@ def convert(
     from cdfss_bench.methods.registry.name_grammar import parse
     from cdfss_bench.methods.weights.card import SELECTIONS
     from cdfss_bench.methods.weights.convert import convert
-    from cdfss_bench.methods.weights.resolve import default_folders, trained_name
+    from cdfss_bench.methods.weights.search import default_folders, trained_name
 
     if selection not in SELECTIONS:
         raise unknown("selection rule", selection, SELECTIONS)

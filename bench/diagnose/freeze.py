@@ -13,7 +13,8 @@ import numpy as np
 
 from cdfss_bench.methods.registry.build import build
 from cdfss_bench.methods.weights.card import read_card
-from cdfss_bench.methods.weights.resolve import Weights, load_weights
+from cdfss_bench.methods.weights.load import load_weights
+from cdfss_bench.methods.weights.resolve import Weights
 from cdfss_bench.options import Option
 
 from ..training.plan import PLANS

@@ -12,7 +12,7 @@ from cdfss_bench.datasets import DOMAINS
 from cdfss_bench.datasets.check.report import check_domain
 from cdfss_bench.datasets.core.decode_cache import default_folder
 from cdfss_bench.methods.backbones.card import BACKBONES
-from cdfss_bench.methods.weights.resolve import default_folders, find_pretrained
+from cdfss_bench.methods.weights.search import default_folders, find_pretrained
 
 from ..records.environment import cpu_model, packages
 

@@ -16,7 +16,8 @@ from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.registry.build import build
 from cdfss_bench.methods.registry.name_grammar import Composition
-from cdfss_bench.methods.weights.resolve import Weights, load_weights
+from cdfss_bench.methods.weights.load import load_weights
+from cdfss_bench.methods.weights.resolve import Weights
 
 
 def _unmeasured(_step: str) -> AbstractContextManager[None]:

@@ -16,7 +16,8 @@ from cdfss_bench.errors import DataError, UserError
 from cdfss_bench.methods.backbones.card import BACKBONES
 from cdfss_bench.methods.core.contract import Precision
 from cdfss_bench.methods.registry.name_grammar import METHODS, Composition, parse
-from cdfss_bench.methods.weights.resolve import Weights, default_folders, resolve_weights
+from cdfss_bench.methods.weights.resolve import Weights, resolve_weights
+from cdfss_bench.methods.weights.search import default_folders
 from cdfss_bench.plain_yaml import read_yaml
 
 from ..records.schema import NOT_TRAINED

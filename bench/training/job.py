@@ -11,7 +11,8 @@ from cdfss_bench.datasets import Domain
 from cdfss_bench.methods.registry.card import Bug, Recipe
 from cdfss_bench.methods.registry.name_grammar import Composition
 from cdfss_bench.methods.weights.card import Selection, WeightsCard
-from cdfss_bench.methods.weights.resolve import Weights, trained_name
+from cdfss_bench.methods.weights.resolve import Weights
+from cdfss_bench.methods.weights.search import trained_name
 
 from ..planning.cell import method_code
 from ..records.environment import packages

@@ -12,7 +12,8 @@ from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.registry.build import build
 from cdfss_bench.methods.registry.card import Recipe
 from cdfss_bench.methods.registry.name_grammar import Composition
-from cdfss_bench.methods.weights.resolve import Weights, load_initial, load_weights
+from cdfss_bench.methods.weights.load import load_initial, load_weights
+from cdfss_bench.methods.weights.resolve import Weights
 
 from .loader import number_of
 

@@ -19,13 +19,8 @@ from cdfss_bench.methods.registry.card import Bug, Recipe
 from cdfss_bench.methods.registry.name_grammar import Composition, parse
 from cdfss_bench.methods.weights.card import read_card
 from cdfss_bench.methods.weights.file_kinds import WEIGHTS_SUFFIXES, refuse_missing
-from cdfss_bench.methods.weights.resolve import (
-    Weights,
-    default_folders,
-    initial_for,
-    pretrained_for,
-    trained_name,
-)
+from cdfss_bench.methods.weights.resolve import Weights, initial_for, pretrained_for
+from cdfss_bench.methods.weights.search import default_folders, trained_name
 from cdfss_bench.plain_yaml import read_yaml
 
 from ..planning.selection import Selection, open_domains

@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from cdfss_bench.canonical import digest
-from cdfss_bench.errors import DataError, UserError
+from cdfss_bench.errors import UserError
 
-from ..core.card import DomainCard
 from ..core.domain import Domain, Item
-from ..core.file_domain import FileDomain
-from ..core.own_domain import OwnDomain
-from ..core.registry import DOMAINS, open_domain, split_name
+from ..core.registry import open_domain, split_name
+from .findings import (
+    PUBLISHED,
+    Finding,
+    Seen,
+    duplicates,
+    hint_for_note,
+    how_to_get,
+    look_at,
+    oddities,
+    small_classes,
+    strays,
+    unreadable,
+)
 
 _SHOWN = 5
-_SIDECARS = (".txt", ".csv", ".md", ".json", ".db", ".pdf")
-_PUBLISHED = "none needed, published numbers have it too"
-
-
-class Finding(NamedTuple):
-    """Something odd or wrong.
-
-    Attributes:
-        kind: `absent`, `unreadable`, `small class`, `size`, `empty`, `values`, `stray`,
-            `duplicate`, `leak` or `note`.
-        problem: one sentence.
-        hint: the command or edit that helps.
-    """
-
-    kind: str
-    problem: str
-    hint: str
 
 
 @dataclass
@@ -99,10 +89,6 @@ class DomainReport:
             if hint:
                 lines.append(f"    hint: {hint}")
         return "\n".join(lines)
-
-
-Seen = dict[str, list[tuple[str, str]]]
-"""(domain, name) of every picture by the hash of its pixels."""
 
 
 def check_domains(
@@ -178,72 +164,14 @@ def check_domain(
         )
     except UserError as error:
         return DomainReport(
-            name, usable=False, findings=[Finding("absent", error.problem, _getting(name, error))]
+            name, usable=False, findings=[Finding("absent", error.problem, how_to_get(name, error))]
         )
-    report.findings += [Finding("note", note, _of_note(domain, note)) for note in domain.notes]
-    report.findings += _small_classes(domain)
+    report.findings += [Finding("note", note, hint_for_note(domain, note)) for note in domain.notes]
+    report.findings += small_classes(domain)
     if full:
         _open_all(domain, report, {} if seen is None else seen, listener)
-        report.findings += _strays(domain)
+        report.findings += strays(domain)
     return report
-
-
-def _getting(name: str, error: UserError) -> str:
-    """How to get a domain that is not there; other errors know best what corrects them."""
-    name = name.partition("[")[0]
-    absent = error.hint == f"cdfss-bench data check {name} --data-root DIR"
-    if not absent:
-        return error.hint or ""
-    if DOMAINS.card(name).prepare is None:
-        return "put the files there, or name their folder with --data-root DIR"
-    return (
-        f"cdfss-bench data fetch {name} --data-root DIR, then: "
-        f"cdfss-bench data prepare {name} --data-root DIR"
-    )
-
-
-def _keep(domain: Domain, own: str) -> str:
-    """A remedy for what published numbers have too, or, for own data, what helps there."""
-    return own if isinstance(domain, OwnDomain) else _PUBLISHED
-
-
-def _of_note(domain: Domain, note: str) -> str:
-    if note.startswith("masks: "):
-        return "if that is not what you meant, say labels=, colors= or ignore= in brackets"
-    if domain.card.prepare is not None and "order" in domain.card.prepare.options:
-        return (
-            f"cdfss-bench data prepare {domain.card.name} makes the pinned order; "
-            "keep this one to repeat numbers that were computed on it"
-        )
-    return _keep(domain, "it stands in the records; say so beside the numbers")
-
-
-def _small_classes(domain: Domain) -> Iterator[Finding]:
-    for entry in domain.classes:
-        count = len(entry.items)
-        if count < 6:
-            yield Finding(
-                "small class",
-                f"class '{entry.name}' has {count} images: "
-                + (f"at most {count - 1}-shot" if count > 1 else "it cannot be asked"),
-                f"complete the class, or evaluate with fewer shots (-k {max(count - 1, 1)})"
-                if count > 1
-                else "complete the class, or remove it",
-            )
-
-
-@dataclass
-class _Look:
-    """What opening one item gave."""
-
-    item: Item
-    role: str
-    damages: list[str]
-    size: str = ""
-    other: str = ""
-    empty: bool = False
-    values: int = 0
-    pixels: str = ""
 
 
 def _open_all(
@@ -262,9 +190,9 @@ def _open_all(
     grey: list[str] = []
     own: Seen = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        looks = pool.map(lambda pair: _look(domain, *pair), items.items())
+        looks = pool.map(lambda pair: look_at(domain, *pair), items.items())
         for done, look in enumerate(looks, start=1):
-            report.findings += [_unreadable(domain, problem) for problem in look.damages]
+            report.findings += [unreadable(domain, problem) for problem in look.damages]
             report.usable = report.usable and not look.damages
             if listener is not None:
                 listener(done, len(items))
@@ -274,7 +202,7 @@ def _open_all(
                 counted.add(look.item.image)
                 sizes[look.size] += 1
                 own.setdefault(look.pixels, []).append((report.domain, look.item.image))
-            report.findings += _oddities(domain, look)
+            report.findings += oddities(domain, look)
             if not look.empty:
                 shown.add(look.role)
             if look.values:
@@ -286,7 +214,7 @@ def _open_all(
                 "values",
                 f"{len(grey)} masks hold other values than 0 and 255, for example {grey[0]}; "
                 "they are cut at 128, as published",
-                _PUBLISHED,
+                PUBLISHED,
             )
         )
     for role in () if not report.usable else dict.fromkeys(items.values()):
@@ -299,116 +227,9 @@ def _open_all(
                     "replace the masks, or remove the class",
                 )
             )
-    report.findings += _duplicates(domain, own)
+    report.findings += duplicates(domain, own)
     for pixels, places in own.items():
         seen.setdefault(pixels, []).extend(places[:1])
-
-
-def _look(domain: Domain, item: Item, role: str) -> _Look:
-    look = _Look(item, role, [])
-    for read in (lambda: domain.read_image(item.image), lambda: domain.read_labels(item)):
-        try:
-            read()
-        except DataError as error:
-            look.damages.append(error.problem)
-    if look.damages:
-        return look
-    image, labels = domain.read_image(item.image), domain.read_labels(item)
-    look.size = f"{image.native[0]}x{image.native[1]}"
-    look.other = "" if image.native == labels.native else f"{labels.native[0]}x{labels.native[1]}"
-    look.empty = not domain.truth(item).any()
-    look.pixels = hashlib.sha256(np.ascontiguousarray(image.array).data).hexdigest()
-    if item.label is None and isinstance(domain, FileDomain):
-        look.values = domain.grey_values(item)
-    return look
-
-
-def _oddities(domain: Domain, look: _Look) -> Iterator[Finding]:
-    side = domain.card.image_size
-    if look.other:
-        yield Finding(
-            "size",
-            f"{look.item.mask} is {look.other} but its image is {look.size}; "
-            f"both are brought to {side}x{side}"
-            + ("" if isinstance(domain, OwnDomain) else ", as published"),
-            _with_option(domain.card, "defects", "repair")
-            or _keep(domain, "save the mask at the size of its image"),
-        )
-    if look.empty:
-        yield Finding(
-            "empty",
-            f"{look.item.mask} is empty and serves as {look.role}",
-            "--protocol strict never asks it, nor shows it"
-            + (", or draw the mask" if isinstance(domain, OwnDomain) else ""),
-        )
-
-
-def _unreadable(domain: Domain, problem: str) -> Finding:
-    again = f"cdfss-bench data prepare {domain.card.name} --data-root {domain.root}"
-    card = domain.card
-    return Finding(
-        "unreadable",
-        problem,
-        f"delete the file, then make it anew: {again}"
-        if card.prepare is not None
-        else f"replace the file, then: cdfss-bench data check {card.name} --full",
-    )
-
-
-def _with_option(card: DomainCard, option: str, value: str) -> str:
-    if card.prepare is None or option not in card.prepare.options:
-        return ""
-    return (
-        f"cdfss-bench data prepare {card.name} --{option} {value} --data-root NEW_DIR "
-        "(published numbers have it uncorrected)"
-    )
-
-
-def _duplicates(domain: Domain, own: Seen) -> Iterator[Finding]:
-    for places in own.values():
-        scenes: dict[str, str] = {}
-        for _, name in places:
-            scenes.setdefault(domain.scene(name), name)
-        # A DeepGlobe tile lies in the folder of each of its classes: that is one picture.
-        if len(scenes) > 1:
-            shown = sorted(scenes.values())
-            more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
-            yield Finding(
-                "duplicate",
-                f"the same picture under several names: {', '.join(shown[:3])}{more}",
-                "remove all but one of them, with their masks"
-                if isinstance(domain, OwnDomain)
-                else "keep it to stay comparable with published numbers, or remove all but one",
-            )
-
-
-def _strays(domain: Domain) -> Iterator[Finding]:
-    if not isinstance(domain, FileDomain):
-        return
-    used = {path for e in domain.classes for i in e.items for path in (i.image, i.mask)}
-    for folder in sorted({path.rpartition("/")[0] for path in used}):
-        names = sorted(
-            name for name in _files(domain.root / folder) if f"{folder}/{name}" not in used
-        )
-        if names:
-            shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-            are = "file is" if len(names) == 1 else "files are"
-            hint = _keep(domain, "remove them, or give them the name that the layout asks for")
-            yield Finding("stray", f"{len(names)} {are} never read in {folder}: {shown}", hint)
-
-
-def _files(folder: Path) -> Iterable[str]:
-    try:
-        entries = list(folder.iterdir())
-    except OSError:  # what cannot be listed was read all the same: nothing to say about strays
-        return []
-    return [
-        entry.name
-        for entry in entries
-        if not entry.name.startswith(".")
-        and entry.suffix.lower() not in _SIDECARS
-        and entry.is_file()
-    ]
 
 
 def _spread(sizes: dict[str, int]) -> str:

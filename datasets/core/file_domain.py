@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from cdfss_bench.canonical import digest
 from cdfss_bench.errors import DataError
@@ -21,7 +21,7 @@ from .content_index import Contents, FileChangedError
 from .decode_cache import Pixels, picture_key
 from .domain import Domain, DomainClass, Item
 from .transforms import binary_mask, eight_bits, is_deep, resized_image, resized_labels
-from .upright import MAX_PIXELS, is_transparent, orientation_of
+from .upright import MAX_PIXELS, UNREADABLE, is_transparent, orientation_of
 
 T = TypeVar("T")
 
@@ -236,15 +236,7 @@ class FileDomain(Domain):
                 return Pixels(use(image), native)
         except FileNotFoundError as error:
             raise self._missing(path, error) from error
-        except (
-            UnidentifiedImageError,
-            Image.DecompressionBombError,
-            NotImplementedError,
-            OSError,
-            ValueError,
-            SyntaxError,
-            EOFError,
-        ) as error:
+        except UNREADABLE as error:
             raise DataError(
                 f"{full} is not a readable image ({error})",
                 hint=f"replace the file, then: cdfss-bench data check {self.card.name}",

@@ -22,7 +22,7 @@ from .transforms import eight_bits
 MAX_PIXELS = 150_000_000
 """ISIC's largest image has 27 million pixels; beyond this a file is a bomb, not a picture."""
 
-_UNREADABLE = (
+UNREADABLE = (
     UnidentifiedImageError,
     Image.DecompressionBombError,
     NotImplementedError,
@@ -32,6 +32,7 @@ _UNREADABLE = (
     EOFError,
     struct.error,
 )
+"""What Pillow raises for a file that is no picture, or a damaged one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def opened_picture(path: Path) -> Generator[Image.Image]:
             yield image
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing", hint="complete the data") from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise DataError(
             f"{path} is not a readable image ({_reason(error)})",
             hint="replace the file, or remove it with its partner",

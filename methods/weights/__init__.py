@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .resolve import Weights, load_weights, resolve_weights
+from .load import load_weights
+from .resolve import Weights, resolve_weights
 
 __all__ = ["Weights", "load_weights", "resolve_weights"]

@@ -11,7 +11,7 @@ from ..registry.build import build
 from ..registry.name_grammar import Composition
 from .card import Selection, WeightsCard
 from .checkpoints import load_into, read_checkpoint, refuse_bare_backbone, write_checkpoint
-from .resolve import trained_name
+from .search import trained_name
 from .state_dicts import fitted
 
 

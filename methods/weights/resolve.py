@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from cdfss_bench.canonical import file_sha256
-from cdfss_bench.errors import UserError, WeightsError
+from cdfss_bench.errors import WeightsError
 
 from ..backbones.card import BACKBONES, Pretrained
 from ..registry.build import accepted, fitting, refusal
 from ..registry.name_grammar import METHODS, Composition, parse
 from .card import MINI_SOURCE, WeightsCard, read_card
 from .file_kinds import refuse_missing
-
-if TYPE_CHECKING:
-    from ..core.method import Method
-    from .checkpoints import Checkpoint
+from .search import find_pretrained, find_trained, is_toy, trained_name
 
 WeightsKind = Literal["not needed", "source-trained", "published", "not source-trained"]
 """What weights are to the method that runs with them (`Weights.kind`)."""
-
-PACKAGED = Path(__file__).parents[1] / "pretrained"
-"""The mini suite's weights, which come with the package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,27 +106,6 @@ class Weights:
         return self.card.selection if self.card else "unknown"
 
 
-def default_folders() -> list[Path]:
-    """`$CDFSS_WEIGHTS` (several folders may stand in it), else the user's cache."""
-    named = os.environ.get("CDFSS_WEIGHTS")
-    if named:
-        return [Path(part) for part in named.split(os.pathsep) if part]
-    base = os.environ.get("XDG_CACHE_HOME")
-    return [(Path(base) if base else Path.home() / ".cache") / "cdfss-bench" / "weights"]
-
-
-def trained_name(composition: Composition) -> str:
-    """The composition as far as source training is concerned: parts and options that train."""
-    parts = [composition.host, *(p for p in composition.plugins if p.card.trains)]
-    return "+".join(str(part.trained) for part in parts)
-
-
-def is_toy(backbone: str) -> bool:
-    """Whether a backbone was made for the mini suite: all its weights are of the mini source."""
-    entries = BACKBONES.card(backbone).pretrained
-    return bool(entries) and all(entry.trained_on == MINI_SOURCE for entry in entries)
-
-
 def resolve_weights(
     composition: Composition,
     *,
@@ -185,7 +157,7 @@ def resolve_weights(
     candidates = _candidates(fits, backbone, on_mini=on_mini)
     for name in candidates:
         found = find_pretrained(name, folders, toys=on_mini or named)
-        chosen = checkpoint or _find_trained(
+        chosen = checkpoint or find_trained(
             composition, name, found and found[0], folders, on_mini=on_mini, named=named
         )
         card = read_card(chosen) if chosen else None
@@ -275,7 +247,7 @@ def initial_for(
         WeightsError: if none is at hand, with the command that makes it.
     """
     named = is_toy(weights.backbone)
-    found = _find_trained(
+    found = find_trained(
         composition, weights.backbone, weights.pretrained, folders, on_mini=on_mini, named=named
     )
     if found is None:
@@ -288,139 +260,6 @@ def initial_for(
     return found
 
 
-def load_initial(method: Method, checkpoint: Path, weights: Weights) -> None:
-    """Puts what `checkpoint` holds into a method that may have further parts.
-
-    Raises:
-        WeightsError: if it does not fit, or was trained on other backbone weights than `weights`.
-    """
-    from .checkpoints import load_into, read_checkpoint
-
-    trained = read_checkpoint(checkpoint)
-    _check_base(trained, read_checkpoint(weights.pretrained) if weights.pretrained else None)
-    load_into(method, trained.tensors, path=checkpoint, unused=method.unused_keys, complete=False)
-
-
-def load_weights(method: Method, weights: Weights) -> None:
-    """Puts the files of `weights` into a method built for them.
-
-    Raises:
-        WeightsError: if a file does not fit, or a checkpoint was trained on another backbone file.
-    """
-    from .checkpoints import load_into, read_checkpoint, refuse_bare_backbone
-
-    base = None
-    if weights.pretrained is not None and weights.entry is not None:
-        base = read_checkpoint(weights.pretrained)
-        trunk = method.backbone
-        load_into(
-            trunk,
-            base.tensors,
-            path=weights.pretrained,
-            unused=trunk.unused_keys,
-            complete=True,
-            renames=weights.entry.renames,
-        )
-        method.on_pretrained()
-    if weights.checkpoint is not None:
-        trained = read_checkpoint(weights.checkpoint)
-        _check_base(trained, base)
-        if trained.card is None and not method.head():
-            refuse_bare_backbone(trained)
-        load_into(
-            method,
-            trained.tensors,
-            path=weights.checkpoint,
-            unused=method.unused_keys,
-            optional=method.keys_without_training,
-            complete=trained.card is None or not trained.card.base,
-        )
-
-
-def find_pretrained(
-    name: str, folders: Sequence[Path], *, toys: bool = True
-) -> tuple[Path, Pretrained] | None:
-    """The backbone's weights file in the first folder that has one, with its card entry.
-
-    Args:
-        name: of the backbone.
-        folders: where to look, in order; the package's own comes last.
-        toys: whether a file that was pretrained on the mini source counts.
-    """
-    for folder in (*folders, PACKAGED):
-        for entry in BACKBONES.card(name).pretrained:
-            for file in entry.files:
-                if (folder / file).is_file():
-                    found = _as_trained(folder / file, entry)
-                    if toys or not found.trained_on.startswith(MINI_SOURCE):
-                        return folder / file, found
-    return None
-
-
-def _as_trained(path: Path, entry: Pretrained) -> Pretrained:
-    """The entry with what the file says that it was pretrained on, if `train` made it."""
-    with suppress(UserError):  # a damaged file is refused when it is read
-        card = read_card(path)
-        if card is not None and card.source:
-            return entry.model_copy(update={"trained_on": card.trained_on})
-    return entry
-
-
-def _find_trained(
-    composition: Composition,
-    backbone: str,
-    pretrained: Path | None,
-    folders: Sequence[Path],
-    *,
-    on_mini: bool,
-    named: bool,
-) -> Path | None:
-    """The file trained as `composition`, whole or on top of just these backbone weights.
-
-    What was trained with SAM is a baseline of its own, to be named. Outside the mini suite, what
-    was trained on its source counts where the backbone is named and nothing else is there.
-    """
-    wanted = trained_name(composition)
-    bases = ("",) if pretrained is None else ("", file_sha256(pretrained))
-    fitting = {
-        folder: [
-            (path, card)
-            for path, card in _cards_in(folder)
-            if card.backbone == backbone
-            and card.trained_as == wanted
-            and card.base in bases
-            and not card.recipe.get("sam")
-        ]
-        for folder in (*folders, PACKAGED)
-    }
-    rounds = ((True, False),) if on_mini else ((False,), (True,)) if named else ((False,),)
-    for kinds in rounds:
-        for folder, cards in fitting.items():
-            found = [path for path, card in cards if card.is_toy in kinds]
-            if len(found) > 1:
-                names = " and ".join(path.name for path in found)
-                raise WeightsError(
-                    f"{folder} holds several weights of {wanted} on {backbone}: {names}",
-                    hint="name one with --weights FILE",
-                )
-            if found:
-                return found[0]
-    return None
-
-
-def trained_in(folders: Sequence[Path]) -> Iterator[tuple[Path, WeightsCard]]:
-    """Every source-trained file of ours in the folders and in the package, with its card."""
-    for folder in (*folders, PACKAGED):
-        yield from _cards_in(folder)
-
-
-def _cards_in(folder: Path) -> Iterator[tuple[Path, WeightsCard]]:
-    for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
-        card = read_card(path)
-        if card is not None:
-            yield path, card
-
-
 def _check_card(
     card: WeightsCard, composition: Composition, path: Path | None, backbone: str | None
 ) -> None:
@@ -430,17 +269,6 @@ def _check_card(
         )
     if backbone is not None and backbone != card.backbone:
         raise WeightsError(f"{path} was trained on {card.backbone}, not on {backbone}")
-
-
-def _check_base(trained: Checkpoint, base: Checkpoint | None) -> None:
-    if trained.card is None or not trained.card.base or base is None:
-        return
-    if trained.card.base != base.sha256:
-        raise WeightsError(
-            f"{trained.path} was trained on top of other backbone weights than {base.path} "
-            f"(sha256 {trained.card.base[:12]}..., not {base.sha256[:12]}...)",
-            hint="put the backbone file it was trained with into the weights folder",
-        )
 
 
 def _refuse_known_backbone(path: Path, backbone: str) -> None:

@@ -16,7 +16,7 @@ from cdfss_bench.methods.registry.build import build
 from cdfss_bench.methods.registry.name_grammar import parse
 from cdfss_bench.methods.weights.card import WeightsCard
 from cdfss_bench.methods.weights.checkpoints import write_checkpoint
-from cdfss_bench.methods.weights.resolve import trained_name
+from cdfss_bench.methods.weights.search import trained_name
 
 
 @pytest.fixture(scope="session")

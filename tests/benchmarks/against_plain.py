@@ -49,7 +49,8 @@ from cdfss_bench.methods import build, parse
 from cdfss_bench.methods.conformance.probe import seeded
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.fast import winograd
-from cdfss_bench.methods.weights.resolve import load_weights, resolve_weights
+from cdfss_bench.methods.weights.load import load_weights
+from cdfss_bench.methods.weights.resolve import resolve_weights
 
 Example = tuple[Tensor, Tensor, Tensor]
 """A query [3, H, W], supports [K, 3, H, W], masks [K, H, W]."""

@@ -25,7 +25,8 @@ from cdfss_bench.methods.blocks.shear import drawn_shears
 from cdfss_bench.methods.conformance.probe import seeded
 from cdfss_bench.methods.core.adaptation import copy_of
 from cdfss_bench.methods.hosts.abcdfss import ABCDFSS, COPIES, MOST_DEGREES
-from cdfss_bench.methods.weights.resolve import load_weights, resolve_weights
+from cdfss_bench.methods.weights.load import load_weights
+from cdfss_bench.methods.weights.resolve import resolve_weights
 
 Pair = tuple[float, float]
 WHOLE = 25

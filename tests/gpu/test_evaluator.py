@@ -18,7 +18,8 @@ from cdfss_bench.datasets import Domain, Episode, open_domain
 from cdfss_bench.datasets.core.transforms import normalised
 from cdfss_bench.methods import METHODS, build, parse
 from cdfss_bench.methods.core.method import Method
-from cdfss_bench.methods.weights.resolve import load_weights, resolve_weights
+from cdfss_bench.methods.weights.load import load_weights
+from cdfss_bench.methods.weights.resolve import resolve_weights
 
 from .conftest import Measured
 

@@ -23,7 +23,8 @@ from cdfss_bench.methods import METHODS, parse
 from cdfss_bench.methods.core.contract import EpisodeBatch
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.registry.build import build
-from cdfss_bench.methods.weights.resolve import load_weights, resolve_weights
+from cdfss_bench.methods.weights.load import load_weights
+from cdfss_bench.methods.weights.resolve import resolve_weights
 
 from ..support.contract import episodes, fresh, trained_compositions
 from ..support.trainings import plan_of

@@ -23,7 +23,8 @@ from cdfss_bench.datasets.core.registry import split_name
 from cdfss_bench.errors import DataError, RecordError, WeightsError
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.registry.name_grammar import Composition, parse
-from cdfss_bench.methods.weights.resolve import PACKAGED, Weights, resolve_weights
+from cdfss_bench.methods.weights.resolve import Weights, resolve_weights
+from cdfss_bench.methods.weights.search import PACKAGED
 
 from ...evaluation.pixel_counts import count
 from ...evaluation.prediction import load_method

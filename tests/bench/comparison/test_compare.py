@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from cdfss_bench.bench.comparison.compare import Comparison, chosen, compare, verdict_on
+from cdfss_bench.bench.comparison.compare import Comparison, chosen, compare
+from cdfss_bench.bench.comparison.difference import verdict_on
 from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.reporting.leaderboard_table import comparison_table
 from cdfss_bench.errors import RecordError

@@ -26,7 +26,7 @@ from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.hosts.hsnet import HSNet
 from cdfss_bench.methods.registry.build import build
-from cdfss_bench.methods.weights.resolve import load_weights
+from cdfss_bench.methods.weights.load import load_weights
 
 ADAPTING = "hsnet+apm-s[steps=1]+acpa[steps=1]"
 METHODS = ["prototype", "ssp", "ssp+lcm", "hsnet", "hsnet+lcm", ADAPTING, "centre-ellipse"]

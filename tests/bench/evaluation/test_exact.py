@@ -10,7 +10,8 @@ from cdfss_bench.bench.evaluation.evaluator import Settings, evaluate
 from cdfss_bench.datasets import Domain, open_domain
 from cdfss_bench.methods import build, parse
 from cdfss_bench.methods.core.method import Method
-from cdfss_bench.methods.weights.resolve import load_weights, resolve_weights
+from cdfss_bench.methods.weights.load import load_weights
+from cdfss_bench.methods.weights.resolve import resolve_weights
 
 from ...support.plain_evaluator import Masks, difference, plain_logits
 

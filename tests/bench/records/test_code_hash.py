@@ -70,6 +70,7 @@ COUNTED = {
         "methods/core/method.py",
         "methods/registry/build.py",
         "methods/weights/checkpoints.py",
+        "methods/weights/load.py",
         "methods/weights/resolve.py",
         "datasets/core/transforms.py",
         "datasets/core/domain.py",

@@ -23,13 +23,9 @@ from cdfss_bench.methods.plugins.lem import LEM
 from cdfss_bench.methods.registry.card import Recipe
 from cdfss_bench.methods.registry.name_grammar import METHODS
 from cdfss_bench.methods.weights.checkpoints import read_checkpoint
-from cdfss_bench.methods.weights.resolve import (
-    PACKAGED,
-    initial_for,
-    load_weights,
-    pretrained_for,
-    resolve_weights,
-)
+from cdfss_bench.methods.weights.load import load_weights
+from cdfss_bench.methods.weights.resolve import initial_for, pretrained_for, resolve_weights
+from cdfss_bench.methods.weights.search import PACKAGED
 
 MINI = "resnet-mini"
 

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from cdfss_bench.datasets import DOMAINS, open_domain
-from cdfss_bench.datasets.check.report import DomainReport, Finding, check_domain, check_domains
+from cdfss_bench.datasets.check.findings import Finding
+from cdfss_bench.datasets.check.report import DomainReport, check_domain, check_domains
 
 from ...support import trees
 

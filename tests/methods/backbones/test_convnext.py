@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from cdfss_bench.methods import build
 from cdfss_bench.methods.backbones.card import build_backbone
 from cdfss_bench.methods.backbones.convnext import PLANS
-from cdfss_bench.methods.weights.resolve import load_weights, resolve_weights
+from cdfss_bench.methods.weights.load import load_weights
+from cdfss_bench.methods.weights.resolve import resolve_weights
 
 from ...support.contract import composition, episodes, seeded
 

@@ -15,7 +15,8 @@ from cdfss_bench.methods.backbones.card import BACKBONES, build_backbone
 from cdfss_bench.methods.backbones.sam import SAM
 from cdfss_bench.methods.blocks.sam_calls import bounding_box, pixel_of
 from cdfss_bench.methods.blocks.sam_frames import Frame
-from cdfss_bench.methods.weights.resolve import load_weights, resolve_weights
+from cdfss_bench.methods.weights.load import load_weights
+from cdfss_bench.methods.weights.resolve import resolve_weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -27,7 +27,8 @@ from cdfss_bench.methods.hosts.fptrans import FPTrans
 from cdfss_bench.methods.plugins.lcm import LCM
 from cdfss_bench.methods.plugins.lem import LEM
 from cdfss_bench.methods.weights.checkpoints import load_into, read_checkpoint
-from cdfss_bench.methods.weights.resolve import load_weights, pretrained_for, resolve_weights
+from cdfss_bench.methods.weights.load import load_weights
+from cdfss_bench.methods.weights.resolve import pretrained_for, resolve_weights
 
 from ...support.contract import composition, episodes, fresh, network, seeded
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from cdfss_bench.methods import build, parse
 from cdfss_bench.methods.blocks.augment import IMAGE_MEAN, IMAGE_STD, from_hsv, to_hsv, view
 from cdfss_bench.methods.hosts.ifa import IFA
-from cdfss_bench.methods.weights.resolve import trained_name
+from cdfss_bench.methods.weights.search import trained_name
 
 from ...support.contract import Episodes, built, episodes, fresh, network, seeded, tensors
 

@@ -14,7 +14,7 @@ from cdfss_bench.methods import build, parse
 from cdfss_bench.methods.blocks.contrast import ContrastSpread
 from cdfss_bench.methods.core.plugin_api import Role
 from cdfss_bench.methods.plugins.lem import LEM, REACH
-from cdfss_bench.methods.weights.resolve import trained_name
+from cdfss_bench.methods.weights.search import trained_name
 
 from ...support.contract import episodes, seeded
 

@@ -15,7 +15,7 @@ from cdfss_bench.methods import METHODS, Composition, build, parse
 from cdfss_bench.methods.registry import build as building
 from cdfss_bench.methods.registry import name_grammar as grammar
 from cdfss_bench.methods.registry.card import MethodCard
-from cdfss_bench.methods.weights.resolve import trained_name
+from cdfss_bench.methods.weights.search import trained_name
 from cdfss_bench.options import Option, Value, spelled
 
 

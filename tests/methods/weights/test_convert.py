@@ -16,7 +16,8 @@ from cdfss_bench.methods.conformance.probe import seeded
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.weights.card import read_card
 from cdfss_bench.methods.weights.convert import convert
-from cdfss_bench.methods.weights.resolve import load_weights, resolve_weights
+from cdfss_bench.methods.weights.load import load_weights
+from cdfss_bench.methods.weights.resolve import resolve_weights
 
 HSNET = "hsnet[widths=8-16-32]"
 MINI = "resnet-mini"

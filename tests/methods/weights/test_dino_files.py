@@ -18,7 +18,8 @@ from cdfss_bench.methods.backbones.dino import DinoPlan, DINOv2, DINOv3
 from cdfss_bench.methods.weights import fetch as fetching
 from cdfss_bench.methods.weights.checkpoints import load_into, read_checkpoint
 from cdfss_bench.methods.weights.fetch import fetch_pretrained
-from cdfss_bench.methods.weights.resolve import load_weights, resolve_weights
+from cdfss_bench.methods.weights.load import load_weights
+from cdfss_bench.methods.weights.resolve import resolve_weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

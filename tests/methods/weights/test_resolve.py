@@ -27,19 +27,17 @@ from cdfss_bench.methods import build, parse
 from cdfss_bench.methods.backbones.card import BACKBONES, BackboneCard, Pretrained, build_backbone
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.weights import fetch as fetching
-from cdfss_bench.methods.weights import resolve as weights
+from cdfss_bench.methods.weights import resolve, search
 from cdfss_bench.methods.weights.card import WeightsCard, read_card
 from cdfss_bench.methods.weights.checkpoints import load_into, read_checkpoint, write_checkpoint
 from cdfss_bench.methods.weights.fetch import fetch_pretrained
-from cdfss_bench.methods.weights.resolve import (
+from cdfss_bench.methods.weights.load import load_weights
+from cdfss_bench.methods.weights.resolve import Weights, pretrained_for, resolve_weights
+from cdfss_bench.methods.weights.search import (
     PACKAGED,
-    Weights,
     default_folders,
     find_pretrained,
     is_toy,
-    load_weights,
-    pretrained_for,
-    resolve_weights,
     trained_in,
     trained_name,
 )
@@ -54,7 +52,7 @@ def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of one's own, empty at first, in the place of the packaged weights."""
     folder = tmp_path / "packaged"
     folder.mkdir()
-    monkeypatch.setattr(weights, "PACKAGED", folder)
+    monkeypatch.setattr(search, "PACKAGED", folder)
     return folder
 
 
@@ -191,7 +189,7 @@ def test_the_packaged_weights_are_those_of_the_mini_suite(packaged: Path) -> Non
     assert (found.backbone, found.pretrained, found.checkpoint) == (MINI, base, trained)
     assert found.description == "trained on mini-source"
     assert resolved("ssp", []).description == "mini-source only"
-    assert PACKAGED.parent == Path(weights.__file__).parents[1]
+    assert PACKAGED.parent == Path(search.__file__).parents[1]
 
 
 def test_a_training_that_began_from_nothing_says_so(packaged: Path) -> None:
@@ -433,7 +431,7 @@ def test_a_pretrained_backbone_is_no_checkpoint_of_a_trained_method(
     card = BACKBONES.card(MINI)
     known = card.pretrained[0].model_copy(update={"sha256": file_sha256(path)[:8]})
     changed = card.model_copy(update={"pretrained": (known,)})
-    monkeypatch.setattr(weights, "BACKBONES", SimpleNamespace(card=lambda _name: changed))
+    monkeypatch.setattr(resolve, "BACKBONES", SimpleNamespace(card=lambda _name: changed))
     error = refused("ssp", [folder], checkpoint=path)
     assert "holds the pretrained weights of resnet-mini" in error.problem
     assert "--weights-dir" in (error.hint or "")
