@@ -235,15 +235,16 @@ class Pool:
 
     def _stop(self) -> None:
         """Ends all workers; tasks at work are marked as interrupted where there is time."""
-        with self._changed:
-            self._is_stopped = True
-            self._changed.notify_all()
         try:
+            with self._changed:
+                self._is_stopped = True
+                self._changed.notify_all()
             for slot in self.slots:
                 slot.interrupt()
             wait(self._serving, timeout=_PATIENCE)
         finally:
             # A second Ctrl-C ends the patience.
+            self._is_stopped = True
             for slot in self.slots:
                 slot.kill()
             if self.close is not None:

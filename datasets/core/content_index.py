@@ -91,7 +91,7 @@ class Contents:
             FileChangedError: if it holds something else than when it was first looked at.
         """
         full = self._full(path)
-        signature = _signature(full)
+        signature = signature_of(full)
         seen = self._seen.get(path)
         if seen is not None and seen.settled and seen.signature == signature:
             return seen.sha256
@@ -123,7 +123,7 @@ class Contents:
         return {path: self._seen[path].sha256 for path in wanted}
 
     def _is_known(self, path: str) -> bool:
-        signature = _signature(self._full(path))
+        signature = signature_of(self._full(path))
         if path not in self._seen and (known := self._known(path, signature)) is not None:
             self._seen[path] = known
         seen = self._seen.get(path)
@@ -206,12 +206,17 @@ class Contents:
 
     def _lasts(self, path: str, content: Content) -> bool:
         try:
-            return _signature(self._full(path)) == content.signature
+            return signature_of(self._full(path)) == content.signature
         except OSError:
             return False
 
 
-def _signature(path: Path) -> Signature:
+def signature_of(path: Path) -> Signature:
+    """What tells that a file is still the one that was looked at.
+
+    Raises:
+        OSError: if it is not there, or no regular file.
+    """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):  # to open a pipe would be to wait for ever
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
@@ -221,13 +226,13 @@ def _signature(path: Path) -> Signature:
 def _hashed(path: Path) -> Content:
     for _ in range(_ATTEMPTS):
         began = time.time_ns()
-        before = _signature(path)
+        before = signature_of(path)
         try:
             sha256 = file_sha256(path)
         except OSError as error:
             error.filename = error.filename or str(path)  # a read that fails does not say of what
             raise
-        if before == _signature(path):
+        if before == signature_of(path):
             return Content(sha256, before, settled=_is_settled(before, began))
     raise FileChangedError(path)
 

@@ -21,6 +21,7 @@ from cdfss_bench.canonical import digest
 from cdfss_bench.errors import DataError, UserError
 from cdfss_bench.files import write_atomically
 
+from ..content_index import Signature, signature_of
 from ..upright import Header, header_of
 from .facts import Facts, look_at
 
@@ -69,28 +70,24 @@ def survey(pairs: Sequence[tuple[Path, Path]], place: Path, kept_in: Path | None
     )
 
 
-Stamp = tuple[int, ...]
-
-
 @dataclass(frozen=True)
 class _Kept:
-    """Findings by path, each with the stamp of the file that it was found of."""
+    """Findings by path, each with the signature of the file that it was found of."""
 
-    pictures: dict[str, tuple[Stamp, Header]]
-    masks: dict[str, tuple[Stamp, Facts]]
+    pictures: dict[str, tuple[Signature, Header]]
+    masks: dict[str, tuple[Signature, Facts]]
 
 
 _KEPT = TypeAdapter(_Kept)
 
 
 def _known(
-    path: Path, before: Mapping[str, tuple[Stamp, T]], find: Callable[[Path], T]
-) -> tuple[Stamp, T]:
+    path: Path, before: Mapping[str, tuple[Signature, T]], find: Callable[[Path], T]
+) -> tuple[Signature, T]:
     try:
-        stat = path.stat()
+        stamp = signature_of(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror})") from error
-    stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
     kept = before.get(str(path))
     return kept if kept is not None and kept[0] == stamp else (stamp, find(path))
 

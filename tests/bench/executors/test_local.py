@@ -6,9 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -18,52 +17,11 @@ from cdfss_bench.bench.evaluation.evaluator import Settings
 from cdfss_bench.bench.evaluation.runner import Runner
 from cdfss_bench.bench.executors.choosing import Choice, executor
 from cdfss_bench.bench.executors.local import settings_of
-from cdfss_bench.bench.executors.pool import News, Pool
-from cdfss_bench.bench.executors.work import Task, TaskResult
 from cdfss_bench.bench.planning.selection import Selection, plan
 from cdfss_bench.bench.records.schema import read_record
 from cdfss_bench.errors import UserError
 
 PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
-
-
-class Recorder:
-    """Room for a worker that computes nothing and notes what it was given, each cell in turn."""
-
-    def __init__(self, given: list[tuple[int, str, int]], number: int, turns: threading.Barrier):
-        self.given, self.number, self.turns = given, number, turns
-
-    def is_ready(self) -> bool:
-        return True
-
-    def perform(self, task: Task) -> Iterator[News]:
-        (method,) = task.selection.methods
-        self.given.append((self.number, method, len(self.given)))
-        self.turns.wait(timeout=10)
-        yield TaskResult("computed", None, "", None)
-
-    def interrupt(self) -> None: ...
-
-    def kill(self) -> None: ...
-
-
-@pytest.mark.parametrize(("workers", "built"), [(2, 2), (3, 4)])
-def test_cells_that_share_a_network_stay_with_their_worker(
-    workers: int, built: int, seeded_weights: Path, tmp_path: Path
-) -> None:
-    """Of three workers at two networks: better to build one twice than to wait."""
-    selection = Selection(
-        methods=("ssp", "prototype"), domains=("mini-lesion",), shots=(1, 2, 3), suite="mini",
-        weights_dirs=(seeded_weights,), episodes=2,
-    )  # fmt: skip
-    given: list[tuple[int, str, int]] = []
-    turns = threading.Barrier(workers)
-    slots = [Recorder(given, number, turns) for number in range(workers)]
-    pool = Pool(slots, Runner(tmp_path, with_cost=False), threads=1, all_threads=1)
-    assert len(list(pool.run(plan(selection)))) == len(given) == 6
-    assert len({(number, method) for number, method, _ in given}) == built
-    # Each network is begun before any of them is built twice.
-    assert {method for _, method, turn in given if turn < 2} == {"ssp", "prototype"}
 
 
 def test_budget_and_gpus_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
