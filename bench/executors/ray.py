@@ -89,7 +89,14 @@ class RayCluster:
     def __init__(
         self, setup: Setup, size: int, threads: int, tell: Callable[[str], None] | None = None
     ):
-        self.ray = _imported()
+        try:
+            import ray
+        except ImportError as error:
+            raise UserError(
+                "--executor ray needs Ray, which is not installed",
+                hint="pip install 'cdfss-bench[ray]'",
+            ) from error
+        self.ray: Any = ray
         self._is_ours = not self.ray.is_initialized()
         if self._is_ours:
             try:
@@ -109,7 +116,7 @@ class RayCluster:
         size = size or int(there["GPU"] if has_gpus else there["CPU"] // threads) or 1
         self.slots: list[Slot] = [_ActorSlot(self) for _ in range(size)]
         self._tell = tell
-        self._began, self.has_worker = time.monotonic(), False
+        self._began, self.is_waiting = time.monotonic(), True
         self._token = f".seen-by-all-{socket.gethostname()}-{time.time_ns()}"
         setup.results.mkdir(parents=True, exist_ok=True)
         (setup.results / self._token).touch()
@@ -130,10 +137,8 @@ class RayCluster:
 
     def complain_of_waiting(self) -> None:
         """Tells, once, that the cluster has given no worker for long."""
-        if self.has_worker or time.monotonic() - self._began < _WAIT:
-            return
-        self.has_worker = True
-        if self._tell is not None:
+        if self.is_waiting and self._tell is not None and time.monotonic() - self._began > _WAIT:
+            self.is_waiting = False
             wanted = ", ".join(f"{key[4:].upper()} {n}" for key, n in self._resources.items() if n)
             self._tell(f"waiting for the Ray cluster to give a worker ({wanted} each)")
 
@@ -168,7 +173,7 @@ class _ActorSlot:
             ) from error
         if refusal is not None:
             raise refusal
-        self._ready, self._cluster.has_worker = None, True
+        self._ready, self._cluster.is_waiting = None, False
         return True
 
     def perform(self, task: Task) -> Iterator[News]:
@@ -210,14 +215,3 @@ class _ActorSlot:
 
 def _watched(method: Any) -> Any:
     return method.options(concurrency_group=_WATCH).remote()
-
-
-def _imported() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise UserError(
-            "--executor ray needs Ray, which is not installed",
-            hint="pip install 'cdfss-bench[ray]'",
-        ) from error
-    return ray

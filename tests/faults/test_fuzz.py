@@ -34,8 +34,8 @@ from cdfss_bench.methods.registry.card import MethodCard
 from cdfss_bench.methods.registry.name_grammar import METHODS, parse
 from cdfss_bench.plain_yaml import read_yaml
 
-from ..bench.comparison.test_leaderboard import record
 from ..support import trees
+from ..support.records import record
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning"),

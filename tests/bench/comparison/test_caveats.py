@@ -26,8 +26,7 @@ from cdfss_bench.datasets.core.domain import COPY
 from cdfss_bench.methods import parse
 
 from ...support import trees
-from ...support.records import write_cell
-from ..reporting.test_html import COST
+from ...support.records import COST, write_cell
 
 Run = Callable[..., list[Outcome]]
 

@@ -30,9 +30,7 @@ from cdfss_bench.bench.reporting.published_table import published_table
 from cdfss_bench.bench.reporting.text_table import TextTable
 
 from ...conftest import CHECKOUT
-from ...support.records import write_cell
-from ..reporting.test_html import COST
-from .test_leaderboard import DOMAINS, record
+from ...support.records import COST, DOMAINS, record, write_cell
 
 EARLY, LATE = "2026-01-01T00:00:00+00:00", "2026-02-01T00:00:00+00:00"
 OLD: dict[str, Any] = {"method__code": "old"}

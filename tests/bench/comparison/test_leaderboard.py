@@ -11,74 +11,13 @@ import pytest
 from rich.console import Console
 
 from cdfss_bench.bench.comparison.leaderboard import Leaderboard, leaderboards
-from cdfss_bench.bench.planning.cell import evaluator_code, method_part
-from cdfss_bench.bench.records.schema import CostPart, RunRecord
+from cdfss_bench.bench.records.schema import RunRecord
 from cdfss_bench.bench.reporting.export import as_csv, as_json
 from cdfss_bench.bench.reporting.leaderboard_table import text_table
 from cdfss_bench.bench.reporting.screen_table import as_rich
 from cdfss_bench.bench.reporting.text_table import TextTable, as_markdown
-from cdfss_bench.errors import UserError
-from cdfss_bench.methods.registry.name_grammar import parse
 
-DOMAINS = ("chestxray", "deepglobe", "fss1000", "isic")
-
-
-def code_of(method: str, backbone: str) -> str:
-    """Hash of the installed code of a method; any text for one that is not installed."""
-    try:
-        return method_part(parse(method), backbone).code
-    except UserError:
-        return "not installed"
-
-
-def record(
-    method: str = "ssp", domain: str = "isic", miou: float | None = 40.0, **changes: Any
-) -> RunRecord:
-    values: dict[str, Any] = {
-        "cell": "0" * 64,
-        "status": "done" if miou is not None else "refused",
-        "reason": "" if miou is not None else "class 'a|b' has 5 images",
-        "domain": {
-            "name": domain,
-            "title": domain,
-            "suite": "cdfss",
-            "profile": "full",
-            "complete": True,
-            "fingerprint": "f" * 64,
-            "classes": {0: "x"},
-        },
-        "episodes": {"protocol": "patnet", "shots": 1, "seed": 0, "count": 600, "sha256": "e"},
-        "method": {
-            "label": method,
-            "composition": method,
-            "given": {},
-            "options": {},
-            "adaptation": "none",
-            "backbone": "resnet50",
-            "code": code_of(method, changes.get("method__backbone", "resnet50")),
-        },
-        "weights": {"description": "trained on pascal", "selection": "last"},
-        "evaluator": {"version": 1, "code": evaluator_code(), "image_size": 400},
-    }
-    if miou is not None:
-        values["metrics"] = {
-            "miou": miou,
-            "fb_iou": 60,
-            "macro_iou": 41,
-            "per_class": {0: miou},
-            "episodes": 600,
-        }
-    for path, value in changes.items():
-        part, _, key = path.partition("__")
-        if key:
-            values[part][key] = value
-        else:
-            values[part] = value
-    return RunRecord.model_validate(values)
-
-
-def all_domains(method: str = "ssp", **changes: Any) -> list[RunRecord]:
-    return [record(method, domain, 40.0 + i, **changes) for i, domain in enumerate(DOMAINS)]
+from ...support.records import COST, DOMAINS, all_domains, record
 
 
 def only(records: list[RunRecord]) -> Leaderboard:
@@ -184,18 +123,7 @@ def test_a_row_of_nothing_but_refusals_is_shown() -> None:
 
 
 def test_every_shape_of_the_table_says_the_same() -> None:
-    cost = CostPart(
-        params=8_667_072,
-        flops_encode=1,
-        flops_match=1,
-        flops_episode=111_462_400_000,
-        uncounted=[],
-        probe="p",
-        latency_ms={"episode": {"p50": 12.345, "p90": 13, "p99": 14}},
-        device="cpu",
-        peak_memory_mb=1,
-    )
-    boards = leaderboards([*all_domains(cost=cost), record("loec", "isic", None)])
+    boards = leaderboards([*all_domains(cost=COST), record("loec", "isic", None)])
     markdown = as_markdown([text_table(board) for board in boards])
     assert "| ssp | resnet50 | trained on pascal | none | 40.00 |" in markdown
     assert "8.67 M | 111.46 | 12.3 | cpu |" in markdown

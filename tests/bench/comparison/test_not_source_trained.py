@@ -23,9 +23,7 @@ from cdfss_bench.bench.reporting.leaderboard_table import comparison_table, text
 from cdfss_bench.bench.reporting.published_table import published_table
 
 from ...conftest import CHECKOUT
-from ...support.records import write_cell
-from ..reporting.test_html import COST
-from .test_leaderboard import DOMAINS, all_domains, record
+from ...support.records import COST, DOMAINS, all_domains, record, write_cell
 
 KIND: dict[str, Any] = {
     "weights__kind": "not source-trained", "weights__description": "imagenet only",

@@ -19,8 +19,7 @@ from cdfss_bench.bench.records.cell_folder import CellFolder
 from cdfss_bench.bench.records.schema import CostPart, RunRecord, read_record
 from cdfss_bench.bench.statistics.summary import metrics_of
 
-from ...support.records import write_cell
-from .test_leaderboard import record
+from ...support.records import record, write_cell
 
 
 @pytest.fixture

@@ -32,9 +32,7 @@ from cdfss_bench.bench.reporting.number_format import milliseconds
 from cdfss_bench.methods import build
 from cdfss_bench.methods.conformance.probe import seeded
 
-from ...support.records import write_cell
-from ..comparison.test_leaderboard import record
-from ..reporting.test_html import COST
+from ...support.records import COST, record, write_cell
 
 
 def test_percentiles_are_of_the_runs() -> None:

@@ -18,7 +18,7 @@ from cdfss_bench.bench.planning.selection import Selection, plan
 from cdfss_bench.bench.records.cell_folder import CellFolder
 from cdfss_bench.bench.records.schema import CostPart, read_record, read_runs
 
-from ..reporting.test_html import COST
+from ...support.records import COST
 
 Run = Callable[..., list[Outcome]]
 

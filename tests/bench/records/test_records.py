@@ -18,7 +18,7 @@ from cdfss_bench.bench.records.schema import RunRecord, read_record, read_runs
 from cdfss_bench.datasets import Episode
 from cdfss_bench.errors import RecordError, UserError
 
-from ..comparison.test_leaderboard import record
+from ...support.records import record
 
 
 def test_a_record_survives_the_disk(tmp_path: Path) -> None:

@@ -24,9 +24,7 @@ from cdfss_bench.bench.reporting.qualitative.examples import Layer, Panel, examp
 from cdfss_bench.bench.reporting.qualitative.redrawn import overlay
 
 from ...conftest import CHECKOUT
-from ...support.records import write_cell
-from ..comparison.test_leaderboard import DOMAINS
-from .test_html import COST
+from ...support.records import COST, DOMAINS, write_cell
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)

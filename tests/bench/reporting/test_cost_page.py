@@ -24,8 +24,7 @@ from cdfss_bench.bench.reporting.leaderboard_table import text_table
 from cdfss_bench.bench.reporting.text_table import TextTable
 from cdfss_bench.errors import UserError
 
-from ...support.records import write_cell
-from ..comparison.test_leaderboard import DOMAINS
+from ...support.records import DOMAINS, write_cell
 
 GIGA = 10**9
 EPYC = {"cpu": "EPYC", "threads": 2}

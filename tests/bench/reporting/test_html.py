@@ -18,7 +18,6 @@ from cdfss_bench.bench.comparison.leaderboard import ORACLE, leaderboards
 from cdfss_bench.bench.comparison.published import read_published
 from cdfss_bench.bench.comparison.ranking import standings
 from cdfss_bench.bench.records.results import run_results
-from cdfss_bench.bench.records.schema import CostPart
 from cdfss_bench.bench.reporting.html.document import as_html
 from cdfss_bench.bench.reporting.latex import as_latex, escaped
 from cdfss_bench.bench.reporting.leaderboard_table import text_table
@@ -27,20 +26,7 @@ from cdfss_bench.bench.reporting.text_table import TextTable, as_markdown
 from cdfss_bench.errors import RecordError
 
 from ...conftest import CHECKOUT
-from ...support.records import write_cell
-from ..comparison.test_leaderboard import DOMAINS, record
-
-COST = CostPart(
-    params=8_667_072,
-    flops_encode=1,
-    flops_match=1,
-    flops_episode=111_462_400_000,
-    uncounted=[],
-    probe="p",
-    latency_ms={"episode": {"p50": 12.345, "p90": 13, "p99": 14}},
-    device="cpu",
-    peak_memory_mb=1,
-)
+from ...support.records import COST, DOMAINS, record, write_cell
 
 
 @pytest.fixture

@@ -21,9 +21,7 @@ from cdfss_bench.bench.reporting.leaderboard_table import text_table
 from cdfss_bench.bench.reporting.screen_table import as_rich, least_width
 from cdfss_bench.bench.reporting.text_table import TextTable
 
-from ...support.records import write_cell
-from ..comparison.test_leaderboard import DOMAINS
-from .test_html import COST
+from ...support.records import COST, DOMAINS, write_cell
 
 PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
 WIDTHS = (20, 40, 60, 80, 100, 120, 200, 400)
