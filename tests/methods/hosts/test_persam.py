@@ -9,11 +9,12 @@ from torch import Tensor
 
 from cdfss_bench.errors import CompositionError
 from cdfss_bench.methods import build, parse
+from cdfss_bench.methods.blocks.mask_mixture import MixingObjective, mixing_steps
 from cdfss_bench.methods.blocks.sam_frames import Frame
 from cdfss_bench.methods.blocks.voting import vote
 from cdfss_bench.methods.conformance.probe import Episodes, episodes, seeded
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
-from cdfss_bench.methods.hosts.persam import MixingObjective, PerSAM, cells, mixing_steps
+from cdfss_bench.methods.hosts.persam import PerSAM, cells
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

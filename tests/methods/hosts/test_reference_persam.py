@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from cdfss_bench.methods.backbones.sam import SAM
+from cdfss_bench.methods.blocks.mask_mixture import mixing_steps
 from cdfss_bench.methods.blocks.sam_calls import Answer, PromptedImage, pixel_of
 from cdfss_bench.methods.blocks.sam_decoder import Guide
 from cdfss_bench.methods.blocks.sam_frames import MEAN, STD
@@ -22,7 +23,6 @@ from cdfss_bench.methods.hosts.persam import (
     attention_map,
     averaged,
     cells,
-    mixing_steps,
     similarity,
 )
 
