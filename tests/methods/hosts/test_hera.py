@@ -446,3 +446,12 @@ def test_the_correction_of_a_mix_begins_near_nothing_and_is_drawn_privately() ->
 def test_a_network_without_blocks_is_refused() -> None:
     with pytest.raises(CompositionError, match=r"hera does not work with resnet-mini"):
         build("hera", backbone="resnet-mini")
+
+
+def test_what_a_single_layer_of_dinov3_l_learns_is_as_large_as_published() -> None:
+    with torch.device("meta"):
+        net = build("hera")
+    assert isinstance(net, HERA)
+    assert list(net.candidates) == list(range(12, 24))
+    mlp = net.backbone.block(23).mlp
+    assert sum(parameter.numel() for parameter in mlp.parameters()) == 8_393_728
