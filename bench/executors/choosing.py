@@ -64,7 +64,7 @@ def executor(
         slots, close = cluster.slots, cluster.close
     elif jobs > 1 or choice.timeout is not None:
         threads, all_threads = choice.threads or _share(jobs), torch.get_num_threads()
-        slots, close = process_slots(setup, jobs, threads), None
+        slots, close = process_slots(setup, jobs, threads)
     else:
         return runner
     return Pool(slots, runner, threads, all_threads, choice.timeout, close)

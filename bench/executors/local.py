@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -23,7 +23,7 @@ from .work import Setup, Task, Worker
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-def process_slots(setup: Setup, size: int, threads: int) -> list[Slot]:
+def process_slots(setup: Setup, size: int, threads: int) -> tuple[list[Slot], Callable[[], None]]:
     """Room for so many workers, in processes that are started when they are first needed.
 
     Nothing is inherited but the environment (the start method is `spawn`): a process that holds a
@@ -33,10 +33,22 @@ def process_slots(setup: Setup, size: int, threads: int) -> list[Slot]:
         setup: for all workers.
         size: how many.
         threads: of each.
+
+    Returns:
+        The slots, and what puts the environment back once no more workers are started.
     """
     # They are read when a worker loads its libraries; this process has loaded its own.
+    before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, str(threads)))
-    return [_ProcessSlot(replace(setup, settings=s)) for s in settings_of(setup.settings, size)]
+
+    def put_back() -> None:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+    slots = [_ProcessSlot(replace(setup, settings=s)) for s in settings_of(setup.settings, size)]
+    return [*slots], put_back
 
 
 def settings_of(settings: Settings, size: int) -> list[Settings]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -15,7 +16,7 @@ from cdfss_bench.bench.reporting.leaderboard_table import text_table
 
 from ...support.records import write_cell
 
-CONTROL = {"method__backbone": "", "weights__description": "none"}
+CONTROL: dict[str, Any] = {"method__backbone": "", "weights__description": "none"}
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.evaluation import evaluator as evaluate
-from cdfss_bench.bench.evaluation import networks
+from cdfss_bench.bench.evaluation import prediction
 from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.bench.regression.baseline import (
     SLOWER,
@@ -111,7 +111,7 @@ def more_flops(patch: Patch) -> None:
 
 def fewer_flops(patch: Patch) -> None:
     # A part is skipped: cheaper, and no longer the method.
-    original = networks.build
+    original = prediction.build
 
     def without(*values: Any, **named: Any) -> Method:
         network = original(*values, **named)
@@ -119,7 +119,7 @@ def fewer_flops(patch: Patch) -> None:
         network.refine = False
         return network
 
-    patch.setattr(networks, "build", without)
+    patch.setattr(prediction, "build", without)
 
 
 def more_parameters(patch: Patch) -> None:
@@ -135,8 +135,8 @@ def more_parameters(patch: Patch) -> None:
         kept(network, weights)
         network.register_parameter("spare", spare)
 
-    kept = networks.load_weights
-    patch.setattr(networks, "load_weights", load)
+    kept = prediction.load_weights
+    patch.setattr(prediction, "load_weights", load)
 
 
 def other_episodes(patch: Patch) -> None:
@@ -164,7 +164,7 @@ def shifted_truth(patch: Patch) -> None:
 
 
 def noisy_weights(patch: Patch) -> None:
-    kept = networks.load_weights
+    kept = prediction.load_weights
 
     def load(network: Method, weights: Any) -> None:
         kept(network, weights)
@@ -173,7 +173,7 @@ def noisy_weights(patch: Patch) -> None:
             for parameter in network.parameters():
                 parameter.add_(0.02 * parameter.std() * torch.randn(parameter.shape, generator=rng))
 
-    patch.setattr(networks, "load_weights", load)
+    patch.setattr(prediction, "load_weights", load)
 
 
 PLANTED: dict[Callable[[Patch], None], str] = {
