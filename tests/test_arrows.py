@@ -30,11 +30,11 @@ LAYERS = {
         ("weights",),
         ("grammar",),
         ("registry",),
+        ("fast",),
         ("plugins",),
         ("hosts",),
         ("controls",),
         ("core",),
-        ("fast",),
         ("backbones",),
         ("blocks",),
     ),
@@ -138,6 +138,15 @@ def test_relative_imports_and_those_inside_functions_are_seen() -> None:
 def test_methods_know_neither_the_harness_nor_the_data_sets() -> None:
     assert importers(("cdfss_bench.methods",), "cdfss_bench.bench") == []
     assert importers(("cdfss_bench.methods",), "cdfss_bench.datasets") == []
+
+
+def test_one_module_of_the_methods_knows_the_fast_forms() -> None:
+    """What a paper describes is not mixed with what makes it fast."""
+    fast = "cdfss_bench.methods.fast"
+    known = {line.split()[0] for line in importers(("cdfss_bench.methods",), fast)}
+    assert {name for name in known if not is_below(name, fast)} == {
+        "cdfss_bench.methods.registry.build"
+    }
 
 
 def test_data_sets_know_neither_the_harness_nor_the_methods() -> None:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from cdfss_bench.methods.core.contract import SupportState
 from cdfss_bench.methods.core.method import Method
+from cdfss_bench.methods.core.published_work import published_work
 from cdfss_bench.methods.fast.winograd import direct
-from cdfss_bench.methods.hosts.published_work import published_work
 
 from ..records.schema import BatchPart, CostPart
 from .flops import Operations, operations_of, summed
@@ -29,6 +29,8 @@ from .latency import (
 )
 
 PROBE = "seeded noise, centred disc as mask"
+_COUNTED_FOR = "cuda"
+"""The device of whose form the operations are counted, on whatever device there is."""
 
 
 def probe(
@@ -61,9 +63,9 @@ def cost_of(method: Method, *, shots: int, size: int, device: str) -> CostPart:
     """Parameters, FLOPs (2 per multiply-add), latencies and memory of `method`.
 
     Args:
-        method: is brought to the device. Its operations are counted in the plain form, whose
-            number does not depend on the masks; time is taken of the form that runs
-            (`Method.optimized_for`).
+        method: is brought to the device. Its operations are counted in the form for accelerators,
+            whose number does not depend on the masks; time is taken of the form that runs on the
+            device (`Method.optimized_for`).
         shots: supports per episode.
         size: side of the images in pixels.
         device: where the latencies are taken. On a CPU episodes are taken one by one, as `run`
@@ -71,7 +73,7 @@ def cost_of(method: Method, *, shots: int, size: int, device: str) -> CostPart:
     """
     method = method.to(device).eval()
     with torch.no_grad():
-        counts = _counted(method, probe(shots, size, device))
+        counts = _counted(method.optimized_for(_COUNTED_FOR), probe(shots, size, device))
         with OwnTime() as own:
             timed = _timed(method, shots, size, device)
     encodings = (1 + shots) * (2 if method.adapts_encoder else 1)

@@ -16,6 +16,7 @@ from cdfss_bench.datasets import DOMAINS, Domain, Manifest
 from cdfss_bench.errors import DataError, RecordError
 from cdfss_bench.methods.backbones.card import BACKBONES
 from cdfss_bench.methods.core.contract import Precision
+from cdfss_bench.methods.fast import FORMS
 from cdfss_bench.methods.registry.name_grammar import METHODS, Composition
 from cdfss_bench.methods.weights.resolve import Weights
 
@@ -332,7 +333,9 @@ def _card_code(catalog: Catalog[Any], name: str) -> str:
     card, origin = catalog.card(name), catalog.origin(name)
     module, _, attribute = str(card.code).partition(":")
     if origin.package is not None and origin.package.startswith("cdfss_bench."):
-        code = _built_in_code(f"{origin.package}.{module}")
+        module = f"{origin.package}.{module}"
+        form, _, _ = FORMS.get(f"{module}:{attribute}", "").partition(":")
+        code = _built_in_code(module, *([form] if form else []))
     else:
         code = _plugin_code(origin.path.parent, origin.package)
     decisive = {key: getattr(card, key) for key in _DECISIVE if hasattr(card, key)}
@@ -340,8 +343,8 @@ def _card_code(catalog: Catalog[Any], name: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _built_in_code(module: str) -> str:
-    return code_hash(module)
+def _built_in_code(*modules: str) -> str:
+    return code_hash(*modules)
 
 
 @lru_cache(maxsize=64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -17,25 +16,17 @@ class CenterPivotConv4d(nn.Module):
         support_stride: stride over the support dimensions; the query dimensions keep their size.
 
     State-dict keys: `conv1` runs over the query dimensions, `conv2` over the support dimensions.
-
-    Attributes:
-        flat: whether, without gradients, both are computed as 3D convolutions with a flat kernel.
-            They need no copy of the volume; and for many maps of 2 x 2 cuDNN's 2D form is Fourier
-            transforms, which took six times as long on an H200.
     """
 
     def __init__(self, inside: int, out: int, kernel: int, support_stride: int):
         super().__init__()
         self.stride = support_stride
-        self.flat = False
         padding = kernel // 2
         self.conv1 = nn.Conv2d(inside, out, kernel, padding=padding)
         self.conv2 = nn.Conv2d(inside, out, kernel, stride=support_stride, padding=padding)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, hq, wq, hs, ws] -> [B, C', hq, wq, ceil(hs / stride), ceil(ws / stride)]."""
-        if self.flat and not torch.is_grad_enabled():
-            return self._as_3d(x)
         batch, _, hq, wq, _, _ = x.shape
         pivots = x[..., :: self.stride, :: self.stride]
         hs, ws = pivots.shape[-2:]
@@ -44,25 +35,6 @@ class CenterPivotConv4d(nn.Module):
         over_support = self._over_support(x.permute(0, 2, 3, 1, 4, 5).flatten(0, 2))
         over_support = over_support.reshape(batch, hq, wq, -1, hs, ws).permute(0, 3, 1, 2, 4, 5)
         return over_query + over_support
-
-    def _as_3d(self, x: Tensor) -> Tensor:
-        padding = self.conv1.kernel_size[0] // 2
-        hq, wq = x.shape[2:4]
-        pivots = x[..., :: self.stride, :: self.stride]
-        over_query = F.conv3d(
-            pivots.flatten(4),
-            self.conv1.weight[..., None],
-            self.conv1.bias,
-            padding=(padding, padding, 0),
-        )
-        over_support = F.conv3d(
-            x.flatten(2, 3),
-            self.conv2.weight[:, :, None],
-            self.conv2.bias,
-            stride=(1, self.stride, self.stride),
-            padding=(0, padding, padding),
-        )
-        return over_query.unflatten(4, pivots.shape[4:]) + over_support.unflatten(2, (hq, wq))
 
     def _over_support(self, maps: Tensor) -> Tensor:
         side = min(maps.shape[-2:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
@@ -43,6 +44,22 @@ class EpisodeBatch:
     support_images: Tensor
     support_masks: Tensor
     rng: torch.Generator | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedWork:
+    """How the published code does an episode, where that differs from what runs here.
+
+    Attributes:
+        shot_by_shot: whether K shots are K episodes of one shot each, the query encoded anew.
+        operations: FLOPs of what it has in the place of `replaced`, per such episode.
+        replaced: the part of our matching of such an episode that it does otherwise, to be counted;
+            None where it does the same.
+    """
+
+    shot_by_shot: bool = False
+    operations: int = 0
+    replaced: Callable[[], object] | None = None
 
 
 class LossTerm(NamedTuple):

@@ -243,15 +243,31 @@ class Host(nn.Module, ABC):
             masks: [1, H, W] of 0 and 1.
 
         Returns:
-            A function that gives logits [1, 1, 2, h, w] at the parameters' present values. A host
-            may compute beforehand what learning leaves as it is.
+            A function that gives logits [1, 1, 2, h, w] at the parameters' present values.
+        """
+        return self.replay(support, support, masks)
+
+    def replay(
+        self, query: FeatureBatch, support: FeatureBatch, masks: Tensor
+    ) -> Callable[[], Tensor]:
+        """A function that matches one query with one support, called at each step of an adaptation.
+
+        Args:
+            query: features of the query, N = 1; the support's own in a self-prediction.
+            support: features of the support, N = 1.
+            masks: [1, H, W] of 0 and 1.
+
+        Returns:
+            As `self_prediction`.
         """
         show = self.transforming(support)
+        ask = show if query is support else self.transforming(query)
 
         def predict() -> Tensor:
             shown = show()
+            asked = shown if ask is show else ask()
             states = self.support_states(self.apply_gates(shown, masks), masks)
-            return self.score(self.apply_gates(shown), states, shots=1)
+            return self.score(self.apply_gates(asked), states, shots=1)
 
         return predict
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import torch
@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from cdfss_bench.errors import CompositionError
 
 from ..blocks.voting import upsampled
-from ..fast.folded import folded
 from . import adaptation as adapting
-from .contract import Adaptation, EpisodeBatch, LossTerm, check_episode
+from .contract import Adaptation, EpisodeBatch, LossTerm, PublishedWork, check_episode
 from .feature_batch import FeatureBatch
 from .host import Host
 from .plugin_api import LearningPlugin
@@ -35,6 +34,8 @@ class Method(Host):
     """Whether `score` gives a map per shot, none of which depends on another support."""
     norm_is_frozen: ClassVar[bool] = True
     """Whether batch normalisation keeps its statistics while training."""
+    optimize: Callable[[Method, str], Method] | None = None
+    """What `optimized_for` asks; `build` sets it, so that a method does not know its fast form."""
 
     @property
     def adaptation(self) -> Adaptation:
@@ -67,22 +68,13 @@ class Method(Host):
     def optimized_for(self, device: str) -> Method:
         """An equivalent of this method for inference on `device`: the same numbers up to rounding.
 
-        The backbone is folded (`fast/folded.py`); a host may do more. It reads the parameters
-        and the precision now: change them, and ask again. What learns the encoder at test is
-        returned as it is.
+        It reads the parameters and the precision now: change them, and ask again. A method that
+        was not made by `build` is returned as it is.
 
         Args:
             device: `cpu`, `cuda`, `cuda:1`.
         """
-        if not hasattr(self, "backbone") or self.adapts_encoder:
-            return self
-        copied = adapting.copy_of(self)
-        exact_on_gpu = not device.startswith("cpu") and self.precision == "fp32"
-        copied.backbone = folded(self.backbone, channels_last=not exact_on_gpu)
-        if self.adaptation == "none":
-            for parameter in copied.head():
-                parameter.requires_grad = False
-        return copied
+        return self if self.optimize is None else self.optimize(self, device)
 
     def predict(
         self, query_images: Tensor, support_images: Tensor, support_masks: Tensor
@@ -117,6 +109,21 @@ class Method(Host):
         query = self.encode(query_images)
         support = self.encode(support_images.flatten(0, 1))
         return self.match(query, support, support_masks), query.size
+
+    def published_work(
+        self, query: FeatureBatch, support: FeatureBatch, masks: Tensor
+    ) -> PublishedWork | None:
+        """How the published code does this episode; None where that is not known.
+
+        It counts for the class that defines it alone; see `published_work.py`.
+
+        Args:
+            query: features of one query.
+            support: features of its K supports.
+            masks: [K, H, W] of 0 and 1.
+        """
+        del query, support, masks
+        return None
 
     # -- training and adaptation ---------------------------------------------------------------
 

@@ -18,11 +18,9 @@ class Attention:
 
     Args:
         features: [B, C, h, w].
-        eps: added to the norms.
     """
 
-    def __init__(self, features: Tensor, *, eps: float = 0.0):
-        self._eps = eps
+    def __init__(self, features: Tensor):
         self._rows = features.flatten(2)
         self._shape = features.shape
         self._sums: _Sums | None = None
@@ -30,18 +28,18 @@ class Attention:
     def __call__(self, chosen: Tensor) -> Tensor:
         """Local prototypes [B, C, h, w] of bool `chosen` [B, N], at least one per row."""
         if len(chosen) > 1 or torch.is_grad_enabled():
-            return local_prototypes(self._rows, chosen, eps=self._eps).reshape(self._shape)
+            return local_prototypes(self._rows, chosen).reshape(self._shape)
         if self._sums is None:
-            self._sums = _Sums(self._rows[0].t(), self._eps)
+            self._sums = _Sums(self._rows[0].t())
         return self._sums.of(chosen[0]).t().reshape(self._shape)
 
 
 class _Sums:
     """Numerator [N, C] and denominator [N, 1] of one episode's attention, kept between choices."""
 
-    def __init__(self, rows: Tensor, eps: float):
+    def __init__(self, rows: Tensor):
         self._rows = rows
-        self._unit = rows / (torch.linalg.vector_norm(rows, dim=1, keepdim=True) + eps)
+        self._unit = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
         self._chosen = rows.new_zeros(len(rows), dtype=torch.bool)
         self._above, self._below = torch.zeros_like(rows), rows.new_zeros(len(rows), 1)
 

@@ -1,17 +1,148 @@
-"""HSNet's correlations without the zeros of the masks, and its maps while something learns."""
+"""HSNet without the zeros of the masks, and with what learning leaves as it is computed once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
 
+from ..blocks.conv4d import CenterPivotConv4d
 from ..blocks.hpn import HPNLearner
+from ..core.contract import SupportState
+from ..core.feature_batch import FeatureBatch
+from ..hosts.hsnet import HSNet
+from .flat_conv4d import FlatCenterPivotConv4d
+from .forms import FastForm
 from .mixing import Part
 from .products import product
+from .self_correlation import self_correlation
 from .sparse_pyramid import SparsePyramid, Volume
-from .spots import Spots, position_rows, unit_rows
+from .spots import Spots, SpottedSupport, position_rows, spotted, unit_rows
+
+
+class FastHSNet(FastForm, HSNet):
+    """On a CPU correlations are computed where the mask is not zero, and nowhere else.
+
+    On an accelerator they are dense, and convolved without copies of the volumes.
+
+    Attributes:
+        skips_zeros: whether it runs on a CPU.
+        sparse: the pyramid without its zeros; None on an accelerator and where the method learns at
+            test, since it reads the parameters once.
+    """
+
+    skips_zeros: bool
+    sparse: SparsePyramid | None
+
+    def prepare(self, device: str) -> None:
+        """Chooses the form for the device."""
+        self.skips_zeros = device == "cpu"
+        self.sparse = None
+        if not self.skips_zeros:
+            for module in self.hpn_learner.modules():
+                if isinstance(module, CenterPivotConv4d):
+                    module.__class__ = FlatCenterPivotConv4d
+        elif self.adaptation == "none":
+            self.sparse = SparsePyramid(self.hpn_learner)
+
+    published_work = HSNet.published_work
+
+    # -- inference ---------------------------------------------------------------------------
+
+    def support_states(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:
+        """As in `HSNet`; `spots` where zeros are left out."""
+        if self.sparse is None:
+            return super().support_states(support, masks)
+        return [self.spots(support[i : i + 1], masks[i : i + 1]) for i in range(len(support))]
+
+    def score(self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:
+        """As in `HSNet`; zeros are left out for one episode at a time."""
+        if self.sparse is None:
+            return super().score(query, states, shots=shots)
+        supports = cast("Sequence[SpottedSupport]", states)
+        stages = [self.volumes(stage, query, supports) for stage in reversed(self.stages)]
+        return torch.cat([self.sparse(parts) for parts in zip(*stages, strict=True)])[None]
+
+    def spots(self, support: FeatureBatch, mask: Tensor) -> SpottedSupport:
+        """What one support amounts to in the sparse form, as far as there are features of it.
+
+        Its mask is [1, H, W].
+        """
+        groups = {stage: support.group(stage) for stage in self.stages}
+        return SpottedSupport({s: spotted(taps, mask) for s, taps in groups.items() if taps})
+
+    def volumes(
+        self, stage: str, query: FeatureBatch, supports: Sequence[SpottedSupport]
+    ) -> Iterable[Volume]:
+        """One stage's hypercorrelation per support of one episode, without its zeros; N = 1."""
+        return sparse_volumes(query.group(stage), [support.stages[stage] for support in supports])
+
+    # -- learning at test --------------------------------------------------------------------
+
+    def correlation_with_itself(self, stage: str, support: FeatureBatch, masks: Tensor) -> Tensor:
+        """`correlation` of a support's features with their own masked state; masks [N, H, W]."""
+        return self_correlation(support.group(stage), masks)
+
+    def learning_stages(self) -> set[str]:
+        """Stages whose correlation depends on a parameter that asks for a gradient."""
+        own = [p for plugin in self.feature_plugins for p in plugin.parameters()]
+        learns = any(parameter.requires_grad for parameter in own)
+        return {self.adaptable(self.backbone).name} if learns else set()
+
+    def replay(
+        self, query: FeatureBatch, support: FeatureBatch, masks: Tensor
+    ) -> Callable[[], Tensor]:
+        """As in `HSNet`; what learning leaves as it is, is computed once."""
+        stages = [*reversed(self.stages)]
+        learning = self.learning_stages()
+        fixed = set(stages) - learning
+        with torch.no_grad():
+            asked = self.apply_feature_plugins(_only(query, fixed))
+            shown = self.apply_feature_plugins(_only(support, fixed), masks)
+
+        def sparse(stage: str) -> Iterable[Volume]:
+            return self.volumes(stage, asked, [self.spots(_only(shown, {stage}), masks)])
+
+        height, width = query.group(stages[0])[0].shape[-2:]
+        return replayed(
+            self.hpn_learner,
+            stages,
+            {stage: self._correlating(stage, query, support, masks) for stage in learning},
+            lambda stage: self._correlated(stage, asked, shown, masks),
+            sparse=sparse if self.skips_zeros else None,
+            size=(height, width),
+        )
+
+    def _correlating(
+        self, stage: str, query: FeatureBatch, support: FeatureBatch, masks: Tensor
+    ) -> Callable[[], Tensor]:
+        """What gives one stage's correlation from unmasked features, again and again."""
+        show = self.transforming(_only(support, {stage}))
+        ask = show if query is support else self.transforming(_only(query, {stage}))
+
+        def correlate() -> Tensor:
+            shown = show()
+            if ask is show and not self.gating_plugins:
+                return self.correlation_with_itself(stage, shown, masks)
+            asked = shown if ask is show else ask()
+            return self._correlated(
+                stage, self.apply_gates(asked), self.apply_gates(shown, masks), masks
+            )
+
+        return correlate
+
+    def _correlated(
+        self, stage: str, query: FeatureBatch, support: FeatureBatch, masks: Tensor
+    ) -> Tensor:
+        """One stage's correlation of features, the support's not yet masked."""
+        return self.correlation(stage, query, self.masked(_only(support, {stage}), masks))
+
+
+def _only(rows: FeatureBatch, stages: Collection[str]) -> FeatureBatch:
+    own = {n: t for n, t in rows.tensors.items() if n.rpartition(".")[0] in stages}
+    return FeatureBatch(rows.size, own)
 
 
 def sparse_volumes(query: Sequence[Tensor], supports: Sequence[Spots]) -> list[Volume]:

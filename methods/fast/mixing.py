@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..blocks.conv4d import CenterPivotConv4d, Squeeze
-from ..blocks.groups import normalised
 from ..blocks.hpn import HPNLearner, check_support_sizes
 from .enlarging import Enlarged
+from .groups import normalised
 from .small_support import SmallSupport
 
 

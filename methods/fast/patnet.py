@@ -1,16 +1,77 @@
-"""PATNet's correlations without the zeros of the masks, from two coordinates per position."""
+"""PATNet without the zeros of the masks, from two coordinates per position."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import torch
 from torch import Tensor
 
-from ..blocks.anchors import coordinates, in_plane
+from ..blocks.anchors import coordinates, in_plane, prototype_basis
 from ..blocks.correlation import directions
+from ..core.feature_batch import FeatureBatch
+from ..hosts.patnet import PATNet, prototypes
+from .hsnet import FastHSNet
 from .products import fill_rank_two
+from .self_correlation import self_correlation
 from .sparse_pyramid import Volume
-from .spots import Spots
+from .spots import Spots, SpottedSupport, spotted
+
+
+class FastPATNet(FastHSNet, PATNet):
+    """As `FastHSNet`, of the transformed features."""
+
+    published_work = PATNet.published_work
+
+    def learning_stages(self) -> set[str]:
+        """Those of `FastHSNet`, and those whose anchors ask for a gradient."""
+        taps = [
+            f"{stage}.{number}"
+            for stage in self.stages
+            for number in range(self.backbone.stage(stage).taps)
+        ]
+        learning = [tap for tap in taps if self.anchors(tap).requires_grad]
+        return super().learning_stages() | {tap.rpartition(".")[0] for tap in learning}
+
+    def spots(self, support: FeatureBatch, mask: Tensor) -> SpottedSupport:
+        """As in `FastHSNet`: coordinates of what the mask leaves, and per tap the basis [2, C]."""
+        stages: dict[str, Spots] = {}
+        bases: dict[str, Tensor] = {}
+        for stage in self.stages:
+            planes: list[Tensor] = []
+            for number, tap in enumerate(support.group(stage)):
+                name = f"{stage}.{number}"
+                basis, plane = self._own_plane(name, tap, mask)
+                bases[name] = basis[0]
+                planes.append(plane)
+            if planes:
+                stages[stage] = spotted(planes, mask)
+        return SpottedSupport(stages, bases)
+
+    def volumes(
+        self, stage: str, query: FeatureBatch, supports: Sequence[SpottedSupport]
+    ) -> Iterator[Volume]:
+        """As in `FastHSNet`, from two coordinates: each support's basis maps the query too."""
+        names = [f"{stage}.{number}" for number in range(len(query.group(stage)))]
+        return anchored_volumes(
+            query.group(stage),
+            [support.stages[stage] for support in supports],
+            [torch.stack([support.bases[name] for support in supports]) for name in names],
+            [self.anchors(name) for name in names],
+        )
+
+    def correlation_with_itself(self, stage: str, support: FeatureBatch, masks: Tensor) -> Tensor:
+        """As in `FastHSNet`, of the transformed features."""
+        planes = [
+            self._own_plane(f"{stage}.{number}", tap, masks)[1]
+            for number, tap in enumerate(support.group(stage))
+        ]
+        return self_correlation(planes, masks)
+
+    def _own_plane(self, name: str, tap: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """The basis [N, 2, C] of a support's own prototypes, and the tap in its anchors' plane."""
+        basis = prototype_basis(*prototypes(tap, masks))
+        return basis, in_plane(coordinates(basis, tap), self.anchors(name))
 
 
 def anchored_volumes(

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..blocks.conv4d import CenterPivotConv4d, Squeeze
-from ..blocks.groups import group_affine
 from ..blocks.hpn import HPNLearner
 from .decoding import Decoder
+from .groups import group_affine
 from .mixing import Mixer, Part
 from .windows import runs, windows_of
 

@@ -30,6 +30,7 @@ from ..blocks.layer_choice import (
 from ..blocks.locality import attended
 from ..blocks.prototypes import fore_and_background
 from ..blocks.residual_logits import calibrated
+from ..blocks.self_support import local_prototypes
 from ..blocks.subset_fitting import RATE, FusionMLP, fit
 from ..blocks.voting import upsampled
 from ..controls.prototype import Prototype
@@ -279,8 +280,13 @@ class HERA(Prototype):
 
 def segmented(features: Tensor, fore: Tensor, back: Tensor) -> Tensor:
     """Logits [B, 2, h, w]: one round of SSP, of features [B, C, h, w] and prototypes [B, C]."""
-    fore, back = fore[..., None, None], back[..., None, None]
-    return self_supported_scores(features, fore, back, rounds=1, eps=NORM_EPS).final
+    fore, back, rows = fore[..., None, None], back[..., None, None], features.flatten(2)
+
+    def attention(chosen: Tensor) -> Tensor:
+        return local_prototypes(rows, chosen, eps=NORM_EPS).reshape(features.shape)
+
+    found = self_supported_scores(features, fore, back, rounds=1, attention=attention)
+    return found.final
 
 
 def _grid(rows: FeatureBatch) -> tuple[int, int]:

@@ -21,7 +21,15 @@ from ..core.feature_batch import FeatureBatch
 from ..core.leave_one_out import choose_on
 from ..core.method import Method
 from ..core.plugin_api import Place, Plugin
-from .ssp import SSP, SSPScores, map_terms, mean_prototypes, pixel_error, self_supported_scores
+from .ssp import (
+    SSP,
+    SSPScores,
+    map_terms,
+    mean_prototypes,
+    pixel_error,
+    self_supported_prototypes,
+    self_supported_scores,
+)
 
 IMAGE = "image"
 SUPPORT_WEIGHT = 0.4
@@ -97,6 +105,8 @@ class IFA(SSP):
         rows = super().features(images)
         return FeatureBatch(rows.size, {**rows.tensors, IMAGE: images})
 
+    published_work = SSP.published_work
+
     # -- there and back ------------------------------------------------------------------------
 
     def predicted_both_ways(
@@ -118,8 +128,7 @@ class IFA(SSP):
             return prototype.repeat_interleave(shots, 0)
 
         own = self_support(support, cosine_scores(support, each(there.fore), each(there.back)))
-        found = 0.5 * each(fore) + 0.5 * own.fore
-        around = 0.3 * own.back + 0.7 * own.local_back
+        found, around = self_supported_prototypes(each(fore), own)
         return Pass(
             there,
             cosine_scores(support, found, around),

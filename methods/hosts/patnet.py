@@ -6,20 +6,17 @@ task-adaptive fine-tuning; that is the plug-in `tfi`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from ..backbones.base import Backbone
 from ..blocks.anchors import EPS, coordinates, in_plane, prototype_basis
-from ..blocks.correlation import hypercorrelation, self_correlation
+from ..blocks.correlation import hypercorrelation
 from ..blocks.prototypes import masked_mean, resized_masks
+from ..core.contract import PublishedWork
 from ..core.feature_batch import FeatureBatch
 from ..core.plugin_api import Place, Plugin
-from ..fast.patnet import anchored_volumes
-from ..fast.sparse_pyramid import Volume
-from ..fast.spots import Spots, SpottedSupport, spotted
 from .hsnet import HSNet
 
 _COUNTED = (4, 10)
@@ -75,11 +72,6 @@ class PATNet(HSNet):
         layers = (self.reference_layer1, self.reference_layer2, self.reference_layer3)
         return layers[self._pairs[tap]].weight
 
-    def learning_stages(self) -> set[str]:
-        """Those of `HSNet`, and those whose anchors ask for a gradient."""
-        taps = [tap for tap in self._pairs if self.anchors(tap).requires_grad]
-        return super().learning_stages() | {tap.rpartition(".")[0] for tap in taps}
-
     @property
     def lowest_taps(self) -> list[str]:
         """The taps that use the first pair of anchors."""
@@ -104,47 +96,30 @@ class PATNet(HSNet):
             [in_plane(z, self.anchors(f"{stage}.{i}")) for i, z in enumerate(support.group(stage))],
         )
 
-    # -- fast forms: what no paper describes ---------------------------------------------------
+    def published_work(
+        self, query: FeatureBatch, support: FeatureBatch, masks: Tensor
+    ) -> PublishedWork:
+        """Per tap `P = (pinv(C) R)^T`, C x C, times every position (`model/patnet.py`).
 
-    def spots(self, support: FeatureBatch, mask: Tensor) -> SpottedSupport:
-        """As in HSNet: the coordinates of what the mask leaves, and per tap the basis [2, C]."""
-        stages: dict[str, Spots] = {}
-        bases: dict[str, Tensor] = {}
+        Ours has two coordinates per position in its place (`blocks/anchors.py`), and correlates
+        these instead of C channels. As HSNet it does shot after shot.
+        """
+        first = support[:1]
+        operations = 0
         for stage in self.stages:
-            planes: list[Tensor] = []
-            for number, tap in enumerate(support.group(stage)):
-                name = f"{stage}.{number}"
-                basis, plane = self._own_plane(name, tap, mask)
-                bases[name] = basis[0]
-                planes.append(plane)
-            if planes:
-                stages[stage] = spotted(planes, mask)
-        return SpottedSupport(stages, bases)
+            for asked, shown in zip(query.group(stage), first.group(stage), strict=True):
+                channels = asked.shape[1]
+                here, there = (tap.shape[-2] * tap.shape[-1] for tap in (asked, shown))
+                transformation = 2 * channels * 2 * channels
+                transformed = 2 * channels * channels * (here + there)
+                operations += transformation + transformed + 2 * channels * here * there
 
-    def volumes(
-        self, stage: str, query: FeatureBatch, supports: Sequence[SpottedSupport]
-    ) -> Iterator[Volume]:
-        """As in HSNet, from two coordinates: each support's basis maps the query too."""
-        names = [f"{stage}.{number}" for number in range(len(query.group(stage)))]
-        return anchored_volumes(
-            query.group(stage),
-            [support.stages[stage] for support in supports],
-            [torch.stack([support.bases[name] for support in supports]) for name in names],
-            [self.anchors(name) for name in names],
-        )
+        def ours() -> None:
+            states = self.masked(first, masks[:1])
+            for stage in self.stages:
+                self.correlation(stage, query, states)
 
-    def correlation_with_itself(self, stage: str, support: FeatureBatch, masks: Tensor) -> Tensor:
-        """As in HSNet, of the transformed features."""
-        planes = [
-            self._own_plane(f"{stage}.{number}", tap, masks)[1]
-            for number, tap in enumerate(support.group(stage))
-        ]
-        return self_correlation(planes, masks)
-
-    def _own_plane(self, name: str, tap: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        """The basis [N, 2, C] of a support's own prototypes, and the tap in its anchors' plane."""
-        basis = prototype_basis(*prototypes(tap, masks))
-        return basis, in_plane(coordinates(basis, tap), self.anchors(name))
+        return PublishedWork(shot_by_shot=True, operations=operations, replaced=ours)
 
 
 def prototypes(features: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:

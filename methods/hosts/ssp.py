@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -10,15 +10,30 @@ from torch import Tensor
 
 from ..backbones.base import Backbone
 from ..blocks.prototypes import cosine_scores, fore_and_background
-from ..blocks.self_support import self_support
+from ..blocks.self_support import (
+    BACK_THRESHOLD,
+    FORE_THRESHOLD,
+    SelfSupport,
+    confident,
+    local_prototypes,
+    self_support,
+)
 from ..blocks.voting import upsampled
 from ..controls.prototype import Prototype
-from ..core.contract import EpisodeBatch, LossTerm, SupportState
+from ..core.contract import EpisodeBatch, LossTerm, PublishedWork, SupportState
 from ..core.feature_batch import FeatureBatch
 from ..core.plugin_api import Place, Plugin, Role
-from ..fast.attention import Attention
 
+FORE_SHARES = (0.5, 0.5)
+"""Of the support's and of the query's own foreground prototype (`model/SSP_matching.py`)."""
+BACK_SHARES = (0.3, 0.7)
+"""Of the query's own background prototype and of each position's local one (same file)."""
+REFINED_SHARES = (0.5, 0.2, 0.3)
+"""Of the prototypes of the support, the first and the second round, with refinement (same file)."""
+SCORE_SHARES = (0.3, 0.7)
+"""Of the first round's score map and of the refined one (same file)."""
 AUXILIARY_WEIGHT = 0.2
+"""Of the supports' own terms in the loss (`main.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +97,25 @@ class SSP(Prototype):
 
     def self_supported(self, features: Tensor, fore: Tensor, back: Tensor) -> SSPScores:
         """SSP's matching of `features` [B, C, h, w] with prototypes [B, C] (eqs. 1-10)."""
-        fore, back = fore[..., None, None], back[..., None, None]
-        return self_supported_scores(features, fore, back, rounds=2 if self.refine else 1)
+        return self_supported_scores(
+            features,
+            fore[..., None, None],
+            back[..., None, None],
+            rounds=2 if self.refine else 1,
+            attention=self.attention(features),
+        )
+
+    def attention(self, features: Tensor) -> Callable[[Tensor], Tensor]:
+        """A function that gives each position's background from chosen ones (eq. 7).
+
+        Args:
+            features: of the query, [B, C, h, w].
+
+        Returns:
+            A function from bool [B, h * w] to local prototypes [B, C, h, w].
+        """
+        rows = features.flatten(2)
+        return lambda chosen: local_prototypes(rows, chosen).reshape(features.shape)
 
     def loss_terms(self, batch: EpisodeBatch) -> Mapping[str, LossTerm]:
         """Cross entropies of every map, of the query with its own prototypes, of each support.
@@ -117,6 +149,33 @@ class SSP(Prototype):
         scores = self.self_supported(query, fore, back)
         return map_terms(scores, query, support, query_masks, support_masks)
 
+    def published_work(
+        self, query: FeatureBatch, support: FeatureBatch, masks: Tensor
+    ) -> PublishedWork | None:
+        """Attention to the confident foreground too, unused (`model/SSP_matching.py` SSP_func).
+
+        Two products of N positions with the chosen ones, for the foreground and for the background
+        and in every round from nothing: `4 C N (N_fore + N_back)` FLOPs. How many are chosen
+        depends on the features. Means are sums and count nothing.
+        """
+        if self.feature_plugins:
+            return None
+        features = query.tensors[self.stage]
+        states = self.support_states(support, masks)
+        fore, back = self.averaged(states, shots=len(states))
+        scores = [cosine_scores(features, fore[..., None, None], back[..., None, None])]
+        if self.refine:
+            scores.append(self.self_supported(features, fore, back).first)
+        chosen = 0
+        for logits in scores:
+            probability = logits.flatten(2).softmax(1)
+            chosen += int(confident(probability[:, 1], FORE_THRESHOLD).sum())
+            chosen += int(confident(probability[:, 0], BACK_THRESHOLD).sum())
+        return PublishedWork(
+            operations=4 * features[0].numel() * chosen,
+            replaced=lambda: self.self_supported(features, fore, back),
+        )
+
 
 def map_terms(
     scores: SSPScores, query: Tensor, support: Tensor, query_masks: Tensor, support_masks: Tensor
@@ -135,7 +194,12 @@ def map_terms(
 
 
 def self_supported_scores(
-    features: Tensor, fore: Tensor, back: Tensor, *, rounds: int, eps: float = 0.0
+    features: Tensor,
+    fore: Tensor,
+    back: Tensor,
+    *,
+    rounds: int,
+    attention: Callable[[Tensor], Tensor] | None = None,
 ) -> SSPScores:
     """One or two rounds of self-support of `features` [B, C, h, w] (SSP eqs. 1-10).
 
@@ -144,22 +208,34 @@ def self_supported_scores(
         fore: prototype [B, C, 1, 1].
         back: prototype [B, C, 1, 1], or one per position [B, C, h, w].
         rounds: 2 with refinement.
-        eps: added to the norms in the attention to confident positions.
+        attention: as in `self_support`.
     """
-    attention = Attention(features, eps=eps)
     own = self_support(features, cosine_scores(features, fore, back), attention)
-    fore_1 = 0.5 * fore + 0.5 * own.fore
-    back_1 = 0.3 * own.back + 0.7 * own.local_back
+    fore_1, back_1 = self_supported_prototypes(fore, own)
     first = cosine_scores(features, fore_1, back_1)
     if rounds == 1:
         return SSPScores(first, None, fore_1, back_1)
     own = self_support(features, first, attention)
-    fore_2 = 0.5 * fore + 0.5 * own.fore
-    back_2 = 0.3 * own.back + 0.7 * own.local_back
-    fore_2 = 0.5 * fore + 0.2 * fore_1 + 0.3 * fore_2
-    back_2 = 0.5 * back + 0.2 * back_1 + 0.3 * back_2
+    fore_2, back_2 = self_supported_prototypes(fore, own)
+    fore_2 = _mixed(REFINED_SHARES, fore, fore_1, fore_2)
+    back_2 = _mixed(REFINED_SHARES, back, back_1, back_2)
     second = cosine_scores(features, fore_2, back_2)
-    return SSPScores(first, 0.7 * second + 0.3 * first, fore_1, back_1)
+    return SSPScores(first, _mixed(SCORE_SHARES, first, second), fore_1, back_1)
+
+
+def self_supported_prototypes(fore: Tensor, own: SelfSupport) -> tuple[Tensor, Tensor]:
+    """Foreground [B, C, 1, 1] and background [B, C, h, w] of one round (`model/SSP_matching.py`).
+
+    Args:
+        fore: the support's foreground prototype [B, C, 1, 1].
+        own: what was found in the images themselves.
+    """
+    return _mixed(FORE_SHARES, fore, own.fore), _mixed(BACK_SHARES, own.back, own.local_back)
+
+
+def _mixed(shares: Sequence[float], *parts: Tensor) -> Tensor:
+    weighed = [share * part for share, part in zip(shares, parts, strict=True)]
+    return sum(weighed[1:], weighed[0])
 
 
 def mean_prototypes(support: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:

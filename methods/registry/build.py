@@ -34,6 +34,7 @@ def build(name: str | Composition, *, backbone: str | None = None, **options: Va
 
     from ..core.method import Method
     from ..core.plugin_api import Plugin
+    from ..fast.forms import optimized
 
     composition = parse(name) if isinstance(name, str) else name
     if options:
@@ -51,6 +52,7 @@ def build(name: str | Composition, *, backbone: str | None = None, **options: Va
         make = METHODS.code(host.name, host.code)
         network: Any = make(trunk, plugins, **composition.host.options)
     assert isinstance(network, Method)
+    network.optimize = optimized
     return network.eval()
 
 

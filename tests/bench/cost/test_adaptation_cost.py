@@ -8,9 +8,7 @@ from cdfss_bench.bench.cost.profile import cost_of
 from cdfss_bench.bench.records.schema import CostPart
 from cdfss_bench.methods import build, parse
 from cdfss_bench.methods.conformance.probe import seeded
-from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.fast import winograd
-from cdfss_bench.methods.hosts.hsnet import HSNet
 
 
 def cost(name: str) -> CostPart:
@@ -41,8 +39,6 @@ def test_what_is_counted_is_the_same_whatever_form_runs(
     """A CPU leaves out zeros and takes Winograd's form; no other device does."""
     expected = cost(name).flops_adapt
     monkeypatch.setattr(winograd, "WORTH_ROWS", 1)
-    assert cost(name).flops_adapt == expected
-    monkeypatch.setattr(HSNet, "optimized_for", Method.optimized_for)
     assert cost(name).flops_adapt == expected
 
 

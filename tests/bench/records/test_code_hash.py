@@ -75,15 +75,16 @@ COUNTED = {
         "datasets/core/transforms.py",
         "datasets/core/domain.py",
     ),
-    "method": ("methods/hosts/ssp.py", "methods/plugins/lem.py", "methods/blocks/self_support.py",
-               "methods/backbones/resnet.py"),
+    "method": ("methods/hosts/ssp.py", "methods/fast/ssp.py", "methods/plugins/lem.py",
+               "methods/blocks/self_support.py", "methods/backbones/resnet.py"),
     "reader": ("datasets/domains/isic.py", "datasets/core/file_domain.py",
                "datasets/core/transforms.py", "datasets/core/decode_cache.py",
                "datasets/core/domain.py", "datasets/core/manifest.py"),
 }  # fmt: skip
 IGNORED = ("bench/reporting/leaderboard_table.py", "bench/evaluation/runner.py",
            "bench/reporting/html/document.py", "bench/records/schema.py", "bench/cli/run.py",
-           "bench/api/errors.py", "methods/hosts/hsnet.py", "datasets/domains/deepglobe.py",
+           "bench/api/errors.py", "methods/hosts/hsnet.py", "methods/fast/hsnet.py",
+           "datasets/domains/deepglobe.py",
            "datasets/check/report.py", "datasets/core/samplers.py")  # fmt: skip
 
 

@@ -86,12 +86,15 @@ LEARNERS = [
 
 
 @pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_what_is_computed_once_gives_the_losses_of_computing_everything_at_every_step(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    name: str, device: str
 ) -> None:
-    def losses() -> list[float]:
-        net = mini(name)
-        support, masks = rehearsed(net)
+    """The form for another device computes here too."""
+    plain = mini(name)
+    support, masks = rehearsed(plain)
+
+    def losses(net: Method) -> list[float]:
         for plugin in net.feature_plugins:
             plugin.reset(support.group(net.adaptable(net.backbone).name)[0], generator())
         with learning(net, net.learning_plugins):
@@ -99,24 +102,21 @@ def test_what_is_computed_once_gives_the_losses_of_computing_everything_at_every
                 plugin.steps, plugin.lr = 4, 0.01
             return descend(self_prediction_errors(net, support, masks), net, net.learning_plugins)
 
-    fast = losses()
-    monkeypatch.setattr(
-        "cdfss_bench.methods.hosts.hsnet.HSNet.self_prediction", Method.self_prediction
-    )
-    assert losses() == pytest.approx(fast, rel=1e-6)
+    fast = losses(plain.optimized_for(device))
+    assert losses(plain) == pytest.approx(fast, rel=1e-6)
     assert len(set(fast)) == 4
 
 
 @pytest.mark.parametrize("name", LEARNERS)
 def test_gradients_of_the_shortcut_are_those_of_the_plain_thing(name: str) -> None:
-    net = mini(name)
-    support, masks = rehearsed(net, 1)
+    plain = mini(name)
+    support, masks = rehearsed(plain, 1)
     found: list[list[Tensor]] = []
-    with learning(net, net.learning_plugins):
-        learned = [p for plugin in net.learning_plugins for p in plugin.learned(net)]
-        learned = [p for p in learned if not _is_idle(net, p)]
-        for self_prediction in (type(net).self_prediction, Method.self_prediction):
-            predicted = self_prediction(net, support, masks)()
+    for net in (plain.optimized_for("cpu"), plain):
+        with learning(net, net.learning_plugins):
+            learned = [p for plugin in net.learning_plugins for p in plugin.learned(net)]
+            learned = [p for p in learned if not _is_idle(net, p)]
+            predicted = net.self_prediction(support, masks)()
             found.append(list(torch.autograd.grad(predicted.square().sum(), learned)))
     for fast, plain in zip(*found, strict=True):
         torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-6 * float(plain.abs().max()))

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from cdfss_bench.methods.backbones.card import BACKBONES, build_backbone
 from cdfss_bench.methods.blocks.conv4d import Squeeze
-from cdfss_bench.methods.blocks.correlation import hypercorrelation, self_correlation
-from cdfss_bench.methods.blocks.groups import group_affine
+from cdfss_bench.methods.blocks.correlation import hypercorrelation
 from cdfss_bench.methods.blocks.hpn import HPNLearner
 from cdfss_bench.methods.blocks.prototypes import resized_masks
 from cdfss_bench.methods.blocks.self_support import local_prototypes
@@ -22,13 +21,15 @@ from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.fast.attention import Attention
 from cdfss_bench.methods.fast.decoding import Decoder
 from cdfss_bench.methods.fast.folded import folded
+from cdfss_bench.methods.fast.groups import group_affine
+from cdfss_bench.methods.fast.hsnet import FastHSNet
 from cdfss_bench.methods.fast.mixing import Mixing, Part
 from cdfss_bench.methods.fast.products import fill_rank_two, product
+from cdfss_bench.methods.fast.self_correlation import self_correlation
 from cdfss_bench.methods.fast.sparse_pyramid import SparsePyramid, Volume
 from cdfss_bench.methods.fast.spots import position_rows, spotted, unit_rows
 from cdfss_bench.methods.fast.windows import runs
 from cdfss_bench.methods.fast.winograd import Convolution3x3
-from cdfss_bench.methods.hosts.hsnet import HSNet
 
 from ...support.contract import compositions, episodes, fresh, network, side, tensors
 
@@ -204,8 +205,8 @@ def test_mixing_onto_known_maps_is_mixing(left: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("name", ["hsnet", "patnet"])
 def test_a_support_correlates_with_itself_as_with_another(name: str) -> None:
-    method = network(name)
-    assert isinstance(method, HSNet)
+    method = network(name).optimized_for("cuda")
+    assert isinstance(method, FastHSNet)
     given = episodes(1, 1, side(name))
     image, masks = given.support_images[0], given.support_masks[0]
     with torch.no_grad():

@@ -8,8 +8,9 @@ import torch
 from cdfss_bench.methods import build, parse
 from cdfss_bench.methods.backbones.card import build_backbone
 from cdfss_bench.methods.conformance.probe import episodes, seeded
+from cdfss_bench.methods.core.contract import PublishedWork
 from cdfss_bench.methods.core.method import Method
-from cdfss_bench.methods.hosts.published_work import PublishedWork, published_work
+from cdfss_bench.methods.core.published_work import published_work
 from cdfss_bench.methods.hosts.ssp import SSP
 
 
