@@ -1,0 +1,97 @@
+"""A new domain begins as one that is read and run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cdfss_bench.bench.scaffold.domain import write_domain
+from cdfss_bench.errors import UserError
+
+from .test_method import command
+
+
+def test_what_is_written_is_checked_and_run_at_once(tmp_path: Path) -> None:
+    made = command("new", "domain", "my-data", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.split() == [
+        "my-data/my_data.py",
+        "my-data/my-data.yaml",
+        "my-data/test_my_data.py",
+    ]
+    assert len(list((tmp_path / "my-data-data").rglob("*.png"))) == 24
+    where = ["--data-root", "my-data-data", "--plugin", "my-data"]
+    checked = command("data", "check", "my-data", "--full", "--json", *where, cwd=tmp_path)
+    assert checked.returncode == 0, checked.stdout
+    (report,) = json.loads(checked.stdout)
+    assert report["profile"] == "my-data-12"
+    assert report["findings"] == []
+    small = ["-m", "prototype", "--backbone", "resnet-mini", "--episodes", "2", "--no-cost"]
+    run = command("run", "-d", "my-data", *small, "-k", "5", "--json", *where, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "my-data" in run.stdout
+
+
+def test_its_test_passes_and_it_is_clean(tmp_path: Path) -> None:
+    write_domain("my-data", tmp_path / "mine", package=False, examples=tmp_path / "pictures")
+    own = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "mine"],
+        cwd=tmp_path,
+        env={**os.environ, "CDFSS_DATA_ROOT": str(tmp_path / "pictures")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert "2 passed" in own.stdout, own.stdout
+    linted = subprocess.run(
+        [Path(sys.executable).parent / "ruff", "check", "--isolated", "mine"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert linted.returncode == 0, linted.stdout
+
+
+def test_a_mask_that_is_missing_is_named(tmp_path: Path) -> None:
+    root = tmp_path / "pictures"
+    write_domain("my-data", tmp_path / "mine", package=False, examples=root)
+    (root / "my-data" / "masks" / "duck" / "003.png").unlink()
+    where = ["--data-root", "pictures", "--plugin", "mine"]
+    checked = command("data", "check", "my-data", *where, cwd=tmp_path)
+    assert checked.returncode == 2
+    assert "duck/003.png has no mask" in checked.stdout + checked.stderr
+
+
+def test_a_package_announces_the_domain(tmp_path: Path) -> None:
+    write_domain("far-data", tmp_path / "package", package=True, examples=tmp_path / "pictures")
+    text = (tmp_path / "package" / "pyproject.toml").read_text()
+    assert '[project.entry-points."cdfss_bench.domains"]\nfar-data = "cdfss_far_data"' in text
+    assert (tmp_path / "package" / "cdfss_far_data" / "__init__.py").is_file()
+
+
+@pytest.mark.parametrize("name", ["Upper", "my data", "9lives", "../up", "import"])
+def test_a_name_that_cannot_be_typed_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be a domain's name"):
+        write_domain(name, tmp_path, package=False, examples=tmp_path / "pictures")
+    assert not (tmp_path / "pictures").exists()
+
+
+def test_nothing_is_overwritten_and_no_name_taken_twice(tmp_path: Path) -> None:
+    def write(name: str) -> None:
+        write_domain(name, tmp_path, package=False, examples=tmp_path / "pictures")
+
+    with pytest.raises(UserError, match="exists already"):
+        write("isic")
+    (tmp_path / "pictures" / "mine").mkdir(parents=True)
+    with pytest.raises(UserError, match="mine already exists"):
+        write("mine")
+    assert not (tmp_path / "mine.py").exists()
+    (tmp_path / "pictures" / "mine").rmdir()
+    write("mine")
+    with pytest.raises(UserError, match="already exists"):
+        write("mine")
