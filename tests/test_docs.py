@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import os
 import re
 import subprocess
@@ -10,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
+import cdfss_bench
 
 from .conftest import CHECKOUT
 from .support import downloads, trees
@@ -140,6 +143,18 @@ def test_python_examples(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     for block in fenced(page, "python"):
         exec(compile(block, str(page), "exec"), {"__name__": "example"})
+
+
+@pytest.mark.parametrize("name", [n for n in cdfss_bench.__all__ if not n.startswith("_")])
+def test_every_public_function_shows_an_example_that_runs(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(CHECKOUT)
+    (example,) = doctest.DocTestFinder(recurse=False).find(getattr(cdfss_bench, name), name)
+    assert example.examples
+    said: list[str] = []
+    failed, _ = doctest.DocTestRunner().run(example, out=said.append)
+    assert failed == 0, "".join(said)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -125,6 +125,17 @@ def evaluate(
         DataError: if a picture is missing or unreadable.
         ValueError: if the method returns NaN, or anything but 0/1 masks of the image's size.
         UserError: if not even one episode fits into the device's memory.
+
+    Example:
+        >>> from cdfss_bench import build, evaluate, open_domain
+        >>> method = build("prototype", backbone="resnet-mini")
+        >>> domain = open_domain("mini-lesion", cache=None)
+        >>> episodes = domain.episodes(shots=1, length=2).episodes
+        >>> rows = [row for batch, _ in evaluate(method, domain, episodes) for row in batch]
+        >>> sorted(row.index for row in rows)
+        [0, 1]
+        >>> all(row.counts.inter <= row.counts.union for row in rows)
+        True
     """
     exact_fp32()
     settings = settings or Settings()

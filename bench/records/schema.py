@@ -377,8 +377,19 @@ def record_paths(results: Path) -> list[Path]:
 def read_runs(results: Path | str = "results") -> Iterator[tuple[Path, RunRecord]]:
     """All records under a results folder, with their paths.
 
+    Args:
+        results: the folder that `cdfss-bench run` wrote to.
+
     Raises:
         RecordError: for a damaged record.
+
+    Example:
+        >>> from cdfss_bench import read_runs
+        >>> records = [record for _, record in read_runs("results/sample")]
+        >>> sorted({record.episodes.shots for record in records})
+        [1, 5]
+        >>> {record.episodes.protocol for record in records}
+        {'patnet'}
     """
     for path in record_paths(Path(results)):
         yield path, read_record(path)

@@ -47,6 +47,15 @@ def open_domain(
 
     Raises:
         UserError: for an unknown name, a bad option, or a root that is not there.
+
+    Example:
+        >>> from cdfss_bench import open_domain
+        >>> domain = open_domain("mini-lesion", cache=None)
+        >>> episode = domain.episodes(shots=5, seed=0).episodes[0]
+        >>> len(episode.supports)
+        5
+        >>> domain.load(episode).query_image.shape
+        torch.Size([3, 128, 128])
     """
     name = DOMAINS.canonical(name)
     card = DOMAINS.card(name)

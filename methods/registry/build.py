@@ -29,6 +29,12 @@ def build(name: str | Composition, *, backbone: str | None = None, **options: Va
     Raises:
         CompositionError: for an unknown option or backbone, or an impossible combination.
         UserError: for an unknown name.
+
+    Example:
+        >>> from cdfss_bench import build
+        >>> method = build("ssp+lcm[k=5]", backbone="resnet-mini")
+        >>> method.adaptation
+        'none'
     """
     import torch
 
