@@ -15,7 +15,6 @@ from .data_output import (
     look_at,
     prepare_command,
     refuse_absent,
-    refuse_foreign,
     show_downloads,
     show_fetched,
     show_summary,
@@ -136,12 +135,15 @@ def fetch(
             talk(f"next: {prepare_command(name, root)}")
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})
 def prepare(
-    name: Annotated[
-        str,
+    words: Annotated[
+        list[str],
         typer.Argument(
-            help="Domain to prepare.",
+            metavar="NAME",
+            help="Domain to prepare, followed by options of its recipe, such as "
+            "'fss1000 --defects repair'. "
+            "The card of each domain declares them: cdfss-bench list domains --json.",
             show_default=False,
             autocompletion=complete_domains,
         ),
@@ -158,27 +160,9 @@ def prepare(
     lists: Lists = None,
     classes: Annotated[
         Path | None,
-        typer.Option(help="ISIC: class table, a CSV file with the columns ID and Class."),
-    ] = None,
-    order: Annotated[
-        str | None,
-        typer.Option(help="ISIC: classes of the folders 1, 2 and 3, separated by commas."),
-    ] = None,
-    as_published: Annotated[
-        bool,
         typer.Option(
-            "--as-published",
-            help="DeepGlobe: write JPEG tiles, encoded a second time, instead of lossless ones.",
-        ),
-    ] = False,
-    hospitals: Annotated[
-        str | None,
-        typer.Option(help="Chest X-ray: shenzhen (566 pairs) or both hospitals (704 pairs)."),
-    ] = None,
-    defects: Annotated[
-        str | None,
-        typer.Option(
-            help="FSS-1000: keep its defective files, as in published results, or correct them."
+            help="Class table, a CSV file with the columns ID and Class, for a recipe that reads "
+            "one. By default it is looked for in the download."
         ),
     ] = None,
     link: Annotated[
@@ -195,21 +179,12 @@ def prepare(
 
     Exit code 2 if a file of the download could not be used; the other files are still written.
     """
-    from cdfss_bench.datasets.core.registry import split_name
     from cdfss_bench.datasets.prepare.running import prepare as carry_out
 
+    from .prepare_words import domain_and_options
+
     add_plugins(plugins)
-    domain, options = split_name(name)
-    flags = {
-        "order": ("--order", order),
-        "tiles": ("--as-published", "as-published" if as_published else None),
-        "hospitals": ("--hospitals", hospitals),
-        "defects": ("--defects", defects),
-    }
-    for key, (flag, value) in flags.items():
-        if value is not None:
-            refuse_foreign(domain, key, flag)
-            options[key] = value
+    domain, options = domain_and_options(words)
     given = [*([classes] if classes else []), *([lists] if lists else [])]
     refuse_absent(given)
     with progress(domain) as listener:

@@ -94,20 +94,6 @@ def show_downloads(cards: Sequence[DomainCard], *, as_json: bool) -> None:
     show(TextTable("", headers, rows, numeric=frozenset({2})))
 
 
-def refuse_foreign(name: str, option: str, flag: str) -> None:
-    """Refuses a flag that decides nothing of this domain.
-
-    Raises:
-        UserError: naming it.
-    """
-    from cdfss_bench.datasets import DOMAINS
-    from cdfss_bench.errors import UserError
-
-    recipe = DOMAINS.card(name).prepare
-    if recipe is not None and option not in recipe.options:
-        raise UserError(f"{flag} decides nothing of {name}", hint="leave it out")
-
-
 def refuse_absent(places: Iterable[Path]) -> None:
     """Refuses a list or table that was named but is not there.
 

@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from cdfss_bench.bench.cli.prepare_words import domain_and_options
+
+from ...conftest import CHECKOUT
 from ...support import downloads, trees
 
 PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
@@ -69,6 +72,15 @@ def test_a_problem_is_exit_code_2_and_the_rest_is_made(typed: Type, tmp_path: Pa
         (["prepare", "chestxray", "--as-published"], "--as-published decides nothing of chestxray"),
         (["prepare", "chestxray", "--hospitals", "all"], "unknown value of option 'hospitals'"),
         (["prepare", "chestx"], "unknown domain 'chestx'"),
+        (["prepare", "chestxray", "--form", "x"], "--form decides nothing of chestxray"),
+        (["prepare", "chestxray", "-f", "x"], "-f decides nothing of chestxray"),
+        (["prepare", "chestxray", "isic"], "isic decides nothing of chestxray"),
+        (["prepare", "chestxray", "--hospitals"], "--hospitals needs a value"),
+        (
+            ["prepare", "chestxray[hospitals=both]", "--hospitals", "both"],
+            "option 'hospitals' of chestxray is set twice",
+        ),
+        (["prepare", "--hospitals", "both"], "no domain is named"),
         (["prepare", "chestxray", "--from", "nowhere"], "nowhere does not exist"),
         (["prepare", "isic", "--classes", "nowhere.csv"], "nowhere.csv does not exist"),
         (["prepare", "folder"], "there is no recipe for Own images in class folders"),
@@ -169,3 +181,45 @@ def test_check_names_what_corrects_each_finding(typed: Type, tmp_path: Path) -> 
     assert "hint: complete the class, or evaluate with fewer shots (-k 2)" in done.stdout
     found = json.loads(typed("check", "isic", "--data-root", str(tmp_path), "--json").stdout)
     assert all(finding["hint"] for finding in found[0]["findings"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["deepglobe", "--tiles", "as-published"],
+        ["deepglobe", "--tiles=as-published"],
+        ["deepglobe", "--as-published"],
+        ["--tiles", "as-published", "deepglobe"],
+        ["deepglobe[tiles=as-published]"],
+    ],
+)
+def test_options_of_a_recipe_are_those_of_its_card(words: list[str]) -> None:
+    assert domain_and_options(words) == ("deepglobe", {"tiles": "as-published"})
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--side", "above"], "unknown value of option 'side'"),
+        (["--defects", "repair"], "--defects decides nothing of mine"),
+    ],
+)
+def test_a_card_that_declares_an_option_has_its_flag(
+    typed: Type, tmp_path: Path, words: list[str], sentence: str
+) -> None:
+    """No line of the command line knows a domain."""
+    card = (CHECKOUT / "datasets" / "domains" / "kvasir.yaml").read_text()
+    options = "  options:\n    side: {default: left, choices: [left, right], help: Which side.}\n"
+    (tmp_path / "plugin").mkdir()
+    card = card.replace("cdfss_bench.datasets.prepare.kvasir:", "recipe:")
+    (tmp_path / "plugin" / "mine.yaml").write_text(card.rstrip() + "\n" + options)
+    (tmp_path / "plugin" / "recipe.py").write_text(
+        "from cdfss_bench.datasets.prepare.kvasir import KvasirRecipe as KvasirRecipe\n"
+    )
+    where = ["--data-root", "root", "--plugin", "plugin"]
+    done = typed("prepare", "mine", *words, *where)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert sentence in done.stderr
+    if words[0] == "--defects":
+        assert "mine takes --side" in done.stderr
