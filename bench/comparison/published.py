@@ -22,8 +22,10 @@ COMPARABILITY = {
 
 _SECONDARY = "secondary source"
 
-DOMAINS = ("fss1000", "deepglobe", "isic", "chestxray")
-FIELDS = (*DOMAINS, "mean")
+_DESCRIBING = frozenset(
+    "method venue year backbone finetunes_on_target shots comparability source".split()
+)
+"""Columns that say what was measured; all others are domains, by name, and `mean`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +81,15 @@ def read_published(path: Path) -> list[Report]:
         RecordError: naming the line that is wrong.
     """
     gathered: dict[tuple[str, str, int, tuple[str, ...]], list[dict[str, str]]] = {}
-    number = 1
+    number, fields = 1, list[str]()
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            for line in csv.DictReader(file):
+            table = csv.DictReader(file)
+            fields = [name for name in table.fieldnames or () if name not in _DESCRIBING]
+            for line in table:
                 number += 1
                 key = (line["method"], line["backbone"], int(line["shots"]), _conditions(line))
-                for name in FIELDS:
+                for name in (*fields, "mean"):
                     float(line[name] or 0)
                 gathered.setdefault(key, []).append(line)
     except (OSError, KeyError, ValueError, TypeError) as error:
@@ -101,7 +105,7 @@ def read_published(path: Path) -> list[Report]:
             comparability=(*classes, *_all_secondary(lines)),
             figures={
                 name: tuple(sorted({float(line[name]) for line in lines if line[name]}))
-                for name in FIELDS
+                for name in fields
             },
             sources=tuple(dict.fromkeys(line["source"] for line in lines)),
         )
@@ -111,7 +115,7 @@ def read_published(path: Path) -> list[Report]:
 
 def _conditions(line: dict[str, str]) -> tuple[str, ...]:
     """How a figure was made; sources that agree in it speak of the same figure."""
-    named = [word.strip() for word in line["comparability"].split(";") if word.strip()]
+    named = [word.strip() for word in line.get("comparability", "").split(";") if word.strip()]
     unknown = [word for word in named if word not in COMPARABILITY]
     if unknown:
         raise ValueError(f"comparability '{unknown[0]}' is none of {', '.join(COMPARABILITY)}")
@@ -119,4 +123,6 @@ def _conditions(line: dict[str, str]) -> tuple[str, ...]:
 
 
 def _all_secondary(lines: Sequence[dict[str, str]]) -> list[str]:
-    return [_SECONDARY] if all(_SECONDARY in line["comparability"] for line in lines) else []
+    return (
+        [_SECONDARY] if all(_SECONDARY in line.get("comparability", "") for line in lines) else []
+    )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..comparison.current import STALE, STALE_LEGEND
 from ..comparison.leaderboard import ColumnKey, Leaderboard, Row
-from ..comparison.published import COMPARABILITY, FIELDS, Report
+from ..comparison.published import COMPARABILITY, Report
 from .text_table import BLANK, TextTable
 
 _BACKBONES = {"resnet-50": "resnet50", "vit-b": "vit-b"}
@@ -16,6 +16,7 @@ _BACKBONES = {"resnet-50": "resnet50", "vit-b": "vit-b"}
 def published_table(board: Leaderboard, reports: Sequence[Report]) -> TextTable:
     """The published figures of a board's shots, with ours and the difference where we have one."""
     wanted = [report for report in reports if report.shots == board.key.shots]
+    fields = list(dict.fromkeys(name for report in wanted for name in report.figures))
     groups = {
         "published, no learning on target data": [
             r for r in wanted if r.finetunes == "no" and not r.other_metric
@@ -39,16 +40,16 @@ def published_table(board: Leaderboard, reports: Sequence[Report]) -> TextTable:
                 [
                     f"{report.method} ({report.year})" if report.year else report.method,
                     report.backbone,
-                    *(_cell(report, name, board, ours) for name in FIELDS),
+                    *(_cell(report, name, board, ours) for name in fields),
                     ", ".join(COMPARABILITY[word] for word in report.comparability),
                 ]
             )
             sources |= dict.fromkeys(report.sources)
     return TextTable(
         title=f"published, {board.key.shots}-shot (%), and ours with the difference",
-        headers=["method", "backbone", *FIELDS, "comparability"],
+        headers=["method", "backbone", *fields, "comparability"],
         rows=rows,
-        numeric=frozenset(range(2, 2 + len(FIELDS))),
+        numeric=frozenset(range(2, 2 + len(fields))),
         notes=[
             "a range: sources disagree; in brackets: measured here, difference to the nearer end",
             "comparability: "

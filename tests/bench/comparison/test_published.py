@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cdfss_bench.bench.comparison.published import COMPARABILITY, read_published
+from cdfss_bench.bench.comparison.published import COMPARABILITY, find_published, read_published
 from cdfss_bench.errors import RecordError
 
 from ...conftest import CHECKOUT
@@ -48,4 +48,34 @@ def test_a_word_that_is_no_condition_is_refused_with_its_line(tmp_path: Path) ->
     good = "X,,2024,R,no,1,,,40,,,source training,a"
     path = table(tmp_path, good, good.replace("source training", "trained somehow"))
     with pytest.raises(RecordError, match=r"line 3: .*'trained somehow' is none of"):
+        read_published(path)
+
+
+HEAD = "method,venue,year,backbone,finetunes_on_target,shots"
+
+
+def test_a_further_domain_is_a_further_column(tmp_path: Path) -> None:
+    path = tmp_path / "published.csv"
+    path.write_text(f"{HEAD},isic,my-data,mean,source\nX,V,2026,ResNet-50,no,1,30.5,,30.5,here\n")
+    (report,) = read_published(path)
+    assert report.figures == {"isic": (30.5,), "my-data": (), "mean": (30.5,)}
+
+
+def test_the_file_of_the_package_names_the_four_targets() -> None:
+    for report in read_published(find_published(Path("nowhere"))):
+        assert list(report.figures) == ["fss1000", "deepglobe", "isic", "chestxray", "mean"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{HEAD},isic,source\nX,V,2026,ResNet-50,no,1,30.5,here\n",
+        f"{HEAD},isic,mean,source\nX,V,2026,ResNet-50,no,1,much,30.5,here\n",
+        "isic,mean\n1,2\n",
+    ],
+)
+def test_a_file_that_is_no_such_table_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "published.csv"
+    path.write_text(text)
+    with pytest.raises(RecordError, match="line 2: no table of published figures"):
         read_published(path)
