@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+COSINE_SCALE = 10.0
+"""Factor of the cosines in a score map (SSP `model/SSP_matching.py`)."""
+
 
 def resized_masks(masks: Tensor, maps: Tensor) -> Tensor:
     """[N, H, W] -> float [N, 1, h, w], the size of `maps` [..., h, w].
@@ -41,14 +44,16 @@ def fore_and_background(features: Tensor, masks: Tensor) -> tuple[Tensor, Tensor
     return masked_mean(features, masks == 1), masked_mean(features, masks == 0)
 
 
-def cosine_scores(features: Tensor, fore: Tensor, back: Tensor, *, scale: float = 10.0) -> Tensor:
+def cosine_scores(
+    features: Tensor, fore: Tensor, back: Tensor, *, scale: float = COSINE_SCALE
+) -> Tensor:
     """Logits [B, 2, h, w], channel 0 background: `scale` x cosine to each prototype.
 
     Args:
         features: [B, C, h, w].
         fore: [B, C, 1, 1] or one prototype per position [B, C, h, w].
         back: likewise.
-        scale: 10 in SSP.
+        scale: factor of both.
     """
     to_back = F.cosine_similarity(features, back, dim=1)
     to_fore = F.cosine_similarity(features, fore, dim=1)

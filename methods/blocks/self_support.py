@@ -12,6 +12,8 @@ FORE_THRESHOLD = 0.7
 BACK_THRESHOLD = 0.6
 FALLBACK = 12
 """Pixels taken where none is confident (SSP `model/SSP_matching.py`, SSP_func)."""
+SHARPNESS = 2.0
+"""Factor of the cosines before the softmax of the local prototypes (same place)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +76,10 @@ def confident(probability: Tensor, threshold: float) -> Tensor:
 def local_prototypes(rows: Tensor, chosen: Tensor, *, eps: float = 0.0) -> Tensor:
     """For each position, the chosen features weighted by similarity: [B, C, N].
 
-    `softmax over chosen of 2 cos(x_i, x_j)`, applied to the chosen features (SSP eq. 7). The
-    cosine is within [-1, 1], so the exponential needs no shift, and dividing after the product
-    saves a pass. As published by SSP there is no guard against a zero feature, whose
-    direction is undefined.
+    `softmax over chosen of SHARPNESS cos(x_i, x_j)`, applied to the chosen features (SSP eq. 7).
+    The cosine is within [-1, 1], so the exponential needs no shift, and dividing after the product
+    saves a pass. As published by SSP there is no guard against a zero feature, whose direction is
+    undefined.
 
     Args:
         rows: [B, C, N].
@@ -91,7 +93,7 @@ def local_prototypes(rows: Tensor, chosen: Tensor, *, eps: float = 0.0) -> Tenso
     values = rows.gather(2, order[:, None].expand(-1, rows.shape[1], -1))
     directions = rows / (torch.linalg.vector_norm(rows, dim=1, keepdim=True) + eps)
     keys = directions.gather(2, order[:, None].expand(-1, rows.shape[1], -1))
-    weights = (2 * keys.transpose(1, 2) @ directions).exp()
+    weights = (SHARPNESS * keys.transpose(1, 2) @ directions).exp()
     weights = weights * taken[:, :, None]
     return (values @ weights) / weights.sum(1, keepdim=True)
 

@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+VOTE_SHARE = 0.5
+"""Of the best-voted pixel's votes, that a foreground pixel needs (HSNet `model/hsnet.py`)."""
+
 
 def upsampled(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """[..., 2, h, w] brought to [..., 2, H, W], bilinear with aligned corners as published."""
@@ -30,4 +33,4 @@ def vote(masks: Tensor) -> Tensor:
     """
     votes = masks.sum(1, dtype=torch.float32)
     most = votes.amax(dim=(1, 2), keepdim=True).clamp(min=1)
-    return (votes / most >= 0.5).to(torch.uint8)
+    return (votes / most >= VOTE_SHARE).to(torch.uint8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..blocks.self_support import local_prototypes
+from ..blocks.self_support import SHARPNESS, local_prototypes
 from .products import product
 
 
@@ -55,7 +55,7 @@ class _Sums:
 
     def _add(self, there: Tensor, chosen: Tensor) -> None:
         sign = torch.where(chosen[there], 1.0, -1.0).to(self._rows.dtype)[:, None]
-        weights = (2 * product(self._unit, self._unit[there])).exp()
+        weights = (SHARPNESS * product(self._unit, self._unit[there])).exp()
         self._above = self._above + product(weights, (sign * self._rows[there]).t())
         self._below = self._below + weights @ sign
         self._chosen = chosen.clone()

@@ -1,4 +1,8 @@
-"""HSNet: Hypercorrelation Squeeze for Few-Shot Segmentation (Min et al., ICCV 2021)."""
+"""HSNet: Hypercorrelation Squeeze for Few-Shot Segmentation (Min et al., ICCV 2021).
+
+In the order of the paper: encode (every tap of three stages), correlate (eq. 1), squeeze (the
+centre-pivot pyramid of `blocks/hpn.py`), decide (the vote of `Host.decide`), loss.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +50,8 @@ class HSNet(Method):
         taps = [backbone.stage(name).taps for name in reversed(self.stages)]
         self.hpn_learner = HPNLearner(taps, _three_widths(widths))
 
+    # -- encode --------------------------------------------------------------------------------
+
     def features(self, images: Tensor) -> FeatureBatch:
         """Every tap of the three stages."""
         return self.walked(images, taps=self.stages)
@@ -64,6 +70,12 @@ class HSNet(Method):
         }
         return FeatureBatch(support.size, masked)
 
+    def adaptable(self, backbone: Backbone) -> Stage:
+        """The coarsest stage, ResNet's layer4 (APM `example_for_hsnet.py`)."""
+        return backbone.stage(backbone.pyramid[-1])
+
+    # -- correlate -----------------------------------------------------------------------------
+
     def correlation(self, stage: str, query: FeatureBatch, support: FeatureBatch) -> Tensor:
         """One stage's hypercorrelation [B, taps, hq, wq, hs, ws], features with states (eq. 1)."""
         return hypercorrelation(query.group(stage), support.group(stage))
@@ -71,6 +83,8 @@ class HSNet(Method):
     def correlate(self, query: FeatureBatch, support: FeatureBatch) -> list[Tensor]:
         """Coarse, middle, fine hypercorrelation [B, taps, hq, wq, hs, ws]."""
         return [self.correlation(stage, query, support) for stage in reversed(self.stages)]
+
+    # -- squeeze -------------------------------------------------------------------------------
 
     def score(self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:
         """One map per shot, [B, K, 2, h, w] (`model/learner.py`)."""
@@ -81,9 +95,7 @@ class HSNet(Method):
         ]
         return torch.stack(maps, dim=1)
 
-    def adaptable(self, backbone: Backbone) -> Stage:
-        """The coarsest stage, ResNet's layer4 (APM `example_for_hsnet.py`)."""
-        return backbone.stage(backbone.pyramid[-1])
+    # -- loss ----------------------------------------------------------------------------------
 
     def loss_terms(self, batch: EpisodeBatch) -> Mapping[str, LossTerm]:
         """Mean pixel cross entropy over all shots (`compute_objective`); 255 is ignored."""
