@@ -78,6 +78,7 @@ def masked(
         stream: an episode's private generator, the same at every call.
         told: called after each episode.
     """
+    network = network.optimized_for(device)
     bare, learner = copy_of(network), copy_of(network)
     bare.feature_plugins = []
     for plugin in learner.feature_plugins:

@@ -59,6 +59,7 @@ def probed(
     Raises:
         DataError: if a picture is missing or unreadable.
     """
+    network = network.optimized_for(device)
     features: dict[str, FeatureBatch] = {}
 
     def encoded(item: Item, by: Method) -> FeatureBatch:
