@@ -12,7 +12,6 @@ from torch import Tensor
 from cdfss_bench.methods.core.contract import SupportState
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.core.published_work import published_work
-from cdfss_bench.methods.fast.winograd import direct
 
 from ..records.schema import BatchPart, CostPart
 from .flops import Operations, operations_of, summed
@@ -148,8 +147,7 @@ def _counted(method: Method, asked: tuple[Tensor, Tensor, Tensor]) -> _Counts:
     states = work.encode_support()
     match = summed([(1, encode_support), (1, operations_of(lambda: work.score(states)))])
     learns = method.adaptation != "none"
-    with direct():
-        adapt = operations_of(work.adapt) if learns else Operations(0, 0, frozenset())
+    adapt = operations_of(work.adapt) if learns else Operations(0, 0, frozenset())
     return _Counts(encode, encode_support, match, adapt, _published(method, work, encode, match))
 
 

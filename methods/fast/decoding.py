@@ -1,4 +1,4 @@
-"""HSNet's decoder with its wide convolutions in Winograd's form."""
+"""HSNet's decoder on maps that lie channels last."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..blocks.hpn import HPNLearner, doubled
-from .winograd import Convolution3x3
+from .convolution import Convolution3x3
 
 
 class Decoder:

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..blocks.conv4d import CenterPivotConv4d
+from .convolution import Convolution3x3
 from .linear import applied
-from .winograd import Convolution3x3
 
 
 class SmallSupport:
@@ -69,47 +69,12 @@ class _Sum:
     def __init__(self, query: Tensor, support: Tensor, side: tuple[int, int]):
         positions = side[0] * side[1]
         self._over_query = Convolution3x3(query, groups=positions)
-        self._over_support = _TwoRows(support, side[1]) if side[0] == 2 else _Rows(support, side)
+        self._over_support = _dense(support, side)[..., None, None]
 
     def __call__(self, maps: Tensor) -> Tensor:
         out = self._over_query(maps)
-        self._over_support.add_to(out, maps)
+        out += F.conv2d(maps, self._over_support)
         return out
-
-
-class _Rows:
-    """A padded 3x3 kernel over the support dimensions, as the one matrix that it is."""
-
-    def __init__(self, kernel: Tensor, side: tuple[int, int]):
-        self._matrix = _dense(kernel, side)[..., None, None]
-
-    def add_to(self, out: Tensor, maps: Tensor) -> None:
-        out += F.conv2d(maps, self._matrix)
-
-
-class _TwoRows:
-    """The same where two rows of positions are left: three quarters of the multiplications.
-
-    With `own`, `above` and `below` for the bands of the kernel by which a row meets itself and its
-    neighbours, the rows x and y become own (x + y) + (below - own) y and own (x + y) +
-    (above - own) x, which share a product.
-    """
-
-    def __init__(self, kernel: Tensor, width: int):
-        above, own, below = (_band(kernel[:, :, row], width) for row in range(3))
-        self._shared = own[..., None, None]
-        self._crossed = torch.cat([above - own, below - own])[..., None, None]
-
-    def add_to(self, out: Tensor, maps: Tensor) -> None:
-        rows = maps.permute(0, 2, 3, 1).unflatten(3, (2, -1))
-        both = (rows[..., 0, :] + rows[..., 1, :]).permute(0, 3, 1, 2)
-        shared = F.conv2d(both, self._shared).permute(0, 2, 3, 1)
-        crossed = F.conv2d(maps, self._crossed, groups=2).permute(0, 2, 3, 1)
-        from_first, from_second = crossed.chunk(2, dim=3)
-        found = out.permute(0, 2, 3, 1).unflatten(3, (2, -1))
-        found += shared.unsqueeze(3)
-        found[..., 0, :] += from_second
-        found[..., 1, :] += from_first
 
 
 def _dense(kernel: Tensor, side: tuple[int, int]) -> Tensor:

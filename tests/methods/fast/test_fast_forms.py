@@ -19,6 +19,7 @@ from cdfss_bench.methods.blocks.prototypes import resized_masks
 from cdfss_bench.methods.blocks.self_support import local_prototypes
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.fast.attention import Attention
+from cdfss_bench.methods.fast.convolution import Convolution3x3
 from cdfss_bench.methods.fast.decoding import Decoder
 from cdfss_bench.methods.fast.folded import folded
 from cdfss_bench.methods.fast.groups import group_affine
@@ -29,7 +30,6 @@ from cdfss_bench.methods.fast.self_correlation import self_correlation
 from cdfss_bench.methods.fast.sparse_pyramid import SparsePyramid, Volume
 from cdfss_bench.methods.fast.spots import position_rows, spotted, unit_rows
 from cdfss_bench.methods.fast.windows import runs
-from cdfss_bench.methods.fast.winograd import Convolution3x3
 
 from ...support.contract import compositions, episodes, fresh, network, side, tensors
 
@@ -245,26 +245,8 @@ def test_a_support_that_is_dark_somewhere_correlates_with_itself() -> None:
     torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("groups", [1, 3])
-@pytest.mark.parametrize("height", [1, 2, 3, 4, 5, 8, 25, 50])
-def test_winograds_form_is_the_convolution(height: int, groups: int) -> None:
-    maps = drawn(2, groups * 5, height, 7).double()
-    weight = drawn(6, 5, 3, 3, seed=1).double()
-    expected = F.conv2d(maps, weight.repeat(groups, 1, 1, 1), padding=1, groups=groups)
-    layer = Convolution3x3(weight, groups=groups)
-    torch.testing.assert_close(layer.by_rows(maps), expected)
-    torch.testing.assert_close(layer(maps), expected)
-
-
-def test_winograds_form_rounds_little_more_than_the_direct_one() -> None:
-    maps, weight = drawn(1, 64, 24, 24).relu(), drawn(64, 64, 3, 3, seed=1)
-    expected = F.conv2d(maps.double(), weight.double(), padding=1)
-    found = Convolution3x3(weight).by_rows(maps)
-    assert (found - expected).abs().max() < 4e-6 * expected.abs().max()
-
-
 @pytest.mark.parametrize("height", [5, 26])
-def test_a_gradient_goes_back_through_winograds_form(height: int) -> None:
+def test_a_gradient_goes_back_through_a_convolution_of_groups(height: int) -> None:
     maps = drawn(1, 6, height, 4).double().requires_grad_()
     weight, weights = drawn(4, 3, 3, 3, seed=1).double(), drawn(1, 8, height, 4, seed=2).double()
     kernel = weight.repeat(2, 1, 1, 1)
