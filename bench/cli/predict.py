@@ -48,7 +48,7 @@ def predict(
             refused = True
             continue
         fit_threads(planned.episode_set.domain.card.image_size)
-        network = load_method(planned.composition, planned.cell.weights)
+        network = load_method(planned.composition, planned.cell.weights).optimized_for("cpu")
         episode_set = planned.episode_set
         strips = [
             panel(

@@ -23,7 +23,16 @@ COMPARABILITY = {
 _SECONDARY = "secondary source"
 
 _DESCRIBING = frozenset(
-    "method venue year backbone finetunes_on_target shots comparability source".split()
+    [
+        "method",
+        "venue",
+        "year",
+        "backbone",
+        "finetunes_on_target",
+        "shots",
+        "comparability",
+        "source",
+    ]
 )
 """Columns that say what was measured; all others are domains, by name, and `mean`."""
 

@@ -8,13 +8,9 @@ patches together stays what it was.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from ..backbones.transformer import Transformer
 
 TEMPERATURE = 1.8
 """Of the gate between the two priors."""
@@ -132,25 +128,3 @@ def patch_graph(attention: Tensor, *, first: int) -> Tensor:
     mean = attention[..., first:, first:].mean(1)
     both = 0.5 * (mean + mean.transpose(-2, -1))
     return both / (both.sum(-1, keepdim=True) + NORM_EPS)
-
-
-def attended(
-    trunk: Transformer, index: int, tokens: Tensor, grid: tuple[int, int], *, pull: bool = True
-) -> tuple[Tensor, Tensor]:
-    """All tokens [N, T, C] behind the attention of a block, before its MLP, and `patch_graph`.
-
-    Args:
-        trunk: the network.
-        index: of the block, from 0.
-        tokens: what the block sees, [N, T, C].
-        grid: of the patches, (h, w).
-        pull: off for the block's own attention.
-    """
-    block, rotation = trunk.block(index), trunk.rotation(grid)
-    query, key, value = block.attn.parts(block.norm1(tokens), rotation)
-    if pull:
-        weights = pulled_attention(query, key, grid, registers=trunk.prefix - 1)
-    else:
-        weights = block.attn.weights(query, key)
-    graph = patch_graph(weights, first=trunk.prefix)
-    return tokens + block.ls1(block.attn.merged(weights @ value)), graph

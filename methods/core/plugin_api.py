@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,6 @@ from torch import Tensor, nn
 from ..backbones.base import Backbone, Stage
 from .contract import Adaptation
 from .feature_batch import FeatureBatch
-
-if TYPE_CHECKING:
-    from .host import Host
 
 
 class Place(StrEnum):
@@ -247,7 +244,7 @@ class MapPlugin(Plugin):
         """What was chosen; None for the host's own map."""
         return None
 
-    def choose(self, host: Host, support: FeatureBatch, masks: Tensor) -> None:
+    def choose(self, host: PluginHost, support: FeatureBatch, masks: Tensor) -> None:
         """Told of an episode's support, on the episode's copy of the method.
 
         Args:

@@ -7,7 +7,6 @@ agree with those of sheared copies; then query and supports are compared behind 
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import cast
@@ -20,22 +19,19 @@ from cdfss_bench.errors import UserError
 
 from ..backbones.base import Backbone
 from ..blocks.otsu import FLAT, otsu
-from ..blocks.shear import Shear, drawn_shears, sheared, sources
+from ..blocks.shear import Shear, drawn_shears, sheared
 from ..blocks.shear_fit import WIDTH, Adapter, Views, fit
 from ..core.adaptation import copy_of, ordinary
 from ..core.contract import Adaptation, SupportState
 from ..core.feature_batch import FeatureBatch
 from ..core.method import Method
 from ..core.plugin_api import Plugin
-from ..fast.shear_fit import Source, fit_together
 
 IMAGE, MASK = "image", "mask"
 COPIES = 2
 """Sheared copies of each image."""
 MOST_DEGREES = 20
 """Of a shear along each axis."""
-MOST_BYTES = 2**24
-"""Of one tap's features of all sheared supports, up to which several taps are fitted together."""
 DARK_SHARE = 0.05
 """Of a score map's range, from below: what lies there does not count in Otsu's threshold."""
 
@@ -70,7 +66,6 @@ class ABCDFSS(Method):
             Adapter(stage.channels) for stage in read for _ in range(stage.taps)
         )
         self._draw(torch.Generator().manual_seed(0))
-        self.fits_fast = False
 
     @property
     def adaptation(self) -> Adaptation:
@@ -141,14 +136,17 @@ class ABCDFSS(Method):
             For each tap the terms of the loss before each step, [steps, 5].
         """
         with torch.inference_mode(mode=False):
-            support, masks, query = ordinary(support), masks.clone(), ordinary(query)
-            if self.fits_fast:
-                return self._fit_by_stages(support, masks, query, shears)
-            views = self.views(support, masks, query, shears)
-            return [
-                fit(self.adapter(tap), seen, self.steps)
-                for tap, seen in zip(self.taps, views, strict=True)
-            ]
+            return self.fitted(ordinary(support), masks.clone(), ordinary(query), shears)
+
+    def fitted(
+        self, support: FeatureBatch, masks: Tensor, query: FeatureBatch, shears: Sequence[Shear]
+    ) -> list[Tensor]:
+        """As `fit`, of tensors that may take part in a graph: one tap after the other."""
+        views = self.views(support, masks, query, shears)
+        return [
+            fit(self.adapter(tap), seen, self.steps)
+            for tap, seen in zip(self.taps, views, strict=True)
+        ]
 
     @torch.no_grad()
     def views(
@@ -202,43 +200,6 @@ class ABCDFSS(Method):
             maps.append(resized(attended(adapter(asked), adapter(shown), masks), size))
         return torch.cat(maps)
 
-    # -- fast form: what no paper describes ----------------------------------------------------
-
-    def optimized_for(self, device: str) -> ABCDFSS:
-        """The taps of a stage are fitted together, gradients written out."""
-        copied = super().optimized_for(device)
-        assert isinstance(copied, ABCDFSS)
-        copied.fits_fast = True
-        return copied
-
-    @torch.no_grad()
-    def _fit_by_stages(
-        self, support: FeatureBatch, masks: Tensor, query: FeatureBatch, shears: Sequence[Shear]
-    ) -> list[Tensor]:
-        """As `fit`, several taps of one stage at a time."""
-        asked, shown = (self.encode(copies(r.tensors[IMAGE], shears)) for r in (query, support))
-        moved = copies(masks.to(shown.tensors[IMAGE].dtype), shears)
-        found: list[Tensor] = []
-        for taps in together(self.taps, shown):
-            asked_taps, shown_taps = (
-                Source(
-                    torch.stack([own.tensors[tap] for tap in taps]),
-                    torch.stack([seen.tensors[tap] for tap in taps]),
-                    indices(own.tensors[taps[0]], shears),
-                )
-                for own, seen in ((query, asked), (support, shown))
-            )
-            fitted = fit_together(
-                [self.adapter(tap) for tap in taps],
-                asked_taps,
-                shown_taps,
-                on_grid(moved, shown.tensors[taps[0]]),
-                copies=len(shears),
-                steps=self.steps,
-            )
-            found += fitted.unbind()
-        return found
-
     def _draw(self, rng: torch.Generator) -> None:
         for adapter in self.adapters:
             cast("Adapter", adapter).draw(rng)
@@ -247,24 +208,6 @@ class ABCDFSS(Method):
 def copies(maps: Tensor, shears: Sequence[Shear]) -> Tensor:
     """[N, ..., h, w] -> [N * A, ..., h, w], the A sheared copies of each map side by side."""
     return torch.stack([sheared(maps, shear) for shear in shears], 1).flatten(0, 1)
-
-
-def indices(maps: Tensor, shears: Sequence[Shear]) -> Tensor:
-    """Which cells of `maps` [N, C, h, w] their `copies` show, [N * A, h * w]; see `Source`."""
-    number, size = len(maps), (maps.shape[-2], maps.shape[-1])
-    cells = size[0] * size[1]
-    shown = torch.stack([sources(shear, size, maps.device) for shear in shears])
-    offsets = cells * torch.arange(number, device=maps.device)[:, None, None]
-    return torch.where(shown < cells, shown + offsets, number * cells).flatten(0, 1)
-
-
-def together(taps: Sequence[str], rows: FeatureBatch) -> Iterator[list[str]]:
-    """Taps of one stage side by side, as many as their maps in `rows` are few bytes."""
-    for _, group in itertools.groupby(taps, lambda tap: tap.partition(".")[0]):
-        alike = list(group)
-        at_once = max(1, MOST_BYTES // rows.tensors[alike[0]].nbytes)
-        for begin in range(0, len(alike), at_once):
-            yield alike[begin : begin + at_once]
 
 
 def attended(query: Tensor, support: Tensor, masks: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from cdfss_bench.errors import CompositionError
 
 from ..backbones.base import Backbone
+from ..backbones.pulled import attended
 from ..backbones.transformer import Transformer
 from ..blocks.layer_choice import (
     LayerChoice,
@@ -27,7 +28,6 @@ from ..blocks.layer_choice import (
     smoothed_iou,
     twins_of,
 )
-from ..blocks.locality import attended
 from ..blocks.prototypes import fore_and_background
 from ..blocks.residual_logits import calibrated
 from ..blocks.self_support import local_prototypes

@@ -20,7 +20,7 @@ from ..core.contract import Adaptation
 from ..core.feature_batch import FeatureBatch
 from ..core.host import Host
 from ..core.leave_one_out import support_views
-from ..core.plugin_api import MapPlugin, MixedTaps
+from ..core.plugin_api import MapPlugin, MixedTaps, PluginHost
 
 
 class HLS(MapPlugin):
@@ -81,12 +81,13 @@ class HLS(MapPlugin):
         names = tuple(self.taps[layer] for layer in self.choice.layers)
         return MixedTaps(names, self.choice.weights)
 
-    def choose(self, host: Host, support: FeatureBatch, masks: Tensor) -> None:
+    def choose(self, host: PluginHost, support: FeatureBatch, masks: Tensor) -> None:
         """By mean leave-one-out IoU of the host's own matching, score plug-ins left out.
 
         Beside a feature plug-in, which acts on maps of one width, only maps of the host's own
         shape are candidates.
         """
+        assert isinstance(host, Host)
         shown, truth = support_views(host, support, masks)
         stage = host.adaptable(host.backbone).name
         first = self.mixable[0] if host.feature_plugins else 0

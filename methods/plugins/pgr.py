@@ -12,8 +12,8 @@ from torch import Tensor
 from cdfss_bench.errors import CompositionError
 
 from ..backbones.base import Backbone
+from ..backbones.pulled import attended
 from ..backbones.transformer import Transformer
-from ..blocks.locality import attended
 from ..core.feature_batch import FeatureBatch
 from ..core.plugin_api import MapPlugin
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cdfss_bench.errors import CompositionError
 from cdfss_bench.methods import build
+from cdfss_bench.methods.backbones.pulled import attended
 from cdfss_bench.methods.backbones.transformer import Transformer
 from cdfss_bench.methods.blocks import locality
 from cdfss_bench.methods.blocks import residual_logits as pac
@@ -23,7 +24,7 @@ from cdfss_bench.methods.blocks.layer_choice import (
     smoothed_iou,
     twins_of,
 )
-from cdfss_bench.methods.blocks.locality import attended, neighbourhood, pull_of, pulled_attention
+from cdfss_bench.methods.blocks.locality import neighbourhood, pull_of, pulled_attention
 from cdfss_bench.methods.blocks.prototypes import fore_and_background
 from cdfss_bench.methods.blocks.subset_fitting import FusionMLP, fit, subsets
 from cdfss_bench.methods.blocks.voting import upsampled

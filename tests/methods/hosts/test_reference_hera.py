@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from cdfss_bench.methods.backbones.dino import DinoPlan, DINOv3
+from cdfss_bench.methods.backbones.pulled import attended
 from cdfss_bench.methods.blocks import residual_logits as pac
 from cdfss_bench.methods.blocks.layer_choice import LayerChoice, mix_weights, mixed, mixed_layers
-from cdfss_bench.methods.blocks.locality import attended, patch_graph, pull_of, pulled_attention
+from cdfss_bench.methods.blocks.locality import patch_graph, pull_of, pulled_attention
 from cdfss_bench.methods.blocks.subset_fitting import FusionMLP
 from cdfss_bench.methods.blocks.voting import upsampled
 from cdfss_bench.methods.core.adaptation import copy_of

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from cdfss_bench.errors import CompositionError
 from cdfss_bench.methods import build, parse
+from cdfss_bench.methods.backbones.pulled import attended
 from cdfss_bench.methods.blocks import residual_logits
 from cdfss_bench.methods.blocks.layer_choice import LayerChoice, smoothed_iou
-from cdfss_bench.methods.blocks.locality import attended
 from cdfss_bench.methods.blocks.voting import upsampled
 from cdfss_bench.methods.conformance import checks as conformance
 from cdfss_bench.methods.conformance.checks import Subject
