@@ -86,6 +86,7 @@ class Redrawer:
         key = (str(composition), weights, record.evaluator.precision)
         if self._network is None or self._network[0] != key:
             network = load_method(composition, weights, precision=record.evaluator.precision)
+            network = network.optimized_for("cpu")
             self._network = (key, network)
         return self._network[1]
 
