@@ -95,6 +95,11 @@ def write_downloads(folder: Path) -> None:
     downloads.tarred(downloads.voc(), folder / "voc" / "VOCtrainval_11-May-2012.tar")
     downloads.tarred(downloads.sbd(), folder / "voc" / "benchmark.tgz")
     downloads.unpacked(downloads.fold_lists(folder / "scratch"), folder / "voc")
+    downloads.zipped(downloads.nucleus(folder / "scratch"), folder / "stage1_train.zip")
+    downloads.zipped(downloads.weedmap(folder / "scratch"), folder / "RedEdge.zip")
+    downloads.zipped(downloads.isaid(), folder / "iSAID_patches.zip")
+    trees.write_isaid_lists(folder / "isaid_lists")
+    downloads.zipped(downloads.potholes(), folder / "pothole-mix.zip")
 
 
 @pytest.mark.parametrize(("page", "command"), list(commands()))

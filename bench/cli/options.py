@@ -231,8 +231,9 @@ class SelectionOptions:
     suite: Annotated[
         str | None,
         _select(
-            help="Suite: mini (generated, needs no data) or cdfss (the four real targets). By "
-            "default cdfss where a data root is set, else mini.",
+            help="Suite: mini (generated, needs no data), cdfss (the four real targets) or "
+            "extended (further targets of 2025-26). By default cdfss where a data root is set, "
+            "else mini.",
             envvar="CDFSS_SUITE",
         ),
     ] = None

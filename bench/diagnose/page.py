@@ -65,7 +65,11 @@ def _title(kind: str) -> str:
 
 
 def _asked(selection: Selection) -> str:
-    suite = {"mini": "the procedural mini suite", "cdfss": "the real targets"}
+    suite = {
+        "mini": "the procedural mini suite",
+        "cdfss": "the real targets",
+        "extended": "the further targets of 2025-26",
+    }
     seeds = ", ".join(map(str, selection.seeds))
     return (
         f"{', '.join(selection.domains) or suite[selection.chosen_suite]}, "

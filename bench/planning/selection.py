@@ -33,8 +33,8 @@ class Selection(BaseModel):
         shots: supports per episode, several to compare.
         seeds: of the sampler; 0 is the published one.
         protocol: `patnet` or `strict`.
-        suite: `mini` needs no data, `cdfss` is the four real targets; `auto` is `cdfss` where a
-            data root is known.
+        suite: `mini` needs no data, `cdfss` is the four real targets, `extended` the further
+            ones of 2025 and 2026; `auto` is `cdfss` where a data root is known.
         data_root: folder of the data sets.
         lists: folder of the published lists.
         backbone: for all methods that can use it.
@@ -53,7 +53,7 @@ class Selection(BaseModel):
     shots: tuple[int, ...] = (1,)
     seeds: tuple[int, ...] = (0,)
     protocol: Literal["patnet", "strict"] = "patnet"
-    suite: Literal["auto", "mini", "cdfss"] = "auto"
+    suite: Literal["auto", "mini", "cdfss", "extended"] = "auto"
     data_root: Path | None = None
     lists: Path | None = None
     backbone: str | None = None
@@ -103,7 +103,7 @@ class Selection(BaseModel):
         return Path(named) if named else None
 
     @property
-    def chosen_suite(self) -> Literal["mini", "cdfss"]:
+    def chosen_suite(self) -> Literal["mini", "cdfss", "extended"]:
         """The suite, `auto` decided."""
         if self.suite != "auto":
             return self.suite
@@ -119,7 +119,7 @@ class Selection(BaseModel):
             DOMAINS.card(split_name(name)[0]).suite == "mini" for name in self.domains
         )
 
-    def suite_for(self, domain: Domain) -> Literal["mini", "cdfss"]:
+    def suite_for(self, domain: Domain) -> Literal["mini", "cdfss", "extended"]:
         """The suite whose sizes are meant on a domain: its own, if none was named."""
         if self.suite != "auto":
             return self.suite

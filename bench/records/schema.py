@@ -43,7 +43,7 @@ class DomainPart(_Part):
     Attributes:
         name: of the domain's card.
         title: the name with the options that differ from their defaults.
-        suite: `cdfss`, `mini` or `extra`.
+        suite: `cdfss`, `extended`, `mini` or `extra`.
         profile: the named population, or what part of it was there.
         complete: whether the result may stand in the population's column.
         fingerprint: sha256 of names and contents of all files.

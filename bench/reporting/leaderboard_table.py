@@ -148,10 +148,18 @@ def _marks(row: Row, board: Leaderboard, where: Standings | None) -> dict[int, s
     return found
 
 
+SUITES = {
+    "mini": "mini suite",
+    "extended": "further targets of 2025-26",
+    "extra": "further domains",
+}
+"""What boards of other suites than the four classical targets are called."""
+
+
 def title(board: Leaderboard) -> str:
     """What the rows of a board share."""
     key = board.key
-    suite = {"mini": "mini suite", "extra": "further domains"}.get(key.suite, "CD-FSS")
+    suite = SUITES.get(key.suite, "CD-FSS")
     seeds = seeds_of(list(board.rows.values()))
     parts = [f"{suite}, {key.shots}-shot mIoU (%)", f"protocol {key.protocol}"]
     if seeds:

@@ -174,7 +174,8 @@ def strays(domain: Domain) -> Iterator[Finding]:
     """Files that are never read."""
     if not isinstance(domain, FileDomain):
         return
-    used = {path for e in domain.classes for i in e.items for path in (i.image, i.mask)}
+    items = [item for entry in domain.classes for item in entry.items]
+    used = {path for i in items for path in (i.image, i.mask, *domain.item_files(i))}
     for folder in sorted({path.rpartition("/")[0] for path in used}):
         names = sorted(
             name for name in _files(domain.root / folder) if f"{folder}/{name}" not in used

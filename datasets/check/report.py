@@ -42,6 +42,7 @@ class DomainReport:
         profile: the recognised population, or what part is here.
         fingerprint: of names and contents; the one that stands in records.
         names: sha256 of the sorted names alone: equal for trees that differ only in encoding.
+        note: what of the official form could not be checked.
         classes: images by class name.
         expected: images by known population.
         sizes: how many images have which size, `1022x767`; only where every file was opened.
@@ -53,6 +54,7 @@ class DomainReport:
     profile: str = ""
     fingerprint: str = ""
     names: str = ""
+    note: str = ""
     classes: dict[str, int] = field(default_factory=dict[str, int])
     expected: dict[str, int] = field(default_factory=dict[str, int])
     sizes: dict[str, int] = field(default_factory=dict[str, int])
@@ -75,6 +77,8 @@ class DomainReport:
         if self.expected and self.profile not in self.expected:
             known = [f"{name} ({count:,} images)" for name, count in self.expected.items()]
             lines.append("  known populations: " + ", ".join(known))
+        if self.note:
+            lines.append(f"  not checked: {self.note}")
         if self.sizes:
             lines.append(f"  sizes: {_spread(self.sizes)}")
         if self.fingerprint:
@@ -159,6 +163,7 @@ def check_domain(
             profile=domain.profile,
             fingerprint=domain.content_hash(again=full) if hashed else "",
             names=digest(sorted([e.id, i.name] for e in domain.classes for i in e.items)),
+            note=domain.card.note,
             classes={entry.name: len(entry.items) for entry in domain.classes},
             expected={key: sum(p.images) for key, p in domain.card.profiles.items()},
         )

@@ -74,7 +74,8 @@ class DomainCard(Card):
     Attributes:
         code: `module:Class` of the reader, beside the card.
         role: whether methods train on it or are tested on it.
-        suite: `cdfss` is what the field compares on, `mini` is drawn by code, `extra` is the rest.
+        suite: `cdfss` is what the field compares on, `extended` are further targets of papers of
+            2025 and 2026, `mini` is drawn by code, `extra` is the rest.
         gap: one line on what is foreign about it for a model of everyday photographs.
         layout: the published folder layout, as a picture in text.
         image_size: side in pixels to which images and masks are brought.
@@ -86,6 +87,7 @@ class DomainCard(Card):
         other_splits: class lists of the published splits that are not tested on.
         source_overlap: for each source class, the classes of this domain that are kinds of it.
         profiles: populations in circulation; the first is the one the field compares on.
+        note: what of the official form could not be checked.
         defects: known defects of the published data that the reader meets.
         downloads: files that `data fetch` gets, or says how to get.
         prepare: how `data prepare` makes the published layout of them.
@@ -95,7 +97,7 @@ class DomainCard(Card):
     title: str
     code: str = Field(alias="class")
     role: Literal["source", "target"]
-    suite: Literal["cdfss", "mini", "extra"]
+    suite: Literal["cdfss", "extended", "mini", "extra"]
     summary: str
     gap: str = ""
     paper: str = ""
@@ -111,6 +113,7 @@ class DomainCard(Card):
     source_overlap: dict[str, tuple[str, ...]] = {}
     profiles: dict[str, Profile] = {}
     options: dict[str, Option] = {}
+    note: str = ""
     defects: tuple[str, ...] = ()
     downloads: tuple[Download, ...] = ()
     prepare: Preparation | None = None

@@ -183,24 +183,29 @@ class FileDomain(Domain):
             }
         )
 
-    def cached(self, path: str, kind: str, decode: Callable[[], Pixels]) -> Pixels:
+    def cached(self, path: str | Sequence[str], kind: str, decode: Callable[[], Pixels]) -> Pixels:
         """What `decode` makes of the file at `path`, or what it made of the same content before.
 
         Args:
-            path: of the file, relative to the root.
-            kind: names all that decides the pixels beside the file's content.
+            path: of the file, or of each of several, relative to the root.
+            kind: names all that decides the pixels beside the content.
             decode: reads the file.
 
         Raises:
             DataError: if the file is missing, or holds something else than when it was hashed.
         """
-        with self._explained():
-            content = self._contents.sha256(path)
+        paths = (path,) if isinstance(path, str) else tuple(path)
+
+        def hashed() -> str:
+            with self._explained():
+                found = [self._contents.sha256(one) for one in paths]
+            return found[0] if len(found) == 1 else digest(found)
+
+        content = hashed()
 
         def checked() -> Pixels:
             pixels = decode()
-            with self._explained():
-                self._contents.sha256(path)  # replaced while it was decoded: nobody may keep this
+            hashed()  # replaced while it was decoded: nobody may keep this
             return pixels
 
         return self.cache.get(picture_key(content, kind=kind, side=self.card.image_size), checked)

@@ -208,6 +208,57 @@ def mat(labels: Pixels, *, compressed: bool) -> bytes:
     return b"MATLAB 5.0 MAT-file".ljust(124, b" ") + struct.pack("<H", 0x0100) + b"IM" + whole
 
 
+def files_of(root: Path) -> Files:
+    """A tree as what an archive of it holds."""
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file()
+    }
+
+
+def nucleus(scratch: Path) -> Files:
+    """A folder per image, without one above them."""
+    trees.write_nucleus(scratch, base="nucleus")
+    return files_of(scratch / "nucleus")
+
+
+def weedmap(scratch: Path) -> Files:
+    """The fields of `RedEdge`, with other channels and both kinds of maps."""
+    trees.write_weedmap(scratch, base="weedmap/RedEdge")
+    return files_of(scratch / "weedmap")
+
+
+def isaid(top: str = "iSAID_patches") -> Files:
+    """Patches of both parts."""
+    files: Files = {}
+    for place, (name, labels) in enumerate(trees.PATCHES.items()):
+        mask = trees.label_map(labels, 256, 256)
+        for part in ("train", "val"):
+            files[f"{top}/{part}/images/{name}.png"] = png(trees.photo(place, 256, 256))
+            truth = f"{top}/{part}/semantic_png/{name}_instance_color_RGB.png"
+            files[truth] = png(mask)
+    return files
+
+
+def potholes() -> Files:
+    """Pairs of two parts and two sources, in three colours of marks."""
+    files: Files = {}
+    for part, kind, colour in (
+        ("training", "gaps384", (0, 255, 0)),
+        ("training", "pothole600", (255, 0, 0)),
+        ("testing", "pothole600", (250, 3, 0)),
+    ):
+        top = f"pothole-mix/{part}/{kind}"
+        for number in range(2):
+            mask = np.zeros((trees.HEIGHT, trees.WIDTH, 3), np.uint8)
+            mask[trees.blob(number) > 0] = colour
+            key = len(files)
+            files[f"{top}/images/{number:04d}.jpg"] = jpg(trees.photo(key))
+            files[f"{top}/masks/{number:04d}.png"] = png(mask)
+    return files
+
+
 # -- packing ---------------------------------------------------------------------------------------
 
 

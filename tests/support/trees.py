@@ -225,6 +225,112 @@ def write_coco(
     (root / annotations).write_text(json.dumps(page))
 
 
+def write_suim(root: Path, count: int = 3) -> None:
+    """Each picture shows fish and sea floor."""
+    for number in range(count):
+        save(root / "SUIM/images" / f"d_r_{number}_.jpg", photo(number))
+        for place, name in enumerate(("FV", "SR")):
+            save(root / "SUIM/masks" / name / f"d_r_{number}_.png", blob(number + place))
+
+
+def write_kvasir(root: Path, count: int = 3) -> None:
+    """Pictures and masks of one name."""
+    for number in range(count):
+        save(root / "Kvasir-SEG/images" / f"cju{number}.jpg", photo(number))
+        save(root / "Kvasir-SEG/masks" / f"cju{number}.jpg", blob(number))
+
+
+PATCHES = {
+    "P0003_0_256_0_256": (1, 9),
+    "P0003_0_256_128_384": (1,),
+    "P0004_0_256_0_256": (9, 15),
+    "P0007_0_256_0_256": (15,),
+    "P0007_256_512_0_256": (),
+}
+"""Patches of aerial images, with the classes that they show."""
+
+
+def write_isaid(root: Path, patches: Mapping[str, Sequence[int]] = PATCHES) -> None:
+    """Patches with index maps; one picture shows no class."""
+    for place, (name, labels) in enumerate(patches.items()):
+        save(root / "iSAID/val/images" / f"{name}.png", photo(place))
+        mask = label_map(labels)
+        save(root / "iSAID/val/semantic_png" / f"{name}_instance_color_RGB.png", mask)
+
+
+def write_isaid_lists(root: Path, patches: Mapping[str, Sequence[int]] = PATCHES) -> None:
+    """The three fold lists."""
+    for fold in range(3):
+        lines = [
+            f"{name}__{label:02d}\n"
+            for name, labels in patches.items()
+            for label in labels
+            if (label - 1) // 5 == fold
+        ]
+        path = root / "val" / f"fold{fold}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(lines))
+
+
+def write_nucleus(root: Path, count: int = 3, *, base: str = "Nucleus/stage1_train") -> None:
+    """RGBA pictures, each with two nuclei in a mask of its own."""
+    for number in range(count):
+        folder = root / base / f"{number:02d}ab"
+        opaque = np.full((HEIGHT, WIDTH, 1), 255, np.uint8)
+        save(folder / "images" / f"{folder.name}.png", np.concatenate([photo(number), opaque], -1))
+        for nucleus in range(2):
+            save(folder / "masks" / f"{number}{nucleus}cd.png", spot(number + 10 * nucleus))
+
+
+def spot(key: int) -> Pixels:
+    """A mask of one small square."""
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[2 + key % 10 : 10 + key % 10, key : key + 8] = 255
+    return mask
+
+
+def write_pothole(root: Path, count: int = 3) -> None:
+    """Pictures of two suffixes with black and white masks."""
+    for number in range(count):
+        name = f"testing_pothole600_{number}"
+        save(root / "Pothole/images" / f"{name}.{('jpg', 'png')[number % 2]}", photo(number))
+        save(root / "Pothole/masks" / f"{name}.png", blob(number))
+
+
+def write_weedmap(
+    root: Path, count: int = 3, *, base: str = "WeedMap", maps: Sequence[str] = ("iMap", "color")
+) -> None:
+    """Two fields of RGB tiles with both kinds of maps, and a field without RGB."""
+    for field in ("000", "003"):
+        for number in range(count):
+            frame = f"frame{number:04d}"
+            save(root / base / field / "tile/RGB" / f"{frame}.png", photo(number + int(field)))
+            save(root / base / field / "tile/NIR" / f"{frame}.png", photo(number)[..., 0])
+            for kind in maps:
+                name = f"{field}_{frame}_GroundTruth_{kind}.png"
+                path = root / base / field / "groundtruth" / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                crop, weed = spot(number) > 0, spot(number + 20) > 0
+                if kind == "iMap":
+                    codes = np.where(crop, 10000, np.where(weed, 2, 0)).astype(np.uint16)
+                    Image.fromarray(codes).save(path)
+                else:
+                    colours = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+                    colours[crop], colours[weed] = (0, 255, 0), (255, 0, 0)
+                    save(path, colours)
+    save(root / base / "005/tile/CIR/frame0000.png", photo(9))
+
+
+EXTENDED: Mapping[str, Callable[[Path], None]] = {
+    "isaid": write_isaid,
+    "kvasir": write_kvasir,
+    "nucleus": write_nucleus,
+    "pothole": write_pothole,
+    "suim": write_suim,
+    "weedmap": write_weedmap,
+}
+"""What writes a default tree of each domain of the suite `extended`."""
+
 WRITERS: Mapping[str, Callable[[Path], None]] = {
     "fss1000": write_fss,
     "deepglobe": write_deepglobe,

@@ -50,7 +50,8 @@ def survey(pairs: Sequence[tuple[Path, Path]], place: Path, kept_in: Path | None
     Raises:
         DataError: naming the first file that cannot be read.
     """
-    images, masks = [image for image, _ in pairs], [mask for _, mask in pairs]
+    images = list(dict.fromkeys(image for image, _ in pairs))
+    masks = list(dict.fromkeys(mask for _, mask in pairs))
     path = None if kept_in is None else kept_in / "masks" / f"{_name_of(place)}.json"
     before = _read(path)
     with ThreadPoolExecutor(os.cpu_count()) as pool:

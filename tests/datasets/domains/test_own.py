@@ -144,7 +144,9 @@ def test_a_file_without_its_partner_is_named(tmp_path: Path, name: str) -> None:
 
 def test_further_domains_are_not_in_the_suite_of_the_field() -> None:
     extra = {name for name in DOMAINS.names() if DOMAINS.card(name).suite == "extra"}
-    assert extra == {"coco", "folder", "kvasir", "suim"}
+    assert extra == {"coco", "folder"}
+    extended = {name for name in DOMAINS.names() if DOMAINS.card(name).suite == "extended"}
+    assert extended == {*trees.EXTENDED}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

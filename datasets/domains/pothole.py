@@ -1,0 +1,35 @@
+"""Potholes: pictures of road surfaces with black and white masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..core.coded_domain import BINARY, CodedDomain, Codes
+from ..core.domain import DomainClass, Item
+from ..core.masks.pairing import pairs_of
+
+IMAGES = "Pothole/images"
+MASKS = "Pothole/masks"
+
+
+class Pothole(CodedDomain):
+    """Layout `Pothole/images/NAME.jpg`, `Pothole/masks/NAME.png`, as `data prepare` makes it."""
+
+    @property
+    def codes(self) -> Codes:
+        """Black and white."""
+        return BINARY
+
+    def discover(self) -> Sequence[DomainClass]:
+        """The one class, with the pictures whose mask is not empty.
+
+        Raises:
+            DataError: if a picture or a mask has no partner, or a mask is unsound.
+        """
+        found = pairs_of(self.root / IMAGES, self.root / MASKS)
+        pairs = [(f"{IMAGES}/{image.name}", f"{MASKS}/{mask.name}") for image, mask in found]
+        shown = self.numbers_in(pairs, "Pothole")
+        if empty := sum(not numbers for numbers in shown.values()):
+            self.notes[f"masks without a pothole, whose pictures are left out: {empty}"] = None
+        items = (Item(image, image, mask, 1) for image, mask in pairs if shown[mask])
+        return [DomainClass(0, self.card.classes[0], tuple(items))]

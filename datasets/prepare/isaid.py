@@ -1,0 +1,92 @@
+"""iSAID-5i: the validation patches with their class indices, and the fold lists, copied."""
+
+from __future__ import annotations
+
+from cdfss_bench.errors import DataError
+
+from ..domains.isaid import ALL, ENDING
+from .pictures import size_of
+from .recipe import Recipe, by_name, copied_pair, unused
+from .sources import Entry, Source
+from .work import Made, Plan, Unit
+
+SIDE = 256
+_TO = "iSAID/val/{}/{}"
+
+
+class ISAIDRecipe(Recipe):
+    """`val/images/NAME.png`, `val/semantic_png/NAME*.png` -> `iSAID/val/...`, files unchanged.
+
+    Lists `val/fold{0,1,2}.txt` of the download, or of the folder named with `--lists`, go to
+    `iSAID/splits/val`. The training patches are left out, since the domain is only tested on.
+    """
+
+    def plan(self, source: Source) -> Plan:
+        """A unit per patch.
+
+        Raises:
+            DataError: if there are no patches or no masks.
+        """
+        plan = Plan("iSAID", self.identity)
+        pictures = [e for e in source.entries if e.suffix == ".png"]
+        here = [e for e in pictures if _is_in(e, "val", "images", "semantic_png")]
+        images = by_name((e for e in here if e.folder == "images"), plan)
+        found = by_name((e for e in here if e.folder == "semantic_png"), plan)
+        masks = {entry.stem.removesuffix(ENDING): entry for entry in found.values()}
+        if not images or not masks:
+            raise self.nothing_found("patch val/images/*.png, val/semantic_png/*.png", source)
+        for name, image in sorted(images.items()):
+            mask = masks.pop(image.stem, None)
+            if mask is None:
+                plan.problems.append(f"{image.origin} has no mask {image.stem}{ENDING}.png")
+            else:
+                plan.units.append(_unit(name, image, mask))
+        plan.problems += [f"{mask.origin} has no image" for _, mask in sorted(masks.items())]
+        lists = [e for e in source.entries if _is_list(e) and _is_in(e, "val", "val")]
+        self._add_lists(plan, lists)
+        training = [e for e in source.entries if "train" in e.path.split("/") or "trn" in e.path]
+        if training:
+            plan.remarks.append(f"{len(training)} files of the training part are left out")
+        unused(plan, source, [*here, *lists, *training], known=(".md", ".json"))
+        plan.output_bytes = sum(entry.size for unit in plan.units for entry in unit.inputs)
+        return plan
+
+    def _add_lists(self, plan: Plan, entries: list[Entry]) -> None:
+        files: dict[str, bytes] = {}
+        for fold in range(ALL):
+            name = f"fold{fold}.txt"
+            for place in (p / inner / "val" / name for p in self.lists for inner in ("isaid", "")):
+                if place.is_file():
+                    files.setdefault(name, place.read_bytes())
+            for entry in entries:
+                if entry.name == name:
+                    files.setdefault(name, entry.read())
+        if len(files) == ALL:
+            made = {f"iSAID/splits/val/{name}": data for name, data in files.items()}
+            plan.units.append(Unit("fold lists", tuple(entries), lambda: Made(dict(made))))
+        else:
+            plan.remarks.append(
+                "no fold lists val/fold0.txt to fold2.txt: a patch stands in each class it shows"
+            )
+
+
+def _is_in(entry: Entry, part: str, *folders: str) -> bool:
+    return part in entry.path.split("/")[:-1] and entry.folder in folders
+
+
+def _is_list(entry: Entry) -> bool:
+    return entry.name in {f"fold{fold}.txt" for fold in range(ALL)}
+
+
+def _unit(name: str, image: Entry, mask: Entry) -> Unit:
+    def make() -> Made:
+        for entry in (image, mask):
+            width, height = size_of(entry.read(), entry.origin)
+            if (width, height) != (SIDE, SIDE):
+                raise DataError(f"{entry.origin} is {width}x{height}, no patch of {SIDE}x{SIDE}")
+        to = _TO.format("images", name), _TO.format("semantic_png", f"{image.stem}{ENDING}.png")
+        made = copied_pair(image, mask, *to)
+        made.counts["patches"] = 1
+        return made
+
+    return Unit(name, (image, mask), make)
