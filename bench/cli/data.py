@@ -177,6 +177,9 @@ def prepare(
 ) -> None:
     """Convert an official download to the published layout; the same command resumes.
 
+    There are recipes for chestxray, deepglobe, fss1000, isic and pascal, and for the suite
+    extended: isaid, kvasir, nucleus, pothole, suim and weedmap.
+
     Exit code 2 if a file of the download could not be used; the other files are still written.
     """
     from cdfss_bench.datasets.prepare.running import prepare as carry_out

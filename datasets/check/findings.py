@@ -13,6 +13,7 @@ import numpy as np
 from cdfss_bench.errors import DataError, UserError
 
 from ..core.card import DomainCard
+from ..core.coded_domain import CodedDomain
 from ..core.domain import Domain, Item
 from ..core.file_domain import FileDomain
 from ..core.own_domain import OwnDomain
@@ -65,7 +66,8 @@ def hint_for_note(domain: Domain, note: str) -> str:
             f"cdfss-bench data prepare {domain.card.name} makes the pinned order; "
             "keep this one to repeat numbers that were computed on it"
         )
-    return _keep(domain, "it stands in the records; say so beside the numbers")
+    said = "it stands in the records; say so beside the numbers"
+    return said if isinstance(domain, CodedDomain) else _keep(domain, said)
 
 
 def small_classes(domain: Domain) -> Iterator[Finding]:

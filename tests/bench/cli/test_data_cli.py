@@ -17,6 +17,8 @@ import pytest
 from cdfss_bench.bench.cli.prepare_words import domain_and_options
 
 from ...conftest import CHECKOUT
+from cdfss_bench.datasets import DOMAINS
+
 from ...support import downloads, trees
 
 PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
@@ -37,6 +39,23 @@ def typed(tmp_path: Path) -> Type:
 @pytest.fixture
 def chest(tmp_path: Path) -> Path:
     return downloads.zipped(downloads.chest(), tmp_path / "down loads [1]" / "archive.zip")
+
+
+def test_the_help_of_prepare_names_every_domain_with_a_recipe(typed: Type) -> None:
+    words = set(re.findall(r"\w+", typed("prepare", "--help").stdout))
+    assert {name for name in DOMAINS.names() if DOMAINS.card(name).prepare is not None} <= words
+
+
+def test_one_mark_of_potholes_is_prepared_and_checked(typed: Type, tmp_path: Path) -> None:
+    archive = downloads.zipped(downloads.potholes(), tmp_path / "pothole-mix.zip")
+    done = typed(
+        "prepare", "pothole", "--from", str(archive), "--marks", "green", "--data-root", "to"
+    )
+    assert done.returncode == 0
+    checked = typed("check", "pothole", "--data-root", "to")
+    assert checked.returncode == 0
+    assert "images: pothole 2" in checked.stdout
+    assert "not checked: The masks of Pothole Mix are in colours" in checked.stdout
 
 
 def test_prepare_prints_a_table_and_what_was_left_out(typed: Type, chest: Path) -> None:
@@ -71,6 +90,8 @@ def test_a_problem_is_exit_code_2_and_the_rest_is_made(typed: Type, tmp_path: Pa
         (["prepare", "chestxray", "--order", "a"], "--order decides nothing of chestxray"),
         (["prepare", "chestxray", "--as-published"], "--as-published decides nothing of chestxray"),
         (["prepare", "chestxray", "--hospitals", "all"], "unknown value of option 'hospitals'"),
+        (["prepare", "suim", "--marks", "red"], "--marks decides nothing of suim"),
+        (["prepare", "pothole", "--marks", "pink"], "unknown value of option 'marks'"),
         (["prepare", "chestx"], "unknown domain 'chestx'"),
         (["prepare", "chestxray", "--form", "x"], "--form decides nothing of chestxray"),
         (["prepare", "chestxray", "-f", "x"], "-f decides nothing of chestxray"),

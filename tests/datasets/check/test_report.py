@@ -195,7 +195,7 @@ def test_a_mini_domain_is_always_sound() -> None:
 def test_an_unknown_domain_is_a_finding_with_the_nearest_name(tmp_path: Path) -> None:
     report = check_domain("issic", tmp_path, full=False)
     assert not report.usable
-    assert report.findings == [("absent", "unknown domain 'issic'", "did you mean isic?")]
+    assert report.findings == [("absent", "unknown domain 'issic'", "did you mean isic or isaid?")]
 
 
 def test_masks_with_other_values_than_black_and_white_are_counted(isic: Path) -> None:
@@ -311,6 +311,7 @@ def test_a_report_in_json_holds_every_field(isic: Path) -> None:
             ["isic-2594", "isic-2594-sk-nevus-mel", "isic-2594-nevus-mel-sk"], 2594
         ),
         "names": report.names,
+        "note": "",
         "sizes": {f"{trees.WIDTH}x{trees.HEIGHT}": 18},
         "findings": [],
     }

@@ -70,6 +70,8 @@ def test_a_full_check_finds_a_sound_tree_usable(tmp_path: Path, name: str) -> No
     assert report.usable
     assert {finding.kind for finding in report.findings} <= {"small class", "note", "stray"}
     assert report.to_text().count("not checked: ") == bool(DOMAINS.card(name).note)
+    published = "none needed, published numbers have it too"
+    assert not any(f.hint == published for f in report.findings if f.kind == "note")
 
 
 @pytest.mark.parametrize("name", ["isaid", "pothole", "weedmap"])
