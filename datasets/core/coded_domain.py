@@ -54,7 +54,10 @@ class Codes:
         )
         if in_colours:
             return Reading("shown", tuple((v, v, n) for v, n in shown.items()))
-        return Reading("stored", tuple((v, v, n) for v, n in self.values), self.undecided)
+        # A class may have several codes in circulation; a file that mixes them means neither.
+        chosen = {n: v for v, n in sorted(self.values) if v in facts.values}
+        objects = tuple((v, v, n) for v, n in self.values if chosen.get(n, v) == v)
+        return Reading("stored", objects, self.undecided)
 
 
 BINARY = Codes(values=((1, 1), (255, 1)), colours=((WHITE, 1),))

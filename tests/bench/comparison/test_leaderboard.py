@@ -142,6 +142,19 @@ def test_every_shape_of_the_table_says_the_same() -> None:
     assert (blank["miou"], blank["reason"]) == ("", "class 'a|b' has 5 images")
 
 
+@pytest.mark.parametrize(
+    ("suite", "begins"),
+    [
+        ("cdfss", "CD-FSS, 1-shot"),
+        ("extended", "further targets of 2025-26, 1-shot"),
+        ("extra", "further domains, 1-shot"),
+        ("mini", "mini suite, 1-shot"),
+    ],
+)
+def test_a_board_says_of_which_suite_it_is(suite: str, begins: str) -> None:
+    assert text_table(only([record(domain__suite=suite)])).title.startswith(begins)
+
+
 def test_the_brackets_of_a_method_are_shown_in_a_title() -> None:
     table = TextTable("A = ssp+lcm[auto], B = ssp", ["a"], [["1"]], frozenset())
     screen = Console(file=io.StringIO(), width=80, no_color=True)

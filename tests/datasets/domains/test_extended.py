@@ -274,6 +274,17 @@ def test_masks_of_0_and_1_are_read_like_0_and_255(tmp_path: Path) -> None:
     assert (again.truth(again.classes[0].items[1]) == truth).all()
 
 
+@pytest.mark.parametrize(("name", "codes"), [("pothole", (1, 255)), ("nucleus", (1, 255))])
+def test_a_mask_that_mixes_two_codes_of_a_class_is_refused(
+    tmp_path: Path, name: str, codes: tuple[int, int]
+) -> None:
+    trees.EXTENDED[name](tmp_path)
+    labels = np.zeros((trees.HEIGHT, trees.WIDTH), np.uint8)
+    labels[2], labels[5] = codes
+    trees.save(tmp_path / A_MASK[name], labels)
+    assert "holds 1, which is no value of" in problem(name, tmp_path).problem
+
+
 def test_a_picture_without_a_pothole_is_left_out_and_counted(tmp_path: Path) -> None:
     trees.write_pothole(tmp_path)
     trees.save(tmp_path / A_MASK["pothole"], trees.blob(1) * 0)
