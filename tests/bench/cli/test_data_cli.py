@@ -15,10 +15,9 @@ from pathlib import Path
 import pytest
 
 from cdfss_bench.bench.cli.prepare_words import domain_and_options
-
-from ...conftest import CHECKOUT
 from cdfss_bench.datasets import DOMAINS
 
+from ...conftest import CHECKOUT
 from ...support import downloads, trees
 
 PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
