@@ -1,0 +1,77 @@
+"""Cycle-consistent selection: query cells whose best match leads back to the class they came from.
+
+A support cell j of class c has its most similar query cell i*, and that one its most similar support
+cell j*. If j* has class c too, i* is taken for a cell of class c of the query (the rule usual in
+few-shot segmentation, CyCTR, NeurIPS 2021). Similarity is the cosine. Of equally similar cells the
+first counts. Nothing here is differentiable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_AT_ONCE = 2**20
+"""Cosines that are computed at once, 4 MiB: all of two maps of 64x64 cells are 64 MiB."""
+_LEAST = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """What the cosines of S support cells to Q query cells amount to.
+
+    Attributes:
+        to_query: the most similar query cell of each support cell [S].
+        to_support: the most similar support cell of each query cell [Q].
+        likeness: the highest cosine of each query cell to a support cell inside the object [Q];
+            0 where there is none.
+    """
+
+    to_query: Tensor
+    to_support: Tensor
+    likeness: Tensor
+
+    def kept(self, members: Tensor) -> Tensor:
+        """Query cells that lead back to a class, bool [Q].
+
+        Args:
+            members: support cells of the class, bool [S].
+        """
+        reached = torch.zeros_like(self.to_support, dtype=torch.bool)
+        reached[self.to_query[members]] = True
+        return reached & members[self.to_support]
+
+
+@torch.no_grad()
+def matched(support: Tensor, query: Tensor, inside: Tensor) -> Matches:
+    """The matches of two sets of cells.
+
+    Args:
+        support: cells [S, C].
+        query: cells [Q, C].
+        inside: support cells of the object, bool [S].
+    """
+    shown, asked = _unit(support), _unit(query)
+    columns = torch.arange(len(asked), device=asked.device)
+    best = asked.new_full((len(asked),), -torch.inf)
+    likeness = best.clone()
+    to_support = torch.zeros_like(columns)
+    to_query: list[Tensor] = []
+    step = max(1, _AT_ONCE // len(asked))
+    for begin in range(0, len(shown), step):
+        cosines = shown[begin : begin + step] @ asked.t()
+        to_query.append(cosines.argmax(1))
+        row = cosines.argmax(0)
+        highest = cosines[row, columns]
+        to_support = torch.where(highest > best, row + begin, to_support)
+        best = torch.maximum(best, highest)
+        object_rows = cosines[inside[begin : begin + step]]
+        if len(object_rows):
+            likeness = torch.maximum(likeness, object_rows.amax(0))
+    return Matches(torch.cat(to_query), to_support, likeness.where(likeness.isfinite(), 0.0))
+
+
+def _unit(cells: Tensor) -> Tensor:
+    return cells / cells.norm(dim=1, keepdim=True).clamp(min=_LEAST)
