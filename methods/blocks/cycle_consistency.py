@@ -1,9 +1,9 @@
-"""Cycle-consistent selection: query cells whose best match leads back to the class they came from.
+"""Cycle-consistent selection: query cells whose best match leads back to the class of its origin.
 
-A support cell j of class c has its most similar query cell i*, and that one its most similar support
-cell j*. If j* has class c too, i* is taken for a cell of class c of the query (the rule usual in
-few-shot segmentation, CyCTR, NeurIPS 2021). Similarity is the cosine. Of equally similar cells the
-first counts. Nothing here is differentiable.
+A support cell j of class c has its most similar query cell i*, and that one its most similar
+support cell j*. If j* has class c too, i* is taken for a cell of class c of the query (the rule
+usual in few-shot segmentation, CyCTR, NeurIPS 2021). Similarity is the cosine. Of equally similar
+cells the first counts. Nothing here is differentiable.
 """
 
 from __future__ import annotations
