@@ -294,6 +294,7 @@ def _nothing_fits(
     where = ", ".join(str(folder) for folder in folders) or "no folder"
     trunks = [name for name in candidates if find_pretrained(name, folders, toys=toys) is not None]
     trial = "" if toys else _trial(composition, folders, training=training)
+    name = trained_name(composition)
     if not trunks:
         entry = next(iter(BACKBONES.card(candidates[0]).pretrained), None)
         hint = "put a file that `cdfss-bench weights list` names into the weights folder"
@@ -301,16 +302,30 @@ def _nothing_fits(
             hint = f"cdfss-bench weights fetch {candidates[0]}"
         elif entry is not None and entry.page:
             hint = f"put {entry.files[0]} from {entry.page} into the weights folder"
+        problem = f"no pretrained weights of {' or '.join(candidates)} for {composition} in {where}"
+        if not training and _lacks_training(composition, candidates, folders):
+            problem += f", and none that were trained as {name}"
+            hint += f", then cdfss-bench train -m '{name}' --backbone {candidates[0]}"
         return WeightsError(
-            f"no pretrained weights of {' or '.join(candidates)} for {composition} in {where}",
-            hint=f"{hint}, or name their folder with --weights-dir DIR{trial}",
+            problem, hint=f"{hint}, or name their folder with --weights-dir DIR{trial}"
         )
-    name = trained_name(composition)
     return WeightsError(
         f"{composition} has a part that must be trained, and no weights of {name} on "
         f"{' or '.join(trunks)} are in {where}",
         hint=f"cdfss-bench train -m '{name}' --backbone {trunks[0]}, or --weights FILE{trial}",
     )
+
+
+def _lacks_training(
+    composition: Composition, candidates: Sequence[str], folders: Sequence[Path]
+) -> bool:
+    """Whether it has a part that must be trained, and no file holds it, on whatever backbone file.
+
+    The backbone's file alone would not be enough.
+    """
+    cards = [card for _, card in trained_in(folders) if card.backbone in candidates]
+    wanted = trained_name(composition)
+    return composition.has_head and all(card.trained_as != wanted for card in cards)
 
 
 def _trial(composition: Composition, folders: Sequence[Path], *, training: bool) -> str:

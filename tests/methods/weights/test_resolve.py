@@ -291,6 +291,25 @@ def test_the_small_backbones_are_those_of_the_mini_suite() -> None:
     assert {name for name in BACKBONES.names() if is_toy(name)} == TOYS
 
 
+@pytest.mark.parametrize("method", ["hsnet", "apseg"])
+def test_a_method_that_must_be_trained_asks_for_both_files(packaged: Path, method: str) -> None:
+    error = refused(method, [], on_mini=False)
+    trunk, name = parse(method).host.card.backbones[0], trained_name(composition(method))
+    assert error.problem.startswith("no pretrained weights of ")
+    assert error.problem.endswith(f"and none that were trained as {name}")
+    assert (error.hint or "").startswith(
+        f"cdfss-bench weights fetch {trunk}, then cdfss-bench train -m '{name}' "
+        f"--backbone {trunk}, or name their folder"
+    )
+    # What a training lacks is the backbone's file alone.
+    with pytest.raises(WeightsError) as caught:
+        pretrained_for(parse(method), backbone=None, folders=[])
+    assert "trained as" not in caught.value.problem
+    assert "then" not in (caught.value.hint or "")
+    put_trained(packaged, method, on=trunk, base=put_backbone(packaged))
+    assert "trained as" not in refused(method, [], on_mini=False).problem
+
+
 @pytest.mark.parametrize("method", ["ssp", "hsnet", "prototype", "loec", "ssp@shuffled-support"])
 def test_packaged_weights_are_not_chosen_for_other_data(packaged: Path, method: str) -> None:
     base = put_backbone(packaged)
