@@ -34,11 +34,11 @@ class PromptLayer(nn.Module):
 
     def __init__(self, channels: int, heads: int):
         super().__init__()
-        self.to_support = Attention(channels, heads)
+        self.to_support = Attention(channels, heads, key_bias=False)
         self.norm1 = nn.LayerNorm(channels)
-        self.to_tokens = Attention(channels, heads)
+        self.to_tokens = Attention(channels, heads, key_bias=False)
         self.norm2 = nn.LayerNorm(channels)
-        self.to_query = Attention(channels, heads)
+        self.to_query = Attention(channels, heads, key_bias=False)
         self.norm3 = nn.LayerNorm(channels)
 
     def forward(self, tokens: Tensor, support: Tensor, query: Tensor) -> Tensor:

@@ -53,14 +53,15 @@ class Attention(nn.Module):
         channels: of the tokens.
         heads: among which the inner width is divided.
         reduction: of the inner width.
+        key_bias: whether keys have a bias, as SAM's do, though no softmax depends on it.
     """
 
-    def __init__(self, channels: int, heads: int, reduction: int = 1):
+    def __init__(self, channels: int, heads: int, reduction: int = 1, *, key_bias: bool = True):
         super().__init__()
         inner = channels // reduction
         self.heads = heads
         self.q_proj = nn.Linear(channels, inner)
-        self.k_proj = nn.Linear(channels, inner)
+        self.k_proj = nn.Linear(channels, inner, bias=key_bias)
         self.v_proj = nn.Linear(channels, inner)
         self.out_proj = nn.Linear(inner, channels)
 

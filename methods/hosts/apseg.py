@@ -95,6 +95,7 @@ class APSeg(Method):
         self.combine = combine
         self.alpha = alpha
         self.side = input_size or backbone.side
+        backbone.requires_grad_(requires_grad=False)
         self.anchors = nn.Parameter(torch.empty(2, backbone.plan.channels))
         nn.init.kaiming_normal_(self.anchors, nonlinearity="linear")
         self.generator = PromptGenerator(

@@ -93,6 +93,6 @@ def test_the_trained_parameters_of_apseg() -> None:
         net = build("apseg", backbone="sam-vit-b")
     assert isinstance(net, APSeg)
     width = 256
-    attentions = 2 * 3 * (4 * width * (width + 1) + 2 * width)
+    attentions = 2 * 3 * (4 * width**2 + 3 * width + 2 * width)  # keys have no bias
     convolutions = 9 * width * (3 * width + 1 + width) + 2 * width
     assert sum(p.numel() for p in net.head()) == (2 + LEARNT) * width + attentions + convolutions
