@@ -26,11 +26,9 @@ from cdfss_bench.methods.hosts.apseg import APSeg, Prompts, cell_shares, dice
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def apseg(*, fresh: bool = False, **options: float | str) -> APSeg:
-    method = build("apseg", backbone="sam-mini", **options)
+def apseg(**options: float | str) -> APSeg:
+    method = seeded(build("apseg", backbone="sam-mini", **options))
     assert isinstance(method, APSeg)
-    if not fresh:
-        seeded(method)
     return method
 
 
@@ -113,7 +111,8 @@ def test_alpha_weighs_the_support_and_the_pseudo_query() -> None:
 
 @torch.no_grad()
 def test_training_begins_with_a_sam_that_was_given_no_mask() -> None:
-    method, given = apseg(fresh=True), episodes(2, 1, 64)
+    method, given = build("apseg", backbone="sam-mini"), episodes(2, 1, 64)
+    assert isinstance(method, APSeg)
     rows = method.encode(given.query_images)
     query = rows.tensors["neck"]
     supports = states_of(method, given.support_images[:, 0], given.support_masks[:, 0])
