@@ -11,6 +11,7 @@ from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.reporting.export import as_csv
 from cdfss_bench.bench.reporting.leaderboard_table import text_table
 from cdfss_bench.methods import parse
+from cdfss_bench.methods.registry.name_grammar import METHODS
 
 from ...support.records import write_cell
 
@@ -20,7 +21,14 @@ TOLD = "this row is reconstructed from published code, whose script cannot run"
 def test_the_card_says_it_for_every_composition_with_that_part() -> None:
     for name in ("hera", "hera[pac=auto]"):
         assert TOLD in parse(name).row_notes("vit-mini")
+    assert parse("apseg").row_notes("sam-mini")[0].startswith("this row is reconstructed from ")
     assert parse("ssp+lem").row_notes("resnet-mini") == []
+
+
+def test_title_and_summary_of_apseg_say_it_too() -> None:
+    card = METHODS.card("apseg")
+    assert card.title == "APSeg (reconstruction)"
+    assert card.summary.startswith("Reconstruction: ")
 
 
 def test_the_table_and_the_export_say_it_of_that_row_alone(tmp_path: Path) -> None:
