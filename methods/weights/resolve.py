@@ -16,7 +16,7 @@ from ..registry.build import accepted, fitting, refusal
 from ..registry.name_grammar import METHODS, Composition, parse
 from .card import MINI_SOURCE, WeightsCard, read_card
 from .file_kinds import refuse_missing
-from .search import find_pretrained, find_trained, is_toy, trained_name
+from .search import find_pretrained, find_trained, is_toy, trained_in, trained_name
 
 WeightsKind = Literal["not needed", "source-trained", "published", "not source-trained"]
 """What weights are to the method that runs with them (`Weights.kind`)."""
