@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from ..runtime.accelerator import accelerator
 from ..runtime.memory import is_out_of_memory
 
 T = TypeVar("T")
@@ -33,14 +34,14 @@ def latency(work: Callable[[], object], device: str) -> Latency:
         device: `cpu`, timed by `torch.utils.benchmark` with the threads that are set, or `cuda`,
             timed by events on its stream.
     """
-    if device.startswith("cuda"):
+    if accelerator(device) is not None:
         return percentiles(_by_events(work, device, warm_up=_WARM_UP, least_ms=_MILLISECONDS))
     return percentiles(_by_timer(work))
 
 
 def single(work: Callable[[], object], device: str) -> Latency:
     """One run without a warm-up, for what takes tens of steps and has just been run."""
-    if device.startswith("cuda"):
+    if accelerator(device) is not None:
         return percentiles(_by_events(work, device, warm_up=0, least_ms=0.0, least_runs=1))
     began = time.perf_counter()
     work()
@@ -160,15 +161,16 @@ def _by_events(
 ) -> list[float]:
     """Milliseconds of each run; the device is idle when one begins, as for a single request."""
     times: list[float] = []
-    with torch.cuda.device(device):
+    module = accelerator(device)
+    with module.device(device):
         for _ in range(warm_up):
             began = time.perf_counter()
             work()
-            torch.cuda.synchronize()
+            module.synchronize()
             if 1000 * (time.perf_counter() - began) > _MILLISECONDS:
                 break  # what is long is warm after once
         while len(times) < least_runs or (sum(times) < least_ms and len(times) < _MOST_RUNS):
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin, end = (module.Event(enable_timing=True) for _ in range(2))
             begin.record()
             work()
             end.record()

@@ -14,6 +14,7 @@ from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.core.published_work import published_work
 
 from ..records.schema import BatchPart, CostPart
+from ..runtime.accelerator import accelerator
 from .flops import Operations, operations_of, summed
 from .latency import (
     Latency,
@@ -78,7 +79,7 @@ def cost_of(method: Method, *, shots: int, size: int, device: str) -> CostPart:
     encodings = (1 + shots) * (2 if method.adapts_encoder else 1)
     whole = summed([(encodings, counts.encode), (1, counts.match), (1, counts.adapt)])
     per_support = counts.encode_support.flops // shots
-    on_gpu = device.startswith("cuda")
+    module = accelerator(device)
     return CostPart(
         params=sum(parameter.numel() for parameter in method.parameters()),
         flops_encode=counts.encode.flops,
@@ -93,9 +94,9 @@ def cost_of(method: Method, *, shots: int, size: int, device: str) -> CostPart:
         probe=f"{PROBE}, {size}x{size}, {shots}-shot",
         latency_ms=timed.latency_ms,
         best_batch=timed.best_batch,
-        device=torch.cuda.get_device_name(device) if on_gpu else "cpu",
-        threads=0 if on_gpu else torch.get_num_threads(),
-        cpu_share=None if on_gpu else own.share,
+        device="cpu" if module is None else module.get_device_name(device),
+        threads=torch.get_num_threads() if module is None else 0,
+        cpu_share=own.share if module is None else None,
         peak_memory_mb=timed.peak_memory_mb,
     )
 
@@ -194,7 +195,7 @@ def _parts(work: _Work, device: str) -> dict[str, Latency]:
 
 def _best(method: Method, shots: int, size: int, device: str) -> BatchPart | None:
     """The batch with the most episodes per second; None on a CPU, which takes one by one."""
-    if not device.startswith("cuda"):
+    if accelerator(device) is None:
         return None
     optimized = method.optimized_for(device)
 
@@ -220,10 +221,10 @@ def _best(method: Method, shots: int, size: int, device: str) -> BatchPart | Non
 
 def _held(device: str) -> int:
     """Bytes that are allocated on an accelerator; its peak is counted anew from here."""
-    if not device.startswith("cuda"):
+    if (module := accelerator(device)) is None:
         return 0
-    torch.cuda.reset_peak_memory_stats(device)
-    return torch.cuda.memory_allocated(device)
+    module.reset_peak_memory_stats(device)
+    return module.memory_allocated(device)
 
 
 def _peak_memory(method: Method, device: str, before: int) -> float:
@@ -231,9 +232,9 @@ def _peak_memory(method: Method, device: str, before: int) -> float:
 
     0 where the system does not tell the latter.
     """
-    if device.startswith("cuda"):
+    if (module := accelerator(device)) is not None:
         own = sum(t.nbytes for t in (*method.parameters(), *method.buffers()))
-        return (torch.cuda.max_memory_allocated(device) - before + own) / 2**20
+        return (module.max_memory_allocated(device) - before + own) / 2**20
     try:
         import resource
     except ImportError:  # Windows has no such module

@@ -27,6 +27,7 @@ from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
 
 from ..records.cell_folder import EpisodeRow
+from ..runtime.accelerator import accelerator
 from ..runtime.memory import backing_off
 from ..runtime.precision import exact_fp32
 from .episode_order import reuse_order
@@ -375,6 +376,6 @@ def _checked(masks: Tensor, truth: Tensor, method: Method) -> Tensor:
 def _measured(timing: BatchTiming, part: str, device: str) -> Generator[None]:
     began = time.perf_counter()
     yield
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
+    if (module := accelerator(device)) is not None:
+        module.synchronize(device)
     setattr(timing, part, getattr(timing, part) + 1000 * (time.perf_counter() - began))

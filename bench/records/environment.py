@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..runtime import allocator
+from ..runtime.accelerator import accelerator
 from ..runtime.precision import rounds_to_tf32
 
 PACKAGES = ("cdfss-bench", "torch", "numpy", "pandas", "pillow", "safetensors", "pydantic")
@@ -54,9 +55,8 @@ def cpu_model() -> str:
 
 def device_name(device: str) -> str:
     """`cpu`, or what a GPU is called."""
-    import torch
-
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
+    module = accelerator(device)
+    return "cpu" if module is None else module.get_device_name(device)
 
 
 def describe(device: str) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from cdfss_bench.errors import UserError
 
+from .accelerator import accelerator
+
 T = TypeVar("T")
 
 DEFAULT_BUDGET = 2 << 30
@@ -31,9 +33,9 @@ def spare(device: str) -> int:
 
     Pictures that are not encoded again are what memory buys; there each is worth milliseconds.
     """
-    if not device.startswith("cuda"):
+    if (module := accelerator(device)) is None:
         return DEFAULT_BUDGET
-    free, _ = torch.cuda.mem_get_info(device)
+    free, _ = module.mem_get_info(device)
     return max(DEFAULT_BUDGET, free // 2)
 
 

@@ -3,7 +3,8 @@
 What a GPU refuses is refused (operands on the host and on the device in one operation, a host's
 generator for the device's numbers, the memory of a tensor as a NumPy array), and what makes a
 program wait for a GPU is counted. Built on torch's hooks for backends in Python, which are young:
-where they are absent `AVAILABLE` is False.
+where they are absent, or a real accelerator is
+there (torch takes one kind a process), `AVAILABLE` is False.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ DEVICE = "sim"
 _SETUP: Callable[..., None] | None = getattr(
     backend_registration, "_setup_privateuseone_for_python_backend", None
 )
-AVAILABLE = _SETUP is not None and hasattr(torch._C, "_acc")
+AVAILABLE = _SETUP is not None and not torch.cuda.is_available()
 
 
 @dataclass
@@ -380,6 +381,8 @@ class _Constants(TorchFunctionMode):
 # Their kernels for all backends make an empty tensor and let it grow, which a wrapper cannot.
 _GROWING = ("arange", "arange.start", "arange.start_step", "eye", "eye.m", "linspace")
 
+_REDUCED = ("linear", "matmul", "bmm", "mm", "addmm", "scaled_dot_product_attention")
+
 _LIBRARIES: list[torch.library.Library] = []
 
 
@@ -396,6 +399,11 @@ def install() -> None:
         packet, _, overload = name.partition(".")
         op = getattr(getattr(torch.ops.aten, packet), overload or "default")
         aten.impl(name, partial(_made, op), "PrivateUse1")
+    # Mixed precision reaches the products, as on real devices; the rest stays as it is.
+    anything.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
+    for name in _REDUCED:
+        op = getattr(torch.ops.aten, name).default
+        aten.impl(name, partial(_reduced, op), "AutocastPrivateUse1")
     _LIBRARIES.extend((anything, aten))
 
 
@@ -405,6 +413,15 @@ def simulated() -> Generator[str]:
     install()
     with _Constants():
         yield DEVICE
+
+
+def _reduced(op: Any, *args: Any, **kwargs: Any) -> Any:
+    def cast(value: Any) -> Any:
+        known = isinstance(value, Tensor) and value.dtype == torch.float32
+        return value.to(torch.get_autocast_dtype(DEVICE)) if known else value
+
+    with torch.autocast(DEVICE, enabled=False):
+        return op(*tree_map(cast, args), **tree_map(cast, kwargs))
 
 
 def _made(op: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,0 +1,28 @@
+"""The simulated device, made known before any test: torch learns of devices only once."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+
+from ..support import simulated_device
+
+if simulated_device.AVAILABLE:
+    simulated_device.install()
+
+
+@pytest.fixture
+def device() -> Generator[str]:
+    """`sim`; the test is skipped where it cannot be."""
+    if not simulated_device.AVAILABLE:
+        pytest.skip("torch has no hooks for a simulated device, or a real one is here")
+    with simulated_device.simulated() as name:
+        yield name
+
+
+@pytest.fixture(autouse=True)
+def _pictures_are_drawn_once(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CDFSS_CACHE", str(tmp_path_factory.getbasetemp() / "pictures"))
