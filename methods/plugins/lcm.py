@@ -97,7 +97,7 @@ class LCM(ScorePlugin):
         Intersections and unions are summed before they are divided, as the field pools a class.
         """
         found = self.candidates()
-        counts = torch.zeros((2, len(found)), dtype=torch.int64)
+        sums = torch.zeros((2, len(found)), dtype=torch.int64, device=trials[0].truth.device)
         self.k = max(k for k, _, _ in found)  # the first of many anchors are those of few
         for trial in trials:
             truth = trial.truth > 0
@@ -108,8 +108,9 @@ class LCM(ScorePlugin):
             for row, (k, w, beta) in enumerate(found):
                 changed = corrected(maps, similarity[:, :k], w=w, beta=beta)
                 mask = decide(changed[None], size)[0] > 0
-                counts[0, row] += (mask & truth).sum().cpu()
-                counts[1, row] += (mask | truth).sum().cpu()
+                sums[0, row] += (mask & truth).sum()
+                sums[1, row] += (mask | truth).sum()
+        counts = sums.cpu()  # an accelerator is waited for once
         score = counts[0].double() / counts[1].clamp_min(1)
         self.k, self.w, self.beta = found[int((score == score.max()).nonzero()[0])]
 

@@ -22,9 +22,9 @@ MIXED: dict[str, Callable[[Tensor, Tensor], object]] = {
 
 
 @pytest.mark.parametrize("name", MIXED)
-@pytest.mark.parametrize("inference", [False, True])
-def test_operands_of_host_and_device_are_refused(name: str, device: str, inference: bool) -> None:
-    with torch.inference_mode(inference):
+@pytest.mark.parametrize("mode", ["ordinary", "inference"])
+def test_operands_of_host_and_device_are_refused(name: str, mode: str, device: str) -> None:
+    with torch.inference_mode(mode=mode == "inference"):
         here, there = torch.ones(3, 3), torch.ones(3, 3, device=device)
         with pytest.raises(RuntimeError, match="same device"):
             MIXED[name](here, there)

@@ -12,11 +12,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -107,7 +107,7 @@ class SimulatedTensor(Tensor):
     host: Tensor
 
     # Else what comes back to the host would be made one of these again.
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # pyright: ignore
 
     @staticmethod
     def __new__(cls, host: Tensor) -> SimulatedTensor:
@@ -124,8 +124,8 @@ class SimulatedTensor(Tensor):
         return made
 
     @classmethod
-    def __torch_dispatch__(
-        cls,
+    def __torch_dispatch__(  # pyright: ignore[reportUnknownParameterType]
+        cls,  # pyright: ignore
         func: Any,
         types: Any,
         args: tuple[Any, ...] = (),
@@ -134,17 +134,31 @@ class SimulatedTensor(Tensor):
         """Computes on the CPU."""
         return _run(func, args, kwargs or {})
 
+    def __getitem__(self, places: Any) -> Tensor:
+        """Lists of places become a tensor of the device, which torch makes past its hooks."""
+        return super().__getitem__(_placed(places))
+
+    def __setitem__(self, places: Any, value: Any) -> None:
+        """As `__getitem__`."""
+        super().__setitem__(_placed(places), value)
+
     def tolist(self) -> Any:
         """Waits, as reading numbers does."""
         return self.cpu().tolist()
 
-    def new_tensor(self, data: Any, **options: Any) -> Tensor:
+    def new_tensor(self, data: Any, *, dtype: Any = None, **_: Any) -> Tensor:  # pyright: ignore
         """Numbers of the host, copied to the device."""
-        return torch.tensor(data, **{"dtype": self.dtype, "device": self.device, **options})
+        return torch.tensor(data, dtype=dtype or self.dtype, device=self.device)
 
     def __repr__(self, **_: Any) -> str:
         """Without the numbers, which would be waited for."""
         return f"SimulatedTensor({list(self.shape)}, {self.dtype})"
+
+
+def _placed(places: Any) -> Any:
+    if isinstance(places, tuple):
+        return tuple(_placed(place) for place in cast("tuple[Any, ...]", places))
+    return torch.tensor(places, device=DEVICE) if isinstance(places, list) else places
 
 
 # -- one operation ---------------------------------------------------------------------------------
@@ -175,7 +189,7 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     _refuse(name, args, kwargs, device, host, onto)
     _count(name, args, kwargs, device, host, onto)
     # The host's tensors are ordinary ones, whatever mode the caller computes in.
-    with torch.inference_mode(False), torch.no_grad():
+    with torch.inference_mode(mode=False), torch.no_grad():
         found = func(*tree_map(_unwrapped, args), **tree_map(_unwrapped, kwargs))
     to_device = onto == DEVICE or (bool(device) and onto != "cpu")
     for x in device:
@@ -192,8 +206,10 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             return own[id(value)]
         if not to_device:
             return value
+        # A wrapper cannot say that its numbers are to be conjugated or negated when they are read.
         _fits(value)
-        with torch.inference_mode(False):
+        with torch.inference_mode(mode=False):
+            value = value.resolve_conj().resolve_neg()
             return SimulatedTensor(value)
 
     return tree_map(wrapped, found)
@@ -332,7 +348,7 @@ class _Module:
         _STATE.waits.explicit += 1
 
     @contextmanager
-    def device(self, device: object) -> Iterator[None]:
+    def device(self, device: object) -> Generator[None]:
         del device
         yield
 
