@@ -1,4 +1,8 @@
-"""The simulated device, made known before any test: torch learns of devices only once."""
+"""The simulated device, made known before any test: torch learns of devices only once.
+
+Other tests see no such device: `tests/test_simulated.py` runs these in a process of their own, as
+`pytest -m simulated tests/simulated` does.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,11 @@ import pytest
 
 from ..support import simulated_device
 
-if simulated_device.AVAILABLE:
-    simulated_device.install()
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Makes the device known where these tests, and no others, were asked for."""
+    if config.getoption("markexpr") == "simulated" and simulated_device.AVAILABLE:
+        simulated_device.install()
 
 
 @pytest.fixture

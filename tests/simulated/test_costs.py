@@ -9,6 +9,8 @@ from cdfss_bench.methods.conformance.probe import built, seeded
 
 from ..gpu.test_costs import COUNTED
 
+pytestmark = pytest.mark.simulated
+
 
 @pytest.mark.parametrize("name", ["ssp", "hsnet", "hsnet+finetune"])
 def test_operations_are_those_of_the_cpu(

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ..support.simulated_device import counted_waits, largest_tensor
 
+pytestmark = pytest.mark.simulated
+
 MIXED: dict[str, Callable[[Tensor, Tensor], object]] = {
     "sum": lambda here, there: here + there,
     "product": lambda here, there: there @ here,

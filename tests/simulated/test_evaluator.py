@@ -15,6 +15,8 @@ from cdfss_bench.methods import METHODS
 from ..gpu.test_evaluator import PIXELS, asked, counted, largest, miou, network
 from ..support.simulated_device import counted_waits, largest_tensor
 
+pytestmark = pytest.mark.simulated
+
 BATCH = 4
 
 WAITS = {

@@ -20,9 +20,11 @@ from ..gpu.test_learning import HOSTS, SHARE, losses, on
 from ..support.contract import episodes, fresh, trained_compositions
 from ..support.simulated_device import counted_waits
 
+pytestmark = pytest.mark.simulated
+
 WAITS = {
     "ifa[steps=3]": 45,
-    "ssp+lcm[auto=true]": 230,
+    "ssp+lcm[auto=true]": 35,
     "hsnet+apm-s[steps=3]": 9,
     "hsnet+apm-m[steps=3]+acpa[steps=3]": 11,
     "hsnet+finetune[steps=3]": 7,

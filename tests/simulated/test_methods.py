@@ -8,6 +8,8 @@ import torch
 from ..gpu.test_methods import asked, moved, wrong_pixels
 from ..support.contract import compositions, fresh, network
 
+pytestmark = pytest.mark.simulated
+
 MOVED = {"persam": 0.005}
 """Share of the pixels that rounding may decide otherwise. A box around PerSAM's first mask moves by
 a pixel where a score is near zero; on the CPU a batch moves it too."""

@@ -109,7 +109,6 @@ class SimulatedTensor(Tensor):
     # Else what comes back to the host would be made one of these again.
     __torch_function__ = torch._C._disabled_torch_function_impl  # pyright: ignore
 
-    @staticmethod
     def __new__(cls, host: Tensor) -> SimulatedTensor:
         """Wraps `host`, which nothing else may hold."""
         made = Tensor._make_wrapper_subclass(
@@ -124,8 +123,8 @@ class SimulatedTensor(Tensor):
         return made
 
     @classmethod
-    def __torch_dispatch__(  # pyright: ignore[reportUnknownParameterType]
-        cls,  # pyright: ignore
+    def __torch_dispatch__(
+        cls,
         func: Any,
         types: Any,
         args: tuple[Any, ...] = (),
