@@ -12,7 +12,7 @@ from ..gpu.test_costs import COUNTED
 pytestmark = pytest.mark.simulated
 
 
-@pytest.mark.parametrize("name", ["ssp", "hsnet", "hsnet+finetune"])
+@pytest.mark.parametrize("name", ["ssp", "hsnet+finetune"])
 def test_operations_are_those_of_the_cpu(
     name: str, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
