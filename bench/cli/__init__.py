@@ -16,10 +16,12 @@ from . import (
     data,
     diagnose,
     doctor,
+    episodes,
     new,
     predict,
     report,
     run,
+    score,
     train,
     verify,
     weights,
@@ -41,6 +43,7 @@ app = typer.Typer(
 app.command(name="run")(run.run)
 app.command(name="report")(report.report)
 app.command(name="compare")(compare.compare)
+app.command(name="score")(score.score)
 app.command(name="verify")(verify.verify)
 app.command(name="train")(train.train)
 app.command(name="predict")(predict.predict)
@@ -48,6 +51,7 @@ app.command(name="diagnose")(diagnose.diagnose)
 app.command(name="doctor")(doctor.doctor)
 app.add_typer(listing.app, name="list")
 app.add_typer(data.app, name="data")
+app.add_typer(episodes.app, name="episodes")
 app.add_typer(weights.app, name="weights")
 app.add_typer(check.app, name="check")
 app.add_typer(new.app, name="new")

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,7 +35,7 @@ from .progress import bar
 
 if TYPE_CHECKING:
     from ..evaluation.evaluator import Settings
-    from ..evaluation.runner import Listener, Outcome, Progress
+    from ..evaluation.runner import Listener, Outcome, Progress, SavedMasks
     from ..executors.choosing import Choice
     from ..planning.selection import Planned, Selection
 
@@ -65,6 +66,13 @@ def run(
     jobs: Jobs = None,
     executor: Where = "local",
     timeout: Timeout = None,
+    save_masks: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that the predicted masks are written to, one PNG per episode; `score` "
+            "reads it."
+        ),
+    ] = None,
     no_cost: Annotated[
         bool, typer.Option("--no-cost", help="Do not measure FLOPs and latency.")
     ] = False,
@@ -104,7 +112,7 @@ def run(
     choice = Choice(executor, jobs, threads, timeout, options.plugins or (), talk)
     budget = budget_of(memory, "cpu" if executor == "ray" else where)
     settings = Settings(device=where, batch=batch, budget=budget)
-    outcomes = _execute(selection, results, settings, choice, not no_cost)
+    outcomes = _execute(selection, results, settings, choice, not no_cost, save_masks)
     show_results(outcomes, as_json=as_json)
     if selection.precision != "fp32":
         _say_differences(outcomes, results)
@@ -119,11 +127,14 @@ def _execute(
     settings: Settings,
     choice: Choice,
     with_cost: bool,
+    save_masks: Path | None,
 ) -> list[Outcome]:
     from ..executors.choosing import executor
     from ..planning.selection import plan as cells_of
 
     cells = list(cells_of(selection))
+    if save_masks is not None:
+        choice = replace(choice, save_masks=_mask_folders(save_masks, cells))
     _say_weights(cells)
     warn_of_cells(cells)
     with _progress(len(cells)) as (listener, finished):
@@ -137,6 +148,18 @@ def _execute(
             talk("interrupted: finished episodes are kept, the same command resumes")
             raise typer.Exit(130) from None
     return outcomes
+
+
+def _mask_folders(folder: Path, cells: Sequence[Planned]) -> SavedMasks:
+    """Where masks are written; every folder is begun, before anything is computed."""
+    from ..evaluation.episode_export import begin_masks
+    from ..evaluation.runner import SavedMasks
+
+    found = SavedMasks(folder, one=len(cells) == 1)
+    for planned in cells:
+        if planned.cell is not None:
+            begin_masks(found.of(planned.cell), planned.episode_set)
+    return found
 
 
 def _say_weights(cells: Iterable[Planned]) -> None:

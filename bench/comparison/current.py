@@ -111,6 +111,8 @@ def state_of(record: RunRecord) -> State:
     """Whether the installed code is the one that computed a record."""
     if record.evaluator.code != evaluator_code():
         return "stale"
+    if record.method.external:
+        return "current"  # its pixels are files, which no code of ours changes
     try:
         installed = (
             method_part(parse(record.method.composition), record.method.backbone).code,

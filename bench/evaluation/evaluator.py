@@ -8,7 +8,7 @@ is handed images and support masks; the query's mask stays here, where the count
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -109,6 +109,7 @@ def evaluate(
     skip: frozenset[int] | set[int] = frozenset(),
     settings: Settings | None = None,
     stores: FeatureStores | None = None,
+    keep: Callable[[Sequence[int], NDArray[np.uint8]], None] | None = None,
 ) -> Iterator[tuple[list[EpisodeRow], BatchTiming]]:
     """Rows of finished episodes, batch by batch, in the order of `schedule.reuse_order`.
 
@@ -121,6 +122,8 @@ def evaluate(
         settings: how to compute.
         stores: kept between calls by a caller who evaluates the same network on the same domain
             again (other shots or seeds).
+        keep: is handed the indices and the masks, uint8 [B, S, S], of every finished batch before
+            its rows are yielded.
 
     Raises:
         DataError: if a picture is missing or unreadable.
@@ -163,6 +166,8 @@ def evaluate(
             masks = backing_off(masks_of, batch, run.forget)
             truth, ignore = run.truths(batch)
             counts = count(_checked(masks, truth, method), truth, ignore)
+            if keep is not None:
+                keep(indices, masks.cpu().numpy())
             rows = [
                 EpisodeRow(index, episode, counted)
                 for index, episode, counted in zip(indices, batch, counts, strict=True)

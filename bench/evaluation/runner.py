@@ -10,21 +10,23 @@ from typing import Literal
 
 from cdfss_bench import plain_json
 from cdfss_bench.datasets import Domain
-from cdfss_bench.errors import RecordError, UserError
+from cdfss_bench.errors import DataError, RecordError, UserError
 from cdfss_bench.methods.core.method import Method
 
 from ..cost.profile import cost_of
 from ..planning.cell import Cell, EpisodeSet, now, refused_record
 from ..planning.selection import Planned
-from ..records.cell_folder import Appender, CellFolder, EpisodeRow, checksum
+from ..records.cell_folder import Appender, CellFolder, EpisodeRow, checksum, safe_name
 from ..records.schema import CostPart, RunRecord
 from ..records.timings import Clock
 from ..runtime.allocator import keep_memory
 from ..runtime.precision import exact_fp32
 from ..runtime.threads import fit_threads
 from ..statistics.summary import metrics_of
-from .evaluator import Settings, evaluate
+from .episode_export import begin_masks, set_name
+from .evaluator import BatchTiming, Settings, evaluate
 from .feature_cache import FeatureStores
+from .mask_files import counts_of
 from .prediction import load_method
 
 How = Literal["computed", "resumed", "known", "refused", "failed", "busy"]
@@ -66,6 +68,26 @@ class Progress:
 Listener = Callable[[Progress], None]
 
 
+@dataclass(frozen=True, slots=True)
+class SavedMasks:
+    """Where a run writes predicted masks.
+
+    Attributes:
+        folder: for all of them.
+        one: whether the run has one cell, whose masks and index lie in the folder itself.
+    """
+
+    folder: Path
+    one: bool
+
+    def of(self, cell: Cell) -> Path:
+        """The folder of a cell: `METHOD/DOMAIN-Kshot-seedS-PROTOCOL-ID` where there are several."""
+        if self.one:
+            return self.folder
+        name = f"{set_name(cell.episode_set)}-{cell.id[:12]}"
+        return self.folder / safe_name(cell.composition.label) / name
+
+
 class Runner:
     """Runs cells one after the other, sharing networks, features and costs between them.
 
@@ -75,6 +97,7 @@ class Runner:
         listener: told of progress.
         with_cost: whether FLOPs and latency are measured too.
         command: what the records say was typed; by default this process's own words.
+        save_masks: where predicted masks are written; None to write none.
     """
 
     def __init__(
@@ -85,6 +108,7 @@ class Runner:
         listener: Listener | None = None,
         with_cost: bool = True,
         command: str | None = None,
+        save_masks: SavedMasks | None = None,
     ):
         keep_memory()
         exact_fp32()
@@ -93,6 +117,7 @@ class Runner:
         self.listener = listener
         self.with_cost = with_cost
         self.command = command
+        self.save_masks = save_masks
         self._network: tuple[object, Method] | None = None
         self._stores: tuple[object, FeatureStores] | None = None
         self._costs: dict[object, CostPart | str] = {}
@@ -130,7 +155,9 @@ class Runner:
             record.save(_folder_of(record, self.results).record)
             return Outcome(planned, "refused", record, planned.reason)
         known = cell.finished_record(self.results)
-        return None if known is None else Outcome(planned, "known", known)
+        if known is None or self._missing_masks(cell):
+            return None
+        return Outcome(planned, "known", known)
 
     def failed(self, planned: Planned, reason: str) -> Outcome:
         """The outcome of a cell that whoever computed it could not finish; its rows are kept."""
@@ -160,7 +187,8 @@ class Runner:
         fit_threads(cell.episode_set.domain.card.image_size)
         folder = cell.folder(self.results)
         known = cell.finished_record(self.results)
-        if known is not None and (known.cost is not None or not self.with_cost):
+        missing = self._missing_masks(cell)
+        if known is not None and not missing and (known.cost is not None or not self.with_cost):
             # Nothing is written: a folder that may only be read is enough.
             return Outcome(planned, "known", known)
         try:
@@ -176,10 +204,68 @@ class Runner:
             if known is None:
                 return self._computed(planned, cell, folder)
             detail = ""
+            if missing:
+                try:
+                    detail = self._save_missing(planned, cell, folder, missing)
+                except (UserError, ValueError) as error:
+                    return Outcome(planned, "failed", None, f"masks are not saved: {error}")
             if known.cost is None and self.with_cost:
                 detail = self._add_cost(cell, known)
                 known.save(folder.record)
             return Outcome(planned, "known", known, detail)
+
+    def _missing_masks(self, cell: Cell) -> set[int]:
+        """Episodes whose mask is to be saved and is not there, or is not the one of their row."""
+        if self.save_masks is None:
+            return set()
+        masks = begin_masks(self.save_masks.of(cell), cell.episode_set)
+        episodes = cell.episode_set.manifest.episodes
+        rows = cell.folder(self.results).recover(episodes)
+
+        def is_saved(index: int) -> bool:
+            if index not in rows or not masks.file(index).is_file():
+                return False
+            try:
+                mask = masks.read(index)
+            except DataError:
+                return False
+            found = counts_of(cell.episode_set.domain, episodes[index], mask)
+            return found == rows[index].counts
+
+        return {index for index in range(len(episodes)) if not is_saved(index)}
+
+    def _save_missing(
+        self, planned: Planned, cell: Cell, folder: CellFolder, missing: set[int]
+    ) -> str:
+        """Computes masks of a finished cell; a sentence where they contradict its rows."""
+        episodes = cell.episode_set.manifest.episodes
+        rows, other = folder.recover(episodes), 0
+        done = len(episodes) - len(missing)
+        for batch, _ in self._evaluated(cell, self._network_of(cell), set(rows) - missing):
+            other += sum(row.counts != rows[row.index].counts for row in batch)
+            done += len(batch)
+            self._tell(planned, done, len(episodes))
+        if not other:
+            return ""
+        return f"{other} saved masks have other pixel counts than the record, made elsewhere"
+
+    def _evaluated(
+        self, cell: Cell, network: Method, skip: set[int]
+    ) -> Iterator[tuple[list[EpisodeRow], BatchTiming]]:
+        episode_set = cell.episode_set
+        keep = None
+        if self.save_masks is not None:
+            keep = begin_masks(self.save_masks.of(cell), episode_set).write_all
+        return evaluate(
+            network,
+            episode_set.domain,
+            episode_set.manifest.episodes,
+            seed=episode_set.seed,
+            skip=skip,
+            settings=self.settings,
+            stores=self._stores_of(cell),
+            keep=keep,
+        )
 
     def _add_cost(self, cell: Cell, record: RunRecord) -> str:
         """Measures what a finished cell costs; why that failed, which takes nothing else away."""
@@ -253,17 +339,9 @@ class Runner:
         rows: dict[int, EpisodeRow],
     ) -> float:
         """Computes what is missing; the seconds that the stages of `timings.jsonl` add up to."""
-        episode_set, total = cell.episode_set, len(cell.episode_set.manifest)
+        total = len(cell.episode_set.manifest)
         self._tell(planned, len(rows), total)
-        batches = evaluate(
-            network,
-            episode_set.domain,
-            episode_set.manifest.episodes,
-            seed=episode_set.seed,
-            skip=set(rows),
-            settings=self.settings,
-            stores=self._stores_of(cell),
-        )
+        batches = self._evaluated(cell, network, set(rows) - self._missing_masks(cell))
         staged = 0.0
         with Appender(folder.rows) as row_file, Appender(folder.timings) as timing_file:
             for batch, timing in batches:
@@ -286,7 +364,7 @@ class Runner:
         record.metrics = metrics_of(ordered)
         elsewhere = cell.composition.made_elsewhere(cell.weights.backbone)
         said = cell.composition.row_notes(cell.weights.backbone)
-        notes = [*_notes_of(cell.episode_set), *_size_notes(record), elsewhere, *said]
+        notes = [*notes_of(cell.episode_set), *_size_notes(record), elsewhere, *said]
         record.notes = sorted(filter(None, notes))
         record.status, record.finished = "done", now()
         record.save(folder.record)
@@ -364,7 +442,7 @@ def _size_notes(record: RunRecord) -> list[str]:
     return [f"{told}; masks are decided and counted at {counted}x{counted}"]
 
 
-def _notes_of(episode_set: EpisodeSet) -> list[str]:
+def notes_of(episode_set: EpisodeSet) -> list[str]:
     """What is odd about the files of all episodes, those of an earlier run included."""
     domain = episode_set.domain
     seen: dict[tuple[int, str], str] = {}

@@ -11,7 +11,7 @@ import torch
 from cdfss_bench.errors import unknown
 
 from ..evaluation.evaluator import Settings
-from ..evaluation.runner import Listener, Runner
+from ..evaluation.runner import Listener, Runner, SavedMasks
 from ..planning.cell import command_line
 from ..runtime.threads import available_cpus, set_threads
 from .local import process_slots
@@ -33,6 +33,7 @@ class Choice:
         timeout: seconds that an episode may take.
         plugins: folders of further cards.
         tell: hears a sentence where waiting needs an explanation.
+        save_masks: where predicted masks are written.
     """
 
     name: str = "local"
@@ -41,6 +42,7 @@ class Choice:
     timeout: float | None = None
     plugins: Sequence[Path] = ()
     tell: Callable[[str], None] | None = None
+    save_masks: SavedMasks | None = None
 
 
 def executor(
@@ -56,8 +58,20 @@ def executor(
     jobs = choice.jobs or 1
     if choice.threads is not None:
         set_threads(choice.threads)
-    runner = Runner(results, settings, listener=listener, with_cost=with_cost)
-    setup = Setup(results, settings, tuple(choice.plugins), command_line())
+    runner = Runner(
+        results,
+        settings,
+        listener=listener,
+        with_cost=with_cost,
+        save_masks=choice.save_masks,
+    )
+    setup = Setup(
+        results,
+        settings,
+        tuple(choice.plugins),
+        command_line(),
+        save_masks=choice.save_masks,
+    )
     if choice.name == "ray":
         threads = all_threads = choice.threads or 1
         cluster = RayCluster(setup, choice.jobs or 0, threads, choice.tell)

@@ -10,7 +10,7 @@ from pathlib import Path
 from cdfss_bench.errors import UserError
 
 from ..evaluation.evaluator import Settings
-from ..evaluation.runner import How, Runner
+from ..evaluation.runner import How, Runner, SavedMasks
 from ..planning.plugin_folders import add_plugins
 from ..planning.selection import Planned, Selection, plan
 from ..records.schema import RunRecord
@@ -48,6 +48,7 @@ class Setup:
         command: what was typed, for the records.
         folder: where it was typed; relative paths begin there.
         environment: variables of ours.
+        save_masks: where predicted masks are written.
     """
 
     results: Path
@@ -58,6 +59,7 @@ class Setup:
     environment: Mapping[str, str] = field(
         default_factory=lambda: {k: v for k, v in os.environ.items() if k.startswith("CDFSS_")}
     )
+    save_masks: SavedMasks | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,9 @@ class Worker:
                 hint="type the command in a folder that all machines share",
             ) from error
         add_plugins(setup.plugins)
-        self._runner = Runner(setup.results, setup.settings, command=setup.command)
+        self._runner = Runner(
+            setup.results, setup.settings, command=setup.command, save_masks=setup.save_masks
+        )
         self._selection: Selection | None = None
         self._cells: dict[str, Planned] = {}
 

@@ -168,14 +168,7 @@ class Cell:
             cell=self.id,
             status="started",
             domain=domain_part(episode_set.domain),
-            episodes=EpisodesPart(
-                protocol=episode_set.protocol,
-                shots=episode_set.shots,
-                seed=episode_set.seed,
-                count=len(episode_set.manifest),
-                limited=episode_set.is_limited,
-                sha256=episode_set.manifest.sha256,
-            ),
+            episodes=episodes_part(episode_set),
             method=method_part(
                 self.composition, weights.backbone, episode_set.domain.card.image_size
             ),
@@ -193,12 +186,7 @@ class Cell:
                 source=weights.card.source if weights.card else {},
                 url=weights.entry.url if weights.entry else "",
             ),
-            evaluator=EvaluatorPart(
-                version=EVALUATOR_VERSION,
-                code=evaluator_code(),
-                image_size=episode_set.domain.card.image_size,
-                precision=self.precision,
-            ),
+            evaluator=evaluator_part(episode_set.domain, self.precision),
             environment=describe(device),
             command=command_line(),
             started=now(),
@@ -238,11 +226,7 @@ def refused_record(
         ),
         method=method_part(composition, backbone, episode_set.domain.card.image_size),
         weights=WeightsPart(description="none"),
-        evaluator=EvaluatorPart(
-            version=EVALUATOR_VERSION,
-            code=evaluator_code(),
-            image_size=episode_set.domain.card.image_size,
-        ),
+        evaluator=evaluator_part(episode_set.domain),
         environment=describe(device),
         command=command_line(),
         started=now(),
@@ -265,6 +249,32 @@ def domain_part(domain: Domain) -> DomainPart:
         fingerprint=domain.fingerprint,
         classes={entry.id: entry.name for entry in domain.classes},
         reader=reader_code(domain),
+    )
+
+
+def episodes_part(episode_set: EpisodeSet) -> EpisodesPart:
+    """What a record says of its episodes.
+
+    Raises:
+        DataError: as `EpisodeSet.manifest`.
+    """
+    return EpisodesPart(
+        protocol=episode_set.protocol,
+        shots=episode_set.shots,
+        seed=episode_set.seed,
+        count=len(episode_set.manifest),
+        limited=episode_set.is_limited,
+        sha256=episode_set.manifest.sha256,
+    )
+
+
+def evaluator_part(domain: Domain, precision: Precision = "fp32") -> EvaluatorPart:
+    """What a record says of the evaluator on a domain."""
+    return EvaluatorPart(
+        version=EVALUATOR_VERSION,
+        code=evaluator_code(),
+        image_size=domain.card.image_size,
+        precision=precision,
     )
 
 

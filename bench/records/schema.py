@@ -23,6 +23,9 @@ SCHEMA = 1
 NOT_TRAINED = " (not source-trained)"
 """Stands behind a method's label where only its backbone is pretrained."""
 
+EXTERNAL = " (external)"
+"""Stands behind the name of another program whose masks were counted."""
+
 Status = Literal["started", "done", "failed", "refused", "interrupted"]
 
 
@@ -95,7 +98,9 @@ class MethodPart(_Part):
         backbone: its name.
         input_size: side in pixels of what the backbone sees; 0 in older records and for a control
             without one.
-        code: hash of the code of the method and its backbone.
+        code: hash of the code of the method and its backbone; of an external one, of its masks.
+        external: whether another program wrote the masks: adaptation and pretraining are what its
+            author states, and no code of this project decided a pixel.
     """
 
     label: str
@@ -106,6 +111,7 @@ class MethodPart(_Part):
     backbone: str
     input_size: Count = 0
     code: str
+    external: bool = False
 
 
 class WeightsPart(_Part):
@@ -269,7 +275,9 @@ class RunRecord(_Part):
 
     @property
     def name(self) -> str:
-        """The label that is shown; a method without its source training says so."""
+        """The label that is shown; a method without its source training, or external, says so."""
+        if self.method.external:
+            return f"{self.method.label}{EXTERNAL}"
         bare = self.weights_kind == "not source-trained"
         return f"{self.method.label}{NOT_TRAINED}" if bare else self.method.label
 
