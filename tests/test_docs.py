@@ -54,6 +54,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, 
     trees.write_chest(data, pairs=8)
     trees.write_pascal(data, lists="../LISTS/pascal")
     write_own(folder, data)
+    (folder / "segment.py").write_text(outside_program())
     write_downloads(folder / "DOWNLOADS")
     environment = {
         **os.environ,
@@ -83,6 +84,12 @@ def write_own(folder: Path, data: Path) -> None:
         body = page.partition(f"`plugin/{name}`:")[2].partition("```")[2].partition("```")[0]
         (folder / "plugin").mkdir(exist_ok=True)
         (folder / "plugin" / name).write_text(body.partition("\n")[2])
+
+
+def outside_program() -> str:
+    """The program of `external.md`, which its commands run."""
+    (program,) = fenced(CHECKOUT / "docs" / "external.md", "py")
+    return program
 
 
 def write_downloads(folder: Path) -> None:
@@ -120,6 +127,13 @@ def test_command(page: str, command: str, place: tuple[Path, Mapping[str, str]])
     refused_only = done.returncode == 2 and "refused: " in done.stderr
     assert done.returncode == 0 or refused_only, f"{page}: {command}\n{done.stderr}"
     assert "Traceback" not in done.stderr
+
+
+def test_the_program_outside_is_short_and_imports_nothing_of_ours() -> None:
+    program = outside_program()
+    imported = set(re.findall(r"^(?:import|from) (\w+)", program, re.M))
+    assert imported == {"json", "sys", "pathlib", "numpy", "PIL"}
+    assert len(program.splitlines()) <= 32
 
 
 def test_the_readme_shows_what_its_first_command_prints(tmp_path: Path) -> None:

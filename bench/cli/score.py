@@ -36,8 +36,8 @@ def score(
     pretraining: Annotated[
         str | None,
         typer.Option(
-            help="Data that its backbone was pretrained on. Unknown data by default, which is "
-            "compared apart.",
+            help="Data that its backbone was pretrained on; none if it has no such backbone. "
+            "Unknown data by default, which is compared apart.",
             show_default=False,
         ),
     ] = None,

@@ -47,7 +47,7 @@ class Statement:
     Attributes:
         name: as it stands in tables, followed by "(external)".
         adaptation: what it learns from at test, `none`, `episode` or `transductive`.
-        pretraining: the data that its backbone was pretrained on.
+        pretraining: the data that its backbone was pretrained on; `none` without such a backbone.
 
     Raises:
         UserError: for a name that a table or a folder cannot hold, or an unknown adaptation.
@@ -174,7 +174,10 @@ def _begun(episode_set: EpisodeSet, statement: Statement, masks: str) -> RunReco
         domain=domain,
         episodes=episodes_part(episode_set),
         method=method,
-        weights=WeightsPart(description="external", pretraining=statement.pretraining),
+        weights=WeightsPart(
+            description="external",
+            pretraining="" if statement.pretraining == "none" else statement.pretraining,
+        ),
         evaluator=evaluator,
         environment=describe("cpu"),
         command=command_line(),
