@@ -1,33 +1,87 @@
-"""`cdfss-bench predict`: draw what a method predicts."""
+"""`cdfss-bench predict`: draw what a method predicts, on episodes or on pictures of one's own."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .cautions import warn_of_cells
+from .cautions import warn_of_cells, warn_of_weights
 from .console import complain, talk
 from .option_groups import expand_groups
 from .options import SelectionOptions
+
+if TYPE_CHECKING:
+    from ..planning.selection import Selection
+
+
+@dataclass(frozen=True)
+class OwnOptions:
+    """Pictures of one's own, in place of the episodes of a domain."""
+
+    query: Annotated[
+        Path | None, typer.Option(help="Picture to segment, in place of episodes of a domain.")
+    ] = None
+    supports: Annotated[
+        list[Path] | None,
+        typer.Option("--support", help="Picture that shows the object, for --query. Repeatable."),
+    ] = None
+    masks: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--mask", help="Mask of the object in each --support, in their order. Repeatable."
+        ),
+    ] = None
+    overlay: Annotated[
+        bool,
+        typer.Option("--overlay", help="For --query: write the picture with the mask drawn on it."),
+    ] = False
+    mask_options: Annotated[
+        str,
+        typer.Option(
+            help="How masks of --mask are read, as options of the domain folder: labels=1, "
+            "colors=#ff0000, ignore=255, orientation=stored.",
+            show_default=False,
+        ),
+    ] = ""
+
+    @property
+    def is_meant(self) -> bool:
+        """Whether any of them was typed."""
+        return any(vars(self).values())
 
 
 @expand_groups
 def predict(
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder that the pictures are written to.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder that the pictures are written to; with --query the file to write.",
+        ),
     ],
     options: SelectionOptions,
+    own: OwnOptions,
     count: Annotated[
         int, typer.Option(min=1, help="Number of episodes per cell, the first ones.")
     ] = 3,
 ) -> None:
-    """Draw support, query, ground truth and prediction of the first episodes of each cell.
+    """Draw what methods predict, on the first episodes of each cell or on a picture of your own.
 
-    Writes one picture per cell: DOMAIN-Kshot-seedS-PROTOCOL-METHOD-ID.png, where the id stands for
-    options, weights and the number of episodes.
+    Without --query: support, query, ground truth and prediction of the first episodes, one picture
+    per cell, DOMAIN-Kshot-seedS-PROTOCOL-METHOD-ID.png, where the id stands for options, weights
+    and the number of episodes.
+
+    With --query, --support and --mask: the predicted mask of the query, a PNG of 0 and 255 of the
+    query's size, or with --overlay the query with the mask drawn on it.
     """
+    if own.is_meant:
+        _own_pair(output, options.selection(), own)
+        return
     import io
 
     from cdfss_bench.errors import UserError
@@ -66,3 +120,54 @@ def predict(
         talk(f"wrote {path}")
     if refused:
         raise typer.Exit(2)
+
+
+def _own_pair(output: Path, selection: Selection, own: OwnOptions) -> None:
+    from cdfss_bench.datasets import DOMAINS
+    from cdfss_bench.errors import UserError
+    from cdfss_bench.files import write_atomically
+
+    from ..evaluation.own_pair import predict_pair, read_pair
+    from ..evaluation.prediction import load_method
+    from ..planning.selection import compositions, weights_of
+    from ..reporting.qualitative.panels import file_of, laid_over
+    from ..runtime.threads import fit_threads
+
+    if own.query is None:
+        raise UserError("--query is missing", hint="name the picture to segment: --query q.png")
+    _refuse_output(output, own)
+    published = compositions(selection)
+    if len(published) != 1 or len(selection.seeds) != 1:
+        raise UserError("--query is for one method and one seed", hint="name one with -m")
+    (composition,) = published
+    if composition.control:
+        raise UserError(
+            f"{composition.label} needs the classes of a domain",
+            hint="name a domain with -d in place of --query",
+        )
+    on_mini = selection.suite == "mini"
+    composition = composition.in_miniature() if on_mini else composition
+    side = DOMAINS.card("mini-lesion" if on_mini else "folder").image_size
+    pair = read_pair(own.query, own.supports or (), own.masks or (), side, own.mask_options)
+    weights = weights_of(composition, selection, on_mini=on_mini)
+    if isinstance(weights, UserError):
+        raise weights
+    warn_of_weights([(composition, weights, on_mini)])
+    fit_threads(side)
+    mask = predict_pair(load_method(composition, weights), pair, selection.seeds[0])
+    picture = laid_over(pair.query, mask) if own.overlay else mask * 255
+    write_atomically(output, file_of(picture, output.suffix))
+    height, width = mask.shape
+    talk(f"wrote {output} ({width}x{height}, {100 * mask.mean():.1f} % foreground)")
+
+
+def _refuse_output(output: Path, own: OwnOptions) -> None:
+    from cdfss_bench.errors import UserError
+
+    suffixes: Sequence[str] = (".png", ".jpg", ".jpeg") if own.overlay else (".png",)
+    if output.is_dir() or output.suffix.lower() not in suffixes:
+        kinds = "a PNG or JPEG file" if own.overlay else "a PNG file"
+        raise UserError(f"-o {output} is not {kinds}", hint="name the file: -o out.png")
+    named = [own.query, *(own.supports or ()), *(own.masks or ())]
+    if output.exists() and any(p is not None and p.exists() and p.samefile(output) for p in named):
+        raise UserError(f"-o {output} would replace a picture that is read")

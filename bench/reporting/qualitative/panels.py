@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from cdfss_bench.datasets import Domain, Episode
-from cdfss_bench.datasets.check.contact_sheet import outlined
-from cdfss_bench.methods.core.feature_batch import FeatureBatch
+from cdfss_bench.datasets.check.contact_sheet import encoded, outlined
 from cdfss_bench.methods.core.method import Method
 
+from ...evaluation.own_pair import predict_images
 from ...evaluation.pixel_counts import count
-from ...evaluation.prediction import adaptation_stream, predict_episode
+from ...evaluation.prediction import adaptation_stream
 from ...planning.cell import Cell
 from ...records.cell_folder import safe_name
 from ...statistics.metrics import iou
@@ -30,17 +30,24 @@ _LONGEST = 180
 def predicted(method: Method, domain: Domain, episode: Episode, seed: int) -> NDArray[np.uint8]:
     """The method's mask of one episode of a run with that seed, uint8 [S, S]."""
     tensors = domain.load(episode)
-
-    def encoded(by: Method) -> tuple[FeatureBatch, FeatureBatch]:
-        with torch.no_grad():
-            return by.encode(tensors.query_image[None]), by.encode(tensors.support_images)
-
-    query, support = encoded(method)
-    rng = adaptation_stream(seed, episode)
-    found = predict_episode(
-        method, query, support, tensors.support_masks, rng=rng, encode_again=encoded
+    return predict_images(
+        method,
+        tensors.query_image,
+        tensors.support_images,
+        tensors.support_masks,
+        adaptation_stream(seed, episode),
     )
-    return found.mask[0].numpy()
+
+
+def laid_over(image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """`image` [H, W, 3] with `mask` [H, W] tinted and outlined."""
+    tinted = np.where(mask[..., None] == 1, 0.6 * image + 0.4 * np.array(PREDICTION), image)
+    return outlined(np.rint(tinted).astype(np.uint8), mask, PREDICTION)
+
+
+def file_of(pixels: NDArray[np.uint8], suffix: str) -> bytes:
+    """uint8 [H, W] or [H, W, 3] as a file: JPEG for `.jpg`, PNG for anything else."""
+    return encoded(Image.fromarray(pixels), suffix)
 
 
 def file_name(cell: Cell) -> str:

@@ -67,6 +67,8 @@ class Redrawer:
             RecordError: if its rows or its manifest are damaged.
         """
         record = answer.record
+        if record.method.external:
+            raise RecordError("its masks are of another program, and records hold none")
         name, options = split_name(record.domain.title)
         domain = open_domain(name, self.root, options, lists=self.lists)
         if domain.fingerprint != record.domain.fingerprint:
