@@ -28,9 +28,10 @@ from cdfss_bench.bench.evaluation.runner import Runner, SavedMasks
 from cdfss_bench.bench.planning.cell import EpisodeSet
 from cdfss_bench.bench.planning.selection import Selection, plan
 from cdfss_bench.bench.records.results import run_results
-from cdfss_bench.bench.records.schema import RunRecord, record_paths
+from cdfss_bench.bench.records.schema import RunRecord, WeightsPart, record_paths
+from cdfss_bench.bench.reporting.qualitative.redrawn import Redrawer
 from cdfss_bench.datasets import open_domain
-from cdfss_bench.errors import DataError, UserError
+from cdfss_bench.errors import DataError, RecordError, UserError
 
 SIDE = 128
 MINE = Statement("mine", pretraining="ImageNet-1k")
@@ -66,12 +67,18 @@ def run(results: Path, masks: SavedMasks | None, **selected: object) -> list[Run
     return [o.record for o in outcomes if o.record is not None]
 
 
-@pytest.mark.parametrize(("method", "shots"), [("prototype", 1), ("centre-ellipse", 5)])
+@pytest.mark.parametrize(
+    ("method", "shots"), [("prototype", 1), ("centre-ellipse", 5), ("abcdfss", 1)]
+)
 def test_scored_masks_of_a_run_give_its_rows_byte_for_byte(
     method: str, shots: int, tmp_path: Path
 ) -> None:
     (ours,) = run(
-        tmp_path / "r", SavedMasks(tmp_path / "m", one=True), methods=(method,), shots=(shots,)
+        tmp_path / "r",
+        SavedMasks(tmp_path / "m", one=True),
+        methods=(method,),
+        shots=(shots,),
+        episodes=2 if method == "abcdfss" else 6,
     )
     theirs = score(tmp_path / "m", MINE, tmp_path / "r").record
     assert rows(tmp_path / "r", "mine") == rows(tmp_path / "r", method)
@@ -264,6 +271,24 @@ def test_an_external_row_is_compared_and_told_from_a_method_of_its_name(tmp_path
     assert [a.record.method.external for a in (*ours, *theirs)] == [False, True]
     (comparison,) = compare(ours, theirs)
     assert {comparison.a, comparison.b} == {"prototype", "prototype (external)"}
+
+
+def test_episodes_of_an_external_row_cannot_be_drawn_again(tmp_path: Path) -> None:
+    score(answered(tmp_path / "e", episodes_of()), MINE, tmp_path / "r")
+    (answer,) = run_results(tmp_path / "r")
+    with pytest.raises(RecordError, match="of another program"):
+        Redrawer(None, None, ()).panels(answer)
+
+
+def test_a_program_without_a_pretrained_backbone_stands_beside_those_without_one(
+    tmp_path: Path,
+) -> None:
+    folder = answered(tmp_path / "e", episodes_of())
+    assert score(folder, Statement("a", pretraining="none"), tmp_path / "r").record.weights == (
+        WeightsPart(description="external")
+    )
+    unstated = score(folder, Statement("a"), tmp_path / "r").record
+    assert unstated.weights.pretraining == "unknown data"
 
 
 def test_a_program_has_a_shuffled_support_control(tmp_path: Path) -> None:
