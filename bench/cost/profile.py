@@ -12,6 +12,7 @@ from torch import Tensor
 from cdfss_bench.methods.core.contract import SupportState
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.core.published_work import published_work
+from cdfss_bench.methods.fast.forms import FastForm
 
 from ..records.schema import BatchPart, CostPart
 from ..runtime.accelerator import accelerator
@@ -73,7 +74,7 @@ def cost_of(method: Method, *, shots: int, size: int, device: str) -> CostPart:
     """
     method = method.to(device).eval()
     with torch.no_grad():
-        counts = _counted(method.optimized_for(_COUNTED_FOR), probe(shots, size, device))
+        counts = _counted(_counted_form(method), probe(shots, size, device))
         with OwnTime() as own:
             timed = _timed(method, shots, size, device)
     encodings = (1 + shots) * (2 if method.adapts_encoder else 1)
@@ -140,6 +141,11 @@ class _Counts:
     match: Operations
     adapt: Operations
     published: int | None
+
+
+def _counted_form(method: Method) -> Method:
+    form = method.optimized_for(_COUNTED_FOR)
+    return method if isinstance(form, FastForm) and not form.counted else form
 
 
 def _counted(method: Method, asked: tuple[Tensor, Tensor, Tensor]) -> _Counts:

@@ -21,6 +21,8 @@ MOST_BYTES = 2**24
 class FastABCDFSS(FastForm, ABCDFSS):
     """The taps of a stage are fitted together, gradients written out."""
 
+    counted = False
+
     @torch.no_grad()
     def fitted(
         self, support: FeatureBatch, masks: Tensor, query: FeatureBatch, shears: Sequence[Shear]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import ClassVar
 
 from ..core.adaptation import copy_of
 from ..core.method import Method
@@ -12,6 +13,10 @@ from .folded import folded
 
 class FastForm(Method):
     """A subclass of a host that computes the same otherwise."""
+
+    counted: ClassVar[bool] = True
+    """Whether its operations are those that are reported: not where the plain form's number does
+    not depend on the data and is the one that can be derived from the paper."""
 
     def prepare(self, device: str) -> None:
         """Told once, after the copy of a plain method has become one of this class.

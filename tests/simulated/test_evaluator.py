@@ -22,6 +22,7 @@ BATCH = 4
 WAITS = {
     "all-background": 6,
     "all-foreground": 6,
+    "apseg": 240,
     "centre-ellipse": 6,
     "dra": 7,
     "fptrans": 260,

@@ -59,7 +59,7 @@ def test_the_record_of_the_mini_suites_hera(shots: int) -> None:
         states = method.encode_support(method.encode(supports[0]), masks[0])
         fore, back = method.averaged(states, shots=shots)
         features, _ = method.read(method.encode(query))
-        matched = chosen(one_round(), features, fore, back).ours
+        matched = chosen(one_round(), features, fore, back).plain
     assert cost.flops_encode == IMAGE
     assert cost.flops_support == IMAGE + READING
     assert cost.flops_query == IMAGE + READING + matched + SPREAD
@@ -94,7 +94,7 @@ def asked(maps: Tensor, masks: Tensor, view: int) -> int:
     fore, back = fore_and_background(maps, masks)
     others = [index for index in range(len(maps)) if index != view]
     shown = [each[others].mean(0, keepdim=True) for each in (fore, back)]
-    return chosen(one_round(), maps[view : view + 1], shown[0], shown[1]).ours
+    return chosen(one_round(), maps[view : view + 1], shown[0], shown[1]).plain
 
 
 def test_fitting_and_pac_on_supports_add_to_the_adaptation() -> None:

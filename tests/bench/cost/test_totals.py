@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pytest
@@ -136,12 +137,14 @@ def confident(logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Chosen(NamedTuple):
-    """Positions in the map, channels, and per round the chosen ones and the columns computed."""
+    """Positions in the map, channels, and per round the chosen ones, the columns computed,
+    and the chosen background ones."""
 
     positions: int
     channels: int
     chosen: list[int]
     columns: list[int]
+    backs: Sequence[int] = ()
 
     @property
     def published(self) -> int:
@@ -155,6 +158,12 @@ class Chosen(NamedTuple):
         return means + sum(
             2 * self.positions * number * (2 * self.channels + 1) for number in self.columns
         )
+
+    @property
+    def plain(self) -> int:
+        """Two products with all chosen background positions a round; the denominator is a sum."""
+        means = 2 * 2 * self.channels * self.positions * len(self.backs)
+        return means + sum(2 * 2 * self.channels * self.positions * n for n in self.backs)
 
 
 def chosen(method: SSP, features: Tensor, fore: Tensor, back: Tensor) -> Chosen:
@@ -174,7 +183,8 @@ def chosen(method: SSP, features: Tensor, fore: Tensor, back: Tensor) -> Chosen:
         columns.append(min(int((now != before).sum()), int(now.sum())))
         before = now
     numbers = [int(one.sum()) + int(other.sum()) for one, other in rounds]
-    return Chosen(first[0, 0].numel(), features.shape[1], numbers, columns)
+    backs = [int(now.sum()) for _, now in rounds]
+    return Chosen(first[0, 0].numel(), features.shape[1], numbers, columns, backs)
 
 
 def two_kinds(channels: int, side: int, distance: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -207,7 +207,7 @@ def test_a_second_write_within_the_clocks_tick_is_seen(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.time_ns()
-    monkeypatch.setattr(contents, "_signature", lambda path: (4, now, now, 1))
+    monkeypatch.setattr(contents, "signature_of", lambda path: (4, now, now, 1))
     found = Contents(root, None)
     found.sha256("a.png")
     (root / "a.png").write_bytes(b"new!")
@@ -255,7 +255,7 @@ def test_without_change_times_and_inodes_hashing_again_finds_out(
         found = path.stat()
         return found.st_size, found.st_mtime_ns, 0, 0
 
-    monkeypatch.setattr(contents, "_signature", poor)
+    monkeypatch.setattr(contents, "signature_of", poor)
     before = look(root, tmp_path / "cache")
     rewrite(root / "a.png")
     assert look(root, tmp_path / "cache") == before

@@ -241,7 +241,10 @@ def test_another_npz_is_refused(tmp_path: Path) -> None:
 def test_missing_weights_are_refused_with_the_page_that_has_them() -> None:
     with pytest.raises(WeightsError) as caught:
         resolve_weights(parse("ssp-vit"), backbone="vit-b16")
-    assert caught.value.problem == "no pretrained weights of vit-b16 for ssp-vit in no folder"
+    assert caught.value.problem == (
+        "no pretrained weights of vit-b16 for ssp-vit in no folder, and none that were trained as "
+        "ssp-vit"
+    )
     hint = caught.value.hint or ""
     assert hint.startswith("put B_16-i1k-300ep")
     assert "https://storage.googleapis.com/vit_models/augreg/" in hint
