@@ -370,8 +370,10 @@ def test_what_is_no_name_is_refused_with_the_syntax(text: str) -> None:
         ),
         (
             "prototype+lem",
-            "'prototype+lem' is impossible: lem acts on the stage, prototype offers feature, "
-            "score, maps",
+            (
+                "'prototype+lem' is impossible: lem acts on the stage, prototype offers feature, "
+                "score, maps"
+            ),
             None,
         ),
         (
