@@ -23,18 +23,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cdfss_bench.errors import CompositionError
-
 from ..backbones.base import Backbone
-from ..backbones.sam import SAM
 from ..blocks.anchors import EPS, coordinates, prototype_basis, transformed
 from ..blocks.cycle_consistency import matched
 from ..blocks.prompt_generator import PromptGenerator
 from ..blocks.sam_frames import Frame
 from ..core.contract import EpisodeBatch, LossTerm, SupportState
 from ..core.feature_batch import FeatureBatch
-from ..core.method import Method
 from ..core.plugin_api import Plugin
+from .prompted import PromptedSAM
 
 DICE_SMOOTHING = 1.0
 VOID = 255
@@ -53,7 +50,7 @@ class Prompts:
     dense: Tensor
 
 
-class APSeg(Method):
+class APSeg(PromptedSAM):
     """A frozen SAM, prompted by what support and query have in common.
 
     Args:
@@ -72,8 +69,6 @@ class APSeg(Method):
     State-dict keys: `backbone.*`, `anchors`, `generator.*`.
     """
 
-    backbone: SAM
-
     def __init__(
         self,
         backbone: Backbone,
@@ -84,39 +79,13 @@ class APSeg(Method):
         tokens: int = 8,
         input_size: int = 0,
     ):
-        super().__init__(backbone, plugins)
-        assert isinstance(backbone, SAM)
-        if input_size % backbone.plan.patch:
-            raise CompositionError(
-                f"apseg's input_size of {input_size} pixels does not divide into patches of "
-                f"{backbone.plan.patch}",
-                hint=f"use a multiple of {backbone.plan.patch}, or 0 for {backbone.side}",
-            )
-        self.combine = combine
+        super().__init__(backbone, plugins, combine=combine, input_size=input_size)
         self.alpha = alpha
-        self.side = input_size or backbone.side
-        backbone.requires_grad_(requires_grad=False)
-        self.anchors = nn.Parameter(torch.empty(2, backbone.plan.channels))
+        self.backbone.requires_grad_(requires_grad=False)
+        plan = self.backbone.plan
+        self.anchors = nn.Parameter(torch.empty(2, plan.channels))
         nn.init.kaiming_normal_(self.anchors, nonlinearity="linear")
-        self.generator = PromptGenerator(
-            backbone.plan.channels, backbone.plan.decoder_heads, tokens
-        )
-
-    @property
-    def votes(self) -> bool:
-        """Whether each support gives a mask of its own."""
-        return self.combine == "vote"
-
-    # -- encode --------------------------------------------------------------------------------
-
-    def features(self, images: Tensor) -> FeatureBatch:
-        """The image embedding `neck` [N, C, g, g]."""
-        frame = self.frame((images.shape[-2], images.shape[-1]))
-        return FeatureBatch(frame.size, {"neck": self.backbone.embedding(frame.pictured(images))})
-
-    def frame(self, size: tuple[int, int]) -> Frame:
-        """The square in which SAM sees an image of `size`."""
-        return Frame(size, self.side)
+        self.generator = PromptGenerator(plan.channels, plan.decoder_heads, tokens)
 
     # -- domain-agnostic prototypes (DPAT) -------------------------------------------------------
 

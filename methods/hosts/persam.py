@@ -25,7 +25,6 @@ from torch import Tensor
 from cdfss_bench.errors import CompositionError
 
 from ..backbones.base import Backbone
-from ..backbones.sam import SAM
 from ..blocks.mask_mixture import equal_mixture, mixing_steps
 from ..blocks.sam_calls import Answer, Pixel, PromptedImage, pixel_of
 from ..blocks.sam_decoder import Guide
@@ -36,6 +35,7 @@ from ..core.contract import Adaptation, SupportState
 from ..core.feature_batch import FeatureBatch
 from ..core.method import Method
 from ..core.plugin_api import Plugin
+from .prompted import PromptedSAM
 
 AMPLITUDE = 255
 """Grey value of a mask. SAM's normalisation makes a cell count above 123.675."""
@@ -43,7 +43,7 @@ AMPLITUDE = 255
 _LEAST = 1e-12
 
 
-class PerSAM(Method):
+class PerSAM(PromptedSAM):
     """SAM, prompted from the support.
 
     Args:
@@ -59,7 +59,6 @@ class PerSAM(Method):
     """
 
     backbone_prefix = ""
-    backbone: SAM
 
     def __init__(
         self,
@@ -71,23 +70,14 @@ class PerSAM(Method):
         steps: int = 1000,
         input_size: int = 0,
     ):
-        super().__init__(backbone, plugins)
-        assert isinstance(backbone, SAM)
+        super().__init__(backbone, plugins, combine=combine, input_size=input_size)
         if finetune and combine == "vote":
             raise CompositionError(
                 "persam[finetune] learns one mixture of masks for all supports and cannot vote",
                 hint="leave out combine=vote, or finetune",
             )
-        if input_size % backbone.plan.patch:
-            raise CompositionError(
-                f"persam's input_size of {input_size} pixels does not divide into patches of "
-                f"{backbone.plan.patch}",
-                hint=f"use a multiple of {backbone.plan.patch}, or 0 for {backbone.side}",
-            )
-        self.combine = combine
         self.finetune = finetune
         self.steps = steps
-        self.side = input_size or backbone.side
         self.mixture: Tensor | None = None
         """PerSAM-F's weights of the three masks, once they are learnt."""
 
@@ -95,22 +85,6 @@ class PerSAM(Method):
     def adaptation(self) -> Adaptation:
         """PerSAM-F learns from the support of each episode."""
         return "episode" if self.finetune else "none"
-
-    @property
-    def votes(self) -> bool:
-        """Whether each support gives a mask of its own."""
-        return self.combine == "vote"
-
-    # -- encode --------------------------------------------------------------------------------
-
-    def features(self, images: Tensor) -> FeatureBatch:
-        """The image embedding `neck` [N, C, g, g]."""
-        frame = self.frame((images.shape[-2], images.shape[-1]))
-        return FeatureBatch(frame.size, {"neck": self.backbone.embedding(frame.pictured(images))})
-
-    def frame(self, size: tuple[int, int]) -> Frame:
-        """The square in which SAM sees an image of `size`."""
-        return Frame(size, self.side)
 
     # -- match ---------------------------------------------------------------------------------
 
