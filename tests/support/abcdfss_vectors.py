@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -13,38 +12,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .dino_vectors import NewVectors
+from .recipes import images
+
 NAME = "abcdfss.npz"
 
 
-class Cases:
+class Cases(NewVectors):
     """The cases of the file by id, with the arrays."""
 
     def __init__(self, folder: Path, fill: ModuleType):
-        manifest = json.loads((folder / "vectors.json").read_text())
-        cases = manifest["files"][NAME]["cases"]
-        self.by_id: dict[str, dict[str, Any]] = {case["id"]: case for case in cases}
-        self.arrays: Mapping[str, Any] = np.load(folder / NAME)
-        self.fill = fill
-        self.seed: int = manifest["seed"]
-
-    def array(self, name: str, shape: tuple[int, ...], kind: str = "normal") -> Tensor:
-        """One input."""
-        return torch.from_numpy(self.fill.array(name, shape, self.seed, kind))
+        super().__init__(folder, NAME, fill)
 
     def images(self, spec: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
         """Images [n, 3, H, W] and masks [n, H, W] of the recipe `episode`."""
-        name, count, size = spec["N"], spec["n"], (spec["H"], spec["W"])
-        mask = self.array(f"{name}.mask", (count, *size), "mask")
-        tone = self.array(f"{name.partition('/')[0]}.tone", (3, 1, 1))
-        tone = tone / tone.square().mean().sqrt()
-        image = self.array(f"{name}.image", (count, 3, *size))
-        image = image + spec["gain"] * tone * mask[:, None]
+        found, mask = images(self, *(spec[key] for key in ("N", "n", "H", "W", "gain")))
         replaced = str(spec.get("mask", "")).startswith("replaced by zeros")
-        return image, torch.zeros_like(mask) if replaced else mask
+        return found, torch.zeros_like(mask) if replaced else mask
 
     def specs(self, case: str) -> dict[str, dict[str, Any]]:
         """The case's outputs by name."""
-        return {spec["array"]: spec for spec in self.by_id[case]["outputs"]}
+        return {spec["array"]: spec for spec in self.cases[case]["outputs"]}
 
     def check(self, case: str, array: str, got: Tensor) -> None:
         """Compares one output with what is stored of it."""

@@ -52,11 +52,11 @@ def network(cases: Cases, adapters: str, dtype: torch.dtype) -> ABCDFSS:
 
 def check_episode(cases: Cases, case: str, *, fast: bool) -> None:
     """Fit, match and decide; every stored output is compared."""
-    spec = cases.by_id[case]
+    spec = cases.cases[case]
     wanted = cases.specs(case)
     double = case.endswith("float64")
     dtype = torch.float64 if double else torch.float32
-    source = cases.by_id[case.removesuffix(", the same in float64")]
+    source = cases.cases[case.removesuffix(", the same in float64")]
     adapters = source["fill"][1]["prefix"].partition(".")[0]
     net = network(cases, adapters, dtype)
     if fast:
@@ -108,10 +108,10 @@ def fit_inputs(cases: Cases) -> Views:
     """The maps of the case `fit alone on injected maps`."""
 
     def pair(role: str, count: int) -> tuple[Tensor, Tensor]:
-        own = cases.array(f"fitunit.{role}0", (count, 32, 7, 7))
-        return own, 0.7 * own + 0.7 * cases.array(f"fitunit.{role}1", (count, 32, 7, 7))
+        own = cases.input(f"fitunit.{role}0", (count, 32, 7, 7))
+        return own, 0.7 * own + 0.7 * cases.input(f"fitunit.{role}1", (count, 32, 7, 7))
 
-    masks = cases.array("fitunit.m", (4, 7, 7), "uniform")
+    masks = cases.input("fitunit.m", (4, 7, 7), "uniform")
     return Views(*pair("q", 2), *pair("s", 4), masks)
 
 
@@ -127,9 +127,9 @@ def scores(cases: Cases, name: str) -> Tensor:
     if name == "constant":
         return torch.full((60, 80), 0.25)
     if name == "bimodal":
-        noise = cases.array("otsu.bimodal", (1, 60, 80))
-        return (0.2 + 0.05 * noise + 0.5 * cases.array("otsu.bimodal.mask", (1, 60, 80), "mask"))[0]
-    drawn = cases.array(f"otsu.{name}", (1, 60, 80), "uniform")[0]
+        noise = cases.input("otsu.bimodal", (1, 60, 80))
+        return (0.2 + 0.05 * noise + 0.5 * cases.input("otsu.bimodal.mask", (1, 60, 80), "mask"))[0]
+    drawn = cases.input(f"otsu.{name}", (1, 60, 80), "uniform")[0]
     return drawn if name == "uniform" else 0.43 + 0.001 * drawn**4
 
 

@@ -53,7 +53,7 @@ def scene(stored: SAMVectors, case: str, names: tuple[str, ...] = ("ref",)) -> S
     prefix = recipe["prefix"]
     shape = specs[0]["shape"]
     make = embedding if "g" in recipe else picture
-    masks = {n: stored.array(f"{prefix}.{n}.mask", shape, "mask") for n in (*names, "query")}
+    masks = {n: stored.input(f"{prefix}.{n}.mask", shape, "mask") for n in (*names, "query")}
     made = {n: make(stored, prefix, n, masks[n]) for n in masks}
     return Scene(
         made["query"], [made[n] for n in names], [masks[n] for n in names], (shape[0], shape[1])
@@ -63,19 +63,19 @@ def scene(stored: SAMVectors, case: str, names: tuple[str, ...] = ("ref",)) -> S
 def embedding(stored: SAMVectors, prefix: str, name: str, mask: Tensor, side: int = 64) -> Tensor:
     places = ((torch.arange(side) + 0.5) * mask.shape[0] / side).floor().long()
     small = mask[places][:, places]
-    noise = stored.array(f"{prefix}.{name}.noise", (256, side, side))
-    fore = stored.array(f"{prefix}.fg", (256, 1, 1))
-    back = stored.array(f"{prefix}.bg", (256, 1, 1))
+    noise = stored.input(f"{prefix}.{name}.noise", (256, side, side))
+    fore = stored.input(f"{prefix}.fg", (256, 1, 1))
+    back = stored.input(f"{prefix}.bg", (256, 1, 1))
     return 0.2 * noise + (fore * small + back * (1 - small))
 
 
 def picture(stored: SAMVectors, prefix: str, name: str, mask: Tensor) -> Tensor:
     height, width = mask.shape
     m = mask[..., None].numpy()
-    other = stored.array(f"{prefix}.{name}.other", (height, width), "mask")[..., None].numpy()
+    other = stored.input(f"{prefix}.{name}.other", (height, width), "mask")[..., None].numpy()
     other = other * (1 - m)
-    colours = [stored.array(f"{prefix}.{c}rgb", (3,)).numpy() for c in ("other", "fg", "bg")]
-    noise = stored.array(f"{prefix}.{name}.noise", (height, width, 3)).numpy()
+    colours = [stored.input(f"{prefix}.{c}rgb", (3,)).numpy() for c in ("other", "fg", "bg")]
+    noise = stored.input(f"{prefix}.{name}.noise", (height, width, 3)).numpy()
     values = np.float32(128) + 90 * other * colours[0]
     values = values + 50 * (m * colours[1] + (1 - m) * colours[2])
     values = values + 8 * noise
