@@ -16,8 +16,8 @@ from cdfss_bench.methods.weights.load import load_weights
 from cdfss_bench.methods.weights.resolve import resolve_weights
 
 from ..gpu.test_evaluator import counted, largest
-from ..gpu.test_learning import HOSTS, SHARE, losses, on
-from ..support.contract import episodes, fresh, trained_compositions
+from ..gpu.test_learning import HOSTS, SHARE, gradients_apart, losses
+from ..support.contract import trained_compositions
 from ..support.simulated_device import counted_waits
 
 pytestmark = pytest.mark.simulated
@@ -79,15 +79,5 @@ def test_a_step_of_training_gives_the_cpus_loss(name: str, device: str, tmp_path
 
 @pytest.mark.parametrize("name", trained_compositions())
 def test_gradients_are_the_cpus(name: str, device: str) -> None:
-    given = episodes(2, 1, 128).batch()
-    slopes: list[dict[str, torch.Tensor]] = []
-    for where in ("cpu", device):
-        method = fresh(name).to(where).train()
-        method.loss(on(given, where)).backward()
-        named = method.named_parameters()
-        slopes.append({key: p.grad.cpu().double() for key, p in named if p.grad is not None})
-    expected, found = slopes
-    assert expected.keys() == found.keys()
-    whole = torch.stack([slope.norm() for slope in expected.values()]).norm()
-    off = torch.stack([(found[key] - slope).norm() for key, slope in expected.items()]).norm()
+    off, whole = gradients_apart(name, device)
     assert off <= 1e-3 * whole

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +10,7 @@ import pytest
 from cdfss_bench.bench.scaffold.domain import write_domain
 from cdfss_bench.errors import UserError
 
-from .test_method import command
+from .test_method import command, passes_and_is_clean
 
 
 def test_what_is_written_is_checked_and_run_at_once(tmp_path: Path) -> None:
@@ -39,22 +36,8 @@ def test_what_is_written_is_checked_and_run_at_once(tmp_path: Path) -> None:
 
 def test_its_test_passes_and_it_is_clean(tmp_path: Path) -> None:
     write_domain("my-data", tmp_path / "mine", package=False, examples=tmp_path / "pictures")
-    own = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "mine"],
-        cwd=tmp_path,
-        env={**os.environ, "CDFSS_DATA_ROOT": str(tmp_path / "pictures")},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert "2 passed" in own.stdout, own.stdout
-    linted = subprocess.run(
-        [Path(sys.executable).parent / "ruff", "check", "--isolated", "mine"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert linted.returncode == 0, linted.stdout
+    root = str(tmp_path / "pictures")
+    passes_and_is_clean("mine", 2, cwd=tmp_path, CDFSS_DATA_ROOT=root)
 
 
 def test_a_mask_that_is_missing_is_named(tmp_path: Path) -> None:

@@ -26,6 +26,26 @@ def command(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedP
     )
 
 
+def passes_and_is_clean(folder: str, tests: int, *, cwd: Path, **environment: str) -> None:
+    """So many tests of a folder pass, and ruff finds nothing in it."""
+    own = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", folder],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert f"{tests} passed" in own.stdout, own.stdout
+    linted = subprocess.run(
+        [Path(sys.executable).parent / "ruff", "check", "--isolated", folder],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+    )
+    assert linted.returncode == 0, linted.stdout
+
+
 def test_what_is_written_keeps_the_contract_runs_and_trains(tmp_path: Path) -> None:
     made = command("new", "method", "my-idea", cwd=tmp_path)
     assert made.returncode == 0, made.stderr
@@ -75,21 +95,7 @@ def test_what_is_written_keeps_the_contract_runs_and_trains(tmp_path: Path) -> N
     )
     assert run.returncode == 0, run.stderr
     assert "trained on mini-source" in run.stdout
-    own = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "my-idea"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert "13 passed" in own.stdout, own.stdout
-    linted = subprocess.run(
-        [Path(sys.executable).parent / "ruff", "check", "--isolated", "my-idea"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert linted.returncode == 0, linted.stdout
+    passes_and_is_clean("my-idea", 13, cwd=tmp_path)
 
 
 def test_a_broken_method_is_reported_with_exit_code_1(tmp_path: Path) -> None:
