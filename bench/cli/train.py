@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -14,8 +13,6 @@ from .train_options import TrainOptions
 from .training_progress import progress
 
 if TYPE_CHECKING:
-    from cdfss_bench.datasets import Domain
-
     from ..evaluation.runner import Outcome
     from ..training.distributed import Processes
     from ..training.plan import Planned, TrainingPlan
@@ -138,8 +135,10 @@ def _pretrain(options: TrainOptions, source: str | None, device: str) -> None:
 
     from ..training.pretrain import pretrain as pretrain_backbone
     from ..training.pretrain import recipe_for
+    from ..training.sources import chosen_source, open_source
 
-    domain = _pretraining_source(source, options.data_root, options.lists)
+    named = chosen_source(source, options.data_root)
+    domain = open_source(named, options.data_root, options.lists)
     backbone = options.backbone or "resnet-mini"
     seed = parsed_seeds(options.seeds)[0]
     given = {"epochs": options.epochs, "batch": options.batch, "lr": options.lr, "seed": seed}
@@ -150,18 +149,3 @@ def _pretrain(options: TrainOptions, source: str | None, device: str) -> None:
     with progress("steps") as tell:
         pretrain_backbone(backbone, domain, path, recipe, device=device, listener=tell)
     talk(f"wrote {path}")
-
-
-def _pretraining_source(source: str | None, data_root: Path | None, lists: Path | None) -> Domain:
-    import os
-
-    from cdfss_bench.datasets import open_domain
-    from cdfss_bench.errors import unknown
-
-    if source not in (None, "auto", "pascal", "mini"):
-        raise unknown("source", source, ("pascal", "mini"))
-    if source is None or source == "auto":
-        source = "pascal" if data_root or "CDFSS_DATA_ROOT" in os.environ else "mini"
-    if source == "mini":
-        return open_domain("mini-source")
-    return open_domain("pascal", data_root, lists=lists)

@@ -243,14 +243,16 @@ class TrainOptions:
         """
         from cdfss_bench.errors import UserError, unknown
 
+        from ..training.sources import source_of_suite
+
         if self.suite is None:
             return self.source
-        of = {"mini": "mini", "cdfss": "pascal"}
-        if self.suite not in of:
-            raise unknown("suite", self.suite, tuple(of))
-        if self.source not in (None, "auto", of[self.suite]):
+        if self.suite not in ("mini", "cdfss"):
+            raise unknown("suite", self.suite, ("mini", "cdfss"))
+        source = source_of_suite(self.suite)
+        if self.source not in (None, "auto", source):
             raise UserError(
-                f"--suite {self.suite} trains on {of[self.suite]}, and --source says {self.source}",
+                f"--suite {self.suite} trains on {source}, and --source says {self.source}",
                 hint="leave one of them out",
             )
-        return of[self.suite]
+        return source

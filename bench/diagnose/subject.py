@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cdfss_bench.canonical import canonical_json, digest, seed_of
-from cdfss_bench.datasets import Domain, Episode, open_domain
+from cdfss_bench.datasets import Domain, Episode
 from cdfss_bench.datasets.core.domain import Item
 from cdfss_bench.datasets.core.manifest import alternating, in_turn
 from cdfss_bench.datasets.core.transforms import normalised
@@ -29,6 +29,7 @@ from ..records.cell_folder import EpisodeRow
 from ..runtime.threads import fit_threads
 from ..training.episodes import validation_episodes
 from ..training.network import begun
+from ..training.sources import open_source, source_names, source_of_suite
 from .finding import NotApplicable
 from .numbers import Numbers
 
@@ -203,9 +204,7 @@ class Subject:
         Raises:
             DataError: if it is not there.
         """
-        if self.selection.chosen_suite == "mini":
-            return open_domain("mini-source")
-        return open_domain("pascal", self.selection.root, lists=self.selection.lists)
+        return open_source(self.source_name, self.selection.root, self.selection.lists)
 
     @property
     def domains(self) -> tuple[Domain, ...]:
@@ -247,7 +246,12 @@ class Subject:
     @property
     def source_title(self) -> str:
         """The source's name, whether it is at hand or not."""
-        return "mini-source" if self.selection.chosen_suite == "mini" else "pascal"
+        return source_names()[self.source_name]
+
+    @property
+    def source_name(self) -> str:
+        """The source as `train --source` names it."""
+        return source_of_suite(self.selection.chosen_suite)
 
     def items(self, domain: Domain, count: int) -> list[tuple[int, Item]]:
         """(class id, item) of `count` images, classes in turn, no image twice; fewer if need be."""

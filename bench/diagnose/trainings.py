@@ -77,10 +77,9 @@ def trainings(
     selection = subject.selection
     domain = subject.source
     pairs = sum(domain.counts)
-    mini = selection.chosen_suite == "mini"
     typed: dict[str, Any] = {
         "methods": list(methods),
-        "source": "mini" if mini else "pascal",
+        "source": subject.source_name,
         "backbone": selection.backbone,
         "seeds": list(subject.seeds),
         "episodes": max(1, round(epochs * pairs)),

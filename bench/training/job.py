@@ -100,7 +100,7 @@ def described(job: Job) -> WeightsCard:
 
 def reproduction(job: Job) -> str:
     """The command that does this training again, defaults and all."""
-    recipe, source = job.recipe, "mini" if job.domain.card.suite == "mini" else "pascal"
+    recipe, source = job.recipe, job.domain.card.name.removesuffix("-source")
     words = ["cdfss-bench", "train", "-m", str(job.composition), "--source", source]
     words += ["--backbone", job.weights.backbone, "--seed", str(job.seed)]
     words += ["--episodes", str(recipe.episodes), "--batch", str(recipe.batch)]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from cdfss_bench.cards import validated
-from cdfss_bench.datasets import Domain, open_domain
+from cdfss_bench.datasets import Domain
 from cdfss_bench.errors import UserError, unknown
 from cdfss_bench.methods.registry.card import Bug, Recipe
 from cdfss_bench.methods.registry.name_grammar import Composition, parse
@@ -27,6 +27,7 @@ from ..planning.selection import Selection, open_domains
 from .checkpoint import stored_seed
 from .distributed import Processes
 from .job import Job
+from .sources import chosen_source, open_source, source_of_suite
 from .validation import Targets
 
 PLANS = Path(__file__).parent / "plans"
@@ -55,7 +56,8 @@ class TrainingPlan(BaseModel):
 
     Attributes:
         methods: names, composed as one likes.
-        source: `pascal` or `mini`; `auto` is `pascal` where a data root is known.
+        source: a name of `source_names`; `auto` for `pascal` where a data root is known,
+            else `mini`.
         seeds: of everything drawn; empty for 0, or the time of day where that is as published.
         epochs: passes over all (class, image) pairs, instead of `episodes`.
         freeze: stages that are not trained; empty for the recipe's.
@@ -73,7 +75,7 @@ class TrainingPlan(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     methods: tuple[str, ...] = Field(min_length=1)
-    source: Literal["auto", "pascal", "mini"] = "auto"
+    source: str = "auto"
     backbone: str | None = None
     seeds: tuple[int, ...] = ()
     episodes: int | None = Field(default=None, ge=1)
@@ -119,10 +121,8 @@ class TrainingPlan(BaseModel):
 
     @property
     def is_mini(self) -> bool:
-        """Whether the source is drawn instead of read."""
-        if self.source == "auto":
-            return self.data_root is None and "CDFSS_DATA_ROOT" not in os.environ
-        return self.source == "mini"
+        """Whether the source is the mini suite's."""
+        return chosen_source(self.source, self.data_root) == source_of_suite("mini")
 
     @property
     def share_held_out(self) -> float:
@@ -183,7 +183,7 @@ def planned(
     Raises:
         UserError: for names and values that mean nothing, or missing weights.
     """
-    domain = _source(plan)
+    domain = open_source(chosen_source(plan.source, plan.data_root), plan.data_root, plan.lists)
     targets = _targets(plan)
     for method in plan.methods:
         composition, recipe = _composed(method, is_mini=plan.is_mini)
@@ -274,12 +274,6 @@ def _planned(
         processes=processes,
     )
     return Planned(job, path, targets)
-
-
-def _source(plan: TrainingPlan) -> Domain:
-    if plan.is_mini:
-        return open_domain("mini-source")
-    return open_domain("pascal", plan.data_root, lists=plan.lists)
 
 
 def _targets(plan: TrainingPlan) -> Targets | None:
