@@ -50,18 +50,20 @@ def diagnose(subject: Subject) -> Finding:
         DataError: if the source or a target is not here.
     """
     _ = subject.backbone
-    twins = subject.twins()
-    numbers = subject.measured(lambda: _measured(subject, twins), methods=list(twins.values()))
+    variants = subject.variants()
+    numbers = subject.measured(
+        lambda: _measured(subject, variants), methods=list(variants.values())
+    )
     table, changes = numbers.tables["stages"], numbers.tables["changes"]
     figures: dict[str, Draw] = {"stages": lambda figure: _draw(figure, table)}
-    own = _states(subject, twins)
+    own = _states(subject, variants)
     known = bool(numbers.arrays["start"][0])
     sentences = _sentences(table, changes, own[subject.selection.methods[0]], known=known)
     return Finding("cka", subject.label, numbers.tables, figures, sentences)
 
 
-def _measured(subject: Subject, twins: Mapping[str, str]) -> Numbers:
-    states = {state: subject.network(name) for name, state in _states(subject, twins).items()}
+def _measured(subject: Subject, variants: Mapping[str, str]) -> Numbers:
+    states = {state: subject.network(name) for name, state in _states(subject, variants).items()}
     start = _start(subject)
     if start and any(not same_backbone(start, network) for network in states.values()):
         states = {BEFORE: start, **states}
@@ -79,11 +81,11 @@ def _measured(subject: Subject, twins: Mapping[str, str]) -> Numbers:
     return Numbers(tables, {"start": np.array([start is not None])})
 
 
-def _states(subject: Subject, twins: Mapping[str, str]) -> dict[str, str]:
+def _states(subject: Subject, variants: Mapping[str, str]) -> dict[str, str]:
     """What to call the weights of each method that is looked at."""
     if subject.weights.checkpoint is None:
         return {subject.selection.methods[0]: UNTRAINED}
-    named = {name: f"after training, {word}" for word, name in twins.items()}
+    named = {name: f"after training, {word}" for word, name in variants.items()}
     return named or {subject.selection.methods[0]: "after training"}
 
 

@@ -41,14 +41,14 @@ OPTIONS: Mapping[str, Option] = {
 
 
 def diagnose(subject: Subject) -> Finding:
-    """Trains the method and its twin, looking at the targets on the way.
+    """Trains the method and its variant, looking at the targets on the way.
 
     Raises:
         UserError: if the method has nothing to train, or something is missing.
     """
-    twins = subject.twins(trained=False)
-    others = [name for name in twins.values() if name != subject.selection.methods[0]]
-    numbers = subject.measured(lambda: _measured(subject, twins), methods=others)
+    variants = subject.variants(trained=False)
+    others = [name for name in variants.values() if name != subject.selection.methods[0]]
+    numbers = subject.measured(lambda: _measured(subject, variants), methods=others)
     curve = numbers.tables["curve"]
     summary = summarised(curve)
     figures: dict[str, Draw] = {"curve": lambda figure: _draw(figure, curve, summary)}
@@ -60,36 +60,36 @@ def diagnose(subject: Subject) -> Finding:
     return Finding("curve", subject.label, tables, figures, _sentences(curve, summary), captions)
 
 
-def _measured(subject: Subject, twins: Mapping[str, str]) -> Numbers:
+def _measured(subject: Subject, variants: Mapping[str, str]) -> Numbers:
     freeze = str(subject.options["freeze"])
     found = trainings(
         subject,
-        list(twins.values()),
+        list(variants.values()),
         epochs=positive(subject, "epochs"),
         watched_every=positive(subject, "every"),
         freeze=None if freeze == "recipe" else [freeze],
     )
-    per_twin = len(found) // len(twins)
+    per_variant = len(found) // len(variants)
     rows: list[dict[str, Any]] = []
     for at, one in enumerate(carried_out(subject, found)):
-        twin = list(twins)[at // per_twin]
+        variant = list(variants)[at // per_variant]
         text = one.files.curve.path.read_text(encoding="utf-8")
         for line in text.splitlines():
             point = plain_json.loads(line)
-            where = {"twin": twin, "seed": one.job.seed, "domain": point["domain"]}
+            where = {"variant": variant, "seed": one.job.seed, "domain": point["domain"]}
             rows.append({**where, "epochs": point["epochs"], "miou": point["miou"]})
     curve = frame(rows)
-    for (twin, seed, epochs), part in curve.groupby(["twin", "seed", "epochs"], sort=False):
-        where = {"twin": twin, "seed": seed, "domain": MEAN}
+    for (variant, seed, epochs), part in curve.groupby(["variant", "seed", "epochs"], sort=False):
+        where = {"variant": variant, "seed": seed, "domain": MEAN}
         rows.append({**where, "epochs": epochs, "miou": float(part["miou"].mean())})
     return Numbers({"curve": frame(rows)})
 
 
 def summarised(curve: Frame) -> Frame:
-    """Peak, end and drop of each twin on each domain.
+    """Peak, end and drop of each variant on each domain.
 
     Args:
-        curve: `twin`, `seed`, `domain`, `epochs`, `miou`; all seeds looked at the same epochs.
+        curve: `variant`, `seed`, `domain`, `epochs`, `miou`; all seeds looked at the same epochs.
 
     Returns:
         `peak_epoch`, `peak` and `last` of the mean curve; `own_drop` from each seed's own peak;
@@ -97,14 +97,14 @@ def summarised(curve: Frame) -> Frame:
         `gain`, from epoch 0 to the end, likewise.
     """
     rows: list[dict[str, Any]] = []
-    for (twin, domain), part in curve.groupby(["twin", "domain"], sort=False):
+    for (variant, domain), part in curve.groupby(["variant", "domain"], sort=False):
         grid = part.pivot(index="seed", columns="epochs", values="miou")
         values, epochs = grid.to_numpy(), grid.columns.to_numpy()
         mean = values.mean(0)
         own = values.max(1) - values[:, -1]
         rows.append(
             {
-                "twin": twin,
+                "variant": variant,
                 "domain": domain,
                 "seeds": len(values),
                 "first": float(mean[0]),
@@ -136,8 +136,8 @@ def held_out_drops(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _sentences(curve: Frame, summary: Frame) -> tuple[str, str, str]:
-    twins = list(dict.fromkeys(summary["twin"]))
-    mean = summary[(summary["twin"] == twins[0]) & (summary["domain"] == MEAN)].iloc[0]
+    variants = list(dict.fromkeys(summary["variant"]))
+    mean = summary[(summary["variant"] == variants[0]) & (summary["domain"] == MEAN)].iloc[0]
     seeds = int(mean["seeds"])
     fall = (
         f"from the epoch at which the other seeds peak it falls by "
@@ -148,8 +148,9 @@ def _sentences(curve: Frame, summary: Frame) -> tuple[str, str, str]:
         "training says nothing of its uncertainty"
     )
     first = (
-        f"{twins[0][0].upper()}{twins[0][1:]}, the mean over the targets is {mean['first']:.1f} "
-        f"mIoU before training, peaks at epoch {mean['peak_epoch']:.3g} with {mean['peak']:.1f} "
+        f"{variants[0][0].upper()}{variants[0][1:]}, the mean over the targets is "
+        f"{mean['first']:.1f} mIoU before training, peaks at epoch {mean['peak_epoch']:.3g} "
+        f"with {mean['peak']:.1f} "
         f"and is {mean['last']:.1f} after {mean['last_epoch']:.3g} epochs; {fall}."
     )
     targets = summary[summary["domain"] != MEAN]
@@ -157,20 +158,20 @@ def _sentences(curve: Frame, summary: Frame) -> tuple[str, str, str]:
     worst = targets.loc[targets[key].idxmax()]
     sure = sorted({str(d) for d in targets[targets["drop_low"] > 0]["domain"]})
     second = (
-        f"The largest fall is {worst[key]:.1f} points on {worst['domain']} {worst['twin']}, from "
-        f"{worst['peak']:.1f} at epoch {worst['peak_epoch']:.3g}; a fall after the peak is sure on "
-        f"{len(sure)} of {targets['domain'].nunique()} targets"
+        f"The largest fall is {worst[key]:.1f} points on {worst['domain']} {worst['variant']}, "
+        f"from {worst['peak']:.1f} at epoch {worst['peak_epoch']:.3g}; a fall after the peak is "
+        f"sure on {len(sure)} of {targets['domain'].nunique()} targets"
         + (f" ({', '.join(sure)})." if sure else ".")
     )
-    return first, second, _with_lem(curve, twins)
+    return first, second, _with_lem(curve, variants)
 
 
-def _with_lem(curve: Frame, twins: Sequence[str]) -> str:
-    if len(twins) < 2:
-        return f"LEM does not fit this method, so there is only the curve {twins[0]}."
+def _with_lem(curve: Frame, variants: Sequence[str]) -> str:
+    if len(variants) < 2:
+        return f"LEM does not fit this method, so there is only the curve {variants[0]}."
     mean = curve[curve["domain"] == MEAN]
     grids = [
-        mean[mean["twin"] == t].pivot(index="seed", columns="epochs", values="miou").to_numpy()
+        mean[mean["variant"] == t].pivot(index="seed", columns="epochs", values="miou").to_numpy()
         for t in ("without LEM", "with LEM")
     ]
     last = mean_range(grids[1][:, -1] - grids[0][:, -1])
@@ -185,21 +186,23 @@ def _with_lem(curve: Frame, twins: Sequence[str]) -> str:
 
 def _draw(figure: Figure, curve: Frame, summary: Frame) -> None:
     domains = list(dict.fromkeys(curve["domain"]))
-    twins = list(dict.fromkeys(curve["twin"]))
+    variants = list(dict.fromkeys(curve["variant"]))
     columns = min(3, len(domains))
     lines = -(-len(domains) // columns)
     figure.set_size_inches(2.9 * columns + 0.3, 2.3 * lines + 0.5)
     axes = figure.subplots(lines, columns, squeeze=False, sharex=True)
     for axis, domain in zip(axes.flat, domains, strict=False):
-        for at, twin in enumerate(twins):
-            part = curve[(curve["domain"] == domain) & (curve["twin"] == twin)]
+        for at, variant in enumerate(variants):
+            part = curve[(curve["domain"] == domain) & (curve["variant"] == variant)]
             grid = part.pivot(index="seed", columns="epochs", values="miou")
             epochs, values = grid.columns.to_numpy(), grid.to_numpy()
-            axis.plot(epochs, values.mean(0), color=color_of(at), marker=marker_of(at), label=twin)
+            axis.plot(
+                epochs, values.mean(0), color=color_of(at), marker=marker_of(at), label=variant
+            )
             axis.fill_between(
                 epochs, values.min(0), values.max(0), color=color_of(at), alpha=0.15, linewidth=0
             )
-            row = summary[(summary["domain"] == domain) & (summary["twin"] == twin)].iloc[0]
+            row = summary[(summary["domain"] == domain) & (summary["variant"] == variant)].iloc[0]
             axis.plot(
                 row["peak_epoch"],
                 row["peak"],

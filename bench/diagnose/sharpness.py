@@ -50,7 +50,7 @@ OPTIONS: Mapping[str, Option] = {
 class _Asked:
     """One network on one domain."""
 
-    twin: str
+    variant: str
     network: Method
     domain: Domain
     episodes: Sequence[Episode]
@@ -78,10 +78,10 @@ def diagnose(subject: Subject) -> Finding:
         UserError: for radii that are no numbers.
     """
     _ = subject.backbone
-    twins = subject.twins()
+    variants = subject.variants()
     radii = radii_of(str(subject.options["radii"]))
-    others = [name for name in twins.values() if name != subject.selection.methods[0]]
-    numbers = subject.measured(lambda: _measured(subject, twins, radii), methods=others)
+    others = [name for name in variants.values() if name != subject.selection.methods[0]]
+    numbers = subject.measured(lambda: _measured(subject, variants, radii), methods=others)
     tables, source = numbers.tables, subject.source_title
     figures: dict[str, Draw] = {
         "loss": lambda figure: draw_noise(figure, tables["features"], "loss", source),
@@ -119,12 +119,12 @@ def radii_of(text: str) -> tuple[float, ...]:
     return tuple(radii)
 
 
-def _measured(subject: Subject, twins: Mapping[str, str], radii: Sequence[float]) -> Numbers:
+def _measured(subject: Subject, variants: Mapping[str, str], radii: Sequence[float]) -> Numbers:
     parts: dict[str, list[dict[str, Any]]] = {"features": [], "weights": [], "slice": []}
     adapt = bool(subject.options["adapt"])
     asked = [
         _Asked(
-            twin,
+            variant,
             network,
             domain,
             subject.episodes(domain),
@@ -132,7 +132,7 @@ def _measured(subject: Subject, twins: Mapping[str, str], radii: Sequence[float]
             subject.seeds[0],
             adapt,
         )
-        for twin, network in _networks(subject, twins)
+        for variant, network in _networks(subject, variants)
         for domain in subject.domains
     ]
     stages = [stage.name for stage in asked[0].network.backbone.stages]
@@ -160,9 +160,9 @@ def _measured(subject: Subject, twins: Mapping[str, str], radii: Sequence[float]
     return Numbers(tables)
 
 
-def _networks(subject: Subject, twins: Mapping[str, str]) -> Iterator[tuple[str, Method]]:
-    for twin, name in twins.items():
-        yield twin, subject.network(name)
+def _networks(subject: Subject, variants: Mapping[str, str]) -> Iterator[tuple[str, Method]]:
+    for variant, name in variants.items():
+        yield variant, subject.network(name)
 
 
 class _Counter:
@@ -171,7 +171,7 @@ class _Counter:
     def __init__(self, subject: Subject, asked: Sequence[_Asked], stages: int, radii: int):
         o, seeds = subject.options, len(subject.seeds)
         each = 1 + stages * (radii + 1) * seeds + int(o["points"]) * seeds
-        pictures = len({one.twin for one in asked}) * min(2, len(subject.domains))
+        pictures = len({one.variant for one in asked}) * min(2, len(subject.domains))
         share = int(o["grid-episodes"]) / subject.episode_count
         self._picture = share
         self._total = len(asked) * each + pictures * int(o["grid"]) ** 2 * share
@@ -200,7 +200,7 @@ def _feature_row(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     change = np.mean([probe.losses for probe in noisy], 0) - clean.losses
     miou = miou_range([p.rows for p in noisy], [clean.rows])
-    where = {"twin": one.twin, "domain": one.domain.title, "stage": stage, "radius": radius}
+    where = {"variant": one.variant, "domain": one.domain.title, "stage": stage, "radius": radius}
     row = {**where, "clean_loss": float(clean.losses.mean())}
     row |= {**mean_range(change).columns("loss"), **miou.columns("miou")}
     return [{**where, "episode": i, "loss": float(v)} for i, v in enumerate(change)], row
@@ -225,7 +225,7 @@ def _weights_row(
         losses.append(float((probe.losses - clean.losses).mean()))
         mious.append(miou_range([probe.rows], [clean.rows]).estimate)
         tell()
-    where = {"twin": one.twin, "domain": one.domain.title, "stage": stage, "radius": size}
+    where = {"variant": one.variant, "domain": one.domain.title, "stage": stage, "radius": size}
     return {**where, **mean_range(losses).columns("loss"), **mean_range(mious).columns("miou")}
 
 
@@ -238,7 +238,7 @@ def _all_parameters(network: Method) -> list[nn.Parameter]:
 def _slice(
     subject: Subject, one: _Asked, clean: Probe, tell: Callable[[], None]
 ) -> list[dict[str, Any]]:
-    """Loss along random directions through the weights, which all domains and twins share."""
+    """Loss along random directions through the weights, which all domains and variants share."""
     parameters, reach = _all_parameters(one.network), float(subject.options["reach"])
     positions = np.linspace(-reach, reach, int(subject.options["points"]))
     losses = np.empty((len(positions), len(subject.seeds)))
@@ -251,7 +251,7 @@ def _slice(
                 with moved(parameters, [float(position) * step for step in steps]):
                     losses[i, at] = one.probe().losses.mean()
             tell()
-    where = {"twin": one.twin, "domain": one.domain.title}
+    where = {"variant": one.variant, "domain": one.domain.title}
     return [
         {
             **where,
@@ -290,17 +290,17 @@ def _landscape(
                 steps = [float(x) * a + float(y) * b for a, b in zip(across, up, strict=True)]
                 with moved(parameters, steps):
                     loss = float(few.probe().losses.mean())
-                where = {"twin": one.twin, "domain": one.domain.title}
+                where = {"variant": one.variant, "domain": one.domain.title}
                 rows.append({**where, "x": float(x), "y": float(y), "loss": loss})
                 tell(len(few.episodes) / len(one.episodes))
     return frame(rows)
 
 
 def _sentences(tables: Mapping[str, Frame], subject: Subject) -> tuple[str, str, str]:
-    source, own = subject.source_title, _own_twin(subject)
+    source, own = subject.source_title, _own_variant(subject)
     features = tables["features"]
     most = features["radius"].max()
-    at_most = features[(features["radius"] == most) & (features["twin"] == own)]
+    at_most = features[(features["radius"] == most) & (features["variant"] == own)]
     targets = at_most[at_most["domain"] != source]
     worst = targets.loc[targets["loss"].idxmax()]
     home = at_most[(at_most["domain"] == source) & (at_most["stage"] == worst["stage"])].iloc[0]
@@ -317,7 +317,7 @@ def _sentences(tables: Mapping[str, Frame], subject: Subject) -> tuple[str, str,
 def _by_depth(tables: Mapping[str, Frame], subject: Subject, own: str, most: float) -> str:
     """Where the landscape is sharpest: shallow or deep, in features and in weights."""
     episodes = tables["episodes"]
-    chosen = episodes[(episodes["radius"] == most) & (episodes["twin"] == own)]
+    chosen = episodes[(episodes["radius"] == most) & (episodes["variant"] == own)]
     chosen = chosen[chosen["domain"] != subject.source_title]
     stages = list(dict.fromkeys(chosen["stage"]))
     means = {s: mean_range(chosen[chosen["stage"] == s]["loss"]) for s in stages}
@@ -327,7 +327,7 @@ def _by_depth(tables: Mapping[str, Frame], subject: Subject, own: str, most: flo
     second = max(others, key=lambda s: means[s].estimate) if others else sharpest
     lead = mean_range(by[sharpest] - by[second])
     weights = tables["weights"]
-    weights = weights[(weights["twin"] == own) & (weights["domain"] != subject.source_title)]
+    weights = weights[(weights["variant"] == own) & (weights["domain"] != subject.source_title)]
     by_stage = weights.groupby("stage", sort=False)["loss"].mean()
     in_weights = (
         f"noise of {weights['radius'].max():g} of each filter's norm costs most in "
@@ -350,7 +350,7 @@ def _by_depth(tables: Mapping[str, Frame], subject: Subject, own: str, most: flo
 def _with_lem(tables: Mapping[str, Frame], subject: Subject, most: float) -> str:
     episodes = tables["episodes"]
     chosen = episodes[(episodes["radius"] == most) & (episodes["domain"] != subject.source_title)]
-    means = {t: chosen[chosen["twin"] == t] for t in dict.fromkeys(chosen["twin"])}
+    means = {t: chosen[chosen["variant"] == t] for t in dict.fromkeys(chosen["variant"])}
     if len(means) < 2:
         (only,) = means
         return (
@@ -358,7 +358,7 @@ def _with_lem(tables: Mapping[str, Frame], subject: Subject, most: float) -> str
             f"rises by {mean_range(chosen['loss']).text()} on average over targets and stages."
         )
     keys = ["domain", "stage", "episode"]
-    pairs = chosen.pivot(index=keys, columns="twin", values="loss")
+    pairs = chosen.pivot(index=keys, columns="variant", values="loss")
     # An episode is one case, whatever the number of stages that it was asked in.
     each = pairs.groupby(["domain", "episode"]).mean()
     change = mean_range(each["with LEM"] - each["without LEM"])
@@ -381,6 +381,6 @@ def _before_learning(subject: Subject) -> str:
     return "; asked before it learns from the support"
 
 
-def _own_twin(subject: Subject) -> str:
+def _own_variant(subject: Subject) -> str:
     own = subject.selection.methods[0]
-    return next(twin for twin, name in subject.twins().items() if name == own)
+    return next(variant for variant, name in subject.variants().items() if name == own)

@@ -17,16 +17,16 @@ _WORDS = {"loss": "rise of the loss (nats)", "miou": "change of mIoU (points)"}
 
 
 def draw_noise(figure: Figure, table: Frame, value: str, source: str) -> None:
-    """A panel per domain (across) and twin (down): the change over the radius, a line per stage."""
-    twins, domains = _names(table, "twin"), _names(table, "domain")
+    """A panel per domain (across) and variant (down): change over the radius, a line per stage."""
+    variants, domains = _names(table, "variant"), _names(table, "domain")
     stages = _names(table, "stage")
-    figure.set_size_inches(2.1 * len(domains) + 0.6, 2.1 * len(twins) + 0.7)
-    axes = figure.subplots(len(twins), len(domains), squeeze=False, sharex=True, sharey=True)
-    for line, twin in zip(axes, twins, strict=True):
+    figure.set_size_inches(2.1 * len(domains) + 0.6, 2.1 * len(variants) + 0.7)
+    axes = figure.subplots(len(variants), len(domains), squeeze=False, sharex=True, sharey=True)
+    for line, variant in zip(axes, variants, strict=True):
         for axis, domain in zip(line, domains, strict=True):
             for at, stage in enumerate(stages):
                 chosen = (
-                    (table["twin"] == twin)
+                    (table["variant"] == variant)
                     & (table["domain"] == domain)
                     & (table["stage"] == stage)
                 )
@@ -47,24 +47,24 @@ def draw_noise(figure: Figure, table: Frame, value: str, source: str) -> None:
                     linewidth=0,
                 )
             axis.axhline(0, color=SOURCE_COLOR, linewidth=0.8)
-            if twin == twins[0]:
+            if variant == variants[0]:
                 axis.set_title(f"{domain} (source)" if domain == source else domain)
-            if twin == twins[-1]:
+            if variant == variants[-1]:
                 axis.set_xlabel("noise (std. dev.)")
-        line[0].set_ylabel(f"{twin}\n{_WORDS[value]}")
+        line[0].set_ylabel(f"{variant}\n{_WORDS[value]}")
     _legend(figure, axes[0][0])
 
 
 def draw_weights(figure: Figure, table: Frame, source: str) -> None:
-    """A panel per twin: the rise of the loss under noise in one stage's weights."""
-    twins = _names(table, "twin")
-    figure.set_size_inches(4.2 * len(twins) + 0.5, 3.6)
-    axes = figure.subplots(1, len(twins), squeeze=False, sharey=True)[0]
-    for axis, twin in zip(axes, twins, strict=True):
-        part = table[table["twin"] == twin]
+    """A panel per variant: the rise of the loss under noise in one stage's weights."""
+    variants = _names(table, "variant")
+    figure.set_size_inches(4.2 * len(variants) + 0.5, 3.6)
+    axes = figure.subplots(1, len(variants), squeeze=False, sharey=True)[0]
+    for axis, variant in zip(axes, variants, strict=True):
+        part = table[table["variant"] == variant]
         across_stages(axis, part, _names(part, "stage"), "loss", source=source)
         axis.axhline(0, color=SOURCE_COLOR, linewidth=0.8)
-        axis.set_title(twin)
+        axis.set_title(variant)
     axes[0].set_ylabel(
         f"{_WORDS['loss']}\nat weight noise {table['radius'].max():g} of a filter's norm"
     )
@@ -72,14 +72,14 @@ def draw_weights(figure: Figure, table: Frame, source: str) -> None:
 
 
 def draw_slice(figure: Figure, table: Frame, source: str) -> None:
-    """A panel per twin: the loss along random directions, mean and range, a line per domain."""
-    twins, domains = _names(table, "twin"), _names(table, "domain")
-    figure.set_size_inches(4.2 * len(twins) + 0.5, 3.6)
-    axes = figure.subplots(1, len(twins), squeeze=False, sharey=True)[0]
+    """A panel per variant: the loss along random directions, mean and range, a line per domain."""
+    variants, domains = _names(table, "variant"), _names(table, "domain")
+    figure.set_size_inches(4.2 * len(variants) + 0.5, 3.6)
+    axes = figure.subplots(1, len(variants), squeeze=False, sharey=True)[0]
     targets = [domain for domain in domains if domain != source]
-    for axis, twin in zip(axes, twins, strict=True):
+    for axis, variant in zip(axes, variants, strict=True):
         for domain in domains:
-            part = table[(table["twin"] == twin) & (table["domain"] == domain)]
+            part = table[(table["variant"] == variant) & (table["domain"] == domain)]
             look: dict[str, Any] = {"color": SOURCE_COLOR, "linestyle": "--"}
             if domain != source:
                 at = targets.index(domain)
@@ -93,29 +93,29 @@ def draw_slice(figure: Figure, table: Frame, source: str) -> None:
                 alpha=0.15,
                 linewidth=0,
             )
-        axis.set_title(twin)
+        axis.set_title(variant)
         axis.set_xlabel("step, relative to each filter's norm")
     axes[0].set_ylabel("loss (nats)")
     _legend(figure, axes[0])
 
 
 def draw_landscape(figure: Figure, table: Frame) -> None:
-    """A panel per domain (across) and twin (down): the rise of the loss over a plane."""
-    twins, domains = _names(table, "twin"), _names(table, "domain")
-    figure.set_size_inches(3.1 * len(domains) + 1, 2.8 * len(twins) + 0.4)
-    axes = figure.subplots(len(twins), len(domains), squeeze=False)
+    """A panel per domain (across) and variant (down): the rise of the loss over a plane."""
+    variants, domains = _names(table, "variant"), _names(table, "domain")
+    figure.set_size_inches(3.1 * len(domains) + 1, 2.8 * len(variants) + 0.4)
+    axes = figure.subplots(len(variants), len(domains), squeeze=False)
     rises: dict[tuple[str, str], Any] = {}
-    for twin in twins:
+    for variant in variants:
         for domain in domains:
-            part = table[(table["twin"] == twin) & (table["domain"] == domain)]
+            part = table[(table["variant"] == variant) & (table["domain"] == domain)]
             grid = part.pivot(index="y", columns="x", values="loss")
             centre = grid.to_numpy()[len(grid) // 2, len(grid) // 2]
-            rises[twin, domain] = grid - centre
+            rises[variant, domain] = grid - centre
     most = max(float(np.abs(grid.to_numpy()).max()) for grid in rises.values()) or 1.0
     levels = np.linspace(0, most, 13)
     drawn = None
-    for (twin, domain), grid in rises.items():
-        axis = axes[twins.index(twin)][domains.index(domain)]
+    for (variant, domain), grid in rises.items():
+        axis = axes[variants.index(variant)][domains.index(domain)]
         values = grid.to_numpy()
         drawn = axis.contourf(
             grid.columns, grid.index, values, levels=levels, cmap=SEQUENTIAL, extend="min"
@@ -126,12 +126,12 @@ def draw_landscape(figure: Figure, table: Frame) -> None:
         axis.plot(0, 0, marker="+", color="white", markersize=8)
         axis.set_aspect("equal")
         axis.grid(visible=False)
-        if twin == twins[0]:
+        if variant == variants[0]:
             axis.set_title(domain)
-        if twin == twins[-1]:
+        if variant == variants[-1]:
             axis.set_xlabel("step along one direction")
         if domain == domains[0]:
-            axis.set_ylabel(f"{twin}\nstep along another")
+            axis.set_ylabel(f"{variant}\nstep along another")
     if drawn is not None:
         figure.colorbar(drawn, ax=axes, label="rise of the loss (nats)", shrink=0.8, format="%.2f")
 

@@ -148,7 +148,7 @@ class Subject:
             network = begun(composition, start, None, seed)
         return network.to(self.device).eval()
 
-    def twins(self, *, trained: bool = True) -> dict[str, str]:
+    def variants(self, *, trained: bool = True) -> dict[str, str]:
         """`without LEM` and `with LEM`: the names of both, the subject itself among them.
 
         Args:

@@ -123,24 +123,24 @@ def mixed(maps: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
 
 
 def leave_one_out(
-    segment: Callable[[int, Sequence[int]], Tensor], masks: Tensor, twins: Sequence[int]
+    segment: Callable[[int, Sequence[int]], Tensor], masks: Tensor, copies: Sequence[int]
 ) -> Tensor:
     """IoU [N] of each image's mask predicted from all the others.
 
     Args:
         segment: (image, the others) -> mask [1, H, W].
         masks: [N, H, W] of 0 and 1, N > 1.
-        twins: of each image the first that equals it, itself where there is none (`twins_of`):
+        copies: of each image the first that equals it, itself where there is none (`first_copies`):
             equal images have equal others and one prediction.
     """
     found = {
         index: segment(index, [other for other in range(len(masks)) if other != index])
-        for index in dict.fromkeys(twins)
+        for index in dict.fromkeys(copies)
     }
-    return smoothed_iou(torch.cat([found[twin] for twin in twins]), masks)
+    return smoothed_iou(torch.cat([found[one] for one in copies]), masks)
 
 
-def twins_of(images: Tensor, masks: Tensor) -> list[int]:
+def first_copies(images: Tensor, masks: Tensor) -> list[int]:
     """Of each of N images [N, ...] with masks [N, H, W] the first that equals it in both."""
     return [
         next(

@@ -23,10 +23,10 @@ from ..backbones.transformer import Transformer
 from ..blocks.layer_choice import (
     LayerChoice,
     choose_layers,
+    first_copies,
     leave_one_out,
     mixed,
     smoothed_iou,
-    twins_of,
 )
 from ..blocks.prototypes import fore_and_background
 from ..blocks.residual_logits import calibrated
@@ -201,12 +201,12 @@ class HERA(Prototype):
     def chosen(self, support: FeatureBatch, masks: Tensor) -> LayerChoice:
         """HLS on plain features of two or more views."""
         maps = [self.plain(support, block) for block in self.candidates]
-        twins = twins_of(support.tensors["image"], masks)
+        copies = first_copies(support.tensors["image"], masks)
         return choose_layers(
-            maps, lambda each: self.judge(each, masks, twins), mixable=range(len(maps))
+            maps, lambda each: self.judge(each, masks, copies), mixable=range(len(maps))
         )
 
-    def judge(self, maps: Tensor, masks: Tensor, twins: Sequence[int]) -> Tensor:
+    def judge(self, maps: Tensor, masks: Tensor, copies: Sequence[int]) -> Tensor:
         """IoU [N] of each of N images predicted from the others by features [N, C, h, w]."""
         size = (masks.shape[-2], masks.shape[-1])
         fore, back = fore_and_background(maps, masks)
@@ -220,7 +220,7 @@ class HERA(Prototype):
             )
             return self.decide(logits[:, None], size)
 
-        return leave_one_out(segment, masks, twins)
+        return leave_one_out(segment, masks, copies)
 
     def learn(
         self, support: FeatureBatch, masks: Tensor, rng: torch.Generator | None

@@ -15,7 +15,7 @@ from torch import Tensor
 from cdfss_bench.errors import CompositionError
 
 from ..backbones.base import Backbone, Stage
-from ..blocks.layer_choice import LayerChoice, choose_layers, leave_one_out, twins_of
+from ..blocks.layer_choice import LayerChoice, choose_layers, first_copies, leave_one_out
 from ..core.contract import Adaptation
 from ..core.feature_batch import FeatureBatch
 from ..core.host import Host
@@ -92,7 +92,7 @@ class HLS(MapPlugin):
         stage = host.adaptable(host.backbone).name
         first = self.mixable[0] if host.feature_plugins else 0
 
-        twins = twins_of(shown.tensors["image"], truth)
+        copies = first_copies(shown.tensors["image"], truth)
 
         def judge(maps: Tensor) -> Tensor:
             rows = FeatureBatch(shown.size, {stage: maps})
@@ -108,7 +108,7 @@ class HLS(MapPlugin):
                 logits = host.score(rows[asked : asked + 1], told, shots=len(told))
                 return host.decide(logits, shown.size)
 
-            return leave_one_out(segment, truth, twins)
+            return leave_one_out(segment, truth, copies)
 
         maps = [shown.tensors[f"tap:{name}"] for name in self.taps[first:]]
         mixable = [index - first for index in self.mixable] if self.mix else []

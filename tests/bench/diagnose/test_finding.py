@@ -124,13 +124,16 @@ def test_few_episodes_ask_every_class() -> None:
     assert len(in_turn(episodes, 1000)) == 40
 
 
-def test_twins_have_lem_or_not(tmp_path: Path) -> None:
-    assert Subject(mini("ssp"), tmp_path).twins() == {"without LEM": "ssp", "with LEM": "ssp+lem"}
-    assert Subject(mini("loec"), tmp_path).twins() == {
+def test_variants_have_lem_or_not(tmp_path: Path) -> None:
+    assert Subject(mini("ssp"), tmp_path).variants() == {
+        "without LEM": "ssp",
+        "with LEM": "ssp+lem",
+    }
+    assert Subject(mini("loec"), tmp_path).variants() == {
         "without LEM": "ssp+lcm",
         "with LEM": "loec",
     }
-    assert Subject(mini("hsnet"), tmp_path).twins() == {"without LEM": "hsnet"}
+    assert Subject(mini("hsnet"), tmp_path).variants() == {"without LEM": "hsnet"}
 
 
 @pytest.mark.parametrize("kind", kinds.KINDS)

@@ -57,7 +57,7 @@ def found(
     if planted is not None:
         sharpen(network, planted, factor=100.0)
     monkeypatch.setattr(subject, "network", lambda _name=None: network)
-    monkeypatch.setattr(subject, "twins", lambda: {"without LEM": "ssp"})
+    monkeypatch.setattr(subject, "variants", lambda: {"without LEM": "ssp"})
     return diagnose(subject)
 
 

@@ -30,7 +30,7 @@ def curve_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decline: float) ->
             chest, lesion = rng.normal(40, 0.3, 2)
             scores = {"mini-chest": chest, "mini-lesion": lesion + decline * shape}
             scores[curve.MEAN] = sum(scores.values()) / 2
-            where = {"twin": "without LEM", "seed": seed, "epochs": at / 4}
+            where = {"variant": "without LEM", "seed": seed, "epochs": at / 4}
             rows += [{**where, "domain": d, "miou": v} for d, v in scores.items()]
     planted = Numbers({"curve": frame(rows)})
     monkeypatch.setattr(Subject, "measured", lambda _self, _compute, **_: planted)
@@ -72,7 +72,7 @@ def test_a_curve_of_real_trainings_and_its_second_call(tmp_path: Path) -> None:
     subject, finding = once()
     table = finding.tables["curve"]
     assert sorted(table["epochs"].round(5).unique()) == [0.0, 0.00474, 0.00948]
-    assert set(table["twin"]) == {"without LEM", "with LEM"}
+    assert set(table["variant"]) == {"without LEM", "with LEM"}
     assert not subject.reused
     again, same = once()
     assert again.reused

@@ -18,11 +18,11 @@ from cdfss_bench.methods.blocks import residual_logits as pac
 from cdfss_bench.methods.blocks.layer_choice import (
     LayerChoice,
     choose_layers,
+    first_copies,
     mix_weights,
     mixed,
     mixed_layers,
     smoothed_iou,
-    twins_of,
 )
 from cdfss_bench.methods.blocks.locality import neighbourhood, pull_of, pulled_attention
 from cdfss_bench.methods.blocks.prototypes import fore_and_background
@@ -144,7 +144,7 @@ def test_the_copies_of_a_single_support_are_equal_and_brighter_inside(net: HERA)
     assert torch.equal(images[1][:, inside], 2 * images[0][:, inside])
     assert torch.equal(images[1][:, ~inside], images[0][:, ~inside])
     assert torch.equal(truth, masks.expand(3, -1, -1))
-    assert twins_of(images, truth) == [0, 1, 1]
+    assert first_copies(images, truth) == [0, 1, 1]
 
 
 def test_several_supports_are_their_own_views(net: HERA) -> None:
