@@ -57,8 +57,9 @@ def diagnose(
 ) -> None:
     """Measure why a method fails across domains; write numbers, figures and a summary.
 
-    Each kind writes KIND.json, a CSV file per table, and a PNG and an SVG file per figure. The
-    seeds are 0..2 by default. What was measured before is not measured again.
+    Each kind writes KIND.json, a CSV file per table, and a PNG and an SVG file per figure. The kind
+    `all` asks every kind and begins with a verdict: the possible causes, ranked, with their sizes.
+    The seeds are 0..2 by default. What was measured before is not measured again.
     """
     from cdfss_bench.errors import UserError
 
@@ -96,8 +97,9 @@ def _carry_out(
 ) -> None:
     from cdfss_bench.files import write_atomically
 
+    from ..diagnose.causes import verdict
     from ..diagnose.page import as_html
-    from ..diagnose.running import all_carried_out, carried_out, parsed_settings
+    from ..diagnose.running import all_carried_out, carried_out, causes_of, parsed_settings
     from ..runtime.threads import set_threads
 
     if threads is not None:
@@ -112,11 +114,16 @@ def _carry_out(
         def watched(name: str, work: Callable[[Callable[[int, int], None]], Outcome]) -> Outcome:
             with progress(name) as tell:
                 outcome = work(tell)
-            _tell(outcome)
+            _tell(outcome, sentences=not whole)
             return outcome
 
         if whole:
             outcomes = all_carried_out(one, folder, device=device, options=options, watched=watched)
+            for line in verdict(causes_of(outcomes)):
+                say(line)
+            for outcome in outcomes:
+                for sentence in outcome.written.finding.sentences if outcome.written else ():
+                    say(sentence)
             page = folder / "diagnosis.html"
             write_atomically(page, as_html(method, one, outcomes))
             talk(f"wrote {page}")
@@ -146,13 +153,13 @@ def _used(selection: Selection) -> Iterator[tuple[Composition, Weights, bool]]:
             yield composition, weights, selection.is_mini
 
 
-def _tell(outcome: Outcome) -> None:
+def _tell(outcome: Outcome, *, sentences: bool) -> None:
     from cdfss_bench.errors import UserError
 
     if outcome.written is None:
         complain(UserError(f"{outcome.kind}: {outcome.reason}", hint=outcome.hint))
         return
-    for sentence in outcome.written.finding.sentences:
+    for sentence in outcome.written.finding.sentences if sentences else ():
         say(sentence)
     how = "redrawn from numbers measured before" if outcome.reused else "measured"
     talk(

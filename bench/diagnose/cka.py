@@ -20,11 +20,13 @@ from cdfss_bench.methods.core.method import Method
 from cdfss_bench.options import Option
 
 from .alignment import Alignment, Floats, alignment, change_error
+from .causes import Cause, at_once
 from .drawing import SOURCE_COLOR, Draw, color_of, marker_of
 from .features import stage_outputs
 from .finding import Finding, NotApplicable
 from .frames import largest, names_in, row_where, rows_where
 from .numbers import Numbers
+from .spread import range_of
 from .subject import Subject
 
 if TYPE_CHECKING:
@@ -59,7 +61,8 @@ def diagnose(subject: Subject) -> Finding:
     own = _states(subject, variants)
     known = bool(numbers.arrays["start"][0])
     sentences = _sentences(table, changes, own[subject.selection.methods[0]], known=known)
-    return Finding("cka", subject.label, numbers.tables, figures, sentences)
+    found = causes(table, own[subject.selection.methods[0]])
+    return Finding("cka", subject.label, numbers.tables, figures, sentences, causes=found)
 
 
 def _measured(subject: Subject, variants: Mapping[str, str]) -> Numbers:
@@ -192,6 +195,22 @@ def _sentences(
         f"(95 % over {int(worst['images'])} images)."
     )
     return first, _training_sentence(changes, own, known=known), _lem_sentence(table, changes)
+
+
+def causes(table: pd.DataFrame, own: str) -> tuple[Cause, ...]:
+    """The stage and target whose features are least like the source's.
+
+    Args:
+        table: gaps by `weights`, `domain` and `stage`.
+        own: the weights that the method has.
+    """
+    rows = rows_where(table, weights=own)
+    targets = rows.loc[rows["domain"] != REFERENCE]
+    worst = largest(targets, targets["gap"])
+    size = at_once(range_of(worst, "gap"), len(targets))
+    where = f"stage {worst['stage']} on {worst['domain']}"
+    unit = "of the range between chance and identity (CKA)"
+    return (Cause("cka", "features are unlike the source's", size, unit, where),)
 
 
 def _training_sentence(changes: pd.DataFrame, own: str, *, known: bool) -> str:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from cdfss_bench import plain_json
 from cdfss_bench.options import Option
 
+from .causes import Cause
 from .drawing import Draw, color_of, marker_of
 from .finding import Finding
 from .frames import Frame, frame
@@ -57,7 +58,8 @@ def diagnose(subject: Subject) -> Finding:
         "curve": "mIoU of each target over source training: mean and range over seeds; a ring "
         "marks the peak of the mean."
     }
-    return Finding("curve", subject.label, tables, figures, _sentences(curve, summary), captions)
+    sentences = _sentences(curve, summary)
+    return Finding("curve", subject.label, tables, figures, sentences, captions, causes(summary))
 
 
 def _measured(subject: Subject, variants: Mapping[str, str]) -> Numbers:
@@ -133,6 +135,17 @@ def held_out_drops(values: NDArray[np.float64]) -> NDArray[np.float64]:
         at = int(np.delete(values, seed, 0).mean(0).argmax())
         drops.append(float(values[seed, at] - values[seed, -1]))
     return np.array(drops)
+
+
+def causes(summary: Frame) -> tuple[Cause, ...]:
+    """Training beyond the best point, in the mean over the targets.
+
+    Args:
+        summary: of `summarised`; the method as asked comes first.
+    """
+    mean = summary[summary["domain"] == MEAN].iloc[0]
+    size = range_of(mean, "drop")
+    return (Cause("curve", "training goes on past its best point", size, where=MEAN),)
 
 
 def _sentences(curve: Frame, summary: Frame) -> tuple[str, str, str]:

@@ -20,12 +20,13 @@ from cdfss_bench.datasets import Domain
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.options import Option
 
+from .causes import Cause, at_once
 from .drawing import SEQUENTIAL, Draw
 from .finding import Finding, NotApplicable
 from .frames import Frame, frame
 from .numbers import Numbers
 from .plots import across_stages
-from .spread import Range, mean_range, ratio_range
+from .spread import Range, mean_range, range_of, ratio_range
 from .subject import Subject
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def diagnose(subject: Subject) -> Finding:
         "activation": "Mean |F| relative to the source's, and the share of dead cells; 95 % "
         "intervals over images.",
     }
-    return Finding("features", subject.label, tables, figures, sentences, captions)
+    found = causes(table, subject.source_title)
+    return Finding("features", subject.label, tables, figures, sentences, captions, found)
 
 
 def stage_outputs(network: Method, images: Tensor) -> dict[str, Tensor]:
@@ -147,6 +149,23 @@ def _summary(images: Frame, source: str) -> Frame:
         row["dead_low"], row["dead_high"] = max(0.0, dead.low), min(1.0, dead.high)
         found.append(row)
     return frame(found)
+
+
+def causes(table: Frame, source: str) -> tuple[Cause, ...]:
+    """The stage and target that lack most of the source's activation.
+
+    Args:
+        table: of `_summary`.
+        source: the source's name.
+    """
+    targets = table[table["domain"] != source]
+    least = targets.loc[targets["ratio"].idxmin()]
+    ratio = range_of(least, "ratio")
+    lacking = Range(*(100 * (1 - end) for end in (ratio.estimate, ratio.high, ratio.low)))
+    size = at_once(lacking, len(targets))
+    where = f"stage {least['stage']} on {least['domain']}"
+    unit = "% of the source's activation is missing"
+    return (Cause("features", "a stage is inactive", size, unit, where),)
 
 
 def _sentences(table: Frame, stages: list[str], source: str, floor: float) -> tuple[str, str, str]:

@@ -12,6 +12,7 @@ from typing import Any
 from cdfss_bench.errors import UserError
 from cdfss_bench.files import write_atomically
 
+from .causes import Cause
 from .drawing import Draw, can_draw, rendered
 from .frames import Frame
 
@@ -33,6 +34,7 @@ class Finding:
         figures: by name, what draws each on an empty matplotlib figure.
         sentences: what the figures show, with uncertainty; made from the numbers.
         captions: what is drawn, by figure name.
+        causes: of failure that the numbers speak for, with their sizes.
     """
 
     kind: str
@@ -41,6 +43,7 @@ class Finding:
     figures: Mapping[str, Draw]
     sentences: tuple[str, str, str]
     captions: Mapping[str, str] = field(default_factory=dict[str, str])
+    causes: tuple[Cause, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ def write(finding: Finding, folder: Path, provenance: Mapping[str, Any] | None =
         "kind": finding.kind,
         "method": finding.method,
         "sentences": list(finding.sentences),
+        "causes": [_cause(cause) for cause in finding.causes],
         "figures": {name: finding.captions.get(name, "") for name in finding.figures},
         "tables": {name: _rows(table) for name, table in finding.tables.items()},
         "provenance": dict(provenance or {}),
@@ -95,6 +99,11 @@ def write(finding: Finding, folder: Path, provenance: Mapping[str, Any] | None =
         for file, content in zip(figures[name], rendered(draw), strict=True):
             write_atomically(file, content)
     return Written(finding, path, tables, figures)
+
+
+def _cause(cause: Cause) -> dict[str, Any]:
+    size = {key: _plain(value) for key, value in cause.size.columns("size").items()}
+    return {"name": cause.name, **size, "unit": cause.unit, "where": cause.where}
 
 
 def _rows(table: Frame) -> list[dict[str, Any]]:

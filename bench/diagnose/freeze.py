@@ -18,6 +18,7 @@ from cdfss_bench.methods.weights.resolve import Weights
 from cdfss_bench.options import Option
 
 from ..training.plan import PLANS
+from .causes import Cause, at_once
 from .drawing import SOURCE_COLOR, Draw, color_of, marker_of
 from .finding import Finding, NotApplicable
 from .frames import Frame, frame
@@ -73,7 +74,7 @@ def diagnose(subject: Subject) -> Finding:
         "(Student's, paired by seed)."
     }
     sentences = _sentences(runs, changes, subject)
-    return Finding("freeze", subject.label, tables, figures, sentences, captions)
+    return Finding("freeze", subject.label, tables, figures, sentences, captions, causes(changes))
 
 
 def _measured(subject: Subject) -> Numbers:
@@ -121,6 +122,20 @@ def compared(runs: Frame) -> Frame:
         row = {"frozen": frozen, "domain": domain, "seeds": len(part)}
         rows.append({**row, "miou": float(part["miou"].mean()), **found.columns("change")})
     return frame(rows)
+
+
+def causes(changes: Frame) -> tuple[Cause, ...]:
+    """Training shallow stages: what the best freezing of all gains in the mean over the targets.
+
+    Args:
+        changes: of `compared`.
+    """
+    base = changes["frozen"].iloc[0]
+    mean = changes[(changes["domain"] == MEAN) & (changes["frozen"] != base)]
+    best = mean.loc[mean["change"].idxmax()]
+    size = at_once(range_of(best, "change"), len(mean))
+    where = f"mean of the targets, {_name(str(best['frozen']))}"
+    return (Cause("freeze", "shallow stages are trained", size, where=where),)
 
 
 def _like_the_papers(runs: Frame) -> Frame:

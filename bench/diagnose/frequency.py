@@ -84,7 +84,8 @@ def diagnose(subject: Subject) -> Finding:
             figure, tables["learning"], numbers.arrays
         )
     sentences = frequency_sentences.sentences(tables, subject.label)
-    return Finding("frequency", subject.label, tables, figures, sentences)
+    found = frequency_sentences.causes(tables["study"])
+    return Finding("frequency", subject.label, tables, figures, sentences, causes=found)
 
 
 def _radii(text: str) -> list[float]:

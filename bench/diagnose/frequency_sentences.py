@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from .causes import Cause, at_once
 from .filtering import FEATURES, INPUT
 from .frames import largest, names_in, range_in, row_where, rows_where
 from .masking import ADAPTED, HOST, INITIAL
@@ -28,6 +29,16 @@ def sentences(tables: Mapping[str, pd.DataFrame], label: str) -> tuple[str, str,
         )
     second = _correlation_sentence(tables["correlation"])
     return filters, second, _learning_sentence(tables["learning"])
+
+
+def causes(study: pd.DataFrame) -> tuple[Cause, ...]:
+    """What the best filter of the input images gains on the target where it gains most."""
+    table = _changed(study, INPUT)
+    best = largest(table, table["gain"])
+    alone = Range(best["gain"], best["sure_low"], best["sure_high"])
+    size = at_once(alone, len(names_in(table, "domain")))
+    where = f"{best['domain']}, {_cell(best)}"
+    return (Cause("frequency", "frequencies of the image mislead", size, where=where),)
 
 
 def _filter_sentence(study: pd.DataFrame, agreed: pd.DataFrame) -> str:

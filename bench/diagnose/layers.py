@@ -25,11 +25,13 @@ from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from ..evaluation.pixel_counts import count
 from ..records.cell_folder import EpisodeRow
 from ..statistics.metrics import iou
+from .causes import Cause, at_once
 from .drawing import Draw, color_of, marker_of
 from .finding import Finding, NotApplicable
 from .frames import largest, names_in, range_in, row_where, rows_where
 from .numbers import Numbers
 from .resampling import paired
+from .spread import Range
 from .subject import Subject
 
 if TYPE_CHECKING:
@@ -87,7 +89,8 @@ def diagnose(subject: Subject) -> Finding:
     figures: dict[str, Draw] = {"layers": lambda figure: _draw(figure, table, choices)}
     captions = {"layers": "mIoU by the layer that is read; dashed: the best layer of each episode"}
     sentences = _sentences(table, choices)
-    return Finding("layers", subject.label, numbers.tables, figures, sentences, captions)
+    found = causes(table)
+    return Finding("layers", subject.label, numbers.tables, figures, sentences, captions, found)
 
 
 def layer_names(backbone: Backbone) -> list[str]:
@@ -200,6 +203,15 @@ def _sentences(table: pd.DataFrame, choices: pd.DataFrame) -> tuple[str, str, st
     second = f"Knowing the best layer of each episode would add {_gains(choices, ORACLE)} points."
     third = "; ".join(f"chosen {name}: {_gains(choices, name)}" for name in CHOICES)
     return first, second, f"Over the last layer, the layer {third} points."
+
+
+def causes(table: pd.DataFrame) -> tuple[Cause, ...]:
+    """What the best layer gains over the last on the target where it gains most."""
+    best = largest(table, table["gain"])
+    alone = Range(best["gain"], best["sure_low"], best["sure_high"])
+    size = at_once(alone, len(names_in(table, "domain")))
+    where = f"{best['domain']}, layer {best['layer']}"
+    return (Cause("layers", "another layer is better", size, where=where),)
 
 
 def _gains(choices: pd.DataFrame, name: str) -> str:

@@ -23,12 +23,13 @@ from cdfss_bench.options import Option, Value
 from ..statistics.metrics import iou
 from . import lcm_figures
 from .calibration import BINS, HOST, Calibrated, calibrated
+from .causes import Cause, at_once
 from .drawing import Draw
 from .finding import Finding, NotApplicable
 from .frames import largest, names_in, percent_in, range_in, rows_where
 from .numbers import Numbers
 from .resampling import paired, share_range
-from .spread import Range, mean_range
+from .spread import Range, mean_range, range_of
 from .subject import Subject
 
 OPTIONS: Mapping[str, Option] = {
@@ -60,7 +61,10 @@ def diagnose(subject: Subject) -> Finding:
         "settings": lambda figure: lcm_figures.settings(figure, tables["settings"], stated),
         "worst": lambda figure: lcm_figures.worst(figure, numbers.arrays, names(tables)),
     }
-    return Finding("lcm", subject.label, tables, figures, _sentences(tables, int(options["k"])))
+    sentences = _sentences(tables, int(options["k"]))
+    carried = any(part.card.name == "lcm" for part in subject.composition.parts)
+    found = causes(tables["settings"], carried=carried)
+    return Finding("lcm", subject.label, tables, figures, sentences, causes=found)
 
 
 def names(tables: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -241,6 +245,23 @@ def _sentences(tables: Mapping[str, pd.DataFrame], k: int) -> tuple[str, str, st
         f"{percent_in(least, 'back_above')} of the background on {least['domain']}."
     )
     return first, _failure_sentence(tables, k), _settings_sentence(tables["settings"])
+
+
+def causes(settings: pd.DataFrame, *, carried: bool) -> tuple[Cause, ...]:
+    """What LCM as set gains over the host where it gains most, or costs a method that carries it.
+
+    Args:
+        settings: gains over the host by `domain` and setting.
+        carried: whether the method carries LCM.
+    """
+    stated = settings.loc[settings["stated"].to_numpy(bool)]
+    sign = -1 if carried else 1
+    worst = largest(stated, sign * stated["gain"])
+    gain = range_of(worst, "gain")
+    ends = sorted((sign * gain.low, sign * gain.high))
+    size = at_once(Range(sign * gain.estimate, *ends), len(stated))
+    name = "LCM corrects wrongly" if carried else "low-level evidence is not used"
+    return (Cause("lcm", name, size, where=str(worst["domain"])),)
 
 
 def _failure_sentence(tables: Mapping[str, pd.DataFrame], k: int) -> str:

@@ -15,10 +15,11 @@ from cdfss_bench import __version__, plain_json
 from ..planning.cell import command_line, now
 from ..planning.selection import Selection
 from ..reporting.html.rendering import render
+from .causes import verdict
 from .drawing import DPI, MISSING
 from .finding import Written
 from .frames import Frame
-from .running import Outcome
+from .running import Outcome, causes_of
 
 MOST_ROWS = 60
 """Rows of a table that stand on the page; the CSV file beside it has all."""
@@ -37,6 +38,7 @@ TITLES = {
     "cka": "Similarity of source and target features",
     "frequency": "Amplitude, phase, and channels",
     "lcm": "Low-level calibration and its anchors",
+    "layers": "Layers of the backbone",
 }
 
 
@@ -55,6 +57,7 @@ def as_html(method: str, selection: Selection, outcomes: Sequence[Outcome]) -> s
         version=__version__,
         now=now(),
         command=command_line(),
+        verdict=verdict(causes_of(outcomes)),
         sections=[_section(o, o.written) for o in outcomes if o.written is not None],
         refused=[(_title(o.kind), o) for o in outcomes if o.written is None],
     )

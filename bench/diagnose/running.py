@@ -14,6 +14,7 @@ from ..planning.cell import command_line, now
 from ..planning.selection import Selection
 from ..records.code_hash import code_hash
 from ..records.environment import packages
+from .causes import Cause
 from .finding import Written, write
 from .kinds import KINDS, function_of, module_of, options_of, usual_episodes
 from .subject import EPISODES, Progress, Subject
@@ -36,6 +37,11 @@ class Outcome:
     reused: bool = False
     reason: str = ""
     hint: str | None = None
+
+
+def causes_of(outcomes: Sequence[Outcome]) -> list[Cause]:
+    """What the diagnoses that were carried out offer as causes."""
+    return [cause for one in outcomes if one.written for cause in one.written.finding.causes]
 
 
 def parsed_settings(typed: Sequence[str], kinds: Sequence[str]) -> dict[str, dict[str, Value]]:

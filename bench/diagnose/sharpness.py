@@ -19,6 +19,7 @@ from cdfss_bench.errors import UserError
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.options import Option
 
+from .causes import Cause, at_once
 from .drawing import Draw
 from .finding import Finding, NotApplicable
 from .frames import Frame, frame
@@ -101,7 +102,8 @@ def diagnose(subject: Subject) -> Finding:
         "target that rises most.",
     }
     sentences = _sentences(tables, subject)
-    return Finding("sharpness", subject.label, tables, figures, sentences, captions)
+    found = causes(tables["episodes"], _own_variant(subject), source)
+    return Finding("sharpness", subject.label, tables, figures, sentences, captions, found)
 
 
 def radii_of(text: str) -> tuple[float, ...]:
@@ -294,6 +296,26 @@ def _landscape(
                 rows.append({**where, "x": float(x), "y": float(y), "loss": loss})
                 tell(len(few.episodes) / len(one.episodes))
     return frame(rows)
+
+
+def causes(episodes: Frame, own: str, source: str) -> tuple[Cause, ...]:
+    """The stage whose noise raises the targets' loss most, over all targets.
+
+    Args:
+        episodes: rise of the loss by `variant`, `domain`, `stage`, `radius`, `episode`.
+        own: the variant that the method is.
+        source: the source's name.
+    """
+    chosen = episodes[
+        (episodes["radius"] == episodes["radius"].max()) & (episodes["variant"] == own)
+    ]
+    chosen = chosen[chosen["domain"] != source]
+    rises = {stage: mean_range(part["loss"]) for stage, part in chosen.groupby("stage", sort=False)}
+    stage = max(rises, key=lambda name: rises[name].estimate)
+    size = at_once(rises[stage], len(rises))
+    unit = f"of loss under noise of {chosen['radius'].max():g} standard deviations"
+    where = f"stage {stage}, mean of the targets"
+    return (Cause("sharpness", "a stage is sensitive to noise", size, unit, where),)
 
 
 def _sentences(tables: Mapping[str, Frame], subject: Subject) -> tuple[str, str, str]:
