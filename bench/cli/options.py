@@ -306,6 +306,44 @@ def chosen_device(device: str) -> str:
     return device
 
 
+Boundary = Annotated[
+    bool,
+    _compute(
+        "--boundary",
+        help="Also compute HD95, NSD and boundary IoU of every episode. A finished cell keeps its "
+        "counts and gets what is missing.",
+    ),
+]
+Tolerance = Annotated[
+    float | None,
+    _compute(
+        "--boundary-tolerance",
+        metavar="PIXELS",
+        help="Distance within which NSD counts an outline as found, in pixels of the evaluation "
+        "grid; implies --boundary. By default 2.",
+        min=0,
+        max=1 << 20,
+    ),
+]
+
+
+def tolerance_of(boundary: bool, tolerance: float | None) -> float | None:
+    """Tolerance of the boundary measures in pixels; None where they are not asked for.
+
+    Raises:
+        UserError: for what is no number.
+    """
+    from cdfss_bench.errors import UserError
+
+    from ..evaluation.boundary import DEFAULT_TOLERANCE
+
+    if tolerance is None:
+        return DEFAULT_TOLERANCE if boundary else None
+    if math.isnan(tolerance):
+        raise UserError("--boundary-tolerance is no number", hint="--boundary-tolerance 2")
+    return tolerance
+
+
 def budget_of(memory: float | None, device: str) -> int:
     """Bytes of so many GiB, or what `device` can spare where nothing was said.
 

@@ -18,6 +18,7 @@ from .option_groups import expand_groups
 from .options import (
     AsJson,
     Batch,
+    Boundary,
     Device,
     Episodes,
     Jobs,
@@ -27,15 +28,18 @@ from .options import (
     SelectionOptions,
     Threads,
     Timeout,
+    Tolerance,
     Where,
     budget_of,
     chosen_device,
+    tolerance_of,
 )
 from .progress import bar
 
 if TYPE_CHECKING:
     from ..evaluation.evaluator import Settings
-    from ..evaluation.runner import Listener, Outcome, Progress, SavedMasks
+    from ..evaluation.runner import Listener, Outcome, Progress
+    from ..evaluation.saved_masks import SavedMasks
     from ..executors.choosing import Choice
     from ..planning.selection import Planned, Selection
 
@@ -73,6 +77,8 @@ def run(
             "reads it."
         ),
     ] = None,
+    boundary: Boundary = False,
+    boundary_tolerance: Tolerance = None,
     no_cost: Annotated[
         bool, typer.Option("--no-cost", help="Do not measure FLOPs and latency.")
     ] = False,
@@ -111,7 +117,8 @@ def run(
 
     choice = Choice(executor, jobs, threads, timeout, options.plugins or (), talk)
     budget = budget_of(memory, "cpu" if executor == "ray" else where)
-    settings = Settings(device=where, batch=batch, budget=budget)
+    tolerance = tolerance_of(boundary, boundary_tolerance)
+    settings = Settings(device=where, batch=batch, budget=budget, boundary=tolerance)
     outcomes = _execute(selection, results, settings, choice, not no_cost, save_masks)
     show_results(outcomes, as_json=as_json)
     if selection.precision != "fp32":
@@ -152,13 +159,12 @@ def _execute(
 
 def _mask_folders(folder: Path, cells: Sequence[Planned]) -> SavedMasks:
     """Where masks are written; every folder is begun, before anything is computed."""
-    from ..evaluation.episode_export import begin_masks
-    from ..evaluation.runner import SavedMasks
+    from ..evaluation.saved_masks import SavedMasks
 
     found = SavedMasks(folder, one=len(cells) == 1)
     for planned in cells:
         if planned.cell is not None:
-            begin_masks(found.of(planned.cell), planned.episode_set)
+            found.begin(planned.cell)
     return found
 
 

@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from .console import say, show, talk
-from .options import AsJson, DataRoot, Lists, Plugins, Results, add_plugins
+from .options import (
+    AsJson,
+    Boundary,
+    DataRoot,
+    Lists,
+    Plugins,
+    Results,
+    Tolerance,
+    add_plugins,
+    tolerance_of,
+)
 
 
 def score(
@@ -48,6 +58,8 @@ def score(
             show_default=False,
         ),
     ] = None,
+    boundary: Boundary = False,
+    boundary_tolerance: Tolerance = None,
     results: Results = Path("results"),
     data_root: DataRoot = None,
     lists: Lists = None,
@@ -88,8 +100,17 @@ def score(
             f"--predictions is for one export, and {folder} holds {len(found)}",
             hint="name the folder of one of them",
         )
+    tolerance = tolerance_of(boundary, boundary_tolerance)
     records = [
-        scored(one, statement, results, root=data_root, lists=lists, predictions=predictions)
+        scored(
+            one,
+            statement,
+            results,
+            root=data_root,
+            lists=lists,
+            predictions=predictions,
+            boundary=tolerance,
+        )
         for one in found or [folder]
     ]
     for done in records:

@@ -116,10 +116,13 @@ def _of_rows(record: RunRecord, folder: CellFolder) -> Iterator[str]:
     known = [row for row in rows if row is not None]
     yield from _of_manifest(record, manifest)
     yield from _answers(known, manifest)
-    size = record.evaluator.image_size**2
-    wrong = [row.index for row in known if not row.counts.fit(size)]
+    side = record.evaluator.image_size
+    wrong = [row.index for row in known if not row.counts.fit(side**2)]
     for index in wrong:
         yield f"episode {index}: the pixel counts contradict each other"
+    for row in known:
+        if row.index not in wrong and not row.fit(side):
+            yield f"episode {row.index}: the boundary measures contradict the pixel counts"
     if known and not wrong and record.metrics is not None:
         yield from _of_metrics(record.metrics, metrics_of(known))
 

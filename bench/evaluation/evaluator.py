@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,12 @@ from cdfss_bench.methods.core.contract import SupportState
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
 
+from ..records.boundary import Boundary
 from ..records.cell_folder import EpisodeRow
 from ..runtime.accelerator import accelerator
 from ..runtime.memory import backing_off
 from ..runtime.precision import exact_fp32
+from .boundary import boundary_measures
 from .episode_order import reuse_order
 from .feature_cache import DEFAULT_BUDGET, FeatureStores
 from .pixel_counts import count
@@ -48,6 +50,7 @@ class Settings:
         encode_batch: images encoded together; 0 chooses, 4 on a CPU and 32 on an accelerator.
         budget: bytes of features and of support states that are kept.
         workers: threads that decode ahead.
+        boundary: tolerance of NSD in pixels, if boundary measures are wanted beside the counts.
     """
 
     device: str = "cpu"
@@ -55,6 +58,7 @@ class Settings:
     encode_batch: int = 0
     budget: int = DEFAULT_BUDGET
     workers: int = 2
+    boundary: float | None = None
 
     def episodes_per_batch(self, image_size: int) -> int:
         """One on a CPU; else `batch`, or 16 at 400 px and more of smaller images."""
@@ -172,6 +176,9 @@ def evaluate(
                 EpisodeRow(index, episode, counted)
                 for index, episode, counted in zip(indices, batch, counts, strict=True)
             ]
+            if settings.boundary is not None:
+                found = _boundaries(masks, truth, ignore, settings.boundary)
+                rows = [replace(row, boundary=one) for row, one in zip(rows, found, strict=True)]
             yield rows, timing
 
 
@@ -354,6 +361,14 @@ class _Run:
 
 def _distinct(items: Sequence[Item]) -> list[Item]:
     return list({item.image: item for item in items}.values())
+
+
+def _boundaries(
+    masks: Tensor, truth: Tensor, ignore: Tensor | None, tolerance: float
+) -> list[Boundary]:
+    void = [None] * len(truth) if ignore is None else ignore.cpu().numpy()
+    pairs = zip(masks.cpu().numpy(), truth.cpu().numpy(), void, strict=True)
+    return [boundary_measures(ours, theirs, tolerance, left) for ours, theirs, left in pairs]
 
 
 def _numbers(logits: Tensor, episodes: Sequence[Episode], method: Method) -> Tensor:

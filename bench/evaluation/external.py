@@ -21,11 +21,12 @@ from ..planning.cell import (
 )
 from ..records.cell_folder import CellFolder, EpisodeRow
 from ..records.environment import describe
+from ..records.results import RunResult
 from ..records.schema import MethodPart, RunRecord, WeightsPart, read_record
 from ..statistics.summary import metrics_of
 from .episode_export import indexed_episodes, mask_folder
-from .mask_files import MaskFolder, counts_of, mask_sha256, masks_sha256
-from .runner import notes_of
+from .mask_files import MaskFolder, mask_sha256, masks_sha256, row_of
+from .record_notes import notes_of
 
 Adaptation = Literal["none", "episode", "transductive"]
 
@@ -94,6 +95,7 @@ def score(
     root: Path | None = None,
     lists: Path | None = None,
     predictions: Path | None = None,
+    boundary: float | None = None,
 ) -> Scored:
     """Count the masks of an export and write their record.
 
@@ -104,6 +106,8 @@ def score(
         root: the data root.
         lists: folder of the published lists.
         predictions: where the masks are, if not beside the index.
+        boundary: tolerance of NSD in pixels, if boundary measures are wanted beside the counts;
+            a record that lacks them gets them.
 
     Raises:
         UserError: if the export belongs to other data, or a mask is missing or not as it must be.
@@ -113,7 +117,7 @@ def score(
     if predictions is not None:
         masks = MaskFolder(predictions, masks.count, masks.side)
     masks.require_complete()
-    rows, hashes = _counted(episode_set, masks)
+    rows, hashes = _counted(episode_set, masks, boundary)
     record = _begun(episode_set, statement, masks_sha256(hashes))
     place = CellFolder.of(
         results,
@@ -125,6 +129,10 @@ def score(
     with place.lock(wait=10):
         known = _known(place, record.cell)
         if known is not None:
+            before = [row.boundary for row in RunResult(place.record, known).rows]
+            if boundary is not None and [row.boundary for row in rows] != before:
+                known.episodes.rows_sha256 = place.replace_rows(rows)
+                known.save(place.record)
             return Scored(known, is_known=True)
         episode_set.manifest.save(place.manifest)
         record.episodes.rows_sha256 = place.write_rows(rows)
@@ -135,13 +143,15 @@ def score(
     return Scored(record, is_known=False)
 
 
-def _counted(episode_set: EpisodeSet, masks: MaskFolder) -> tuple[list[EpisodeRow], list[str]]:
+def _counted(
+    episode_set: EpisodeSet, masks: MaskFolder, boundary: float | None
+) -> tuple[list[EpisodeRow], list[str]]:
     """The rows, and the hash of every mask."""
     rows: list[EpisodeRow] = []
     hashes: list[str] = []
     episodes = enumerate(episode_set.manifest)
     for (index, episode), mask in zip(episodes, masks.masks(), strict=True):
-        rows.append(EpisodeRow(index, episode, counts_of(episode_set.domain, episode, mask)))
+        rows.append(row_of(episode_set.domain, index, episode, mask, boundary))
         hashes.append(mask_sha256(mask))
     return rows, hashes
 

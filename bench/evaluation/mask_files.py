@@ -19,7 +19,9 @@ from cdfss_bench.datasets.core.upright import opened_picture
 from cdfss_bench.errors import DataError
 from cdfss_bench.files import write_atomically
 
+from ..records.cell_folder import EpisodeRow
 from ..records.counts import Counts
+from .boundary import boundary_measures
 from .pixel_counts import count
 
 PREDICTIONS = "predictions"
@@ -188,3 +190,26 @@ def counts_of(domain: Domain, episode: Episode, mask: NDArray[np.uint8]) -> Coun
         None if void is None else torch.from_numpy(np.array(void))[None],
     )
     return counted
+
+
+def row_of(
+    domain: Domain,
+    index: int,
+    episode: Episode,
+    mask: NDArray[np.uint8],
+    boundary: float | None = None,
+) -> EpisodeRow:
+    """Measure a predicted mask of an episode's query.
+
+    Args:
+        domain: of the episode.
+        index: of the episode in its manifest.
+        episode: what was asked.
+        mask: uint8 [S, S] of 0 and 1.
+        boundary: tolerance of NSD in pixels, if boundary measures are wanted beside the counts.
+    """
+    found = None
+    if boundary is not None:
+        query = domain.item(episode.class_id, episode.query)
+        found = boundary_measures(mask, domain.truth(query), boundary, domain.undecided(query))
+    return EpisodeRow(index, episode, counts_of(domain, episode, mask), found)

@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from cdfss_bench import plain_json
 from cdfss_bench.datasets import Domain
-from cdfss_bench.errors import DataError, RecordError, UserError
+from cdfss_bench.errors import RecordError, UserError
 from cdfss_bench.methods.core.method import Method
 
-from ..cost.profile import cost_of
-from ..planning.cell import Cell, EpisodeSet, now, refused_record
+from ..planning.cell import Cell, now, refused_record
 from ..planning.selection import Planned
-from ..records.cell_folder import Appender, CellFolder, EpisodeRow, checksum, safe_name
-from ..records.schema import CostPart, RunRecord
+from ..records.cell_folder import Appender, CellFolder, EpisodeRow, checksum
+from ..records.schema import RunRecord
 from ..records.timings import Clock
 from ..runtime.allocator import keep_memory
 from ..runtime.precision import exact_fp32
 from ..runtime.threads import fit_threads
 from ..statistics.summary import metrics_of
-from .episode_export import begin_masks, set_name
+from .cell_cost import CellCosts, note_no_cost
+from .completion import Extras
 from .evaluator import BatchTiming, Settings, evaluate
 from .feature_cache import FeatureStores
-from .mask_files import counts_of
 from .prediction import load_method
+from .record_notes import cell_notes
+from .saved_masks import SavedMasks
 
 How = Literal["computed", "resumed", "known", "refused", "failed", "busy"]
 
@@ -68,26 +70,6 @@ class Progress:
 Listener = Callable[[Progress], None]
 
 
-@dataclass(frozen=True, slots=True)
-class SavedMasks:
-    """Where a run writes predicted masks.
-
-    Attributes:
-        folder: for all of them.
-        one: whether the run has one cell, whose masks and index lie in the folder itself.
-    """
-
-    folder: Path
-    one: bool
-
-    def of(self, cell: Cell) -> Path:
-        """The folder of a cell: `METHOD/DOMAIN-Kshot-seedS-PROTOCOL-ID` where there are several."""
-        if self.one:
-            return self.folder
-        name = f"{set_name(cell.episode_set)}-{cell.id[:12]}"
-        return self.folder / safe_name(cell.composition.label) / name
-
-
 class Runner:
     """Runs cells one after the other, sharing networks, features and costs between them.
 
@@ -117,10 +99,10 @@ class Runner:
         self.listener = listener
         self.with_cost = with_cost
         self.command = command
-        self.save_masks = save_masks
+        self.extras = Extras(results, save_masks, self.settings.boundary)
         self._network: tuple[object, Method] | None = None
         self._stores: tuple[object, FeatureStores] | None = None
-        self._costs: dict[object, CostPart | str] = {}
+        self._costs = CellCosts(results, self.settings.device)
         self._standing_notes: dict[Domain, dict[str, None]] = {}
 
     def run(self, cells: Iterable[Planned]) -> Iterator[Outcome]:
@@ -155,7 +137,7 @@ class Runner:
             record.save(_folder_of(record, self.results).record)
             return Outcome(planned, "refused", record, planned.reason)
         known = cell.finished_record(self.results)
-        if known is None or self._missing_masks(cell):
+        if known is None or self.extras.missing_in(cell, known):
             return None
         return Outcome(planned, "known", known)
 
@@ -171,7 +153,7 @@ class Runner:
             known = planned.cell.finished_record(self.results)
             if known is not None:
                 # Its numbers are there: what ended the process came after the last episode.
-                detail = _note_no_cost(known, reason)
+                detail = note_no_cost(known, reason)
                 known.save(folder.record)
                 return Outcome(planned, "known", known, detail)
             record = planned.cell.record(self.settings.device)
@@ -187,7 +169,7 @@ class Runner:
         fit_threads(cell.episode_set.domain.card.image_size)
         folder = cell.folder(self.results)
         known = cell.finished_record(self.results)
-        missing = self._missing_masks(cell)
+        missing = self.extras.missing_in(cell, known)
         if known is not None and not missing and (known.cost is not None or not self.with_cost):
             # Nothing is written: a folder that may only be read is enough.
             return Outcome(planned, "known", known)
@@ -196,9 +178,9 @@ class Runner:
         except RecordError as error:
             return Outcome(planned, "busy", None, error.problem)
         except UserError as error:
-            if known is None:
+            if known is None or missing:
                 raise
-            return Outcome(planned, "known", known, _note_no_cost(known, error.problem))
+            return Outcome(planned, "known", known, note_no_cost(known, error.problem))
         with lock:
             known = cell.finished_record(self.results)
             if known is None:
@@ -206,56 +188,22 @@ class Runner:
             detail = ""
             if missing:
                 try:
-                    detail = self._save_missing(planned, cell, folder, missing)
+                    computed = partial(self._evaluated, cell, self._network_of(cell))
+                    detail = self.extras.add(cell, known, computed, partial(self._tell, planned))
+                except RecordError as error:
+                    planned.hint = error.hint
+                    return Outcome(planned, "refused", None, error.problem)
                 except (UserError, ValueError) as error:
-                    return Outcome(planned, "failed", None, f"masks are not saved: {error}")
+                    return Outcome(planned, "failed", None, f"{self.extras} not saved: {error}")
             if known.cost is None and self.with_cost:
-                detail = self._add_cost(cell, known)
+                detail = self._add_cost(cell, known) or detail
                 known.save(folder.record)
             return Outcome(planned, "known", known, detail)
-
-    def _missing_masks(self, cell: Cell) -> set[int]:
-        """Episodes whose mask is to be saved and is not there, or is not the one of their row."""
-        if self.save_masks is None:
-            return set()
-        masks = begin_masks(self.save_masks.of(cell), cell.episode_set)
-        episodes = cell.episode_set.manifest.episodes
-        rows = cell.folder(self.results).recover(episodes)
-
-        def is_saved(index: int) -> bool:
-            if index not in rows or not masks.file(index).is_file():
-                return False
-            try:
-                mask = masks.read(index)
-            except DataError:
-                return False
-            found = counts_of(cell.episode_set.domain, episodes[index], mask)
-            return found == rows[index].counts
-
-        return {index for index in range(len(episodes)) if not is_saved(index)}
-
-    def _save_missing(
-        self, planned: Planned, cell: Cell, folder: CellFolder, missing: set[int]
-    ) -> str:
-        """Computes masks of a finished cell; a sentence where they contradict its rows."""
-        episodes = cell.episode_set.manifest.episodes
-        rows, other = folder.recover(episodes), 0
-        done = len(episodes) - len(missing)
-        for batch, _ in self._evaluated(cell, self._network_of(cell), set(rows) - missing):
-            other += sum(row.counts != rows[row.index].counts for row in batch)
-            done += len(batch)
-            self._tell(planned, done, len(episodes))
-        if not other:
-            return ""
-        return f"{other} saved masks have other pixel counts than the record, made elsewhere"
 
     def _evaluated(
         self, cell: Cell, network: Method, skip: set[int]
     ) -> Iterator[tuple[list[EpisodeRow], BatchTiming]]:
         episode_set = cell.episode_set
-        keep = None
-        if self.save_masks is not None:
-            keep = begin_masks(self.save_masks.of(cell), episode_set).write_all
         return evaluate(
             network,
             episode_set.domain,
@@ -264,30 +212,14 @@ class Runner:
             skip=skip,
             settings=self.settings,
             stores=self._stores_of(cell),
-            keep=keep,
+            keep=self.extras.keep(cell),
         )
 
     def _add_cost(self, cell: Cell, record: RunRecord) -> str:
-        """Measures what a finished cell costs; why that failed, which takes nothing else away."""
-        key = cell.cost_key
-        if key not in self._costs and (known := self._cost_of_host(cell)) is not None:
-            self._costs[key] = known
-        if key not in self._costs:
-            try:
-                self._costs[key] = cost_of(
-                    self._network_of(cell),
-                    shots=cell.episode_set.shots,
-                    size=cell.episode_set.domain.card.image_size,
-                    device=self.settings.device,
-                )
-            except Exception as error:
-                self._costs[key] = f"{type(error).__name__}: {error}"
-                self._network = None  # nobody knows what the failure left in it
-        found = self._costs[key]
-        if isinstance(found, str):
-            return _note_no_cost(record, found)
-        record.cost, record.notes = found, _without_cost_notes(record)
-        return ""
+        detail = self._costs.add(cell, record, self._network_of)
+        if detail:
+            self._network = None  # nobody knows what the failure left in it
+        return detail
 
     def _computed(self, planned: Planned, cell: Cell, folder: CellFolder) -> Outcome:
         clock = Clock()
@@ -341,7 +273,7 @@ class Runner:
         """Computes what is missing; the seconds that the stages of `timings.jsonl` add up to."""
         total = len(cell.episode_set.manifest)
         self._tell(planned, len(rows), total)
-        batches = self._evaluated(cell, network, set(rows) - self._missing_masks(cell))
+        batches = self._evaluated(cell, network, set(rows) - self.extras.missing(cell, rows))
         staged = 0.0
         with Appender(folder.rows) as row_file, Appender(folder.timings) as timing_file:
             for batch, timing in batches:
@@ -362,10 +294,7 @@ class Runner:
         # byte, and so does a run that was killed.
         record.episodes.rows_sha256 = folder.write_rows(ordered)
         record.metrics = metrics_of(ordered)
-        elsewhere = cell.composition.made_elsewhere(cell.weights.backbone)
-        said = cell.composition.row_notes(cell.weights.backbone)
-        notes = [*notes_of(cell.episode_set), *_size_notes(record), elsewhere, *said]
-        record.notes = sorted(filter(None, notes))
+        record.notes = cell_notes(cell, record)
         record.status, record.finished = "done", now()
         record.save(folder.record)
 
@@ -395,20 +324,6 @@ class Runner:
             self._stores = (key, FeatureStores(self.settings.budget))
         return self._stores[1]
 
-    def _cost_of_host(self, cell: Cell) -> CostPart | None:
-        """What the recorded host of a shuffled-support control costs: the same network."""
-        if not cell.composition.control:
-            return None
-        host = replace(
-            cell,
-            composition=replace(
-                cell.composition, control="", label=cell.composition.label.partition("@")[0]
-            ),
-            episode_set=replace(cell.episode_set, control=""),
-        )
-        record = host.finished_record(self.results)
-        return None if record is None else record.cost
-
     def _forget_notes(self, domain: Domain) -> None:
         """A record tells what its own episodes met, whatever ran before on the same domain."""
         standing = self._standing_notes.setdefault(domain, dict(domain.notes))
@@ -417,46 +332,6 @@ class Runner:
     def _tell(self, planned: Planned, done: int, total: int) -> None:
         if self.listener is not None:
             self.listener(Progress(planned, done, total))
-
-
-_NO_COST = "cost not measured: "
-
-
-def _note_no_cost(record: RunRecord, reason: str) -> str:
-    """Notes in a finished record why it has no cost; the note."""
-    note = _NO_COST + (reason.strip().splitlines() or ["no reason was given"])[0]
-    record.notes = sorted([*_without_cost_notes(record), note])
-    return note
-
-
-def _without_cost_notes(record: RunRecord) -> list[str]:
-    return [note for note in record.notes if not note.startswith(_NO_COST)]
-
-
-def _size_notes(record: RunRecord) -> list[str]:
-    """That the backbone sees images at another size than the one that is decided and counted."""
-    seen, counted = record.method.input_size, record.evaluator.image_size
-    if seen in (0, counted):
-        return []
-    told = f"{record.method.backbone} sees images at {seen}x{seen} pixels"
-    return [f"{told}; masks are decided and counted at {counted}x{counted}"]
-
-
-def notes_of(episode_set: EpisodeSet) -> list[str]:
-    """What is odd about the files of all episodes, those of an earlier run included."""
-    domain = episode_set.domain
-    seen: dict[tuple[int, str], str] = {}
-    for episode in episode_set.manifest.episodes:
-        seen.setdefault((episode.class_id, episode.query), "query")
-        for name in episode.supports:
-            seen.setdefault((episode.support_class_id, name), "support")
-        domain.note_copies(
-            domain.item(episode.class_id, episode.query),
-            [domain.item(episode.support_class_id, name) for name in episode.supports],
-        )
-    for (class_id, name), role in seen.items():
-        domain.note_oddities(domain.item(class_id, name), role=role)
-    return sorted(domain.notes)
 
 
 def _folder_of(record: RunRecord, results: Path) -> CellFolder:

@@ -10,7 +10,8 @@ from pathlib import Path
 from cdfss_bench.errors import UserError
 
 from ..evaluation.evaluator import Settings
-from ..evaluation.runner import How, Runner, SavedMasks
+from ..evaluation.runner import How, Runner
+from ..evaluation.saved_masks import SavedMasks
 from ..planning.plugin_folders import add_plugins
 from ..planning.selection import Planned, Selection, plan
 from ..records.schema import RunRecord

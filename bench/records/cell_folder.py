@@ -8,7 +8,7 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -19,6 +19,7 @@ from cdfss_bench.datasets import Episode
 from cdfss_bench.errors import RecordError
 from cdfss_bench.files import explained_os_errors, write_atomically
 
+from .boundary import Boundary, parse_boundary
 from .counts import Counts
 
 
@@ -30,11 +31,18 @@ class EpisodeRow:
         index: of the episode in the manifest.
         episode: what was asked.
         counts: integer pixel counts.
+        boundary: boundary measures, where they were asked for.
     """
 
     index: int
     episode: Episode
     counts: Counts
+    boundary: Boundary | None = None
+
+    def fit(self, side: int | None = None) -> bool:
+        """Whether its numbers can be those of one pair of masks, on a grid of that side."""
+        counts_fit = self.counts.fit(None if side is None else side**2)
+        return counts_fit and (self.boundary is None or self.boundary.fit(self.counts, side))
 
     def to_line(self) -> str:
         """The row as JSON, always spelled the same way."""
@@ -44,6 +52,7 @@ class EpisodeRow:
             "query": self.episode.query,
             "supports": list(self.episode.supports),
             **self.counts._asdict(),
+            **(self.boundary._asdict() if self.boundary else {}),
         }
         return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
@@ -59,6 +68,7 @@ class CellFolder:
         self.path = path
         self.record = path / "run.json"
         self.rows = path / "episodes.jsonl"
+        self.added = path / "episodes.added.jsonl"
         self.timings = path / "timings.jsonl"
         self.manifest = path / "manifest.json"
 
@@ -97,15 +107,39 @@ class CellFolder:
         found: dict[int, EpisodeRow] = {}
         for line in _lines(self.rows):
             row = parse_row(line)
-            if row is None or not row.counts.fit() or row.index >= len(episodes):
+            if row is None or not row.fit() or row.index >= len(episodes):
                 continue
             asked, said = episodes[row.index], row.episode
             fits = (asked.query, asked.supports, asked.class_id) == (
                 said.query, said.supports, said.class_id
             )  # fmt: skip
             if fits and checksums.get(row.index) in (None, checksum(line)):
-                found[row.index] = EpisodeRow(row.index, asked, row.counts)
+                found[row.index] = replace(row, episode=asked)
         return found
+
+    def keep_added(self, rows: Sequence[EpisodeRow]) -> None:
+        """Keeps rows of a finished cell with their boundary measures until all of them are here."""
+        with Appender(self.added) as file:
+            file.append([row.to_line() for row in rows])
+
+    def with_added(self, rows: Mapping[int, EpisodeRow]) -> dict[int, EpisodeRow]:
+        """The rows of a finished cell with the boundary measures that `keep_added` kept of them."""
+        found = dict(rows)
+        for row in filter(None, map(parse_row, _lines(self.added))):
+            old = rows.get(row.index)
+            if row.fit() and old is not None and row == replace(old, boundary=row.boundary):
+                found[row.index] = row
+        return found
+
+    def replace_rows(self, rows: Sequence[EpisodeRow]) -> str:
+        """Replaces the rows of a finished cell, and their checksums; the sha256 of the file."""
+        sums = [checksum(row.to_line()) for row in rows]
+        noted = {"episodes": [row.index for row in rows], "crc32": sums}
+        with Appender(self.timings) as file:
+            file.append([json.dumps(noted)])
+        sha256 = self.write_rows(rows)
+        self.added.unlink(missing_ok=True)
+        return sha256
 
     def rows_sha256(self) -> str:
         """sha256 of `episodes.jsonl`; empty where there is none."""
@@ -186,7 +220,8 @@ def parse_row(line: str) -> EpisodeRow | None:
         counts = Counts(*(values[name] for name in Counts._fields))
         supports: object = values["supports"]
         index, class_id, query = values["episode"], values["class"], values["query"]
-    except KeyError:
+        boundary = parse_boundary(values)
+    except (KeyError, ValueError):
         return None
     numbers = (*counts, index, class_id)
     # A bool is an int to Python; in a count it is damage.
@@ -195,7 +230,7 @@ def parse_row(line: str) -> EpisodeRow | None:
     names = cast("list[object]", supports) if isinstance(supports, list) else [None]
     if not all(isinstance(name, str) for name in (query, *names)):
         return None
-    return EpisodeRow(index, Episode(query, tuple(map(str, names)), class_id), counts)
+    return EpisodeRow(index, Episode(query, tuple(map(str, names)), class_id), counts, boundary)
 
 
 def _ends_torn(path: Path) -> bool:

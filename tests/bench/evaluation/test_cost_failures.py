@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from cdfss_bench.bench.evaluation import runner
+from cdfss_bench.bench.evaluation import cell_cost
 from cdfss_bench.bench.evaluation.evaluator import Settings
 from cdfss_bench.bench.evaluation.runner import Outcome, Runner
 from cdfss_bench.bench.planning.selection import Selection, plan
@@ -104,7 +104,7 @@ def test_whatever_stops_the_measurement_the_cell_is_done(
         raise error
 
     with monkeypatch.context() as changed:
-        changed.setattr(runner, "cost_of", raising)
+        changed.setattr(cell_cost, "cost_of", raising)
         outcomes = ran(tmp_path, selection(seeds=(0, 1)))
     assert len(calls) == 1  # two cells that cost the same
     for outcome in outcomes:
@@ -129,7 +129,7 @@ def test_a_cost_that_is_no_number_is_no_cost(
     assert measured.record.cost is not None
     values = measured.record.cost.model_dump()
     monkeypatch.setattr(
-        runner,
+        cell_cost,
         "cost_of",
         lambda *_a, **_n: CostPart.model_validate({**values, "peak_memory_mb": math.nan}),
     )
@@ -144,7 +144,7 @@ def test_ctrl_c_during_the_measurement_leaves_a_finished_record(
     def stopped(*_arguments: object, **_named: object) -> CostPart:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "cost_of", stopped)
+    monkeypatch.setattr(cell_cost, "cost_of", stopped)
     with pytest.raises(KeyboardInterrupt):
         ran(tmp_path, selection())
     (path,) = tmp_path.glob("runs/*/*/*/run.json")
@@ -184,6 +184,6 @@ def test_the_gate_refuses_a_cell_without_cost(
     def raising(*_arguments: object, **_named: object) -> CostPart:
         raise RuntimeError("no formula")
 
-    monkeypatch.setattr(runner, "cost_of", raising)
+    monkeypatch.setattr(cell_cost, "cost_of", raising)
     with pytest.raises(UserError, match="cost not measured: RuntimeError: no formula"):
         measured(selection())

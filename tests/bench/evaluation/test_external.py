@@ -24,7 +24,8 @@ from cdfss_bench.bench.evaluation.episode_export import export
 from cdfss_bench.bench.evaluation.evaluator import Settings
 from cdfss_bench.bench.evaluation.external import Statement, score
 from cdfss_bench.bench.evaluation.mask_files import mask_sha256
-from cdfss_bench.bench.evaluation.runner import Runner, SavedMasks
+from cdfss_bench.bench.evaluation.runner import Runner
+from cdfss_bench.bench.evaluation.saved_masks import SavedMasks
 from cdfss_bench.bench.planning.cell import EpisodeSet
 from cdfss_bench.bench.planning.selection import Selection, plan
 from cdfss_bench.bench.records.results import run_results

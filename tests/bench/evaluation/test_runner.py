@@ -193,7 +193,7 @@ def test_a_control_is_never_measured_beside_its_host(
         measured.append(1)
         return COST
 
-    monkeypatch.setattr("cdfss_bench.bench.evaluation.runner.cost_of", cost_of)
+    monkeypatch.setattr("cdfss_bench.bench.evaluation.cell_cost.cost_of", cost_of)
     for methods in order:
         selection = Selection(
             methods=tuple(methods), suite="mini", domains=("mini-lesion",), episodes=2,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cdfss_bench.bench.evaluation.runner import _size_notes  # pyright: ignore[reportPrivateUsage]
+from cdfss_bench.bench.evaluation.record_notes import _size_notes  # pyright: ignore[reportPrivateUsage]
 from cdfss_bench.bench.planning.cell import input_size, method_part
 from cdfss_bench.bench.records.schema import (
     DomainPart,

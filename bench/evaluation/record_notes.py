@@ -1,0 +1,41 @@
+"""What a record notes of its files and of its method's input."""
+
+from __future__ import annotations
+
+from ..planning.cell import Cell, EpisodeSet
+from ..records.schema import RunRecord
+
+
+def cell_notes(cell: Cell, record: RunRecord) -> list[str]:
+    """The notes of a finished cell, sorted."""
+    backbone = cell.weights.backbone
+    elsewhere = cell.composition.made_elsewhere(backbone)
+    said = cell.composition.row_notes(backbone)
+    notes = [*notes_of(cell.episode_set), *_size_notes(record), elsewhere, *said]
+    return sorted(filter(None, notes))
+
+
+def notes_of(episode_set: EpisodeSet) -> list[str]:
+    """What is odd about the files of all episodes, those of an earlier run included."""
+    domain = episode_set.domain
+    seen: dict[tuple[int, str], str] = {}
+    for episode in episode_set.manifest.episodes:
+        seen.setdefault((episode.class_id, episode.query), "query")
+        for name in episode.supports:
+            seen.setdefault((episode.support_class_id, name), "support")
+        domain.note_copies(
+            domain.item(episode.class_id, episode.query),
+            [domain.item(episode.support_class_id, name) for name in episode.supports],
+        )
+    for (class_id, name), role in seen.items():
+        domain.note_oddities(domain.item(class_id, name), role=role)
+    return sorted(domain.notes)
+
+
+def _size_notes(record: RunRecord) -> list[str]:
+    """That the backbone sees images at another size than the one that is decided and counted."""
+    seen, counted = record.method.input_size, record.evaluator.image_size
+    if seen in (0, counted):
+        return []
+    told = f"{record.method.backbone} sees images at {seen}x{seen} pixels"
+    return [f"{told}; masks are decided and counted at {counted}x{counted}"]
