@@ -10,8 +10,10 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..comparison.leaderboard import Leaderboard
     from ..records.results import RunResult
     from ..reporting.html.panels import Source
+    from ..reporting.text_table import TextTable
 
 from .console import left_out, say, show, talk
 from .option_groups import Only, expand_groups
@@ -54,6 +56,25 @@ def report(
             help="Show the cost of every row (operations, time, memory) and the Pareto front.",
         ),
     ] = False,
+    metric: Annotated[
+        str,
+        typer.Option(
+            help="Metric of the tables: miou, dice, fb-iou, macro-iou or macro-dice. CSV and JSON "
+            "hold all of them."
+        ),
+    ] = "miou",
+    per_class: Annotated[
+        bool,
+        typer.Option("--per-class", help="Show IoU and Dice of every class, a table per domain."),
+    ] = False,
+    boundary: Annotated[
+        bool,
+        typer.Option(
+            "--boundary",
+            help="Show HD95, NSD and boundary IoU, a table per domain; `run --boundary` computes "
+            "them.",
+        ),
+    ] = False,
     panels: Annotated[
         bool,
         typer.Option(
@@ -87,20 +108,31 @@ def report(
     from cdfss_bench.files import write_atomically
 
     from ..comparison.leaderboard import leaderboards
+    from ..comparison.measures import in_metric, measures
     from ..comparison.published import find_published, read_published
     from ..comparison.ranking import standings
     from ..records.results import run_results
     from ..reporting.cost_table import cost_table
-    from ..reporting.export import as_csv, as_json, cost_as_csv, cost_as_json
+    from ..reporting.export import (
+        as_csv,
+        as_json,
+        classes_as_csv,
+        classes_as_json,
+        cost_as_csv,
+        cost_as_json,
+    )
     from ..reporting.html.document import as_html
     from ..reporting.html.site import write_site
     from ..reporting.latex import as_latex
     from ..reporting.leaderboard_table import text_table
     from ..reporting.published_table import published_table
     from ..reporting.text_table import as_markdown
+    from ..statistics.metrics import METRICS
 
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
+    if metric not in METRICS:
+        raise unknown("metric", metric, METRICS)
     add_plugins(options.plugins)
     with left_out() as damaged:
         found = run_results(results, damaged.append)
@@ -121,6 +153,13 @@ def report(
                 "the page says what everything costs anyway, papers do not",
                 hint="leave --cost out, or ask for it alone: report --cost -f csv",
             )
+        if (metric != "miou" or per_class or boundary) and (
+            form == "html" or site is not None or against is not None or cost
+        ):
+            raise UserError(
+                "published figures, costs and the page's ranks stand beside mIoU alone",
+                hint="leave --metric, --per-class and --boundary out, or ask for them alone",
+            )
         source = _source(options) if panels else None
         published = None
         if against is not None:
@@ -132,10 +171,14 @@ def report(
             return
         if cost and form in ("csv", "json"):
             text = (cost_as_csv if form == "csv" else cost_as_json)(boards)
+        elif per_class and form in ("csv", "json"):
+            lines = classes_as_csv if form == "csv" else classes_as_json
+            text = lines(boards, [measures(board, found, intervals=False) for board in boards])
         elif form in ("csv", "json"):
             # Keys of rows recur on other boards: each board is written with its own standings.
             write = as_csv if form == "csv" else as_json
-            text = write(boards, [standings(board, found) for board in boards])
+            where = [standings(board, found) for board in boards]
+            text = write(boards, where, [measures(board, found) for board in boards])
         elif form == "html":
             text = as_html(found, published, source, every_note=notes)
         else:
@@ -143,10 +186,18 @@ def report(
             for board in boards:
                 if cost:
                     tables.append(cost_table(board, every_note=notes))
+                elif per_class or boundary:
+                    tables += _measure_tables(board, found, per_class, boundary)
                 else:
-                    tables.append(text_table(board, standings(board, found), every_note=notes))
+                    shown = in_metric(board, metric, found)
+                    tables.append(text_table(shown, standings(shown, found), every_note=notes))
                 if published is not None and board.key.suite == "cdfss":
                     tables.append(published_table(board, published))
+            if not tables:
+                raise UserError(
+                    "no record here has boundary measures",
+                    hint="type the run again with --boundary: its counts stay, and they are added",
+                )
             if published is not None and all(board.key.suite == "mini" for board in boards):
                 talk(
                     "published figures are of the real targets; these records are of the mini suite"
@@ -160,6 +211,21 @@ def report(
         else:
             write_atomically(output, text)
             talk(f"wrote {output}")
+
+
+def _measure_tables(
+    board: Leaderboard, found: Sequence[RunResult], per_class: bool, boundary: bool
+) -> list[TextTable]:
+    """Tables by class and of boundaries, a domain each."""
+    from ..comparison.measures import measures
+    from ..reporting.boundary_table import boundary_tables
+    from ..reporting.class_table import class_tables
+
+    measured = measures(board, found, intervals=False)
+    tables = class_tables(board, measured) if per_class else []
+    if boundary:
+        tables += boundary_tables(board, measured)
+    return tables
 
 
 def _pretrained_on(wanted: Sequence[str], found: Sequence[RunResult]) -> list[RunResult]:

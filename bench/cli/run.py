@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ..evaluation.saved_masks import SavedMasks
     from ..executors.choosing import Choice
     from ..planning.selection import Planned, Selection
+    from ..records.results import RunResult
 
 
 @expand_groups
@@ -120,7 +121,9 @@ def run(
     tolerance = tolerance_of(boundary, boundary_tolerance)
     settings = Settings(device=where, batch=batch, budget=budget, boundary=tolerance)
     outcomes = _execute(selection, results, settings, choice, not no_cost, save_masks)
-    show_results(outcomes, as_json=as_json)
+    show_results(outcomes, results, as_json=as_json)
+    if tolerance is not None and not as_json:
+        _show_boundaries(outcomes, results)
     if selection.precision != "fp32":
         _say_differences(outcomes, results)
     if with_profile:
@@ -239,17 +242,36 @@ def exit_with(outcomes: Sequence[Outcome]) -> None:
         raise typer.Exit(2)
 
 
-def show_results(outcomes: Sequence[Outcome], *, as_json: bool = False) -> None:
+def show_results(outcomes: Sequence[Outcome], results: Path, *, as_json: bool = False) -> None:
     """Print the leaderboards of what was computed or known."""
     from ..comparison.leaderboard import leaderboards
+    from ..comparison.measures import measures
     from ..reporting.export import as_json as to_json
     from ..reporting.leaderboard_table import text_table
 
     boards = leaderboards(o.record for o in outcomes if o.record is not None)
     if as_json:
-        say(to_json(boards))
+        found = _results_of(outcomes, results)
+        say(to_json(boards, measured=[measures(board, found) for board in boards]))
         return
     show(*map(text_table, boards))
+
+
+def _show_boundaries(outcomes: Sequence[Outcome], results: Path) -> None:
+    from ..comparison.leaderboard import leaderboards
+    from ..comparison.measures import measures
+    from ..reporting.boundary_table import boundary_tables
+
+    found = _results_of(outcomes, results)
+    for board in leaderboards(one.record for one in found):
+        show(*boundary_tables(board, measures(board, found, intervals=False)))
+
+
+def _results_of(outcomes: Sequence[Outcome], results: Path) -> list[RunResult]:
+    from ..records.results import RunResult
+
+    done = [o.record for o in outcomes if o.record is not None and o.record.status == "done"]
+    return [RunResult.of(record, results) for record in done]
 
 
 def _say_differences(outcomes: Sequence[Outcome], results: Path) -> None:

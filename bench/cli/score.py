@@ -77,9 +77,12 @@ def score(
     from cdfss_bench.errors import UserError
 
     from ..comparison.leaderboard import leaderboards
+    from ..comparison.measures import measures
     from ..evaluation.episode_export import INDEX, read_index
     from ..evaluation.external import UNSTATED, Statement
     from ..evaluation.external import score as scored
+    from ..records.results import RunResult
+    from ..reporting.boundary_table import boundary_tables
     from ..reporting.export import as_json as to_json
     from ..reporting.leaderboard_table import text_table
 
@@ -124,7 +127,12 @@ def score(
     if pretraining is None:
         talk("note: --pretraining is not stated: the row is compared apart from others")
     boards = leaderboards(done.record for done in records)
+    found = [RunResult.of(done.record, results) for done in records]
+    measured = [measures(board, found) for board in boards]
     if as_json:
-        say(to_json(boards))
+        say(to_json(boards, measured=measured))
         return
     show(*map(text_table, boards))
+    if tolerance is not None:
+        for board, each in zip(boards, measured, strict=True):
+            show(*boundary_tables(board, each))

@@ -126,7 +126,7 @@ def _evaluate(plan: TrainingPlan, done: list[Planned], options: TrainOptions, de
     for outcome in Runner(options.results, Settings(device=device), with_cost=False).run(cells):
         outcomes.append(outcome)
         talk(line_of(outcome))
-    show_results(outcomes)
+    show_results(outcomes, options.results)
     exit_with(outcomes)
 
 

@@ -10,7 +10,7 @@ from cdfss_bench.datasets.core.domain import COPY
 from .current import STALE_LEGEND, State
 from .leaderboard import ColumnKey, Leaderboard, Row, controls_of
 from .notes import note_lines
-from .ranking import Standings
+from .ranking import POOLED, Standings
 from .shuffled_control import AgainstControl
 
 
@@ -165,6 +165,8 @@ def _seen(tested: AgainstControl) -> str:
 
 def _overlaps(board: Leaderboard) -> list[str]:
     """Scores without the classes that are kinds of a source class, beside the full ones."""
+    if board.metric not in POOLED:
+        return []
     lines: list[str] = []
     for column in board.columns:
         name = column.domain.partition("[")[0]

@@ -145,6 +145,7 @@ class Leaderboard:
 
     Attributes:
         key: what they share.
+        metric: of its scores, one of `metrics.METRICS`.
         columns: in order.
         rows: by method name.
         copies: what the records note of supports that are their query's own picture, by column;
@@ -154,6 +155,7 @@ class Leaderboard:
     """
 
     key: BoardKey
+    metric: str = "miou"
     columns: list[ColumnKey] = field(default_factory=list[ColumnKey])
     rows: dict[RowKey, Row] = field(default_factory=dict[RowKey, Row])
     copies: dict[ColumnKey, set[str]] = field(default_factory=dict[ColumnKey, set[str]])

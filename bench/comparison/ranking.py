@@ -16,6 +16,8 @@ from .shuffled_control import AgainstControl, against_controls
 
 RESAMPLES = 2_000
 """For tables, which show one decimal of an interval; `compare` takes 10,000."""
+POOLED = ("miou", "dice")
+"""Metrics that are means over classes of ratios of pooled counts, as the bootstrap takes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +45,15 @@ Standings = Mapping[tuple[RowKey, ColumnKey | None], Standing]
 def standings(board: Leaderboard, found: Iterable[RunResult]) -> Standings:
     """Where every row stands in every column, from the rows of the records.
 
+    Intervals, ties and tests against controls exist of the metrics that pool counts by class, mIoU
+    and Dice; of others there are ranks alone.
+
     Raises:
         RecordError: if a finished record has lost its rows.
     """
     known = by_cell(found)
-    controls = against_controls(board, known)
+    is_pooled = board.metric in POOLED
+    controls = against_controls(board, known) if is_pooled else {}
     result: dict[tuple[RowKey, ColumnKey | None], Standing] = {}
     replicates: dict[tuple[RowKey, ColumnKey], Resampled | None] = {}
     for column in board.columns:
@@ -59,11 +65,14 @@ def standings(board: Leaderboard, found: Iterable[RunResult]) -> Standings:
                 for row in rows
             }
             ranked = [row for row in rows if not row.scores[column].is_stale]
-            tied = _tied([answers[row.key] for row in ranked])
+            tied = [False] * len(ranked)
+            if is_pooled:
+                tied = _tied([answers[row.key] for row in ranked], board.metric)
             for place, row in enumerate(rows):
-                again = resampled(
-                    clustered([answer.rows for answer in answers[row.key]]), resamples=RESAMPLES
-                )
+                again = None
+                if is_pooled:
+                    runs = [answer.rows for answer in answers[row.key]]
+                    again = resampled(clustered(runs, metric=board.metric), resamples=RESAMPLES)
                 replicates[row.key, column] = again
                 interval = _stated(row.scores[column], again.mean if again else None)
                 is_ranked = place < len(ranked)
@@ -101,7 +110,7 @@ def _of_mean(
     return together(known) if len(known) == len(parts) else None
 
 
-def _tied(ordered: list[list[RunResult]]) -> list[bool]:
+def _tied(ordered: list[list[RunResult]], metric: str) -> list[bool]:
     """Of each row, best first, whether the best does not differ significantly from it."""
     if not ordered:
         return []
@@ -111,7 +120,7 @@ def _tied(ordered: list[list[RunResult]]) -> list[bool]:
     for index, row in enumerate(others, 1):
         # Other seeds or a control's other supports: not paired, so nothing is said.
         if [answer.record.episodes.sha256 for answer in row] == episodes:
-            clusters = clustered([answer.rows for answer in (*best, *row)])
+            clusters = clustered([answer.rows for answer in (*best, *row)], metric=metric)
             under_null = swapped(clusters, permutations=RESAMPLES)
             p_values[index] = p_value(difference(clusters), under_null)
     adjusted = holm(p_values)

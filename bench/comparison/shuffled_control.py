@@ -22,7 +22,8 @@ class AgainstControl(NamedTuple):
     """A row against its shuffled-support control in one column.
 
     Attributes:
-        points: its mIoU minus the control's, on the seeds that both answered.
+        points: its mIoU (on a board of Dice its Dice) minus the control's, on the seeds that both
+            answered.
         p: of the sign-flip test over query images, adjusted by Holm's rule for the row's columns.
         interval: 95 %, of `points`; None where a class has fewer than 5 query images.
     """
@@ -74,16 +75,18 @@ def against_controls(
                 continue
             pairs = _pairs(score, other, by_cell)
             if pairs:
-                tested[column] = _tested(pairs, column)
+                tested[column] = _tested(pairs, column, board.metric)
         adjusted = holm({column: found.p for column, found in tested.items()})
         for column, found in tested.items():
             result[row.key, column] = found._replace(p=adjusted[column])
     return result
 
 
-def _tested(pairs: list[tuple[RunResult, RunResult]], column: ColumnKey) -> AgainstControl:
+def _tested(
+    pairs: list[tuple[RunResult, RunResult]], column: ColumnKey, metric: str
+) -> AgainstControl:
     ours, theirs = ([pair[i].rows for pair in pairs] for i in (0, 1))
-    clusters = clustered([*ours, *theirs])
+    clusters = clustered([*ours, *theirs], metric=metric)
     under_null = swapped(
         clusters, permutations=PERMUTATIONS, stream=f"{column.domain}@shuffled-support"
     )

@@ -25,6 +25,18 @@ class RunResult:
     path: Path
     record: RunRecord
 
+    @classmethod
+    def of(cls, record: RunRecord, results: Path) -> RunResult:
+        """The cell of a record under a results folder."""
+        folder = CellFolder.of(
+            results,
+            domain=record.domain.title,
+            shots=record.episodes.shots,
+            label=record.method.label,
+            cell=record.cell,
+        )
+        return cls(folder.record, record)
+
     @cached_property
     def rows(self) -> tuple[EpisodeRow, ...]:
         """The cell's rows in manifest order.

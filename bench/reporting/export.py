@@ -6,22 +6,47 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from ..comparison.leaderboard import ColumnKey, Leaderboard, Score, missing_columns
+from ..comparison.measures import Measured, Measures
 from ..comparison.ranking import Standing, Standings
 from .cost_table import cost_lines
 from .number_format import is_steady
 
 
-def as_csv(boards: Sequence[Leaderboard], where: Sequence[Standings] = ()) -> str:
-    """One line per row and column, numbers in full precision."""
-    return _csv(_lines(boards, where))
+def as_csv(
+    boards: Sequence[Leaderboard],
+    where: Sequence[Standings] = (),
+    measured: Sequence[Measures] = (),
+) -> str:
+    """One line per row and column, numbers in full precision.
+
+    Args:
+        boards: of mIoU.
+        where: standings of each; without them there are no ranks, ties and tests.
+        measured: the other metrics of each; without them they are empty.
+    """
+    return _csv(_lines(boards, where, measured))
 
 
-def as_json(boards: Sequence[Leaderboard], where: Sequence[Standings] = ()) -> str:
+def as_json(
+    boards: Sequence[Leaderboard],
+    where: Sequence[Standings] = (),
+    measured: Sequence[Measures] = (),
+) -> str:
     """The same lines as JSON objects."""
-    return _json(_lines(boards, where))
+    return _json(_lines(boards, where, measured))
+
+
+def classes_as_csv(boards: Sequence[Leaderboard], measured: Sequence[Measures]) -> str:
+    """One line per row, column and class."""
+    return _csv(_class_lines(boards, measured))
+
+
+def classes_as_json(boards: Sequence[Leaderboard], measured: Sequence[Measures]) -> str:
+    """The same lines as JSON objects."""
+    return _json(_class_lines(boards, measured))
 
 
 def cost_as_csv(boards: Sequence[Leaderboard]) -> str:
@@ -43,20 +68,53 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
     if rows:
         writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows({**row, "notes": _NEXT.join(row["notes"])} for row in rows)
+        writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
     return out.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Notes side by side, and what has parts as JSON."""
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
+    return _NEXT.join(cast("list[str]", value)) if isinstance(value, list) else value
 
 
 def _json(rows: Sequence[dict[str, Any]]) -> str:
     return json.dumps(rows, indent=1) + "\n"
 
 
-def _lines(boards: Sequence[Leaderboard], where: Sequence[Standings]) -> list[dict[str, Any]]:
-    each = where or [{}] * len(boards)
-    return [line for b, w in zip(boards, each, strict=True) for line in _flat(b, w)]
+def _lines(
+    boards: Sequence[Leaderboard], where: Sequence[Standings], measured: Sequence[Measures]
+) -> list[dict[str, Any]]:
+    none = [{}] * len(boards)
+    each = zip(boards, where or none, measured or none, strict=True)
+    return [line for board, w, m in each for line in _flat(board, w, m)]
 
 
-def _flat(board: Leaderboard, where: Standings) -> list[dict[str, Any]]:
+def _class_lines(
+    boards: Sequence[Leaderboard], measured: Sequence[Measures]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            **board.key._asdict(),
+            **key._asdict(),
+            **column._asdict(),
+            "class_id": class_id,
+            "class": row.scores[column].classes.get(class_id, str(class_id)),
+            "iou": iou,
+            "dice": dice,
+            "seeds": " ".join(map(str, sorted(row.scores[column].mious))),
+            "code": row.scores[column].state,
+        }
+        for board, found in zip(boards, measured, strict=True)
+        for key, row in board.rows.items()
+        for column in board.columns
+        if (key, column) in found
+        for class_id, (iou, dice) in found[key, column].classes.items()
+    ]
+
+
+def _flat(board: Leaderboard, where: Standings, found: Measures) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     for row in board.rows.values():
         shared = {
@@ -78,14 +136,18 @@ def _flat(board: Leaderboard, where: Standings) -> list[dict[str, Any]]:
             "machine": row.machine if cost else None,
         }
         for column in board.columns:
-            measured = _measured(row.scores.get(column), where.get((row.key, column)))
+            score = row.scores.get(column)
+            measured = _measured(score, where.get((row.key, column)))
+            further = _further(score, found.get((row.key, column)))
             reason = row.missing.get(column.domain, "")
-            lines.append({**shared, **column._asdict(), **measured, "reason": reason, **costs})
+            told = {**column._asdict(), **measured, **further}
+            lines.append({**shared, **told, "reason": reason, **costs})
         for domain in missing_columns(board):
             if domain in row.missing:
                 empty = ColumnKey(domain, "absent", "", limited=False, episodes=0)
                 measured, reason = _measured(None, None), row.missing[domain]
-                lines.append({**shared, **empty._asdict(), **measured, "reason": reason, **costs})
+                told = {**empty._asdict(), **measured, **_further(None, None)}
+                lines.append({**shared, **told, "reason": reason, **costs})
     return lines
 
 
@@ -107,4 +169,33 @@ def _measured(score: Score | None, standing: Standing | None) -> dict[str, Any]:
         "seeds": " ".join(map(str, sorted(score.mious))) if score else "",
         "code": score.state if score else "",
         "notes": list(score.notes) if score else [],
+    }
+
+
+def _further(score: Score | None, found: Measured | None) -> dict[str, Any]:
+    """All metrics but mIoU; the same keys where nothing is known."""
+    values = found.values if found else {}
+    ends = found.dice_interval if found else None
+    edges = found.boundary if found else None
+    names = score.classes if score else {}
+    return {
+        "dice": values.get("dice"),
+        "dice_low": ends.low if ends else None,
+        "dice_high": ends.high if ends else None,
+        "fb_iou": values.get("fb-iou"),
+        "macro_iou": values.get("macro-iou"),
+        "macro_dice": values.get("macro-dice"),
+        "per_class": {
+            names.get(class_id, str(class_id)): {"iou": iou, "dice": dice}
+            for class_id, (iou, dice) in (found.classes if found else {}).items()
+        },
+        "hd95_mean": edges.hd95.mean if edges else None,
+        "hd95_median": edges.hd95.median if edges else None,
+        "hd95_undefined": edges.hd95.undefined if edges else None,
+        "nsd_tolerance": edges.nsd_tolerance if edges else None,
+        "nsd_mean": edges.nsd.mean if edges else None,
+        "nsd_median": edges.nsd.median if edges else None,
+        "boundary_iou_mean": edges.boundary_iou.mean if edges else None,
+        "boundary_iou_median": edges.boundary_iou.median if edges else None,
+        "nsd_undefined": edges.nsd.undefined if edges else None,
     }

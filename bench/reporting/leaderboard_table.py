@@ -22,6 +22,7 @@ from ..comparison.leaderboard import (
 from ..comparison.notes import note_lines
 from ..comparison.ranking import Standings
 from ..statistics.claims import MINIMUM
+from ..statistics.metrics import METRICS
 from .number_format import UNSTEADY_LEGEND, count, differs, fft, gflop, is_steady, milliseconds
 from .text_table import BLANK, TextTable
 
@@ -161,7 +162,7 @@ def title(board: Leaderboard) -> str:
     key = board.key
     suite = SUITES.get(key.suite, "CD-FSS")
     seeds = seeds_of(list(board.rows.values()))
-    parts = [f"{suite}, {key.shots}-shot mIoU (%)", f"protocol {key.protocol}"]
+    parts = [f"{suite}, {key.shots}-shot {METRICS[board.metric]} (%)", f"protocol {key.protocol}"]
     if seeds:
         parts.append(f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}")
     parts.append(f"evaluator {key.evaluator}")

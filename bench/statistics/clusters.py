@@ -48,11 +48,13 @@ class Clusters:
         return iou(sums[..., 0], sums[..., 1])
 
 
-def clustered(runs: Sequence[Sequence[EpisodeRow]]) -> Clusters:
+def clustered(runs: Sequence[Sequence[EpisodeRow]], *, metric: str = "miou") -> Clusters:
     """The rows of several runs, by class and query image.
 
     Args:
         runs: of one domain, the same classes in each.
+        metric: `miou` or `dice`; of Dice the counts are twice the intersection, and the pixels of
+            both masks together, whose ratio is Dice as that of the others is IoU.
 
     Raises:
         RecordError: if there is no row, or the runs do not ask the same classes.
@@ -77,5 +79,6 @@ def clustered(runs: Sequence[Sequence[EpisodeRow]]) -> Clusters:
     for run, rows in enumerate(runs):
         for row in rows:
             c, q = place[row.episode.class_id, row.episode.query]
-            counts[c][q, run] += (row.counts.inter, row.counts.union)
+            inter, union = row.counts.inter, row.counts.union
+            counts[c][q, run] += (2 * inter, inter + union) if metric == "dice" else (inter, union)
     return Clusters(class_ids, queries, counts)

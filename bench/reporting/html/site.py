@@ -9,6 +9,7 @@ from pathlib import Path
 from cdfss_bench.files import write_atomically
 
 from ...comparison.leaderboard import leaderboards
+from ...comparison.measures import measures
 from ...comparison.published import Report
 from ...comparison.ranking import standings
 from ...records.results import RunResult
@@ -33,11 +34,12 @@ def write_site(
     """
     boards = leaderboards(answer.record for answer in found)
     where = [standings(board, found) for board in boards]
+    measured = [measures(board, found) for board in boards]
     schema = json.dumps(published_schema(), indent=1) + "\n"
     files = {
         "index.html": as_html(found, published, source, every_note=every_note),
-        "leaderboard.csv": as_csv(boards, where),
-        "leaderboard.json": as_json(boards, where),
+        "leaderboard.csv": as_csv(boards, where, measured),
+        "leaderboard.json": as_json(boards, where, measured),
         "run.schema.json": schema,
     }
     for name, text in files.items():
