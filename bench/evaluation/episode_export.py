@@ -74,7 +74,8 @@ class Index(_Part):
 
     Attributes:
         format: of this file.
-        domain: name with options.
+        domain: name with options, or the name that own data were given.
+        typed: what opens the domain again, where that is not `domain`.
         profile: the named population.
         fingerprint: sha256 of the data.
         protocol: `patnet` or `strict`.
@@ -88,6 +89,7 @@ class Index(_Part):
 
     format: Literal[1] = FORMAT
     domain: str
+    typed: str = ""
     profile: str
     fingerprint: str
     protocol: Literal["patnet", "strict"]
@@ -207,7 +209,7 @@ def indexed_episodes(folder: Path, root: Path | None, lists: Path | None) -> Epi
         DataError: if the index is damaged or was changed, or belongs to other data or episodes.
     """
     index, path = read_index(folder), folder / INDEX
-    name, options = split_name(index.domain)
+    name, options = split_name(index.typed or index.domain)
     domain = open_domain(name, root, options, lists=lists)
     if domain.fingerprint != index.fingerprint:
         raise DataError(
@@ -268,6 +270,7 @@ def _index_of(episode_set: EpisodeSet, *, with_files: bool) -> Index:
     ]
     return Index(
         domain=domain.title,
+        typed=domain.typed if domain.typed != domain.title else "",
         profile=manifest.profile,
         fingerprint=manifest.fingerprint,
         protocol=cast("Literal['patnet', 'strict']", manifest.protocol),

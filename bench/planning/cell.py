@@ -249,6 +249,7 @@ def domain_part(domain: Domain) -> DomainPart:
         fingerprint=domain.fingerprint,
         classes={entry.id: entry.name for entry in domain.classes},
         reader=reader_code(domain),
+        typed=domain.typed if domain.typed != domain.title else "",
     )
 
 

@@ -248,7 +248,7 @@ def plan(selection: Selection) -> Iterator[Planned]:
                 continue
             changes = {
                 "methods": (composition.label,),
-                "domains": (domain.title,),
+                "domains": (domain.typed,),
                 "suite": suite,
                 "controls": False,
             }

@@ -52,6 +52,7 @@ class DomainPart(_Part):
         fingerprint: sha256 of names and contents of all files.
         classes: names of the classes that were asked, by id.
         reader: hash of the code that reads it; empty in older records.
+        typed: what opens it again, where that is not `title`.
     """
 
     name: str
@@ -62,6 +63,12 @@ class DomainPart(_Part):
     fingerprint: str
     classes: dict[int, str]
     reader: str = ""
+    typed: str = ""
+
+    @property
+    def opens(self) -> str:
+        """What opens the domain again."""
+        return self.typed or self.title
 
 
 class EpisodesPart(_Part):

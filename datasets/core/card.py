@@ -87,6 +87,8 @@ class DomainCard(Card):
         other_splits: class lists of the published splits that are not tested on.
         source_overlap: for each source class, the classes of this domain that are kinds of it.
         profiles: populations in circulation; the first is the one the field compares on.
+        located_by: the option that names the domain's folder or file; where it is an absolute
+            path, no data root is needed.
         note: what of the official form could not be checked.
         defects: known defects of the published data that the reader meets.
         downloads: files that `data fetch` gets, or says how to get.
@@ -113,6 +115,7 @@ class DomainCard(Card):
     source_overlap: dict[str, tuple[str, ...]] = {}
     profiles: dict[str, Profile] = {}
     options: dict[str, Option] = {}
+    located_by: str = "path"
     note: str = ""
     defects: tuple[str, ...] = ()
     downloads: tuple[Download, ...] = ()

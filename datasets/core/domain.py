@@ -93,6 +93,7 @@ class Domain(ABC):
         lists: folder of the published lists (PASCAL folds, ISIC class table), if one was named.
 
     Attributes:
+        absolute: options that were typed as absolute paths, as typed; the root is taken from them.
         notes: oddities met while reading (an empty support mask, a mask of another size than its
             image); they stand in the record of a run.
     """
@@ -110,6 +111,7 @@ class Domain(ABC):
         self.options = dict(options)
         self.cache = cache
         self.lists = lists
+        self.absolute: dict[str, str] = {}
         self.notes: dict[str, None] = {}
         self._sketches: dict[str, bytes] = {}
 
@@ -164,11 +166,25 @@ class Domain(ABC):
         return name
 
     @property
+    def keeps_scenes_apart(self) -> bool:
+        """Whether a support shares no scene with its query under `patnet` either."""
+        return False
+
+    @property
     def title(self) -> str:
         """The name with the options that differ from their defaults, `pascal[fold=0,split=val]`."""
+        return self.spelled_with(self.options)
+
+    @property
+    def typed(self) -> str:
+        """What opens this domain again, under the same data root where its path is relative."""
+        return self.spelled_with({**self.options, **self.absolute})
+
+    def spelled_with(self, options: Mapping[str, Value]) -> str:
+        """The card's name with those of `options` that differ from their defaults."""
         changed = [
             f"{key}={spelled(value)}"
-            for key, value in self.options.items()
+            for key, value in options.items()
             if value != self.card.options[key].default
         ]
         return self.card.name + (f"[{','.join(changed)}]" if changed else "")
@@ -275,7 +291,8 @@ class Domain(ABC):
         count = length or self.published_length
         if protocol == "patnet":
             rng = np.random.RandomState(seed)
-            drawn = patnet_episodes(pools, queries, length=count, shots=shots, rng=rng)
+            scene = self.scene if self.keeps_scenes_apart else str
+            drawn = patnet_episodes(pools, queries, length=count, shots=shots, rng=rng, scene=scene)
         else:
             drawn = strict_episodes(
                 pools,

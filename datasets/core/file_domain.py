@@ -150,6 +150,11 @@ class FileDomain(Domain):
         """
         return (item.image, item.mask)
 
+    @property
+    def hashed_name(self) -> str:
+        """The domain with all options that change what is read."""
+        return self.title
+
     def content_hash(self, *, again: bool = False) -> str:
         """sha256 over class ids, names, labels and the content of every file that is read.
 
@@ -176,7 +181,7 @@ class FileDomain(Domain):
         ]
         return digest(
             {
-                "domain": self.title,
+                "domain": self.hashed_name,
                 "classes": [[entry.id, _portable(entry.name)] for entry in self.classes],
                 "files": sorted(rows, key=repr),
                 "extra": [held[path] for path in extra],

@@ -11,7 +11,20 @@ from .upright import read_upright
 
 
 class OwnDomain(FileDomain):
-    """Images without a published protocol: every image of every class is asked once."""
+    """Images without a published protocol: every image of every class is asked once.
+
+    The option `name`, where a card declares it, is what tables and records call the data.
+    """
+
+    @property
+    def title(self) -> str:
+        """The name that was given, or the card's with the options that differ."""
+        return str(self.options.get("name", "")) or super().title
+
+    @property
+    def hashed_name(self) -> str:
+        """The card's name with the options that differ: the same data under any name."""
+        return self.spelled_with({k: v for k, v in self.options.items() if k != "name"})
 
     def listed_queries(self) -> Sequence[tuple[int, str]]:
         """Every image of every class."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -62,12 +63,21 @@ def open_domain(
     resolved = resolve(card.options, {**(options or {}), **more}, name)
     folder = default_folder() if cache == "auto" else None if cache is None else Path(cache)
     place = root or os.environ.get("CDFSS_DATA_ROOT")
+    _refuse_taken(resolved)
+    absolute = _absolute(card, resolved)
+    if absolute is not None:
+        # The same as naming the parent by the data root: no record says where the data lie.
+        place = absolute.parent
+        resolved[card.located_by] = absolute.name
     where = Path(place or ".")
     if card.suite != "mini":
         if not place:
             raise DataError(
                 f"{card.title} needs a data root",
-                hint="name it with --data-root DIR or CDFSS_DATA_ROOT, or use --suite mini",
+                hint="name it with --data-root DIR or CDFSS_DATA_ROOT, or use --suite mini"
+                if card.located_by not in card.options
+                else "name it with --data-root DIR or CDFSS_DATA_ROOT, or give an absolute "
+                f"path: {name}[{card.located_by}=/...]",
             )
         if not where.is_dir():
             raise DataError(
@@ -81,7 +91,35 @@ def open_domain(
             hint="name another with --lists DIR or CDFSS_LISTS",
         )
     reader: type[Domain] = DOMAINS.code(name, card.code)
-    return reader(card, where, resolved, DecodeCache(folder), Path(named) if named else None)
+    domain = reader(card, where, resolved, DecodeCache(folder), Path(named) if named else None)
+    domain.absolute = {} if absolute is None else {card.located_by: str(absolute)}
+    return domain
+
+
+def _absolute(card: DomainCard, options: Mapping[str, Value]) -> Path | None:
+    """The absolute path that `card.located_by` was given, if it was."""
+    named = options.get(card.located_by)
+    path = Path(str(named or "")).expanduser()
+    if not path.is_absolute():
+        return None
+    if not path.name:
+        raise DataError(f"{path} is no folder of a data set", hint="name a folder below it")
+    return path
+
+
+def _refuse_taken(options: Mapping[str, Value]) -> None:
+    """Refuses a `name=` that tables could not show, or that means another column of theirs."""
+    name = str(options.get("name", ""))
+    if name and not re.fullmatch(r"\w[\w .+-]*", name):
+        raise DataError(
+            f"name={name} is no name of a column",
+            hint="use letters, digits, spaces, dots, + and -, beginning with a letter or digit",
+        )
+    if name and (DOMAINS.canonical(name) in DOMAINS or name.lower() == "mean"):
+        raise DataError(
+            f"name={name} is what tables call something else",
+            hint=f"choose another, such as name=my-{name}",
+        )
 
 
 def split_name(typed: str) -> tuple[str, dict[str, Value]]:

@@ -32,6 +32,7 @@ def patnet_episodes(
     length: int,
     shots: int,
     rng: np.random.RandomState,
+    scene: Callable[[str], str] = str,
 ) -> Iterator[Episode]:
     """The published sequence, bit for bit (PATNet `data/{fss,deepglobe,isic,lung,pascal}.py`).
 
@@ -46,13 +47,22 @@ def patnet_episodes(
         length: how many episodes.
         shots: supports per episode.
         rng: `np.random.RandomState(seed)`; it is advanced exactly as the published global stream.
+        scene: what a support must not share with its query; by default the image's name.
 
     Raises:
-        DataError: for a class with a single image, on which the published loader never returns.
+        DataError: for a class with a single image, or a single scene, on which the published
+            loader never returns.
     """
     by_id = {pool.class_id: pool for pool in pools}
     for pool in pools:
         _require(pool, at_least=2, why="another image must serve as support")
+        if len({scene(name) for name in pool.images}) < 2:
+            raise DataError(
+                f"all {len(pool.images)} images of class '{pool.name}' belong to "
+                f"{scene(pool.images[0])}, and a support must come from elsewhere than its query",
+                hint="add another volume, series or group that shows the class, or leave the "
+                "class out",
+            )
     for index in range(length):
         if queries is None:
             pool = pools[index % len(pools)]
@@ -63,7 +73,7 @@ def patnet_episodes(
         supports: list[str] = []
         while len(supports) < shots:
             drawn = pool.images[_first(rng, len(pool.images))]
-            if drawn != query:
+            if scene(drawn) != scene(query):
                 supports.append(drawn)
         yield Episode(query, tuple(supports), pool.class_id)
 

@@ -1,30 +1,39 @@
-"""Your own images: a folder per class for images, the same for masks, nothing to write."""
+"""Your own images, each with a mask file, in whichever folders they lie; nothing to write."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cdfss_bench.errors import DataError
 from cdfss_bench.options import spelled
 
+from ..core import medical
 from ..core.decode_cache import Pixels
 from ..core.domain import DomainClass, Item
 from ..core.masks import options as mask_options
 from ..core.masks.decoding import decide, refuse_constant
-from ..core.masks.facts import Facts
+from ..core.masks.facts import Facts, Look, look_at
 from ..core.masks.geometry import Drawn, turn_of
-from ..core.masks.pairing import composed, files_in, folders_in, loose_pictures, pairs_of
+from ..core.masks.label_names import LabelNames, read_names, with_each
+from ..core.masks.layouts import Found, Sample, find
+from ..core.masks.options import VOID
+from ..core.masks.pairing import composed
 from ..core.masks.reading import Reading, decode
 from ..core.masks.survey import Survey, survey
 from ..core.own_domain import OwnDomain
-from ..core.transforms import resized_labels
-from ..core.upright import turned
+from ..core.transforms import resized_image, resized_labels
+from ..core.upright import Header, header_of, turned
+from .suim import RAW_COLOURS
 
 _ONE_CLASS = "object"
-"""What the class of a flat folder is called for which no classes are named."""
+"""What the class of a layout without class folders is called for which no classes are named."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +46,12 @@ class _Mask:
 
 
 class FolderDomain(OwnDomain):
-    """Own pictures, each with a mask file; the card has the layouts and options.
+    """Own pictures, each with a mask; the card has the layouts and options.
 
-    `layout=folders`: `images/CLASS/NAME.jpg`, `masks/CLASS/NAME.png`; classes are the folders, in
-    the order of their names. `layout=flat`: `images/NAME.jpg`, `masks/NAME.png`; classes are named
-    by `labels=` or `colors=`, in their order, and an image stands in each class its mask shows.
-    Every image of every class is asked once. What masks mean is `mask_decoding`'s to decide.
+    Where masks lie in class folders, classes are the folders, in the order of their names. In all
+    other layouts they are named by `labels=`, `colors=` or a file of names, in the order of these,
+    and an image stands in each class its mask shows. Every image of every class is asked once. What
+    masks mean is `mask_decoding`'s to decide. Volumes are read slice by slice.
     """
 
     def discover(self) -> Sequence[DomainClass]:
@@ -53,48 +62,83 @@ class FolderDomain(OwnDomain):
                 class have no one meaning.
         """
         self._masks: dict[str, _Mask] = {}
+        self._masks_of: dict[str, tuple[str, ...]] = {}
+        self._scenes: dict[str, str] = {}
         self._void: int | None = None
         top = self.root / self._base
         options = mask_options.parse(self.options)
-        flat = self.options.get("layout") == "flat"
-        folders = self._flat(top) if flat else self._class_folders(top)
-        if not folders:
+        found = find(
+            top,
+            str(self.options.get("layout", "auto")),
+            str(self.options.get("images", "")),
+            str(self.options.get("masks", "")),
+            self._typed,
+        )
+        for folder in found.empty:
+            self.notes[f"{folder} holds no picture and is no class"] = None
+        samples = {name: self._sliced(some) for name, some in found.samples.items() if some}
+        if not samples:
             return []
         whole = survey(
-            [pair for pairs in folders.values() for pair in pairs], top, self.cache.folder
+            [(s.image, mask) for some in samples.values() for s in some for mask in s.masks],
+            top,
+            self.cache.folder,
+            header_of=_header_of,
+            look_at=_look_at,
+            file_of=medical.file_of,
         )
         if transparent := sum(header.transparent for header in whole.pictures.values()):
             self.notes[f"pictures with an alpha channel, laid on white: {transparent}"] = None
-        found: list[tuple[str, list[Item]]] = []
-        names = [*options.of_class] if flat else [*folders]
-        if flat and (options.spans or not names):
+        if "" in samples:
+            self._refuse_raw_suim(top, options, whole)
+            options = with_each(options, [*whole.masks.values()], self._names)
+        else:
+            options.refuse_unknown(samples)
+        classes = [
+            entry
+            for folder, some in samples.items()
+            for entry in self._classes_in(folder, some, options, whole)
+        ]
+        self._note(found, whole)
+        first = self.card.first_class_id
+        return [DomainClass(first + n, name, tuple(i)) for n, (name, i) in enumerate(classes)]
+
+    def _classes_in(
+        self,
+        folder: str,
+        samples: Sequence[Sample],
+        options: mask_options.MaskOptions,
+        whole: Survey,
+    ) -> list[tuple[str, list[Item]]]:
+        """The classes whose masks lie in a folder, or in all where it is ""."""
+        names = [folder] if folder else [*options.of_class]
+        if not folder and (options.spans or not names):
             names.append(_ONE_CLASS)
-        options.refuse_unknown(names)
-        for folder, pairs in folders.items():
-            here = names if flat else [folder]
-            facts = {mask: whole.masks[mask] for _, mask in pairs}
-            turns = self._turns(pairs, whole)
-            reading = decide(facts, here, options, self._typed)
-            for mask, turn in turns.items():
-                self._masks[self._inside(mask)] = _Mask(facts[mask], reading, turn)
-            if reading.note:
-                self.notes[reading.note] = None
-            for number, name in enumerate(here, 1):
-                refuse_constant(facts, reading, number, name, self._typed)
-                shown = [p for p in pairs if not flat or number in reading.numbers(facts[p[1]])]
-                found.append((name, [self._item(*pair, number) for pair in shown]))
-            if flat and (bare := sum(not {*reading.numbers(f)} - {0, 255} for f in facts.values())):
-                self.notes[f"masks without an object, whose pictures are in no class: {bare}"] = (
+        facts = {mask: whole.masks[mask] for sample in samples for mask in sample.masks}
+        turns = self._turns(samples, whole)
+        reading = decide(facts, names, options, self._typed, classes=not folder)
+        if reading.note:
+            self.notes[reading.note] = None
+        for sample in samples:
+            self._take(sample, facts, reading, turns)
+        held = {sample: set[int]() for sample in samples}
+        for sample in samples:
+            for mask in sample.masks:
+                held[sample] |= reading.numbers(facts[mask])
+        classes: list[tuple[str, list[Item]]] = []
+        for number, name in enumerate(names, 1):
+            refuse_constant(facts, reading, number, name, self._typed)
+            keeps_all = folder and not any(medical.is_slice(s.image) for s in samples)
+            shown = [s for s in samples if keeps_all or number in held[s]]
+            classes.append((name, [self._item(sample, number) for sample in shown]))
+        if bare := sum(not numbers - {0, VOID} for numbers in held.values()):
+            slices = any(medical.is_slice(sample.image) for sample in samples)
+            what = "slices" if slices else "masks"
+            if slices or not folder:
+                self.notes[f"{what} without an object, whose pictures are in no class: {bare}"] = (
                     None
                 )
-        self._note_readings()
-        if void := sum(255 in m.reading.numbers(m.facts) for m in self._masks.values()):
-            self._void = 255
-            self.notes[f"masks with undecided pixels, which are left out of the count: {void}"] = (
-                None
-            )
-        first = self.card.first_class_id
-        return [DomainClass(first + n, name, tuple(items)) for n, (name, items) in enumerate(found)]
+        return classes
 
     @property
     def void_label(self) -> int | None:
@@ -102,26 +146,79 @@ class FolderDomain(OwnDomain):
         _ = self.classes
         return self._void
 
-    def read_labels(self, item: Item) -> Pixels:
-        """The mask of `item`, [S, S]: its class's number, 0, and 255 where it is undecided.
+    def scene(self, name: str) -> str:
+        """The volume of a slice, the series of a DICOM file, or the folder of a group."""
+        return self._scenes.get(name, name)
+
+    @property
+    def keeps_scenes_apart(self) -> bool:
+        """Whether several pictures come from one volume, series or group."""
+        _ = self.classes
+        return len({*self._scenes.values()}) < len(self._scenes)
+
+    def item_files(self, item: Item) -> Sequence[str]:
+        """The files of the picture and of all its masks; of a slice, its volume."""
+        _ = self.classes
+        return tuple(dict.fromkeys(map(self._file, (item.image, *self._masks_of[item.mask]))))
+
+    def extra_files(self) -> Sequence[Path]:
+        """The file of names, if there is one."""
+        return () if self._names.path is None else (self._names.path,)
+
+    def read_image(self, path: str) -> Pixels:
+        """The picture at `path` as a viewer shows it, uint8 [S, S, 3].
 
         Raises:
-            DataError: if the file is missing, unreadable, or was changed meanwhile.
+            DataError: if the file is missing or is not one readable picture.
         """
-        _ = self.classes
-        mask, path = self._masks[item.mask], self.root / item.mask
+        full = self.root / path
+        if not medical.is_medical(full):
+            return super().read_image(path)
+        window = self._window
 
         def read() -> Pixels:
-            labels = turned(decode(path, mask.facts, mask.reading), mask.turn)
+            picture = medical.picture_of(full, window)
+            return Pixels(resized_image(picture, self.card.image_size), picture.size)
+
+        kind = f"medical {_place(full)} {window!r} {medical.reader_version(full)}"
+        return self.cached(self._file(path), kind, read)
+
+    def read_labels(self, item: Item) -> Pixels:
+        """The masks of `item`, [S, S]: its class's number, 0, and 255 where it is undecided.
+
+        Raises:
+            DataError: if a file is missing, unreadable, or was changed meanwhile.
+        """
+        _ = self.classes
+        paths = self._masks_of[item.mask]
+        masks = [self._masks[path] for path in paths]
+
+        def read() -> Pixels:
+            labels = _united([self._decoded(path) for path in paths])
             height, width = labels.shape
             return Pixels(resized_labels(labels, self.card.image_size), (width, height))
 
-        return self.cached(item.mask, f"own mask {mask.reading.key} {mask.turn}", read)
+        how = " ".join(f"{mask.reading.key} {mask.turn}" for mask in masks)
+        slices = [_place(self.root / p) for p in paths if medical.is_slice(self.root / p)]
+        files = tuple(map(self._file, paths))
+        return self.cached(
+            files[0] if len(files) == 1 else files,
+            f"own mask {how}" + (f" {slices}" if slices else ""),
+            read,
+        )
 
     def grey_values(self, item: Item) -> int:
         """None: what a mask holds was decided when it was found."""
         del item
         return 0
+
+    @cached_property
+    def _window(self) -> medical.Window:
+        return medical.window_of(str(self.options.get("window", "auto")))
+
+    @cached_property
+    def _names(self) -> LabelNames:
+        return read_names(self.root / self._base, str(self.options.get("names", "")))
 
     @property
     def _base(self) -> str:
@@ -132,7 +229,7 @@ class FolderDomain(OwnDomain):
         new = dict(word.split("=", 1) for word in change.split(","))
         changed = {
             name: spelled(known)
-            for name, known in self.options.items()
+            for name, known in {**self.options, **self.absolute}.items()
             if known != self.card.options[name].default
         }
         if {"labels", "colors"} & new.keys():
@@ -142,56 +239,143 @@ class FolderDomain(OwnDomain):
         undeclared = f" (with {' and '.join(absent)} declared in its card)" if absent else ""
         return f"-d '{self.card.name}[{words}]'{undeclared}"
 
-    def _class_folders(self, top: Path) -> dict[str, list[tuple[Path, Path]]]:
-        images, masks = folders_in(top / "images"), folders_in(top / "masks")
-        for place in (top / "images", top / "masks"):
-            if loose := loose_pictures(place):
+    def _sliced(self, samples: Iterable[Sample]) -> list[Sample]:
+        """The samples with every volume in place of which its slices stand."""
+        found: list[Sample] = []
+        plane = str(self.options.get("plane", "axial"))
+        for sample in samples:
+            kinds = {medical.suffix_of(path) in medical.VOLUMES for path in _paths_of(sample)}
+            if kinds == {True, False}:
                 raise DataError(
-                    f"{loose[0]} lies in no class folder",
-                    hint=f"move it into {place.name}/CLASS, or, if all files lie in one folder, "
-                    f"say so: {self._typed('layout=flat')}",
+                    f"{sample.image} and {sample.masks[0]} are not both volumes",
+                    hint="save image and labels as NIfTI, or both slice by slice",
                 )
-        for name, folder in masks.items():
-            if name not in images and files_in(folder):
-                raise DataError(
-                    f"{folder} holds masks of a class that {top / 'images'} does not have",
-                    hint="give both folders one name, or move the masks away",
+            if kinds == {False}:
+                found.append(sample)
+                continue
+            for mask in sample.masks:
+                medical.compare_volumes(sample.image, mask)
+            masks = [medical.slices_of(mask, plane) for mask in sample.masks]
+            found += [
+                replace(sample, image=image, masks=tuple(labels))
+                for image, *labels in zip(
+                    medical.slices_of(sample.image, plane), *masks, strict=True
                 )
-        pairs = {
-            name: pairs_of(folder, masks.get(name, top / "masks" / folder.name))
-            for name, folder in images.items()
-        }
-        for name in [name for name, found in pairs.items() if not found]:
-            self.notes[f"{images[name]} holds no picture and is no class"] = None
-        return {name: found for name, found in pairs.items() if found}
+            ]
+        return found
 
-    def _flat(self, top: Path) -> dict[str, list[tuple[Path, Path]]]:
-        pairs = pairs_of(top / "images", top / "masks")
-        return {"": pairs} if pairs else {}
-
-    def _turns(self, pairs: Sequence[tuple[Path, Path]], whole: Survey) -> dict[Path, int]:
+    def _turns(self, samples: Iterable[Sample], whole: Survey) -> dict[Path, int]:
+        """The EXIF orientation by which each mask becomes upright."""
         drawn = cast("Drawn", self.options.get("orientation", "auto"))
+        pictures, masks = whole.pictures, whole.masks
         return {
-            mask: turn_of(image, whole.pictures[image], mask, whole.masks[mask], drawn, self._typed)
-            for image, mask in pairs
+            mask: turn_of(s.image, pictures[s.image], mask, masks[mask], drawn, self._typed)
+            for s in samples
+            for mask in s.masks
         }
 
-    def _note_readings(self) -> None:
-        """What a reader of the numbers must know of how the masks were read."""
+    def _take(
+        self,
+        sample: Sample,
+        facts: Mapping[Path, Facts],
+        reading: Reading,
+        turns: Mapping[Path, int],
+    ) -> None:
+        """Remembers how the masks of a sample are read, and what it belongs to."""
+        inside = tuple(map(self._inside, sample.masks))
+        for path, mask in zip(inside, sample.masks, strict=True):
+            self._masks[path] = _Mask(facts[mask], reading, turns[mask])
+            if VOID in reading.numbers(facts[mask]):
+                self._void = VOID
+        self._masks_of[inside[0]] = inside
+        if scene := sample.group or medical.scene_of(sample.image):
+            self._scenes[self._item(sample, 0).name] = composed(scene)
+
+    def _decoded(self, path: str) -> NDArray[np.uint8]:
+        mask = self._masks[path]
+        labels = decode(self.root / path, mask.facts, mask.reading, _look_at)
+        return turned(labels, mask.turn)
+
+    def _refuse_raw_suim(self, top: Path, options: mask_options.MaskOptions, whole: Survey) -> None:
+        """Names the command that prepares SUIM where its download lies here as it is."""
+        if options.by or self._names.path is not None:
+            return
+        held = [{*facts.shown} for facts in whole.masks.values()]
+        if len(set[int]().union(*held)) > 3 and all(values <= RAW_COLOURS for values in held):
+            raise DataError(
+                f"{top} is the raw form of SUIM: colour-coded masks, a colour per class",
+                hint=f"cdfss-bench data prepare suim --from '{top}' --data-root NEW_DIR, then "
+                "-d suim --data-root NEW_DIR; if it is another data set, name its classes: "
+                + self._typed("colors=each"),
+            )
+
+    def _note(self, found: Found, whole: Survey) -> None:
+        """What a reader of the numbers must know of how files were read."""
         objects: dict[str, None] = {}
         for mask in self._masks.values():
             objects[mask.reading.described] = None
-        empty = sum(not m.reading.numbers(m.facts) - {0, 255} for m in self._masks.values())
+        empty = sum(not m.reading.numbers(m.facts) - {0, VOID} for m in self._masks.values())
         many = len(self._masks)
         self.notes[
             f"masks: {' or '.join(objects)} is the object, "
             f"{empty or 'none'} of {many} {'is' if empty < 2 else 'are'} empty"
         ] = None
+        if void := sum(VOID in m.reading.numbers(m.facts) for m in self._masks.values()):
+            self.notes[f"masks with undecided pixels, which are left out of the count: {void}"] = (
+                None
+            )
+        if self._names.path is not None:
+            self.notes[f"names of labels from {self._names.path.name}"] = None
+        read = [image for image in whole.pictures if medical.is_medical(image)]
+        if read:
+            dicom = not all(map(medical.is_slice, read))
+            self.notes[f"black to white: {self._window.described(dicom=dicom)}"] = None
+        slices = sum(medical.is_slice(image) for image in whole.pictures)
+        if slices:
+            volumes = len({image.parent for image in whole.pictures if medical.is_slice(image)})
+            plane = self.options.get("plane", "axial")
+            self.notes[f"{slices} {plane} slices of {volumes} volumes"] = None
+        if len({*self._scenes.values()}) < len(self._scenes):
+            kind = "volume or series" if found.layout != "groups" else "group"
+            self.notes[f"no support is of the {kind} of its query"] = None
 
-    def _item(self, image: Path, mask: Path, label: int) -> Item:
-        path = self._inside(image)
-        return Item(composed(path), path, self._inside(mask), label)
+    def _item(self, sample: Sample, label: int) -> Item:
+        path = self._inside(sample.image)
+        return Item(composed(path), path, self._inside(sample.masks[0]), label)
+
+    def _file(self, path: str) -> str:
+        return self._inside(medical.file_of(self.root / path))
 
     def _inside(self, path: Path) -> str:
         inside = path.relative_to(self.root) if path.is_relative_to(self.root) else path
         return inside.as_posix()
+
+
+def _paths_of(sample: Sample) -> tuple[Path, ...]:
+    return (sample.image, *sample.masks)
+
+
+def _header_of(path: Path) -> Header:
+    if not medical.is_medical(path):
+        return header_of(path)
+    return Header(medical.size_of(path), 1, transparent=False)
+
+
+def _look_at(path: Path) -> Look:
+    if not medical.is_medical(path):
+        return look_at(path)
+    labels = medical.labels_of(path)
+    height, width = labels.shape
+    values = tuple(int(value) for value in np.unique(labels))
+    return Look(Facts((width, height), 1, "grey", 16, values), labels, None)
+
+
+def _place(path: Path) -> str:
+    return path.name if medical.is_slice(path) else ""
+
+
+def _united(masks: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """The union of masks [H, W]; undecided where one is undecided and none shows an object."""
+    union = np.max([np.where(mask == VOID, 0, mask) for mask in masks], axis=0)
+    undecided = np.any([mask == VOID for mask in masks], axis=0)
+    return np.where(undecided & (union == 0), VOID, union).astype(np.uint8)

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..domains.suim import IMAGES, MASKS
+from ..domains.suim import COLOURS, IMAGES, MASKS
 from .pictures import decoded, lossless, size_of
 from .recipe import Recipe, by_name, left_over, unused
 from .sources import Entry, Source
 from .work import Made, Plan, Unit, sha256_of
-
-COLOURS = {
-    "FV": (255, 255, 0),
-    "HD": (0, 0, 255),
-    "PF": (0, 255, 0),
-    "RI": (255, 0, 255),
-    "RO": (255, 0, 0),
-    "SR": (255, 255, 255),
-    "WR": (0, 255, 255),
-}
-"""RGB of fish, human divers, plants, reefs, robots, sea floor, wrecks; black water is no class."""
 
 
 class SUIMRecipe(Recipe):

@@ -69,7 +69,7 @@ class Redrawer:
         record = answer.record
         if record.method.external:
             raise RecordError("its masks are of another program, and records hold none")
-        name, options = split_name(record.domain.title)
+        name, options = split_name(record.domain.opens)
         domain = open_domain(name, self.root, options, lists=self.lists)
         if domain.fingerprint != record.domain.fingerprint:
             raise DataError("the data here are not those of the record")

@@ -25,7 +25,9 @@ _FEW = 16
 """Grey values up to which a mask is taken for a label map, beyond for a soft mask."""
 
 
-def decide(masks: Masks, names: Sequence[str], options: MaskOptions, say: Say) -> Reading:
+def decide(
+    masks: Masks, names: Sequence[str], options: MaskOptions, say: Say, *, classes: bool = False
+) -> Reading:
     """The one reading of masks that belong together.
 
     Args:
@@ -33,6 +35,7 @@ def decide(masks: Masks, names: Sequence[str], options: MaskOptions, say: Say) -
         names: of the classes in these masks; the first has the number 1.
         options: what the user said.
         say: spells an option in the domain's name, for hints.
+        classes: whether several values may be as many classes, which a hint then says.
 
     Raises:
         DataError: if no reading, or more than one, fits; it names a file and an option.
@@ -41,7 +44,7 @@ def decide(masks: Masks, names: Sequence[str], options: MaskOptions, say: Say) -
     whose = f"the masks of class '{names[0]}'" if len(names) == 1 else "the masks"
     if not by_number:
         _refuse_doubts(masks, say, lifted=False)
-        return _Deciding(masks, whose, options, say).reading()
+        return _Deciding(masks, whose, options, say, classes=classes).reading()
     assert options.by
     _refuse_doubts(masks, say, lifted=True, alpha=options.by == "alpha")
     if options.by == "stored":
@@ -87,7 +90,7 @@ def refuse_constant(masks: Masks, reading: Reading, number: int, name: str, say:
     """
     held = [reading.numbers(facts) for facts in masks.values()]
     objects = sum(number in numbers for numbers in held)
-    if any(number in numbers and 0 in numbers for numbers in held):
+    if any(number in numbers and numbers - {number, VOID} for numbers in held):
         return
     path = next(iter(masks))
     values = sorted({v for facts in masks.values() for v in values_by(facts, reading.by)})
@@ -171,7 +174,8 @@ def _refuse_doubts(masks: Masks, say: Say, *, lifted: bool, alpha: bool = False)
 class _Deciding:
     """The reading of masks of which the user said nothing (but perhaps what is undecided)."""
 
-    def __init__(self, masks: Masks, whose: str, options: MaskOptions, say: Say):
+    def __init__(self, masks: Masks, whose: str, options: MaskOptions, say: Say, *, classes: bool):
+        self._classes = classes
         self._masks, self._whose, self._say = masks, whose, say
         self._ignore = options.ignore or ()
 
@@ -247,6 +251,9 @@ class _Deciding:
                 f"say it: {self._say(f'{typed},ignore={spelled(void)}')} if {spelled(void)} is "
                 f"undecided, {self._say(f'{option}={spelled(void)}')} if that is the object"
             )
+        if self._classes and len([v for v in values if v != void]) > 1:
+            each = f"{option}=each" + (f",ignore={spelled(void)}" if void in values else "")
+            hint = f"if each is a class: {self._say(each)}; if not, {hint}"
         seen = _listed(values, "the colours" if in_colours else "the values", as_colours=in_colours)
         many = f"{seen} beside 0, and nothing says which is the object"
         one = f"the values 0 and {spelled(first)} in place of 0 and 1, or 0 and 255"

@@ -37,6 +37,7 @@ class MaskOptions:
         of_class: of the object, by class name.
         ignore: undecided values; None where nothing was said.
         typed: the value of `labels=` or `colors=` as it was typed.
+        each: whether every value is a class, whose names `of_class` gets from the masks.
     """
 
     by: Literal["", "stored", "shown", "alpha"] = ""
@@ -44,6 +45,7 @@ class MaskOptions:
     of_class: Mapping[str, tuple[Span, ...]] = field(default_factory=dict[str, tuple[Span, ...]])
     ignore: tuple[int, ...] | None = None
     typed: str = ""
+    each: bool = False
 
     def of(self, name: str) -> tuple[Span, ...]:
         """Values of the object of class `name`; none where nothing was said of it."""
@@ -76,6 +78,9 @@ def parse(options: Mapping[str, Value]) -> MaskOptions:
         ignore = () if ignored == "none" else tuple(map(_ignored, ignored.split("+")))
     if labels == "alpha":
         return MaskOptions("alpha", ((255, 255),), ignore=ignore, typed=labels)
+    if (labels or colours) == "each":
+        by = "stored" if labels else "shown"
+        return MaskOptions(by, ignore=ignore, typed="each", each=True)
     spans: dict[str, tuple[Span, ...]] = {}
     for entry in filter(None, (labels or colours).split("+")):
         name, _, value = entry.rpartition(":")
@@ -94,7 +99,8 @@ def _spans(text: str, entry: str) -> tuple[Span, ...]:
         raise DataError(
             f"labels={entry} names no value",
             hint="labels=1, several as labels=1+3, a range as labels=128..255, by class as "
-            "labels=cup:1+pot:2, labels=nonzero, or labels=alpha for the alpha channel",
+            "labels=cup:1+pot:2, all as labels=each, labels=nonzero, or labels=alpha for the alpha "
+            "channel",
         )
     return ((int(match["low"]), int(match["high"] or match["low"])),)
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 from cdfss_bench.errors import DataError
 
+from ..medical import DICOM, VOLUMES, stem_of, suffix_of
+
 PICTURES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif",
-    ".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".tga", ".mpo", ".avif",
+    ".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".tga", ".mpo", ".avif", *VOLUMES, *DICOM,
 )  # fmt: skip
 """Suffixes of files that are read as pictures, by their content."""
 
@@ -18,6 +21,10 @@ ENDINGS = (
     "", "_mask", "-mask", "_gt", "_seg", "_segmentation", "_label", "_labels", "_groundtruth",
 )  # fmt: skip
 """What may stand behind a picture's name in its mask's."""
+
+MASK_WORDS = ("mask", "label", "labels", "seg", "segmentation", "gt", "groundtruth")
+"""What a mask file may be called in the folder of its image, or in place of `image` before a
+number."""
 
 _SIDECARS = (
     ".txt",
@@ -45,7 +52,7 @@ def folders_in(place: Path) -> dict[str, Path]:
         return {}
     found: dict[str, Path] = {}
     for entry in sorted(place.iterdir()):
-        if entry.is_dir() and not _is_hidden(entry.name):
+        if entry.is_dir() and not is_hidden(entry.name):
             _once(found, composed(entry.name), entry)
     return dict(sorted(found.items()))
 
@@ -60,14 +67,14 @@ def files_in(place: Path) -> list[Path]:
         return []
     found: list[Path] = []
     for entry in place.iterdir():
-        if _is_hidden(entry.name) or entry.suffix.lower() in _SIDECARS:
+        if is_hidden(entry.name) or entry.suffix.lower() in _SIDECARS:
             continue
         if entry.is_dir():
             raise DataError(
                 f"{entry} is a folder where pictures are expected",
                 hint=f"move its files up into {place}, or the folder away",
             )
-        if entry.suffix.lower() not in PICTURES:
+        if suffix_of(entry) not in PICTURES:
             raise DataError(
                 f"{entry} is of a kind that is not read ({entry.suffix or 'no suffix'})",
                 hint="save it as PNG or JPEG, or move it away",
@@ -81,7 +88,7 @@ def loose_pictures(place: Path) -> list[Path]:
     return sorted(
         entry
         for entry in (place.iterdir() if place.is_dir() else ())
-        if entry.suffix.lower() in PICTURES and not _is_hidden(entry.name) and entry.is_file()
+        if suffix_of(entry) in PICTURES and not is_hidden(entry.name) and entry.is_file()
     )
 
 
@@ -96,28 +103,37 @@ def pairs_of(images: Path, masks: Path) -> list[tuple[Path, Path]]:
     """
     by_stem: dict[str, list[Path]] = {}
     for mask in files_in(masks):
-        by_stem.setdefault(composed(mask.stem), []).append(mask)
+        by_stem.setdefault(composed(stem_of(mask)), []).append(mask)
     pairs: list[tuple[Path, Path]] = []
     seen: dict[str, Path] = {}
     for image in files_in(images):
-        stem = composed(image.stem)
+        stem = composed(stem_of(image))
         if stem in seen:
             raise DataError(
                 f"{image} and {seen[stem].name} would share a mask", hint="rename one of them"
             )
         seen[stem] = image
-        # `a.jpg.png` is how some programs call the mask of `a.jpg`.
-        names = [name + ending for name in (stem, composed(image.name)) for ending in ENDINGS]
+        names = _names_of_mask(image, stem)
         found = [mask for name in names for mask in by_stem.get(name, ())]
         if len(found) != 1:
             raise DataError(
-                f"{image} needs one mask {image.stem}.png in {masks}, "
+                f"{image} needs one mask {stem_of(image)}{_suffix_due(image)} in {masks}, "
                 f"there is {' and '.join(mask.name for mask in found) or 'none'}",
                 hint=_complete(image, found, by_stem),
             )
         pairs.append((image, found[0]))
     _refuse_lonely(pairs, by_stem, images)
     return pairs
+
+
+def _names_of_mask(image: Path, stem: str) -> list[str]:
+    # `a.jpg.png` is how some programs call the mask of `a.jpg`.
+    names = [name + ending for name in (stem, composed(image.name)) for ending in ENDINGS]
+    if suffix_of(image) in VOLUMES and (channel := re.fullmatch(r"(.+)_\d{4}", stem)):
+        names.append(channel[1])  # nnU-Net numbers the channels of a scan
+    if match := re.fullmatch(r"(?i:image|img|volume|scan)([-_]?\d.*)", stem):
+        names += [word + match[1] for word in MASK_WORDS]
+    return names
 
 
 def composed(name: str) -> str:
@@ -145,6 +161,10 @@ def _refuse_lonely(
         )
 
 
+def _suffix_due(image: Path) -> str:
+    return suffix_of(image) if suffix_of(image) in VOLUMES else ".png"
+
+
 def _complete(image: Path, found: Sequence[Path], by_stem: dict[str, list[Path]]) -> str:
     alike = [m for s, masks in by_stem.items() for m in masks if s.lower() == image.stem.lower()]
     if alike and not found:
@@ -161,5 +181,6 @@ def _once(found: dict[str, Path], name: str, entry: Path) -> None:
     found[name] = entry
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a name is of a file or folder that systems leave behind."""
     return name.startswith(".") or name in _LITTER or name.lower() in ("thumbs.db", "desktop.ini")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from cdfss_bench.errors import DataError
 
-from .facts import COLOUR, Codes, Facts, look_at, spelled
+from .facts import COLOUR, Codes, Facts, Look, look_at, spelled
 from .options import VOID
 
 By = Literal["stored", "shown", "alpha"]
@@ -68,13 +69,16 @@ class Reading:
         return found | {0} if 0 in facts.alpha and self.by != "alpha" else found
 
 
-def decode(path: Path, facts: Facts, reading: Reading) -> NDArray[np.uint8]:
+def decode(
+    path: Path, facts: Facts, reading: Reading, look_at: Callable[[Path], Look] = look_at
+) -> NDArray[np.uint8]:
     """The mask at `path` as stored, [H, W] of 0, the numbers of classes, and 255 for undecided.
 
     Args:
         path: of the mask.
         facts: of it, on which the reading was decided.
         reading: of its class.
+        look_at: decodes a mask file.
 
     Raises:
         DataError: if the file is unreadable, or no longer holds what it held.

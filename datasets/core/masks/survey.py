@@ -23,7 +23,7 @@ from cdfss_bench.files import write_atomically
 
 from ..content_index import Signature, signature_of
 from ..upright import Header, header_of
-from .facts import Facts, look_at
+from .facts import Facts, Look, look_at
 
 T = TypeVar("T")
 
@@ -39,13 +39,24 @@ class Survey:
     masks: Mapping[Path, Facts]
 
 
-def survey(pairs: Sequence[tuple[Path, Path]], place: Path, kept_in: Path | None) -> Survey:
+def survey(
+    pairs: Sequence[tuple[Path, Path]],
+    place: Path,
+    kept_in: Path | None,
+    *,
+    header_of: Callable[[Path], Header] = header_of,
+    look_at: Callable[[Path], Look] = look_at,
+    file_of: Callable[[Path], Path] = Path,
+) -> Survey:
     """Looks at every picture's header and decodes every mask, as far as that is not known.
 
     Args:
         pairs: pictures and masks.
         place: the folder of the data set.
         kept_in: folder where findings are kept; None keeps nothing.
+        header_of: reads a picture's header.
+        look_at: decodes a mask.
+        file_of: the file that a picture or mask lies in.
 
     Raises:
         DataError: naming the first file that cannot be read.
@@ -55,8 +66,16 @@ def survey(pairs: Sequence[tuple[Path, Path]], place: Path, kept_in: Path | None
     path = None if kept_in is None else kept_in / "masks" / f"{_name_of(place)}.json"
     before = _read(path)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        pictures = pool.map(lambda image: _known(image, before.pictures, header_of), images)
-        facts = pool.map(lambda mask: _known(mask, before.masks, _facts_of), masks)
+        stamps = {file: _stamp(file) for file in dict.fromkeys(map(file_of, (*images, *masks)))}
+        pictures = pool.map(
+            lambda image: _known(image, stamps[file_of(image)], before.pictures, header_of), images
+        )
+        facts = pool.map(
+            lambda mask: _known(
+                mask, stamps[file_of(mask)], before.masks, lambda path: look_at(path).facts
+            ),
+            masks,
+        )
         now = _Kept(
             {str(image): found for image, found in zip(images, pictures, strict=True)},
             {str(mask): found for mask, found in zip(masks, facts, strict=True)},
@@ -82,19 +101,21 @@ class _Kept:
 _KEPT = TypeAdapter(_Kept)
 
 
-def _known(
-    path: Path, before: Mapping[str, tuple[Signature, T]], find: Callable[[Path], T]
-) -> tuple[Signature, T]:
+def _stamp(path: Path) -> Signature:
     try:
-        stamp = signature_of(path)
+        return signature_of(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def _known(
+    path: Path,
+    stamp: Signature,
+    before: Mapping[str, tuple[Signature, T]],
+    find: Callable[[Path], T],
+) -> tuple[Signature, T]:
     kept = before.get(str(path))
     return kept if kept is not None and kept[0] == stamp else (stamp, find(path))
-
-
-def _facts_of(path: Path) -> Facts:
-    return look_at(path).facts
 
 
 def _name_of(place: Path) -> str:
