@@ -21,7 +21,7 @@ from torch import Tensor
 
 from cdfss_bench.datasets import Domain, Episode
 from cdfss_bench.datasets.core.domain import Item
-from cdfss_bench.datasets.core.transforms import normalised
+from cdfss_bench.datasets.core.transforms import normalised, onto
 from cdfss_bench.methods.core.contract import SupportState
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
@@ -34,7 +34,7 @@ from ..runtime.precision import exact_fp32
 from .boundary import boundary_measures
 from .episode_order import reuse_order
 from .feature_cache import DEFAULT_BUDGET, FeatureStores
-from .pixel_counts import count
+from .pixel_counts import NotBinaryError, count
 from .prediction import adaptation_stream, predict_episode
 
 
@@ -169,7 +169,11 @@ def evaluate(
 
             masks = backing_off(masks_of, batch, run.forget)
             truth, ignore = run.truths(batch)
-            counts = count(_checked(masks, truth, method), truth, ignore)
+            try:
+                counts = count(_checked(masks, truth, method), truth, ignore)
+            except NotBinaryError as error:
+                raise _explained(error, batch, method) from None
+            run.clock.read()
             if keep is not None:
                 keep(indices, masks.cpu().numpy())
             rows = [
@@ -191,6 +195,7 @@ class _Run:
         self.settings = settings
         self.stores = stores
         self.encode_batch = settings.images_per_batch
+        self.clock = _Clock(settings.device)
         self._pending: dict[str, Future[NDArray[np.uint8]]] = {}
 
     def images_of(self, episode: Episode) -> tuple[str, list[str]]:
@@ -207,7 +212,7 @@ class _Run:
     def matched(self, episodes: Sequence[Episode], timing: BatchTiming) -> Tensor:
         """Masks [B, H, W] of a batch."""
         features = self._encoded(_distinct(self._needed(episodes)), timing)
-        with _measured(timing, "match", self.settings.device):
+        with self.clock.measured(timing, "match"):
             if self._remembers_maps(episodes):
                 logits = self._voted(episodes[0], features)
             else:
@@ -217,7 +222,7 @@ class _Run:
                 shots = len(episodes[0].supports)
                 logits = self.method.match_states(query, states, shots=shots)
             size = self.domain.card.image_size
-            return self.method.decide(_numbers(logits, episodes, self.method), (size, size))
+            return _marked(self.method.decide(logits, (size, size)), logits)
 
     def _voted(self, episode: Episode, features: dict[str, FeatureBatch]) -> Tensor:
         """Logits [1, K, 2, h, w]; what the query and a support gave together is remembered."""
@@ -241,12 +246,11 @@ class _Run:
         It is handed the support's features and masks, and the query's features if it says that it
         is transductive; never the query's mask.
         """
-        device, supports = self.settings.device, self._supports(episode)
+        supports = self._supports(episode)
         features = self._encoded(_distinct(self._items([episode])), timing)
         query = features[self._query(episode).image]
         support = FeatureBatch.cat([features[item.image] for item in supports])
-        masks = torch.from_numpy(np.stack([self.domain.truth(item) for item in supports]))
-        masks = masks.to(device)
+        masks = self._masks(supports)
 
         def encode_again(ready: Method) -> tuple[FeatureBatch, FeatureBatch]:
             shown = ready.encode(self._image(self._query(episode)))
@@ -259,10 +263,9 @@ class _Run:
             masks,
             rng=rng,
             encode_again=encode_again,
-            measured=lambda step: _measured(timing, step, device),
+            measured=lambda step: self.clock.measured(timing, step),
         )
-        _numbers(found.logits, [episode], self.method)
-        return found.mask
+        return _marked(found.mask, found.logits)
 
     def _image(self, item: Item) -> Tensor:
         return normalised(self.domain.image(item)[None], self.settings.device)
@@ -275,10 +278,13 @@ class _Run:
     def truths(self, episodes: Sequence[Episode]) -> tuple[Tensor, Tensor | None]:
         """True masks [B, H, W] of the queries, and what is undecided in them."""
         items = [self._query(episode) for episode in episodes]
-        truth = torch.from_numpy(np.stack([self.domain.truth(item) for item in items]))
         void = [v for item in items if (v := self.domain.undecided(item)) is not None]
-        undecided = torch.from_numpy(np.stack(void)).to(self.settings.device) if void else None
-        return truth.to(self.settings.device), undecided
+        undecided = onto(np.stack(void), self.settings.device) if void else None
+        return self._masks(items), undecided
+
+    def _masks(self, items: Sequence[Item]) -> Tensor:
+        """True masks [N, H, W] on the device."""
+        return onto(np.stack([self.domain.truth(item) for item in items]), self.settings.device)
 
     def _encoded(self, items: Sequence[Item], timing: BatchTiming) -> dict[str, FeatureBatch]:
         known = {item.image: self.stores.features.get(item.image) for item in items}
@@ -291,7 +297,7 @@ class _Run:
             pictures = normalised(pixels, self.settings.device)
             timing.load += 1000 * (time.perf_counter() - began)
             # Not inference tensors: an adapting method learns from these features.
-            with torch.no_grad(), _measured(timing, "encode", self.settings.device):
+            with torch.no_grad(), self.clock.measured(timing, "encode"):
                 rows = self.method.encode(pictures)
             timing.encoded += len(chunk)
             for i, item in enumerate(chunk):
@@ -315,9 +321,8 @@ class _Run:
                 states[key] = state
         if missing:
             rows = FeatureBatch.cat([features[item.image] for item in missing.values()])
-            masks = np.stack([self.domain.truth(item) for item in missing.values()])
-            tensor = torch.from_numpy(masks).to(self.settings.device)
-            for key, state in zip(missing, self.method.encode_support(rows, tensor), strict=True):
+            masks = self._masks(list(missing.values()))
+            for key, state in zip(missing, self.method.encode_support(rows, masks), strict=True):
                 if isinstance(state, FeatureBatch):
                     state = state.detached_copy()
                 states[key] = state
@@ -371,16 +376,25 @@ def _boundaries(
     return [boundary_measures(ours, theirs, tolerance, left) for ours, theirs, left in pairs]
 
 
-def _numbers(logits: Tensor, episodes: Sequence[Episode], method: Method) -> Tensor:
-    # A comparison with NaN is false: the mask would be empty, and counted.
+_NO_MASK = 255
+"""Fills the mask of an episode whose scores hold NaN, and is found when the pixels are counted."""
+
+
+def _marked(masks: Tensor, logits: Tensor) -> Tensor:
+    # A comparison with NaN is false: the mask would be empty, and counted. To ask here whether
+    # there are any would make the host wait for the device.
     bad = logits.isnan().flatten(1).any(1)
-    if bool(bad.any()):
-        asked = episodes[int(bad.nonzero()[0])]
-        raise ValueError(
-            f"{type(method).__name__} returned NaN for the query '{asked.query}' with "
-            f"the supports {', '.join(asked.supports)}"
-        )
-    return logits
+    return masks.masked_fill(bad[:, None, None], _NO_MASK)
+
+
+def _explained(error: NotBinaryError, episodes: Sequence[Episode], method: Method) -> ValueError:
+    if error.value != _NO_MASK:
+        return error
+    asked = episodes[error.row]
+    return ValueError(
+        f"{type(method).__name__} returned NaN for the query '{asked.query}' with "
+        f"the supports {', '.join(asked.supports)}"
+    )
 
 
 def _checked(masks: Tensor, truth: Tensor, method: Method) -> Tensor:
@@ -392,10 +406,38 @@ def _checked(masks: Tensor, truth: Tensor, method: Method) -> Tensor:
     return masks.to(truth.device)
 
 
-@contextmanager
-def _measured(timing: BatchTiming, part: str, device: str) -> Generator[None]:
-    began = time.perf_counter()
-    yield
-    if (module := accelerator(device)) is not None:
-        module.synchronize(device)
-    setattr(timing, part, getattr(timing, part) + 1000 * (time.perf_counter() - began))
+class _Clock:
+    """Times the parts of batches without waiting for the device.
+
+    An accelerator's own clock is read when its work is known to be over.
+    """
+
+    def __init__(self, device: str):
+        self._device = device
+        self._module = accelerator(device)
+        self._running: list[tuple[BatchTiming, str, Any, Any]] = []
+
+    @contextmanager
+    def measured(self, timing: BatchTiming, part: str) -> Generator[None]:
+        """Adds the time of the block to `timing`, on an accelerator at the next `read`."""
+        if self._module is None:
+            began = time.perf_counter()
+            yield
+            _add(timing, part, 1000 * (time.perf_counter() - began))
+            return
+        with self._module.device(self._device):
+            begin, end = (self._module.Event(enable_timing=True) for _ in range(2))
+            begin.record()
+            yield
+            end.record()
+        self._running.append((timing, part, begin, end))
+
+    def read(self) -> None:
+        """Adds what was measured; to be called after the device's results have been read."""
+        for timing, part, begin, end in self._running:
+            _add(timing, part, begin.elapsed_time(end))
+        self._running.clear()
+
+
+def _add(timing: BatchTiming, part: str, milliseconds: float) -> None:
+    setattr(timing, part, getattr(timing, part) + milliseconds)

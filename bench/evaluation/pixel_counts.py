@@ -8,6 +8,20 @@ from torch import Tensor
 from ..records.counts import Counts
 
 
+class NotBinaryError(ValueError):
+    """A mask holds anything but 0 and 1.
+
+    Attributes:
+        row: of the batch, the first with such a mask.
+        value: the largest of that mask.
+    """
+
+    def __init__(self, name: str, row: int = 0, value: int = 0):
+        super().__init__(f"the {name} mask must be uint8 of 0 and 1")
+        self.row = row
+        self.value = value
+
+
 def count(predicted: Tensor, truth: Tensor, ignore: Tensor | None = None) -> list[Counts]:
     """Counts of each of B masks.
 
@@ -17,7 +31,8 @@ def count(predicted: Tensor, truth: Tensor, ignore: Tensor | None = None) -> lis
         ignore: uint8 [B, H, W], 1 where a pixel counts nowhere (PASCAL's undecided border).
 
     Raises:
-        ValueError: if the shapes differ or a mask holds anything but 0 and 1.
+        ValueError: if the shapes differ.
+        NotBinaryError: if a mask holds anything but 0 and 1.
     """
     if predicted.shape != truth.shape:
         raise ValueError(
@@ -25,18 +40,18 @@ def count(predicted: Tensor, truth: Tensor, ignore: Tensor | None = None) -> lis
         )
     for name, mask in (("predicted", predicted), ("true", truth)):
         if mask.dtype != torch.uint8:
-            raise ValueError(f"the {name} mask must be uint8 of 0 and 1")
+            raise NotBinaryError(name)
     fore, true = predicted.bool(), truth.bool()
     valid = torch.ones_like(fore) if ignore is None else ignore == 0
     both = (fore & true & valid).flatten(1).sum(1)
     either = ((fore | true) & valid).flatten(1).sum(1)
     pixels = valid.flatten(1).sum(1)
-    wrong = torch.stack([(mask > 1).any() for mask in (predicted, truth)])
+    largest = [mask.flatten(1).amax(1) for mask in (predicted, truth)]
     # Background is what is left: neither mask says foreground, or not both do. All numbers leave
     # the device together, which is waited for once.
-    rows = torch.stack((both, either, pixels - either, pixels - both), dim=1)
-    *numbers, predicted_wrong, truth_wrong = torch.cat((rows.flatten(), wrong)).cpu().tolist()
-    for name, is_wrong in (("predicted", predicted_wrong), ("true", truth_wrong)):
-        if is_wrong:
-            raise ValueError(f"the {name} mask must be uint8 of 0 and 1")
-    return [Counts(*numbers[i : i + 4]) for i in range(0, len(numbers), 4)]
+    rows = torch.stack((both, either, pixels - either, pixels - both, *largest), dim=1).tolist()
+    for row, (*_, in_predicted, in_true) in enumerate(rows):
+        for name, value in (("predicted", in_predicted), ("true", in_true)):
+            if value > 1:
+                raise NotBinaryError(name, row, value)
+    return [Counts(*row[:4]) for row in rows]

@@ -86,15 +86,29 @@ def local_prototypes(rows: Tensor, chosen: Tensor, *, eps: float = 0.0) -> Tenso
         chosen: bool [B, N], at least one per row.
         eps: added to the norms (HERA adds 1e-6).
     """
+    directions = rows / (torch.linalg.vector_norm(rows, dim=1, keepdim=True) + eps)
+    if rows.device.type != "cpu":
+        # The host would wait to learn how many columns are chosen: most of them, in a batch.
+        return weighted_by_likeness(rows, directions, directions, chosen)
     # Every episode selects another number of columns: gather the longest selection, mute the rest.
     width = int(chosen.sum(1).max())
     order = chosen.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :width]
-    taken = chosen.gather(1, order)
-    values = rows.gather(2, order[:, None].expand(-1, rows.shape[1], -1))
-    directions = rows / (torch.linalg.vector_norm(rows, dim=1, keepdim=True) + eps)
-    keys = directions.gather(2, order[:, None].expand(-1, rows.shape[1], -1))
+    order, taken = order[:, None].expand(-1, rows.shape[1], -1), chosen.gather(1, order)
+    values, keys = (each.gather(2, order) for each in (rows, directions))
+    return weighted_by_likeness(values, keys, directions, taken)
+
+
+def weighted_by_likeness(values: Tensor, keys: Tensor, directions: Tensor, taken: Tensor) -> Tensor:
+    """Means [B, C, N] of those `values` that are taken, by their likeness to N directions.
+
+    Args:
+        values: [B, C, M].
+        keys: their directions, [B, C, M].
+        directions: [B, C, N].
+        taken: bool [B, M], at least one per row; the others are muted.
+    """
     weights = (SHARPNESS * keys.transpose(1, 2) @ directions).exp()
-    weights = weights * taken[:, :, None]
+    weights = weights.masked_fill(~taken[:, :, None], 0)
     return (values @ weights) / weights.sum(1, keepdim=True)
 
 

@@ -12,9 +12,9 @@ from .products import product
 class Attention:
     """How each position sees the chosen ones, for several choices of the same features (SSP eq. 7).
 
-    Numerator and denominator are sums over the chosen columns. Without a graph, and for one
-    episode, the next choice therefore costs only the columns that entered or left: a fifth of them
-    between SSP's two rounds on real images.
+    Numerator and denominator are sums over the chosen columns. On a CPU, without a graph, and for
+    one episode, the next choice therefore costs only the columns that entered or left: a fifth of
+    them between SSP's two rounds on real images.
 
     Args:
         features: [B, C, h, w].
@@ -27,7 +27,8 @@ class Attention:
 
     def __call__(self, chosen: Tensor) -> Tensor:
         """Local prototypes [B, C, h, w] of bool `chosen` [B, N], at least one per row."""
-        if len(chosen) > 1 or torch.is_grad_enabled():
+        on_cpu = chosen.device.type == "cpu"
+        if len(chosen) > 1 or torch.is_grad_enabled() or not on_cpu:
             return local_prototypes(self._rows, chosen).reshape(self._shape)
         if self._sums is None:
             self._sums = _Sums(self._rows[0].t())

@@ -20,28 +20,16 @@ pytestmark = pytest.mark.simulated
 BATCH = 4
 
 WAITS = {
-    "all-background": 6,
-    "all-foreground": 6,
     "apseg": 240,
-    "centre-ellipse": 6,
-    "dra": 7,
     "fptrans": 260,
     "frost": 140,
     "fssdino": 230,
-    "hsnet": 6,
-    "ifa": 8,
     "insid3": 40,
-    "loec": 8,
-    "loec-vit": 7,
-    "patnet": 6,
     "persam": 220,
-    "prototype": 6,
     "rsrm": 920,
-    "ssp": 8,
-    "ssp-vit": 7,
 }
-"""The most waits that a batch of four 5-shot episodes may take, encoding and counting included.
-What today's code takes stands in docs/speed.md: a method that waits more often than here fails."""
+"""The most waits that a batch of four 5-shot episodes may take, encoding and counting included,
+where it may be more than the one in which the counts are read; docs/speed.md says what for."""
 
 MATCHING = [
     name
@@ -62,9 +50,9 @@ def test_counts_of_a_batch_are_the_cpus(name: str, device: str) -> None:
         found = counted(method, domain, episodes, Settings(device, batch=BATCH))
     assert largest(expected, found) <= PIXELS
     assert name == "all-background" or any(counts.inter > 0 for counts in expected.values())
-    assert waits.explicit > 0, "the parts of an episode were not timed"
-    assert name in WAITS, f"{name}: state here and in docs/speed.md: {waits} a batch"
-    assert waits.total <= WAITS[name], f"{name}: {waits} a batch, {WAITS[name]} at most"
+    assert waits.explicit == 0, "the parts of an episode are timed without waiting for them"
+    most = WAITS.get(name, 1)
+    assert waits.total <= most, f"{name}: {waits} a batch, {most} at most"
 
 
 @pytest.mark.parametrize("name", ["ssp", "hsnet"])
@@ -104,6 +92,7 @@ def test_features_beyond_the_budget_are_encoded_again(name: str, device: str) ->
         found = {row.index: row.counts for rows, _ in parts for row in rows}
         assert largest(expected, found) <= PIXELS
         assert stores.used <= budget
+        assert all(t.match > 0 and (t.encode > 0) == (t.encoded > 0) for _, t in parts)
         encoded.append(sum(timing.encoded for _, timing in parts))
     assert encoded[1] > encoded[0], f"{encoded} pictures encoded with much and with little memory"
 

@@ -29,6 +29,7 @@ from cdfss_bench.methods.blocks.self_support import (
     confident,
     local_prototypes,
     self_support,
+    weighted_by_likeness,
 )
 from cdfss_bench.methods.blocks.voting import foreground, upsampled, vote
 from cdfss_bench.methods.fast.flat_conv4d import FlatCenterPivotConv4d
@@ -317,6 +318,19 @@ def test_an_episodes_local_prototypes_do_not_depend_on_how_many_pixels_others_se
     for i in range(2):
         alone = local_prototypes(rows[i : i + 1], chosen[i : i + 1])
         torch.testing.assert_close(together[i], alone[0])
+
+
+def test_an_accelerators_local_prototypes_are_the_cpus() -> None:
+    rows = normal(2, 5, 40)
+    rows[0, :, 20] = 0  # has no direction, and is not chosen
+    chosen = torch.zeros(2, 40, dtype=torch.bool)
+    chosen[0, :13] = True
+    chosen[1, 2:] = True
+    seen = rows.abs().sum(1, keepdim=True) > 0
+    directions = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    found = weighted_by_likeness(rows, directions, directions, chosen)
+    expected = local_prototypes(rows, chosen)
+    torch.testing.assert_close(found.where(seen, 0), expected.where(seen, 0))
 
 
 def test_one_chosen_position_is_everybodys_local_prototype() -> None:
