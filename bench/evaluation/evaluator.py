@@ -21,10 +21,11 @@ from torch import Tensor
 
 from cdfss_bench.datasets import Domain, Episode
 from cdfss_bench.datasets.core.domain import Item
-from cdfss_bench.datasets.core.transforms import normalised, onto
+from cdfss_bench.datasets.core.transforms import normalised
 from cdfss_bench.methods.core.contract import SupportState
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
+from cdfss_bench.transfer import onto
 
 from ..records.boundary import Boundary
 from ..records.cell_folder import EpisodeRow
@@ -279,12 +280,15 @@ class _Run:
         """True masks [B, H, W] of the queries, and what is undecided in them."""
         items = [self._query(episode) for episode in episodes]
         void = [v for item in items if (v := self.domain.undecided(item)) is not None]
-        undecided = onto(np.stack(void), self.settings.device) if void else None
+        undecided = self._on_device(void) if void else None
         return self._masks(items), undecided
 
     def _masks(self, items: Sequence[Item]) -> Tensor:
         """True masks [N, H, W] on the device."""
-        return onto(np.stack([self.domain.truth(item) for item in items]), self.settings.device)
+        return self._on_device([self.domain.truth(item) for item in items])
+
+    def _on_device(self, maps: Sequence[NDArray[np.uint8]]) -> Tensor:
+        return onto(torch.from_numpy(np.stack(maps)), self.settings.device)
 
     def _encoded(self, items: Sequence[Item], timing: BatchTiming) -> dict[str, FeatureBatch]:
         known = {item.image: self.stores.features.get(item.image) for item in items}

@@ -86,34 +86,21 @@ def normalised(images: NDArray[np.uint8], device: str = "cpu") -> torch.Tensor:
     """
     import torch
 
+    from cdfss_bench.transfer import onto
+
     constants = _constants(device)
     white, mean, std = constants[0], constants[1:4].view(3, 1, 1), constants[4:].view(3, 1, 1)
-    pixels = onto(images, device).movedim(-1, -3)
+    # np.array copies: cached pictures are read-only maps, which torch cannot wrap.
+    pixels = onto(torch.from_numpy(np.array(images)), device).movedim(-1, -3)
     return pixels.to(torch.float32).div_(white).sub_(mean).div_(std).contiguous()
-
-
-def onto(values: NDArray[np.uint8], device: str) -> torch.Tensor:
-    """A copy of `values` on `device`, for which the host does not wait where the device allows it.
-
-    A GPU reads memory that cannot be moved while the host goes on; torch keeps it until it is read.
-    """
-    import torch
-
-    kind = torch.device(device).type
-    held = torch.empty(values.shape, dtype=torch.uint8, pin_memory=kind in ("cuda", "xpu"))
-    held.numpy()[...] = values
-    return _moved(held, device)
-
-
-def _moved(held: torch.Tensor, device: str) -> torch.Tensor:
-    # MPS would read the host's memory later, when it may be gone.
-    return held.to(device, non_blocking=not device.startswith("mps"))
 
 
 @cache
 def _constants(device: str) -> torch.Tensor:
     import torch
 
+    from cdfss_bench.transfer import onto
+
     # Tensors, not numbers: a GPU divides by a number as it multiplies by its rounded reciprocal.
     with torch.inference_mode(mode=False):
-        return _moved(torch.tensor((255.0, *IMAGE_MEAN, *IMAGE_STD)), device)
+        return onto(torch.tensor((255.0, *IMAGE_MEAN, *IMAGE_STD)), device)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from cdfss_bench.canonical import seed_of
 from cdfss_bench.errors import CompositionError, UserError
+from cdfss_bench.transfer import onto
 
 from ..backbones.base import Backbone
 from ..backbones.key_mapping import publish_as
@@ -148,8 +149,11 @@ class FPTrans(Method):
     def support_states(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:
         """Image, tokens, object and regions of each support, and a number of its contents."""
         images = support.tensors["image"]
-        seeds = [_seed(image, mask) for image, mask in zip(images, masks, strict=True)]
+        # All that is drawn and all regions are decided on the host, which waits for the device once.
+        contents = _contents(images, masks)
+        seeds = [seed_of(row.numpy().tobytes()) for row in contents]
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        masks = contents[:, -masks[0].numel() :].unflatten(1, masks.shape[1:])
         known = self.described(images, masks, lambda row, back: drawn_first(back, generators[row]))
         tensors = {
             "image": images,
@@ -157,7 +161,7 @@ class FPTrans(Method):
             "back": known.back,
             "objects": known.objects,
             "regions": known.regions,
-            "seed": torch.tensor(seeds, device=images.device),
+            "seed": torch.tensor(seeds),
         }
         rows = FeatureBatch(support.size, tensors)
         return [rows[i : i + 1] for i in range(len(rows))]
@@ -217,7 +221,7 @@ class FPTrans(Method):
 
         Args:
             images: [N, 3, H, W].
-            masks: [N, H, W] of 0, 1, and in training 255.
+            masks: [N, H, W] of 0, 1, and in training 255; on the host.
             first: (row, background [h, w]) -> number of the first centre; asked for every row at
                 the encoder's resolution, then for every row at the purified one.
         """
@@ -225,12 +229,20 @@ class FPTrans(Method):
             maps = next(iter(reversed(list(self.original_encoder.walk(images))))).output
         coarse = nearest_masks(masks, maps)
         fine = nearest_masks(masks, maps[..., :1, :1].expand(-1, -1, *_doubled(maps)))
-        found = [self._regions(each, first) for each in (coarse, fine)]
+        object_cells, objects, cells, regions = (
+            onto(each, maps.device)
+            for each in (
+                coarse == 1,
+                fine == 1,
+                self._regions(coarse, first),
+                self._regions(fine, first),
+            )
+        )
         return Supports(
-            fore=masked_mean(maps, coarse == 1, eps=_TOKEN_EPS),
-            back=region_means(maps, found[0]),
-            objects=fine == 1,
-            regions=found[1],
+            fore=masked_mean(maps, object_cells, eps=_TOKEN_EPS),
+            back=region_means(maps, cells),
+            objects=objects,
+            regions=regions,
         )
 
     def seen(
@@ -302,7 +314,7 @@ class FPTrans(Method):
         episodes, shots = batch.support_masks.shape[:2]
         groups = self.drawn_groups(shots, rng, episodes=episodes).unflatten(0, (episodes, -1))
         images, masks = batch.support_images.flatten(0, 1), batch.support_masks.flatten(0, 1)
-        known = self.described(images, masks, lambda _row, back: drawn_first(back, rng))
+        known = self.described(images, masks.cpu(), lambda _row, back: drawn_first(back, rng))
         known = known.per_episode(shots)
         seen = self.seen(batch.query_images, batch.support_images, known, groups, rng)
         return self.objective(batch, known, seen)
@@ -339,7 +351,7 @@ class FPTrans(Method):
     def _prompts(self, known: Supports, groups: Tensor) -> Tensor:
         """[B, 12 (1 + 5S), C]: groups of the bank, each with its class-aware token."""
         aware = torch.cat((known.fore.mean(1, keepdim=True), known.back.flatten(1, 2)), dim=1)
-        groups = groups.to(self.prompt_tokens.device)
+        groups = onto(groups, self.prompt_tokens.device)
         return (self.prompt_tokens[groups] + aware[:, :, None]).flatten(1, 2)
 
     def prompt_proxies(
@@ -405,11 +417,10 @@ def _doubled(maps: Tensor) -> tuple[int, int]:
     return (2 * maps.shape[-2], 2 * maps.shape[-1])
 
 
-def _seed(image: Tensor, mask: Tensor) -> int:
-    """A number of 63 bits that belongs to an annotated image [3, H, W], [H, W]."""
-    pixels = image.detach().float().cpu().contiguous().numpy().tobytes()
-    labels = mask.to(torch.uint8).cpu().contiguous().numpy().tobytes()
-    return seed_of(pixels + labels)
+def _contents(images: Tensor, masks: Tensor) -> Tensor:
+    """Bytes [N, ...] of images [N, 3, H, W] and then of their masks [N, H, W], on the host."""
+    pixels = images.detach().float().flatten(1).contiguous().view(torch.uint8)
+    return torch.cat((pixels, masks.to(torch.uint8).flatten(1)), dim=1).cpu()
 
 
 def _generator(text: bytes) -> torch.Generator:
