@@ -16,7 +16,14 @@ FALLBACK = 0.9
 def alike(similarity: Tensor) -> Tensor:
     """Where `similarity` [N] is above zero, or where that is nowhere, above its 0.9 quantile."""
     above = similarity > 0
-    return above if bool(above.any()) else similarity > similarity.quantile(FALLBACK)
+    return torch.where(above.any(), above, similarity > _quantile(similarity, FALLBACK))
+
+
+def _quantile(values: Tensor, share: float) -> Tensor:
+    """As `values.quantile(share)` of a vector, which would wait for an accelerator."""
+    rank = float(torch.tensor(share, dtype=values.dtype) * (len(values) - 1))
+    ordered, below = values.sort().values, math.floor(rank)
+    return ordered[below].lerp(ordered[math.ceil(rank)], rank - below)
 
 
 def agreeing(
@@ -42,7 +49,9 @@ def agreeing(
         neighbours: 1 in INSID3 (the first of equal ones), 3 in FROST.
         least: 1 in INSID3, 2 in FROST.
     """
-    places = among.nonzero()[:, 0]
+    # An accelerator is not asked how many there are: the host would wait for it.
+    everywhere = torch.arange(len(among), device=among.device)
+    places = everywhere[among] if among.device.type == "cpu" else everywhere
     kept = torch.zeros_like(among)
     needed = math.ceil(len(references) / 2)
     for chunk in places.split(CHUNK):
@@ -55,7 +64,7 @@ def agreeing(
             else:
                 nearest = products.topk(min(neighbours, products.shape[1]), dim=1).indices
                 votes += mask[nearest].sum(1) >= least
-        kept[chunk] = votes >= needed
+        kept[chunk] = among[chunk] & (votes >= needed)
     return kept
 
 

@@ -8,13 +8,15 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from cdfss_bench.transfer import onto
+
 BANDWIDTHS = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Among which FROST chooses."""
 CHUNK = 1024
 """Anchors that are compared at once with all others."""
 
 
-def log_ratio(points: Tensor, fore: Tensor, back: Tensor, bandwidth: float) -> Tensor:
+def log_ratio(points: Tensor, fore: Tensor, back: Tensor, bandwidth: float | Tensor) -> Tensor:
     """Logarithm of the ratio of two kernel densities at each point, [N].
 
     The kernel is `exp((cosine - 1) / bandwidth)`; each density is divided by its number of anchors.
@@ -59,11 +61,11 @@ def margins(fore: Tensor, back: Tensor, bandwidths: Sequence[float] = BANDWIDTHS
     return found
 
 
-def best_bandwidth(fore: Tensor, back: Tensor) -> tuple[float, float]:
-    """The bandwidth with the largest margin, the first of equal ones, and that margin."""
-    found = margins(fore, back).detach().cpu()
-    best = int(found.argmax())
-    return BANDWIDTHS[best], float(found[best])
+def best_bandwidth(fore: Tensor, back: Tensor) -> tuple[Tensor, Tensor]:
+    """The bandwidth with the largest margin and that margin, both without dimensions."""
+    margin, best = margins(fore, back).max(0)
+    bandwidths = onto(torch.tensor(BANDWIDTHS, dtype=fore.dtype), fore.device)
+    return bandwidths.gather(0, best[None])[0], margin
 
 
 def _own_sums(anchors: Tensor, bandwidths: Sequence[float]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -23,18 +24,31 @@ def token_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
     """
     full = masks[:, None].float()
     found = F.interpolate(full, size, mode="bilinear", align_corners=False)[:, 0] > 0.5
-    nearest = F.interpolate(full, size, mode="nearest")[:, 0] > 0.5
-    for index in (~found.flatten(1).any(1)).nonzero()[:, 0].tolist():
-        if bool(nearest[index].any()):
-            found[index] = nearest[index]
-            continue
-        places = masks[index].nonzero()
-        if len(places):
-            row, column = (
-                int(total) * side // (len(places) * whole)
-                for total, side, whole in zip(
-                    places.sum(0).tolist(), size, masks.shape[1:], strict=True
-                )
-            )
-            found[index, row, column] = True
-    return found
+    return never_lost(found, masks != 0)
+
+
+def never_lost(found: Tensor, masks: Tensor) -> Tensor:
+    """`found` bool [N, h, w]; where a row is empty, by the nearest neighbour or the centroid.
+
+    Everything is computed for all rows, since to ask which are empty would make the host wait for
+    an accelerator.
+
+    Args:
+        found: the masks at the resolution of a map.
+        masks: the same at image size, bool [N, H, W].
+    """
+    nearest = F.interpolate(masks[:, None].float(), found.shape[1:], mode="nearest")[:, 0] > 0.5
+    found = torch.where(_any(found), found, nearest)
+    count = masks.sum((1, 2))
+    row, column = (
+        (masks.sum(3 - dim) * torch.arange(masks.shape[dim], device=masks.device)).sum(1)
+        * found.shape[dim]
+        // (count * masks.shape[dim]).clamp(min=1)
+        for dim in (1, 2)
+    )
+    centre = F.one_hot(row * found.shape[2] + column, found[0].numel()).bool().view_as(found)
+    return torch.where(_any(found) | (count == 0)[:, None, None], found, centre)
+
+
+def _any(found: Tensor) -> Tensor:
+    return found.flatten(1).any(1)[:, None, None]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -10,25 +12,37 @@ SHRINKAGE = 0.95
 LEAST_VARIANCE = 1e-6
 
 
-def whitening(tokens: Tensor, seen: Tensor) -> Tensor | None:
-    """The inverse root of the pooled covariance within the classes, [C, C].
+def products(tokens: Tensor, seen: Tensor) -> Tensor:
+    """What `whitening` needs of references, in one tensor that is brought to the host: [S, C+2, C].
 
-    None where a class has no token. The covariance is put together and inverted in float64 on the
-    CPU: the order of the references does not show, and every device has the same.
+    Products of all channels, then sums over the foreground and over the background.
 
     Args:
         tokens: [S, C, M] of S references.
         seen: bool [S, M], where the foreground is.
     """
-    counts = [int(seen.sum()), int((~seen).sum())]
+    return torch.stack(
+        [
+            torch.cat((one @ one.mT, torch.stack((mask, ~mask)).to(one.dtype) @ one.mT))
+            for one, mask in zip(tokens, seen, strict=True)
+        ]
+    )
+
+
+def whitening(parts: Tensor, counts: Sequence[int]) -> Tensor | None:
+    """The inverse root of the pooled covariance within the classes, float64 [C, C] on the CPU.
+
+    None where a class has no token. The covariance is put together and inverted in float64 on the
+    CPU: the order of the references does not show, and every device has the same.
+
+    Args:
+        parts: `products` of the references, on the host.
+        counts: of their tokens of the foreground and of the background.
+    """
     if min(counts) == 0:
         return None
-    channels = tokens.shape[1]
-    scatter = torch.zeros(channels, channels, dtype=torch.float64)
-    sums = torch.zeros(2, channels, dtype=torch.float64)
-    for one, mask in zip(tokens, seen, strict=True):
-        scatter += (one @ one.mT).cpu().double()
-        sums += (torch.stack((mask, ~mask)).to(one.dtype) @ one.mT).cpu().double()
+    both = parts.double().sum(0)
+    scatter, sums = both[:-2], both[-2:]
     for total, count in zip(sums, counts, strict=True):
         scatter -= torch.outer(total, total) / count
     covariance = scatter / (sum(counts) - 2)
@@ -36,5 +50,4 @@ def whitening(tokens: Tensor, seen: Tensor) -> Tensor | None:
     covariance = (1 - SHRINKAGE) * covariance
     covariance.diagonal().add_(level)
     sizes, vectors = torch.linalg.eigh(covariance)
-    root = vectors @ (sizes.clamp(min=LEAST_VARIANCE) ** -0.5)[:, None].mul(vectors.mT)
-    return root.to(tokens.device, tokens.dtype)
+    return vectors @ (sizes.clamp(min=LEAST_VARIANCE) ** -0.5)[:, None].mul(vectors.mT)

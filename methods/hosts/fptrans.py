@@ -149,7 +149,7 @@ class FPTrans(Method):
     def support_states(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:
         """Image, tokens, object and regions of each support, and a number of its contents."""
         images = support.tensors["image"]
-        # All that is drawn and all regions are decided on the host, which waits for the device once.
+        # What is drawn, and the regions, are decided on the host, which waits for the device once.
         contents = _contents(images, masks)
         seeds = [seed_of(row.numpy().tobytes()) for row in contents]
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]

@@ -15,12 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cdfss_bench.transfer import onto
+
 from ..backbones.base import Backbone
 from ..blocks.augment import IMAGE_MEAN, IMAGE_STD
 from ..blocks.candidates import agreeing, alike, mean_prototype
 from ..blocks.density_ratio import best_bandwidth, log_ratio
 from ..blocks.grid_smoothing import smoothed
-from ..blocks.whitening import whitening
+from ..blocks.whitening import products, whitening
 from ..core.contract import SupportState
 from ..core.feature_batch import FeatureBatch
 from ..core.plugin_api import Plugin
@@ -39,12 +41,28 @@ class References(NamedTuple):
     Attributes:
         tokens: debiased features [S, C, M].
         seen: their masks, bool [S, M].
-        share: of foreground in the supports' masks at image size.
+        areas: pixels of foreground in each of the K supports' masks at image size, [K].
+        pixels: of such a mask.
     """
 
     tokens: Tensor
     seen: Tensor
+    areas: Tensor
+    pixels: int
+
+
+class Known(NamedTuple):
+    """What the host knows of an episode's supports.
+
+    Attributes:
+        counts: of their tokens of the foreground and of the background, mirrored ones included.
+        share: of foreground in the supports' masks at image size.
+        matrix: that whitens features, [C, C] on the device; None where a class has no token.
+    """
+
+    counts: tuple[int, int]
     share: float
+    matrix: Tensor | None
 
 
 class Query(NamedTuple):
@@ -67,14 +85,14 @@ class Density(NamedTuple):
     """Scores of one query's positions.
 
     Attributes:
-        bandwidth: that was chosen, and the margin it has.
-        margin: by which it tells the anchors apart.
+        bandwidth: that was chosen, without dimensions.
+        margin: by which it tells the anchors apart, likewise.
         ratio: log density ratio, [N].
         smoothed: the same, smoothed on the grid, [N].
     """
 
-    bandwidth: float
-    margin: float
+    bandwidth: Tensor
+    margin: Tensor
     ratio: Tensor
     smoothed: Tensor
 
@@ -86,7 +104,7 @@ class Decision(NamedTuple):
         whitened: features of the query, [C, N]; debiased only where a class has no token.
         candidates: bool [N].
         gate: where the mask may be, bool [h, w].
-        density: None without candidates, and where a class has no token.
+        density: None where a class has no token.
     """
 
     whitened: Tensor
@@ -118,7 +136,8 @@ class FROST(Debiased):
     def features(self, images: Tensor) -> FeatureBatch:
         """`map`, its positions' mean `colours` [N, 3, h, w], and the `image`, to be mirrored."""
         rows = super().features(images)
-        mean, std = (images.new_tensor(values)[:, None, None] for values in (IMAGE_MEAN, IMAGE_STD))
+        constants = onto(torch.tensor((IMAGE_MEAN, IMAGE_STD), dtype=images.dtype), images.device)
+        mean, std = constants[..., None, None]
         colours = (self.backbone.sized(images) * std + mean).clamp(0, 1)
         grid = (rows.tensors[MAP].shape[-2], rows.tensors[MAP].shape[-1])
         named = {"colours": F.adaptive_avg_pool2d(colours, grid), "image": images}
@@ -152,8 +171,7 @@ class FROST(Debiased):
         """The views of the K supports of one episode."""
         rows = FeatureBatch.cat(cast("Sequence[FeatureBatch]", states))
         tokens, seen = (rows.tensors[k].transpose(0, 1).flatten(0, 1) for k in ("tokens", "seen"))
-        pixels = len(rows) * rows.size[0] * rows.size[1]
-        return References(tokens, seen, int(rows.tensors["area"].sum()) / pixels)
+        return References(tokens, seen, rows.tensors["area"], rows.size[0] * rows.size[1])
 
     def query(self, row: FeatureBatch) -> Query:
         """What is known of one query, a batch of length 1."""
@@ -168,10 +186,11 @@ class FROST(Debiased):
         Both are brought to image size; the foreground's score is the lesser of the ratio and of
         the gate's share above a half, the background's is zero.
         """
+        queries = [self.query(query[index : index + 1]) for index in range(len(query))]
+        places = range(0, len(states), shots)
+        references = [self.references(states[place : place + shots]) for place in places]
         maps: list[Tensor] = []
-        for index in range(len(query)):
-            own = self.references(states[index * shots : (index + 1) * shots])
-            found = self.decision(self.query(query[index : index + 1]), own)
+        for found in self.decisions(queries, references):
             fore = _enlarged(found.gate.float(), query.size) - 0.5
             if found.density is not None:
                 ratio = found.density.smoothed.unflatten(0, found.gate.shape)
@@ -179,10 +198,15 @@ class FROST(Debiased):
             maps.append(torch.stack((torch.zeros_like(fore), fore)))
         return torch.stack(maps)[:, None]
 
-    def decision(self, query: Query, references: References) -> Decision:
-        """What is computed of one query and its supports."""
-        matrix = whitening(references.tokens, references.seen)
-        whitened, tokens = query.tokens, references.tokens
+    def decisions(
+        self, queries: Sequence[Query], references: Sequence[References]
+    ) -> list[Decision]:
+        """What is computed of several queries, each with its supports."""
+        known = told(references)
+        return [self._decision(*each) for each in zip(queries, references, known, strict=True)]
+
+    def _decision(self, query: Query, references: References, known: Known) -> Decision:
+        whitened, tokens, matrix = query.tokens, references.tokens, known.matrix
         if matrix is not None:
             whitened, tokens = matrix @ whitened, matrix @ tokens
         # Lengths count in the search for neighbours: nothing is normalised again for the gate.
@@ -193,24 +217,45 @@ class FROST(Debiased):
             neighbours=NEIGHBOURS, least=AGREEING,
         )  # fmt: skip
         gate = candidates.unflatten(0, query.size)
-        if matrix is None or not bool(candidates.any()):
+        if matrix is None:
             return Decision(whitened, candidates, gate, None)
-        radius = round(GATE_RADIUS * references.share)
+        radius = round(GATE_RADIUS * known.share)
         side = 2 * radius + 1
         wide = F.max_pool2d(gate[None, None].float(), side, stride=1, padding=radius)[0, 0] > 0
-        return Decision(
-            whitened, candidates, wide, self.density(query, whitened, tokens, references.seen)
-        )
+        # Fore- and background, each in order; that their numbers are known spares a wait.
+        order = references.seen.flatten().logical_not().to(torch.uint8).argsort(stable=True)
+        anchors = F.normalize(tokens.mT, dim=2).flatten(0, 1)
+        fore, back = anchors[order].split(known.counts)
+        return Decision(whitened, candidates, wide, self.density(query, whitened, fore, back))
 
-    def density(self, query: Query, whitened: Tensor, tokens: Tensor, seen: Tensor) -> Density:
+    def density(self, query: Query, whitened: Tensor, fore: Tensor, back: Tensor) -> Density:
         """The smoothed log density ratio, every token of the supports being an anchor."""
-        anchors = F.normalize(tokens.mT, dim=2)
-        fore, back = anchors[seen], anchors[~seen]
         bandwidth, margin = best_bandwidth(fore, back)
         ratio = log_ratio(F.normalize(whitened.mT, dim=1), fore, back, bandwidth)
         return Density(
             bandwidth, margin, ratio, smoothed(ratio, query.unit, query.colours, query.size)
         )
+
+
+def told(references: Sequence[References]) -> list[Known]:
+    """What the host must know of the supports of several episodes; it waits for it once."""
+    device, dtype = references[0].tokens.device, references[0].tokens.dtype
+    parts = [products(each.tokens, each.seen).flatten() for each in references]
+    # Each of these numbers is small enough for any floating-point number to hold it.
+    numbers = [torch.cat((each.seen.sum(1), each.areas)).to(dtype) for each in references]
+    shown = torch.cat((torch.stack(parts), torch.stack(numbers)), dim=1).detach().cpu()
+    found: list[Known] = []
+    for each, row in zip(references, shown, strict=True):
+        views, channels, positions = each.tokens.shape
+        product, seen, areas = row.split((len(parts[0]), views, len(each.areas)))
+        fore = int(seen.long().sum())
+        counts = (fore, views * positions - fore)
+        matrix = whitening(product.view(views, -1, channels), counts)
+        share = int(areas.long().sum()) / (len(areas) * each.pixels)
+        if matrix is not None:
+            matrix = onto(matrix.to(dtype), device)
+        found.append(Known(counts, share, matrix))
+    return found
 
 
 def _enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor
 
+from cdfss_bench.transfer import onto
+
 from ..backbones.base import Backbone
 from ..blocks.candidates import agreeing, alike, mean_prototype
 from ..core.contract import SupportState
@@ -38,6 +40,24 @@ class Clusters(NamedTuple):
     labels: Tensor
     prototypes: Tensor
     scores: Tensor
+
+
+class Matched(NamedTuple):
+    """What is known of a query before its clusters are.
+
+    Attributes:
+        unit: features of the query, of length 1 at each position, [C, N].
+        tokens: the same, debiased, [C, N].
+        prototype: of the object in the supports, of length 1, [C].
+        similarity: cosine of each position to it, [N].
+        candidates: bool [N].
+    """
+
+    unit: Tensor
+    tokens: Tensor
+    prototype: Tensor
+    similarity: Tensor
+    candidates: Tensor
 
 
 class Decision(NamedTuple):
@@ -100,77 +120,96 @@ class INSID3(Debiased):
         """
         rows = FeatureBatch.cat(cast("Sequence[FeatureBatch]", states))
         maps = query.tensors[MAP]
-        masks: list[Tensor] = []
+        found: list[Matched] = []
         for index, one in enumerate(unit_columns(maps)):
             own = rows[index * shots : (index + 1) * shots].tensors
             tokens = self.debiased(one, query.size)
-            masks.append(self.decision(one, tokens, own["tokens"], own["seen"]).mask)
-        decided = torch.stack(masks).unflatten(1, maps.shape[-2:])[:, None].float()
+            found.append(matched(one, tokens, own["tokens"], own["seen"]))
+        decided = torch.stack([decision.mask for decision in self.decisions(found)])
+        decided = decided.unflatten(1, maps.shape[-2:])[:, None].float()
         shares = F.interpolate(decided, query.size, mode="bilinear", align_corners=False)
         return torch.stack((torch.full_like(shares, 0.5), shares), dim=2)
 
     def decision(self, unit: Tensor, tokens: Tensor, references: Tensor, seen: Tensor) -> Decision:
-        """What is computed of one query.
+        """What is computed of one query; the arguments are those of `matched`."""
+        return self.decisions([matched(unit, tokens, references, seen)])[0]
 
-        Args:
-            unit: features of the query, of length 1 at each position, [C, N].
-            tokens: the same, debiased, [C, N].
-            references: debiased features of the K supports, [K, C, M].
-            seen: their masks, bool [K, M].
-        """
-        # The mean of the shots' means, then one normalisation.
-        prototype = F.normalize(mean_prototype(references, seen), dim=0)
-        similarity = (prototype[None] @ tokens)[0]
-        candidates = agreeing(tokens, references, seen, alike(similarity))
-        if not bool(candidates.any()):
-            return Decision(prototype, similarity, candidates, None, candidates)
-        clusters = self.clustered(unit, tokens, prototype, similarity, candidates)
-        mask = (clusters.scores > self.alpha)[clusters.labels]
-        return Decision(prototype, similarity, candidates, clusters, mask)
+    def decisions(self, queries: Sequence[Matched]) -> list[Decision]:
+        """What is computed of several queries, whose clusters are found on the host together."""
+        distances = torch.stack([cosine_distances(one.unit) for one in queries])
+        are_any = torch.stack([one.candidates.any() for one in queries])
+        # The host waits for the device here, once.
+        told = torch.cat((distances.flatten(1), are_any[:, None]), dim=1).detach().cpu()
+        distances, are_any = told[:, :-1].view(distances.shape), told[:, -1].tolist()
+        found: list[Decision] = []
+        for one, apart, is_any in zip(queries, distances, are_any, strict=True):
+            clusters, mask = None, one.candidates
+            if is_any:
+                clusters = self.clustered(one, average_linkage(apart, 1 - self.tau))
+                mask = (clusters.scores > self.alpha)[clusters.labels]
+            found.append(Decision(one.prototype, one.similarity, one.candidates, clusters, mask))
+        return found
 
-    def clustered(
-        self,
-        unit: Tensor,
-        tokens: Tensor,
-        prototype: Tensor,
-        similarity: Tensor,
-        candidates: Tensor,
-    ) -> Clusters:
+    def clustered(self, query: Matched, labels: Tensor) -> Clusters:
         """Clusters of the undebiased features, and their scores.
 
         The score is likeness to the supports' prototype, times likeness to the best-matched
         cluster (the seed), times the share of candidates; the last factor is in the published code
         and not in the paper. The seed's share counts as 1.
+
+        Args:
+            query: what is known of it.
+            labels: the number of each position's cluster, [N], on the host.
         """
-        labels = average_linkage(unit, 1 - self.tau)
-        members = F.one_hot(labels).to(unit.dtype)
+        unit, tokens, prototype, similarity, candidates = query
+        members = onto(F.one_hot(labels).to(unit.dtype), unit.device)
         counts = members.sum(0)
         told = torch.stack((candidates.to(unit.dtype), similarity)) @ members / counts
-        matched, cross = told
+        agreed, cross = told
         own = F.normalize((tokens @ members / counts).mT, dim=1)
         plain = F.normalize((unit @ members / counts).mT, dim=1)
-        seed = (own @ prototype[:, None])[:, 0].masked_fill(matched == 0, -torch.inf).argmax()
-        share = matched.index_fill(0, seed, 1.0)
-        intra = (plain @ plain[seed][:, None])[:, 0]
-        return Clusters(labels, own, cross * intra * share)
+        seed = (own @ prototype[:, None])[:, 0].masked_fill(agreed == 0, -torch.inf).argmax()
+        share = agreed.index_fill(0, seed, 1.0)
+        intra = (plain @ plain.index_select(0, seed[None]).mT)[:, 0]
+        return Clusters(onto(labels, unit.device), own, cross * intra * share)
 
 
-def average_linkage(unit: Tensor, distance: float) -> Tensor:
-    """Clusters by average linkage (UPGMA) of the cosine distance, cut at `distance`.
+def matched(unit: Tensor, tokens: Tensor, references: Tensor, seen: Tensor) -> Matched:
+    """Where a query looks like the object of its supports.
 
     Args:
-        unit: [C, N], of length 1 at each position.
+        unit: features of the query, of length 1 at each position, [C, N].
+        tokens: the same, debiased, [C, N].
+        references: debiased features of the K supports, [K, C, M].
+        seen: their masks, bool [K, M].
+    """
+    # The mean of the shots' means, then one normalisation.
+    prototype = F.normalize(mean_prototype(references, seen), dim=0)
+    similarity = (prototype[None] @ tokens)[0]
+    candidates = agreeing(tokens, references, seen, alike(similarity))
+    return Matched(unit, tokens, prototype, similarity, candidates)
+
+
+def cosine_distances(unit: Tensor) -> Tensor:
+    """`1 - cosine` of all pairs of positions, [N, N], of `unit` [C, N] of length 1 at each."""
+    return 1 - (unit.mT @ unit).clamp(-1, 1)
+
+
+def average_linkage(distances: Tensor, distance: float) -> Tensor:
+    """Clusters by average linkage (UPGMA), cut at `distance`.
+
+    Args:
+        distances: of all pairs, [N, N], on the host.
         distance: mean distance above which two clusters stay apart.
 
     Returns:
         Labels [N] in the order of the first position of each cluster.
     """
-    count = unit.shape[1]
+    count = len(distances)
     if count == 1:
-        return torch.zeros(1, dtype=torch.long, device=unit.device)
-    distances = (1 - (unit.mT @ unit).clamp(-1, 1)).detach().cpu().numpy()
-    pairs = distances[np.triu_indices(count, 1)].astype(np.float64)
+        return torch.zeros(1, dtype=torch.long)
+    pairs = distances.numpy()[np.triu_indices(count, 1)].astype(np.float64)
     found = fcluster(linkage(pairs, "average"), distance, criterion="distance")
     _, first, inverse = np.unique(found, return_index=True, return_inverse=True)
     order = np.argsort(np.argsort(first))
-    return torch.from_numpy(order[inverse]).to(unit.device)
+    return torch.from_numpy(order[inverse])

@@ -12,11 +12,10 @@ from cdfss_bench.bench.cost.profile import cost_of, probe
 from cdfss_bench.methods import build
 from cdfss_bench.methods.blocks.candidates import alike, mean_prototype
 from cdfss_bench.methods.blocks.density_ratio import CHUNK
-from cdfss_bench.methods.blocks.whitening import whitening
 from cdfss_bench.methods.conformance.probe import seeded
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.hosts.debiased import MAP, unit_columns
-from cdfss_bench.methods.hosts.frost import FROST
+from cdfss_bench.methods.hosts.frost import FROST, told
 from cdfss_bench.methods.hosts.insid3 import INSID3
 
 from ...support.hand_counts import resnet_mini
@@ -80,9 +79,9 @@ def test_the_record_of_the_mini_suites_frost(svd: int, shots: int) -> None:
         rows = method.encode(query)
         shown = method.encode(supports[0])
         references = method.references(method.encode_support(shown, masks[0]))
-        found = method.decision(method.query(rows), references)
+        (found,) = method.decisions([method.query(rows)], [references])
         basis = method.basis(rows.size, query)
-        matrix = whitening(references.tokens, references.seen)
+        matrix = told([references])[0].matrix
         assert matrix is not None
         prototype = mean_prototype(matrix @ references.tokens, references.seen)
     assert found.density is not None

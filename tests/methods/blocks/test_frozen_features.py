@@ -16,7 +16,7 @@ from cdfss_bench.methods.blocks.density_ratio import BANDWIDTHS, log_ratio, marg
 from cdfss_bench.methods.blocks.grid_smoothing import smoothed
 from cdfss_bench.methods.blocks.positional_basis import black_images, positional_basis, without
 from cdfss_bench.methods.blocks.token_masks import token_masks
-from cdfss_bench.methods.blocks.whitening import whitening
+from cdfss_bench.methods.blocks.whitening import products, whitening
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -169,19 +169,24 @@ def test_the_ratio_compares_mean_kernels(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_whitening_is_the_inverse_root_of_the_shrunk_covariance_within_classes() -> None:
     tokens, seen = drawn(3, 4, 50) * torch.tensor([3.0, 1.0, 1.0, 0.2])[:, None], drawn(3, 50) > 0
-    matrix = whitening(tokens, seen)
+    counts = [int(seen.sum()), int((~seen).sum())]
+    matrix = whitening(products(tokens, seen), counts)
     assert matrix is not None
+    matrix = matrix.float()
     rows = tokens.mT
     centred = torch.cat([rows[m] - rows[m].mean(0) for m in (seen, ~seen)])
     covariance = centred.mT @ centred / (150 - 2)
     shrunk = 0.05 * covariance + 0.95 * covariance.diagonal().mean() * torch.eye(4)
     torch.testing.assert_close(matrix @ shrunk @ matrix, torch.eye(4), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(whitening(tokens.flip(0), seen.flip(0)), matrix)
+    turned = whitening(products(tokens.flip(0), seen.flip(0)), counts)
+    assert turned is not None
+    torch.testing.assert_close(turned.float(), matrix)
 
 
 @pytest.mark.parametrize("value", [True, False])
 def test_one_class_alone_is_not_whitened(value: bool) -> None:  # noqa: FBT001
-    assert whitening(drawn(1, 4, 9), torch.full((1, 9), value)) is None
+    parts = products(drawn(1, 4, 9), torch.full((1, 9), value))
+    assert whitening(parts, (9, 0) if value else (0, 9)) is None
 
 
 # -- smoothing -----------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from cdfss_bench.methods import build, parse
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.hosts.debiased import MAP, Debiased, unit_columns
 from cdfss_bench.methods.hosts.frost import FROST
-from cdfss_bench.methods.hosts.insid3 import INSID3, average_linkage
+from cdfss_bench.methods.hosts.insid3 import INSID3, average_linkage, cosine_distances
 
 from ...support.contract import episodes, seeded
 from ...support.given_maps import GivenMaps
@@ -207,10 +207,11 @@ def test_an_image_that_is_its_own_support_is_found() -> None:
 def test_clusters_are_cut_where_the_mean_distance_exceeds_the_threshold() -> None:
     angles = torch.tensor([0.0, 90.0, 10.0, 80.0, 0.0]).deg2rad()
     unit = torch.stack((angles.cos(), angles.sin()))
-    assert average_linkage(unit, 0.4).tolist() == [0, 1, 0, 1, 0]
-    assert average_linkage(unit, 0.01).tolist() == [0, 1, 2, 3, 0]
-    assert average_linkage(unit, 2.0).tolist() == [0] * 5
-    assert average_linkage(unit[:, :1], 0.4).tolist() == [0]
+    apart = cosine_distances(unit)
+    assert average_linkage(apart, 0.4).tolist() == [0, 1, 0, 1, 0]
+    assert average_linkage(apart, 0.01).tolist() == [0, 1, 2, 3, 0]
+    assert average_linkage(apart, 2.0).tolist() == [0] * 5
+    assert average_linkage(apart[:1, :1], 0.4).tolist() == [0]
 
 
 @BOTH

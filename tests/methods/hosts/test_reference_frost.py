@@ -68,7 +68,7 @@ def check(
     with torch.no_grad():
         rows, shown = net.encode(query), net.encode(images)
         states = cast("list[FeatureBatch]", net.encode_support(shown, masks))
-        found = net.decision(net.query(rows), net.references(states))
+        (found,) = net.decisions([net.query(rows)], [net.references(states)])
         mask = net.predict(query, images[None], masks[None])[0]
     assert found.density is not None
     size = found.gate.shape
