@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from cdfss_bench.transfer import onto
+
+from .token_masks import never_lost
 
 CHANNELS_PER_POSITION = 200
 """Of this many channels, one is taken as a position channel."""
 EPS = 1e-8
 
 
-def token_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """A mask [H, W] of 0 and 1 at token resolution: bool [h, w], empty only if the mask is.
+def residual_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Masks [N, H, W] of 0 and 1 at token resolution: bool [N, h, w], empty only if the mask is.
 
     Bilinear with aligned corners, above a half; if nothing is left, nearest neighbour; if nothing
     is left either, the cell of the mask's centroid. The published code stops there.
     """
-    here = mask == 1
-    values = here[None, None].float()
-    low = F.interpolate(values, size, mode="bilinear", align_corners=True)[0, 0] > 0.5
-    if not low.any():
-        low = F.interpolate(values, size, mode="nearest")[0, 0] > 0.5
-    if not low.any() and here.any():
-        places = here.nonzero()
-        row, column = (
-            total * side // (len(places) * whole)
-            for total, side, whole in zip(
-                places.sum(0).cpu().tolist(), size, mask.shape, strict=True
-            )
-        )
-        low[row, column] = True
-    return low
+    here = masks == 1
+    values = here[:, None].float()
+    low = F.interpolate(values, size, mode="bilinear", align_corners=True)[:, 0] > 0.5
+    return never_lost(low, here)
 
 
 def position_channels(variance: Tensor) -> Tensor:
@@ -47,12 +38,13 @@ def selected_layers(rates: Tensor) -> Tensor:
     Behind each layer whose rate is above the mean, up to the next such layer or the end, the one
     with the smallest rate is selected; where nothing lies between, none.
     """
-    chosen = torch.zeros_like(rates, dtype=torch.bool)
-    peaks = [*(rates > rates.mean()).nonzero()[:, 0].cpu().tolist(), len(rates)]
-    for peak, following in pairwise(peaks):
-        if following - peak > 1:
-            chosen[peak + 1 + int(rates[peak + 1 : following].argmin())] = True
-    return chosen
+    is_peak = rates > rates.mean()
+    part = is_peak.cumsum(0)  # 0 before the first of them
+    places = torch.arange(len(rates), device=rates.device)
+    # Of layers [L, L]: whether the second, in the same part, is chosen rather than the first.
+    lower = (rates < rates[:, None]) | ((rates == rates[:, None]) & (places < places[:, None]))
+    beaten = (lower & (part == part[:, None]) & ~is_peak).any(1)
+    return ~is_peak & (part > 0) & ~beaten
 
 
 def layer_weights(residuals: Tensor, channels: Tensor, mask: Tensor) -> Tensor:
@@ -63,7 +55,7 @@ def layer_weights(residuals: Tensor, channels: Tensor, mask: Tensor) -> Tensor:
     Args:
         residuals: [L, C, h, w].
         channels: that carry position, [n].
-        mask: of the tokens, bool [h, w].
+        mask: of the tokens, bool [h, w], on the host.
     """
     variance = residuals.flatten(2).var(2)
     total, position = variance.sum(1), variance[:, channels].sum(1)
@@ -79,9 +71,10 @@ def fisher_ratio(residuals: Tensor, mask: Tensor) -> Tensor:
 
     Args:
         residuals: [L, C, h, w].
-        mask: bool [h, w].
+        mask: bool [h, w], on the host.
     """
-    fore, back = residuals[:, :, mask], residuals[:, :, ~mask]
+    rows = residuals.flatten(2)
+    fore, back = (rows[:, :, chosen(part, rows.device)] for part in (mask, ~mask))
     if min(fore.shape[2], back.shape[2]) < 2:
         return residuals.new_zeros(len(residuals))
     between = (fore.mean(2) - back.mean(2)).square().sum(1)
@@ -93,12 +86,18 @@ def mean_weights(weights: Tensor) -> Tensor:
     """Weights [L] with sum 1 from those of K supports [K, L]; equal where all are 0."""
     mean = weights.sort(0).values.mean(0)  # sorted, so that the supports' order does not count
     total = mean.sum()
-    return mean / total if total > 0 else torch.full_like(mean, 1 / len(mean))
+    return torch.where(total > 0, mean / total, 1 / len(mean))
 
 
 def fused(residuals: Tensor, weights: Tensor) -> Tensor:
     """Weighted sum [C, h, w] of an image's residuals [L, C, h, w], each over its deviation."""
-    used = weights.nonzero()[:, 0]
-    maps = residuals[used]
-    spread = maps.flatten(1).std(1).clamp_min(EPS)
-    return ((weights[used] / spread)[:, None, None, None] * maps).sum(0)
+    if weights.device.type == "cpu":  # elsewhere the host would wait to learn which these are
+        used = weights.nonzero()[:, 0]
+        residuals, weights = residuals[used], weights[used]
+    spread = residuals.flatten(1).std(1).clamp_min(EPS)
+    return ((weights / spread)[:, None, None, None] * residuals).sum(0)
+
+
+def chosen(mask: Tensor, device: torch.device) -> Tensor:
+    """Numbers of the positions, row by row, at which a mask of the host is set, on `device`."""
+    return onto(mask.flatten().nonzero()[:, 0], device)

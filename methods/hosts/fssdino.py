@@ -13,9 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cdfss_bench.transfer import onto
+
 from ..backbones.base import Backbone
 from ..backbones.transformer import Transformer
-from ..blocks.kmeans import Initial, cosine_kmeans, farthest_points
+from ..blocks.kmeans import CosineKMeans, Initial, farthest_points, settled
 from ..blocks.prototypes import nearest_masks
 from ..core.contract import SupportState
 from ..core.feature_batch import FeatureBatch
@@ -61,39 +63,53 @@ class FSSDINO(Method):
         return FeatureBatch((images.shape[-2], images.shape[-1]), tokens)
 
     def support_states(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:
-        """The map, its mask [1, h, w] (nearest neighbour), and a number to sort supports by."""
+        """The map, its mask [1, h, w] (nearest neighbour), and a number to sort supports by.
+
+        The last two are on the host, which must know how many tokens a class has.
+        """
         maps = support.tensors["tokens"]
         low = nearest_masks(masks, maps)
         key = (maps.detach() * (1 + low[:, None])).double().sum((1, 2, 3))
-        rows = FeatureBatch(support.size, {"tokens": maps, "mask": low, "key": key})
+        told = torch.cat((key[:, None], low.flatten(1)), dim=1).cpu()
+        low = told[:, 1:].unflatten(1, low.shape[1:])
+        rows = FeatureBatch(support.size, {"tokens": maps, "mask": low, "key": told[:, 0]})
         return [rows[i : i + 1] for i in range(len(rows))]
 
     def score(self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:
         """One pair of scores per episode at image size, [B, 1, 2, H, W]."""
-        found: list[Tensor] = []
-        for number, maps in enumerate(query.tensors["tokens"]):
+        classes: list[Tensor] = []
+        for number in range(len(query)):
             own = cast("Sequence[FeatureBatch]", states[number * shots : (number + 1) * shots])
             # Sums over tokens in one order, so that the supports' order does not count.
             own = sorted(own, key=lambda state: float(state.tensors["key"]))
-            tokens = class_tokens(FeatureBatch.cat(own))
-            scores = [
-                combined(similarity_maps(maps, x, self.centres(x)), query.size) for x in tokens
-            ]
-            found.append(torch.stack(scores))
-        return torch.stack(found)[:, None]
+            classes += class_tokens(FeatureBatch.cat(own))
+        maps = query.tensors["tokens"].repeat_interleave(2, 0)
+        scores = [
+            combined(similarity_maps(*each), query.size)
+            for each in zip(maps, classes, self.centres(classes), strict=True)
+        ]
+        return torch.stack(scores).unflatten(0, (-1, 1, 2))
 
-    def centres(self, tokens: Tensor) -> Tensor:
-        """Five k-means centres of a class's `tokens` [n, C]; fewer tokens are their own centres."""
-        if len(tokens) < CENTRES:
-            return tokens
-        return cosine_kmeans(tokens, CENTRES, self.initial)
+    def centres(self, classes: Sequence[Tensor]) -> list[Tensor]:
+        """Five k-means centres of each class's tokens [n, C]; fewer are their own centres."""
+        runs = {
+            place: CosineKMeans(tokens, CENTRES, self.initial)
+            for place, tokens in enumerate(classes)
+            if len(tokens) >= CENTRES
+        }
+        found = dict(zip(runs, settled(list(runs.values())), strict=True))
+        return [found.get(place, tokens) for place, tokens in enumerate(classes)]
 
 
 def class_tokens(support: FeatureBatch) -> tuple[Tensor, Tensor]:
     """Tokens [n, C] of background and target in an episode's K supports, shot by shot."""
     tokens = support.tensors["tokens"].permute(0, 2, 3, 1)
     mask = support.tensors["mask"] == 1
-    return tokens[~mask], tokens[mask]
+    back, fore = (
+        tokens[tuple(onto(axis, tokens.device) for axis in places.nonzero(as_tuple=True))]
+        for places in (~mask, mask)
+    )
+    return back, fore
 
 
 def similarity_maps(query: Tensor, tokens: Tensor, centres: Tensor) -> Tensor:

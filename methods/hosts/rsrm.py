@@ -10,24 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from cdfss_bench.errors import CompositionError
+from cdfss_bench.transfer import onto
 
 from ..backbones.base import Backbone
 from ..backbones.transformer import Transformer
 from ..blocks.attention_fusion import (
+    chosen,
     fused,
     layer_weights,
     mean_weights,
     position_channels,
-    token_mask,
+    residual_masks,
 )
-from ..blocks.kmeans import Initial, euclidean_kmeans, farthest_points
+from ..blocks.kmeans import EuclideanKMeans, Initial, farthest_points, settled
 from ..core.contract import SupportState
 from ..core.feature_batch import FeatureBatch
 from ..core.method import Method
@@ -65,6 +67,24 @@ class Matching:
     enhanced: Tensor
     maps: Tensor
     scores: Tensor
+
+
+class Enhanced(NamedTuple):
+    """A query and its K supports before they are compared.
+
+    Attributes:
+        query: fused tokens [N, C].
+        tokens: of the supports, enhanced, [K, N, C].
+        masks: of the supports' tokens, bool [K, N], on the host.
+        thresholds: as in `Matching`.
+        prior: likewise.
+    """
+
+    query: Tensor
+    tokens: Tensor
+    masks: Tensor
+    thresholds: Tensor
+    prior: Tensor
 
 
 class RSRM(Method):
@@ -105,11 +125,11 @@ class RSRM(Method):
         )
 
     def support_states(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:
-        """Residuals, the mask of the tokens [1, h, w], the layers' weights [1, L]."""
+        """Residuals, the mask of the tokens [1, h, w] on the host, the layers' weights [1, L]."""
         states: list[SupportState] = []
-        for number, mask in enumerate(masks):
-            residuals = support.tensors["A"][number]
-            low = token_mask(mask, (residuals.shape[-2], residuals.shape[-1]))
+        maps = support.tensors["A"]
+        for number, low in enumerate(residual_masks(masks, (maps.shape[-2], maps.shape[-1])).cpu()):
+            residuals = maps[number]
             channels = position_channels(support.tensors["variance"][number])
             weights = layer_weights(residuals, channels, low)
             rows = {"A": residuals, "mask": low, "weights": weights}
@@ -118,17 +138,21 @@ class RSRM(Method):
 
     def score(self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:
         """One map per episode, [B, 1, 2, h, w]; background alone where no support has an object."""
-        found: list[Tensor] = []
-        for number, residuals in enumerate(query.tensors["A"]):
+        maps = query.tensors["A"]
+        ready: dict[int, Enhanced] = {}
+        for number, residuals in enumerate(maps):
             own = cast("Sequence[FeatureBatch]", states[number * shots : (number + 1) * shots])
             shown = [state for state in own if state.tensors["mask"].any()]
-            grid = residuals.shape[-2:]
             if shown:
-                scores = self.episode(residuals, FeatureBatch.cat(shown)).scores
-            else:
-                scores = torch.stack((residuals.new_zeros(grid), residuals.new_full(grid, NEVER)))
-            found.append(scores.reshape(2, *grid))
-        return torch.stack(found)[:, None]
+                ready[number] = self.enhanced(residuals, FeatureBatch.cat(shown))
+        found = dict(zip(ready, self.matched(list(ready.values())), strict=True))
+        grid = maps.shape[-2:]
+        never = torch.stack((maps.new_zeros(grid), maps.new_full(grid, NEVER)))
+        scores = [
+            found[number].scores.reshape(2, *grid) if number in found else never
+            for number in range(len(maps))
+        ]
+        return torch.stack(scores)[:, None]
 
     def episode(self, residuals: Tensor, support: FeatureBatch) -> Matching:
         """Everything between the residuals [L, C, h, w] of a query and its score map.
@@ -137,61 +161,77 @@ class RSRM(Method):
             residuals: of the query.
             support: states of its K supports, each with at least one foreground token.
         """
+        return self.matched([self.enhanced(residuals, support)])[0]
+
+    def enhanced(self, residuals: Tensor, support: FeatureBatch) -> Enhanced:
+        """ASE; the arguments are those of `episode`."""
         weights = mean_weights(support.tensors["weights"])
         query = fused(residuals, weights).flatten(1).T
         shown = torch.stack([fused(a, weights).flatten(1).T for a in support.tensors["A"]])
-        masks = support.tensors["mask"].flatten(1)
-        return self.matched(query, shown, masks)
-
-    def matched(self, query: Tensor, support: Tensor, masks: Tensor) -> Matching:
-        """ASE and HPM on fused tokens.
-
-        Args:
-            query: [N, C].
-            support: [K, N, C].
-            masks: bool [K, N].
-        """
+        on_host = support.tensors["mask"].flatten(1)
+        masks = onto(on_host, shown.device)
         prototypes = torch.stack(
-            [torch.stack((_mean(s, ~m), _mean(s, m))) for s, m in zip(support, masks, strict=True)]
+            [torch.stack((_mean(s, ~m), _mean(s, m))) for s, m in zip(shown, masks, strict=True)]
         )
         thresholds = torch.stack(
             [
                 robust_thresholds(probabilities(s, p), m)
-                for s, p, m in zip(support, prototypes, masks, strict=True)
+                for s, p, m in zip(shown, prototypes, masks, strict=True)
             ]
         )
         prior = query_sets(
             probabilities(query, unordered_mean(prototypes)), unordered_mean(thresholds)
         )
-        enhanced = torch.stack(
-            [enhanced_tokens(s, query, m, prior) for s, m in zip(support, masks, strict=True)]
+        tokens = torch.stack(
+            [enhanced_tokens(s, query, m, prior) for s, m in zip(shown, masks, strict=True)]
         )
-        maps = torch.stack(
-            [self.scale_maps(query, e, m) for e, m in zip(enhanced, masks, strict=True)]
-        )
-        scores = unordered_mean(torch.stack([weighted(m) for m in maps]))
-        return Matching(thresholds, prior, enhanced, maps, scores)
+        return Enhanced(query, tokens, on_host, thresholds, prior)
 
-    def scale_maps(self, query: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Largest cosine of each query token to a support's classes: [3, 2, N], foreground first.
+    def matched(self, episodes: Sequence[Enhanced]) -> list[Matching]:
+        """HPM of several episodes, whose k-means go on side by side.
 
-        The scales are the class's mean, its k-means centres, and all of its tokens.
-
-        Args:
-            query: [N, C].
-            tokens: of the support, enhanced, [N, C].
-            mask: bool [N].
+        The scales are a class's mean, its k-means centres, and all of its tokens. A class without a
+        token in a support has the cosine -1 there.
         """
-        unit = F.normalize(query, dim=1)
-        maps: list[Tensor] = []
-        for own, count in ((tokens[mask], FORE_CENTRES), (tokens[~mask], BACK_CENTRES)):
-            if not len(own):
-                maps.append(unit.new_full((3, len(unit)), NEVER))
-                continue
-            centres = euclidean_kmeans(own, min(count, len(own)), self.initial)
-            scales = (own.mean(0, keepdim=True), centres, own)
-            maps.append(torch.stack([(unit @ F.normalize(s, dim=1).T).amax(1) for s in scales]))
-        return torch.stack(maps, dim=1)
+        classes: list[Tensor] = []
+        for one in episodes:
+            for tokens, mask in zip(one.tokens, one.masks, strict=True):
+                classes += [tokens[chosen(part, tokens.device)] for part in (mask, ~mask)]
+        sizes = (FORE_CENTRES, BACK_CENTRES) * (len(classes) // 2)
+        runs = {
+            place: EuclideanKMeans(own, min(count, len(own)), self.initial)
+            for place, (own, count) in enumerate(zip(classes, sizes, strict=True))
+            if len(own)
+        }
+        centres = dict(zip(runs, settled(list(runs.values())), strict=True))
+        scales = iter(
+            (own.mean(0, keepdim=True), centres[place], own) if place in centres else ()
+            for place, own in enumerate(classes)
+        )
+        found: list[Matching] = []
+        for one in episodes:
+            maps = torch.stack(
+                [
+                    torch.stack([largest_cosines(one.query, next(scales)) for _ in range(2)], dim=1)
+                    for _ in one.masks
+                ]
+            )
+            scores = unordered_mean(torch.stack([weighted(each) for each in maps]))
+            found.append(Matching(one.thresholds, one.prior, one.tokens, maps, scores))
+        return found
+
+
+def largest_cosines(query: Tensor, scales: Sequence[Tensor]) -> Tensor:
+    """Largest cosine of each query token [N, C] to a class at each of three scales: [3, N].
+
+    Args:
+        query: tokens.
+        scales: tokens or centres [n, C] of the class; none if it has no token.
+    """
+    unit = F.normalize(query, dim=1)
+    if not scales:
+        return unit.new_full((3, len(unit)), NEVER)
+    return torch.stack([(unit @ F.normalize(each, dim=1).T).amax(1) for each in scales])
 
 
 def unordered_mean(rows: Tensor) -> Tensor:
@@ -212,13 +252,16 @@ def robust_thresholds(shares: Tensor, mask: Tensor) -> Tensor:
         shares: probabilities of background and foreground, [2, N].
         mask: bool [N].
     """
-    steps = torch.arange(STEPS + 1, device=shares.device) / STEPS
+    numbers = torch.arange(STEPS + 1, device=shares.device)
+    steps = numbers / STEPS
     found: list[Tensor] = []
     for own, truth in ((shares[1], mask), (shares[0], ~mask)):
         above = own >= steps[:, None]
         shared, either = (above & truth).sum(1), (above | truth).sum(1)
         overlap = (shared + IOU_EPS) / (either + IOU_EPS)
-        found.append(steps[overlap >= NEAR_BEST * overlap.max()].mean())
+        near = overlap >= NEAR_BEST * overlap.max()
+        # The mean of those thresholds, as one division of whole numbers.
+        found.append((near * numbers).sum() / (STEPS * near.sum()))
     return torch.stack(found)
 
 
@@ -230,10 +273,9 @@ def query_sets(shares: Tensor, thresholds: Tensor) -> Tensor:
         thresholds: [2], foreground first.
     """
     sets = shares > thresholds.flip(0)[:, None]
-    for own, share in zip(sets, shares, strict=True):
-        if not own.any():
-            own[share.topk(min(FALLBACK, len(share))).indices] = True
-    return sets
+    best = shares.topk(min(FALLBACK, shares.shape[1]), dim=1).indices
+    fallback = torch.zeros_like(sets).scatter(1, best, value=True)
+    return torch.where(sets.any(1, keepdim=True), sets, fallback)
 
 
 def enhanced_tokens(tokens: Tensor, query: Tensor, mask: Tensor, prior: Tensor) -> Tensor:

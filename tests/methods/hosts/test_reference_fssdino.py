@@ -93,7 +93,7 @@ def check_classes(
     """Centres and maps of both classes; their scores [2, H, W]."""
     scores: list[Tensor] = []
     for number, tokens in enumerate(class_tokens(FeatureBatch.cat(states))):
-        centres = net.centres(tokens)
+        (centres,) = net.centres([tokens])
         maps = similarity_maps(query, tokens, centres)
         scores.append(combined(maps, size))
         name = vectors.cases[case]["name"]

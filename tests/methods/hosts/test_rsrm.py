@@ -14,8 +14,8 @@ from cdfss_bench.methods.blocks.attention_fusion import (
     layer_weights,
     mean_weights,
     position_channels,
+    residual_masks,
     selected_layers,
-    token_mask,
 )
 from cdfss_bench.methods.conformance.probe import seeded
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
@@ -124,9 +124,9 @@ def test_a_mask_that_has_an_object_has_a_token() -> None:
         for column in range(0, 96, 7):
             mask = torch.zeros(96, 96)
             mask[row, column] = 1
-            assert int(token_mask(mask, (6, 6)).sum()) == 1
-    assert not token_mask(torch.zeros(96, 96), (6, 6)).any()
-    assert token_mask(torch.ones(96, 96), (6, 6)).all()
+            assert int(residual_masks(mask[None], (6, 6))[0].sum()) == 1
+    assert not residual_masks(torch.zeros(96, 96)[None], (6, 6))[0].any()
+    assert residual_masks(torch.ones(96, 96)[None], (6, 6))[0].all()
 
 
 def test_thresholds_that_nearly_best_recover_the_mask_are_averaged() -> None:
