@@ -290,6 +290,9 @@ def _planned(
         planned.refuse(weights)
         return planned
     planned.backbone = weights.backbone
+    if (seen := _seen_in_training(weights, episode_set.domain)) is not None:
+        planned.refuse(seen)
+        return planned
     cell = Cell(composition, weights, episode_set, selection.precision)
     try:
         cell.id  # noqa: B018  (draws the manifest: data errors belong to the plan)
@@ -298,6 +301,21 @@ def _planned(
         return planned
     planned.cell = cell
     return planned
+
+
+def _seen_in_training(weights: Weights, domain: Domain) -> DataError | None:
+    """Why images of the source may not be asked of these weights; None where they may."""
+    source = weights.card.source if weights.card is not None else {}
+    kept_out = float(str(source.get("hold_out", 0)))
+    if source.get("domain") != domain.whole or kept_out >= (domain.share_held_out or 1):
+        return None
+    share = domain.share_held_out or kept_out or 0.1
+    hint = f"ask '{domain.card.name}[held_out={share:g}]'"
+    if share > kept_out:
+        hint += f", with weights of a training with --hold-out {share:g}"
+    return DataError(
+        f"the weights were trained on images of {domain.title}, so it validates nothing", hint=hint
+    )
 
 
 def weights_of(

@@ -182,7 +182,9 @@ def _column_name(column: ColumnKey, columns: Sequence[ColumnKey]) -> str:
 
 
 def _is_plain(column: ColumnKey) -> bool:
-    return not column.limited and not column.profile.startswith(("partial", "unlisted", "unknown"))
+    return not column.limited and not column.profile.startswith(
+        ("partial", "unlisted", "unknown", "source validation")
+    )
 
 
 def _cost_headers(board: Leaderboard) -> list[str]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cdfss_bench.canonical import canonical_json
 from cdfss_bench.datasets import Domain, Episode
+from cdfss_bench.datasets.core.samplers import is_held_out
 from cdfss_bench.datasets.core.transforms import normalised
 from cdfss_bench.errors import DataError
 from cdfss_bench.methods.core.contract import EpisodeBatch
@@ -143,12 +144,6 @@ def validation_episodes(
         query, *supports = (names[int(i)] for i in rng.permutation(len(names))[: shots + 1])
         drawn.append(Episode(query, tuple(supports), class_id))
     return drawn
-
-
-def is_held_out(name: str, share: float) -> bool:
-    """Whether an image is kept out of training: by its name alone, in all of its classes."""
-    number = int.from_bytes(hashlib.sha256(f"held-out/{name}".encode()).digest()[:8], "big")
-    return number < share * 2**64
 
 
 def check_source(domain: Domain) -> None:

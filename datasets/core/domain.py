@@ -18,13 +18,22 @@ from cdfss_bench.options import Value, spelled
 from .card import DomainCard
 from .decode_cache import DecodeCache, Pixels
 from .manifest import Episode, Manifest
-from .samplers import SAMPLER_VERSION, Pool, patnet_episodes, strict_episodes, with_wrong_supports
+from .samplers import (
+    SAMPLER_VERSION,
+    Pool,
+    is_held_out,
+    patnet_episodes,
+    strict_episodes,
+    with_wrong_supports,
+)
 from .transforms import normalised
 
 if TYPE_CHECKING:
     import torch
 
 PROTOCOLS = ("patnet", "strict")
+HELD_OUT = "held_out"
+"""The option of a source that leaves the images of `train --hold-out` only."""
 COPY = "asked and shown at once: "
 """How a note begins that says which support is its query's own picture."""
 
@@ -180,6 +189,11 @@ class Domain(ABC):
         """What opens this domain again, under the same data root where its path is relative."""
         return self.spelled_with({**self.options, **self.absolute})
 
+    @property
+    def whole(self) -> str:
+        """The title of what `held_out` takes a share of, which is what a training names."""
+        return self.spelled_with({k: v for k, v in self.options.items() if k != HELD_OUT})
+
     def spelled_with(self, options: Mapping[str, Value]) -> str:
         """The card's name with those of `options` that differ from their defaults."""
         changed = [
@@ -220,9 +234,20 @@ class Domain(ABC):
         """Which data this is, by content; it stands in manifests, records and trained weights."""
         return self.content_hash()
 
+    @property
+    def share_held_out(self) -> float:
+        """The option `held_out`: of which share of the source's images this consists; 0: all."""
+        return float(self.options.get(HELD_OUT, 0.0))
+
+    def is_asked(self, name: str) -> bool:
+        """Whether the image of that name belongs to the held-out share, if one was asked for."""
+        return not self.share_held_out or is_held_out(name, self.share_held_out)
+
     @cached_property
     def profile(self) -> str:
         """The named population, or what part of the published one is here."""
+        if self.share_held_out:
+            return f"source validation: the held-out {self.share_held_out:.0%} of the images"
         if {entry.name for entry in self.classes} == set(self.card.classes):
             for name, profile in self.card.profiles.items():
                 if profile.fits(self.counts):

@@ -203,6 +203,15 @@ def with_wrong_supports(
     return tuple(result)
 
 
+def is_held_out(name: str, share: float) -> bool:
+    """Whether an image is kept out of training: by its name alone, in all of its classes.
+
+    What a smaller share holds out, a larger one does too.
+    """
+    number = int.from_bytes(hashlib.sha256(f"held-out/{name}".encode()).digest()[:8], "big")
+    return number < share * 2**64
+
+
 def _first(rng: np.random.RandomState, count: int) -> int:
     # What np.random.choice(list, 1, replace=False)[0] does to the stream, at a third of its time.
     return int(rng.permutation(count)[0])

@@ -73,7 +73,11 @@ class Pascal(FileDomain):
         if not folder.is_dir():
             raise DataError(f"{folder} is missing: PASCAL VOC needs the masks of VOC and SBD")
         here = pictures & _stems(folder, ".png")
-        return [(name, class_id) for name, class_id in self._listed() if name in here]
+        return [
+            (name, class_id)
+            for name, class_id in self._listed()
+            if name in here and self.is_asked(name)
+        ]
 
     def extra_files(self) -> Sequence[Path]:
         """The fold lists that the options choose."""

@@ -32,7 +32,11 @@ class ProceduralDomain(Domain):
             DomainClass(
                 self.card.first_class_id + index,
                 name,
-                tuple(Item(item, item, item, index + 1) for item in domain.items(index)),
+                tuple(
+                    Item(item, item, item, index + 1)
+                    for item in domain.items(index)
+                    if self.is_asked(item)
+                ),
             )
             for index, name in enumerate(domain.CLASSES)
         ]

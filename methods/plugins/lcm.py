@@ -39,6 +39,7 @@ class LCM(ScorePlugin):
         beta: similarity below which an anchor argues for background; `mean` takes the image's mean
             similarity to that anchor instead.
         center: subtract each image's channel mean first (post-ReLU cosines are all near 1).
+        activation: `relu` sets negative features to zero first, `none` reads them as they are.
         descriptor: `mean` or `flatten` of the cells in a patch.
         auto: choose k, w and beta anew for each episode, by the foreground IoU of each support's
             prediction from the others. What is typed for them stays unless another choice is
@@ -54,6 +55,7 @@ class LCM(ScorePlugin):
         w: float = 0.6,
         beta: float | str = 0.7,
         center: bool = False,
+        activation: str = "none",
         descriptor: str = "mean",
         auto: bool = False,
     ):
@@ -64,6 +66,7 @@ class LCM(ScorePlugin):
         self.w = w
         self.beta = beta
         self.center = center
+        self.rectified = activation == "relu"
         self.flatten = descriptor == "flatten"
         self.auto = auto
         self._stage_name = ""
@@ -87,7 +90,11 @@ class LCM(ScorePlugin):
         shots = logits.shape[1]
         maps = logits.flatten(0, 1)
         similarity = self.similarities(maps, low.repeat_interleave(shots, 0), self.patches(size))
-        return corrected(maps, similarity, w=self.w, beta=self.beta).unflatten(0, (-1, shots))
+        return added(maps, self.correction(similarity)).unflatten(0, (-1, shots))
+
+    def correction(self, similarity: Tensor) -> Tensor:
+        """What is added to the foreground, [N, 1, gh, gw], for Sim_k [N, k, gh, gw]."""
+        return weighted(similarity, w=self.w, beta=self.beta)
 
     def choose(
         self, trials: Sequence[Trial], decide: Callable[[Tensor, tuple[int, int]], Tensor]
@@ -106,7 +113,7 @@ class LCM(ScorePlugin):
             low = trial.low.expand(len(maps), -1, -1, -1)
             similarity = self.similarities(maps, low, self.patches(size))
             for row, (k, w, beta) in enumerate(found):
-                changed = corrected(maps, similarity[:, :k], w=w, beta=beta)
+                changed = added(maps, weighted(similarity[:, :k], w=w, beta=beta))
                 mask = decide(changed[None], size)[0] > 0
                 sums[0, row] += (mask & truth).sum()
                 sums[1, row] += (mask | truth).sum()
@@ -137,6 +144,8 @@ class LCM(ScorePlugin):
 
     def descriptors(self, low: Tensor, grid: tuple[int, int]) -> Tensor:
         """Unit descriptors [N, C, gh*gw] of the patches."""
+        if self.rectified:
+            low = low.relu()
         if self.center:
             low = low - low.mean((2, 3), keepdim=True)
         if self.flatten:
@@ -148,9 +157,13 @@ class LCM(ScorePlugin):
         return F.normalize(rows, dim=1)
 
 
-def corrected(maps: Tensor, similarity: Tensor, *, w: float, beta: float | str) -> Tensor:
-    """`maps` [N, 2, h, w] with `w (Sim_k - beta)` [N, k, gh, gw] added to the foreground."""
+def weighted(similarity: Tensor, *, w: float, beta: float | str) -> Tensor:
+    """`w sum_k (Sim_k - beta)`, [N, 1, gh, gw], of Sim_k [N, k, gh, gw]."""
     level = similarity.mean((2, 3), keepdim=True) if beta == "mean" else float(beta)
-    correction = w * (similarity - level).sum(1, keepdim=True)
+    return w * (similarity - level).sum(1, keepdim=True)
+
+
+def added(maps: Tensor, correction: Tensor) -> Tensor:
+    """`maps` [N, 2, h, w] with `correction` [N, 1, gh, gw] added to the foreground, resized."""
     correction = F.interpolate(correction, maps.shape[-2:], mode="bilinear", align_corners=True)
     return torch.cat((maps[:, :1], maps[:, 1:] + correction), dim=1)

@@ -18,6 +18,8 @@ from cdfss_bench.methods.conformance.probe import seeded
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.published_work import published_work
 from cdfss_bench.methods.hosts.ssp import SSP
+from cdfss_bench.methods.plugins.lcm import LCM
+from cdfss_bench.methods.plugins.lcm_shift import LCMShift
 
 from ...support.hand_counts import Pyramid, resnet50, resnet_mini
 
@@ -303,3 +305,12 @@ def test_apm_transforms_supports_and_query_and_learns_through_transforms() -> No
     # In each step each support's way back and its gradient; its spectrum is taken once.
     assert two - one == 2 * 2 * maps
     assert one - nothing == two - one + 2 * maps
+
+
+@pytest.mark.parametrize("plugin", [LCM, LCMShift])
+def test_lcm_costs_three_anchors_by_all_patches_and_so_does_its_shift(plugin: type[LCM]) -> None:
+    """25 x 25 patches of 16 pixels, 64 channels of a ResNet's stem."""
+    with FakeTensorMode():
+        maps, low = torch.empty(1, 1, 2, 50, 50), torch.empty(1, 64, 100, 100)
+        found = operations_of(lambda: plugin().calibrate(maps, low, (400, 400))).flops
+    assert found == 2 * 3 * 64 * 25 * 25

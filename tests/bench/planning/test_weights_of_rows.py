@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from typer.testing import CliRunner
 from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.planning.selection import Planned, Selection, plan
 from cdfss_bench.bench.records.schema import RunRecord, read_runs
+from cdfss_bench.bench.training.trainer import train
 from cdfss_bench.errors import UserError
 
 from ...support import trees
+from ...support.trainings import job_of
 
 Typed = Callable[[str], Any]
 
@@ -96,6 +98,39 @@ def test_every_domain_of_a_selection_resolves_on_its_own(data: Path) -> None:
         assert again.cell is not None
         assert one.cell is not None
         assert again.cell.id == one.cell.id
+
+
+@pytest.mark.parametrize(
+    ("kept_out", "asked", "hint"),
+    [
+        (0.0, "mini-source", "with weights of a training with --hold-out 0.1"),
+        (0.2, "mini-source", "ask 'mini-source[held_out=0.2]'"),
+        (0.2, "mini-source[held_out=0.3]", "with weights of a training with --hold-out 0.3"),
+        (0.2, "mini-source[held_out=0.2]", ""),
+        (0.2, "mini-source[held_out=0.1]", ""),
+    ],
+)
+def test_source_images_are_asked_only_of_weights_that_did_not_see_them(
+    kept_out: float, asked: str, hint: str, trained: Mapping[float, Path], data: Path
+) -> None:
+    (one,) = planned(data, domains=(asked,), weights={"ssp": trained[kept_out]})
+    assert (one.cell is None) == bool(hint)
+    assert hint in (one.hint or "")
+    if hint:
+        assert one.reason.startswith(f"the weights were trained on images of {asked}")
+    (untrained,) = planned(data, methods=("prototype",), domains=(asked,))
+    assert untrained.cell is not None
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Mapping[float, Path]:
+    """Weights of SSP on the mini source, by the share that was held out."""
+    found: dict[float, Path] = {}
+    for share in (0.0, 0.2):
+        job, path = job_of(tmp_path_factory.mktemp("weights"), hold_out=share, episodes=2)
+        train(job, path)
+        found[share] = path
+    return found
 
 
 def test_a_trial_with_the_toy_backbone_is_marked(typed: Typed, tmp_path: Path) -> None:

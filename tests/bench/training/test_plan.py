@@ -85,8 +85,8 @@ def test_less_of_a_plan_can_be_evaluated(tmp_path: Path) -> None:
     assert (first.shots, first.episodes) == ((1,), 2)
 
 
-def test_the_ablations_are_the_three_that_the_field_asks_for() -> None:
-    assert known_plans() == ["apm-acpa", "freeze", "lem-lcm"]
+def test_the_ablations_are_those_that_the_field_asks_for_and_the_study_of_loec_vit() -> None:
+    assert known_plans() == ["apm-acpa", "freeze", "lem-lcm", "loec-vit-lcm", "loec-vit-lem"]
     assert PLANS.is_dir()
     plan = read_training_plan(Path("freeze"), {})
     assert plan.freeze == ("none", "1", "1-2", "1-3")

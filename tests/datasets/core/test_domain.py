@@ -14,7 +14,7 @@ from PIL import Image
 from cdfss_bench.bench.planning.cell import EpisodeSet
 from cdfss_bench.datasets import DOMAINS, Domain, Episode, Manifest, mini, open_domain
 from cdfss_bench.datasets.check.report import check_domain
-from cdfss_bench.datasets.core.samplers import SAMPLER_VERSION
+from cdfss_bench.datasets.core.samplers import SAMPLER_VERSION, is_held_out
 from cdfss_bench.datasets.core.transforms import normalised
 from cdfss_bench.errors import DataError
 
@@ -287,6 +287,20 @@ def test_numbers_out_of_range_are_refused(tree: Path, shots: int, seed: int, len
     with pytest.raises(DataError) as caught:
         opened("isic", tree).episodes(shots, seed=seed, length=length)
     assert caught.value.problem == "shots and the number of episodes begin at 1, seeds at 0"
+
+
+@pytest.mark.parametrize("name", WITH_VOID)
+def test_a_source_can_be_asked_the_images_that_a_training_holds_out(tree: Path, name: str) -> None:
+    whole, held = opened(name, tree), opened(name, tree, held_out=0.5)
+    assert held.title == f"{name}[held_out=0.5]"
+    assert held.whole == whole.title == name
+    assert held.profile == "source validation: the held-out 50% of the images"
+    assert not held.is_complete
+    expected = {n for pool in whole.pools for n in pool.images if is_held_out(n, 0.5)}
+    asked = held.episodes(1, length=held.published_length)
+    assert {episode.query for episode in asked} == expected
+    assert {n for episode in asked for n in episode.supports} <= expected
+    assert 0 < len(expected) < sum(whole.counts)
 
 
 def test_an_unknown_protocol_is_answered_with_the_nearest(tree: Path) -> None:

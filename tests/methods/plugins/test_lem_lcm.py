@@ -15,6 +15,7 @@ from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.core.plugin_api import Role, ScorePlugin
 from cdfss_bench.methods.hosts.ssp import SSP
 from cdfss_bench.methods.plugins.lcm import LCM
+from cdfss_bench.methods.plugins.lcm_shift import LCMShift
 from cdfss_bench.methods.plugins.lem import LEM, swap_amplitude
 
 from ...support.contract import Episodes, episodes, fresh, network, seeded
@@ -377,6 +378,30 @@ def test_the_mean_as_beta_centres_the_correction() -> None:
     torch.testing.assert_close(correction.mean((1, 2)), torch.zeros(3), rtol=0, atol=1e-6)
     literal = (corrected(LCM(patch=8), maps, low, (64, 64)) - maps)[:, 1]
     assert float(literal.mean((1, 2)).abs().min()) > 1e-3
+
+
+@pytest.mark.parametrize("center", [False, True])
+def test_lcm_is_its_shift_and_what_is_left_of_it_with_the_mean_as_beta(center: bool) -> None:  # noqa: FBT001
+    maps, low = normal(3, 2, 10, 12), activations(3, 4, 16, 16)
+
+    def change(lcm: LCM) -> Tensor:
+        return (corrected(lcm, maps, low, (64, 64)) - maps)[:, 1]
+
+    shift = change(LCMShift(patch=8, center=center))
+    rest = change(LCM(patch=8, center=center, beta="mean"))
+    literal = change(LCM(patch=8, center=center))
+    torch.testing.assert_close(shift + rest, literal, rtol=0, atol=1e-5)
+    torch.testing.assert_close(shift, shift[:, :1, :1].expand_as(shift), rtol=0, atol=1e-5)
+    assert float(shift.abs().min()) > 1e-3
+    assert len(set(shift[:, 0, 0].tolist())) == 3
+
+
+def test_the_activation_comes_before_the_cosine() -> None:
+    maps, low = normal(2, 2, 8, 8), normal(2, 4, 16, 16)
+    rectified = LCM(patch=8, activation="relu")
+    found = corrected(rectified, maps, low, (64, 64))
+    assert torch.equal(found, corrected(LCM(patch=8), maps, low.relu(), (64, 64)))
+    assert not torch.equal(found, corrected(LCM(patch=8), maps, low, (64, 64)))
 
 
 def test_the_mean_and_the_cells_describe_a_patch_of_one_cell_alike() -> None:
