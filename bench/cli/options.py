@@ -276,12 +276,41 @@ class SelectionOptions:
         base = dict(stored or {})
         if plan is not None:
             base = read_plan(plan).model_dump(exclude_unset=True)
-        methods = given.get("methods") or base.get("methods")
+        groups = base.get("groups", ())
+        rows = [*base.get("methods", ()), *(name for group in groups for name in group["methods"])]
+        methods = list(dict.fromkeys(given.get("methods") or rows))
         if not methods:
             raise UserError("no method is selected", hint="name one with -m, or a plan file")
+        if groups:
+            base |= _narrowed(base, methods, given)
+            given.pop("methods", None)
         if "weights" in given:
             given["weights"] = parse_weights(given["weights"], methods)
         return validated(Selection, {**base, **given}, "the command line")
+
+
+def _narrowed(
+    plan: Mapping[str, Any], methods: Sequence[str], typed: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Those rows of a plan with groups that are named, typed values in place of a group's own.
+
+    Raises:
+        UserError: if a method is named that the plan does not hold.
+    """
+    from cdfss_bench.errors import unknown
+
+    kept = [
+        {key: value for key, value in group.items() if key == "methods" or key not in typed}
+        for group in ({"methods": plan.get("methods", ())}, *plan["groups"])
+    ]
+    known = list(dict.fromkeys(name for group in kept for name in group["methods"]))
+    for name in methods:
+        if name not in known:
+            raise unknown("method of the plan", name, known)
+    for group in kept:
+        group["methods"] = tuple(name for name in group["methods"] if name in methods)
+    own, *groups = kept
+    return {"methods": own["methods"], "groups": tuple(g for g in groups if g["methods"])}
 
 
 def chosen_device(device: str) -> str:

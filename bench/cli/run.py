@@ -54,6 +54,14 @@ def run(
             help="Plan file (YAML) with the names of these options as keys.", show_default=False
         ),
     ] = None,
+    named_plan: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan",
+            help="The same as an option: a plan FILE, or the plan of the mini suite's whole board "
+            "by name: leaderboard.",
+        ),
+    ] = None,
     episodes: Episodes = None,
     results: Results = Path("results"),
     device: Device = "auto",
@@ -103,8 +111,12 @@ def run(
     message says how to change that.
     """
     began = time.perf_counter()
+    if plan is not None and named_plan is not None:
+        from cdfss_bench.errors import UserError
+
+        raise UserError("two plans are named", hint="name one, or run one after the other")
     selection = options.selection(
-        plan, episodes=episodes, precision=precision, controls=with_controls or None
+        plan or named_plan, episodes=episodes, precision=precision, controls=with_controls or None
     )
     if selection.chosen_suite == "mini" and options.suite is None and not options.domains:
         talk("no data root is named (--data-root): running the procedural mini suite")

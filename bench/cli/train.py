@@ -28,7 +28,7 @@ def train(options: TrainOptions) -> None:
     """
     from ..runtime.threads import set_threads
     from ..training.distributed import joined
-    from ..training.plan import read_training_plan, refuse_unknown_plan
+    from ..training.plan import read_training_plan
     from ..training.tensorboard import check_tensorboard
 
     add_plugins(options.plugins)
@@ -42,8 +42,6 @@ def train(options: TrainOptions) -> None:
         _pretrain(options, source, device)
         return
     typed = options.plan_values()
-    if options.plan is not None:
-        refuse_unknown_plan(options.plan)
     plan = read_training_plan(options.plan, typed)
     with joined(device) as (processes, own_device):
         done = _train_all(plan, options, own_device, processes)

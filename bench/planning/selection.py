@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from cdfss_bench.cards import validated
 from cdfss_bench.datasets import DOMAINS, Domain, open_domain
 from cdfss_bench.datasets.core.registry import split_name
-from cdfss_bench.errors import DataError, UserError
+from cdfss_bench.errors import DataError, UserError, unknown
 from cdfss_bench.methods.backbones.card import BACKBONES
 from cdfss_bench.methods.core.contract import Precision
 from cdfss_bench.methods.registry.name_grammar import METHODS, Composition, parse
@@ -22,6 +22,34 @@ from cdfss_bench.plain_yaml import read_yaml
 
 from ..records.schema import NOT_TRAINED
 from .cell import Cell, EpisodeSet
+
+PLANS = Path(__file__).parent / "plans"
+"""Selections that come with the package, named without a path."""
+
+
+class Group(BaseModel):
+    """Methods of a plan file that differ from the rest in what is said of them here.
+
+    Attributes:
+        methods: names, as in `Selection`.
+        backbone: as in `Selection`; None for the plan's.
+        shots: as in `Selection`; empty for the plan's.
+        seeds: as in `Selection`; empty for the plan's.
+        controls: as in `Selection`, for these methods.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    methods: tuple[str, ...] = Field(min_length=1)
+    backbone: str | None = None
+    shots: tuple[int, ...] = ()
+    seeds: tuple[int, ...] = ()
+    controls: bool = False
+
+    @field_validator("methods", "shots", "seeds", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return value if isinstance(value, list | tuple) else (value,)
 
 
 class Selection(BaseModel):
@@ -44,11 +72,12 @@ class Selection(BaseModel):
         precision: of the encoding, `fp32` or `bf16`.
         controls: whether the control rows are added, and for each method its shuffled-support
             control.
+        groups: further methods, each group with its own backbone, shots or seeds.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    methods: tuple[str, ...] = Field(min_length=1)
+    methods: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     shots: tuple[int, ...] = (1,)
     seeds: tuple[int, ...] = (0,)
@@ -62,6 +91,13 @@ class Selection(BaseModel):
     episodes: int | None = Field(default=None, ge=1)
     precision: Precision = "fp32"
     controls: bool = False
+    groups: tuple[Group, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_a_method(self) -> Selection:
+        if not self.methods and not self.groups:
+            raise ValueError("no method is named")
+        return self
 
     @field_validator("methods", "domains", "shots", "seeds", mode="before")
     @classmethod
@@ -130,14 +166,47 @@ class Selection(BaseModel):
         """Where weights are looked for, in order."""
         return [*self.weights_dirs, *default_folders()]
 
+    @property
+    def parts(self) -> list[Selection]:
+        """The methods named for all, then each group, as selections without groups."""
+        own = self.model_copy(update={"groups": ()})
+        changes = [group.model_dump(exclude_defaults=True) for group in self.groups]
+        whole = [own] if self.methods else []
+        return whole + [
+            validated(Selection, {**own.model_dump(), **change}, "a group of the plan")
+            for change in changes
+        ]
 
-def read_plan(path: Path) -> Selection:
+
+def read_plan(plan: Path) -> Selection:
     """A plan file: the selection's words as YAML keys.
 
+    Args:
+        plan: a file, or the name of a plan that comes with the package.
+
     Raises:
-        UserError: naming the key that is wrong.
+        UserError: naming the key that is wrong, or the plans that there are.
     """
+    path = plan_file(plan, PLANS)
     return validated(Selection, read_yaml(path), path)
+
+
+def plan_file(plan: Path, packaged: Path) -> Path:
+    """The file of a plan that is named by its path or, where it came with the package, by name.
+
+    Args:
+        plan: as it was typed.
+        packaged: the folder of the plans that come with the package.
+
+    Raises:
+        UserError: if it can only be a name, and there is none like it.
+    """
+    if plan.suffix in (".yaml", ".yml") or plan.exists():
+        return plan
+    known = sorted(path.stem for path in packaged.glob("*.yaml"))
+    if str(plan) not in known:
+        raise unknown("plan", str(plan), known)
+    return packaged / f"{plan}.yaml"
 
 
 def open_domains(selection: Selection) -> list[Domain]:
@@ -235,9 +304,20 @@ def plan(selection: Selection) -> Iterator[Planned]:
     Raises:
         UserError: for names that mean nothing.
     """
+    # Methods share an episode set, whose manifest takes longer to draw and hash than all else.
+    drawn: dict[EpisodeSet, EpisodeSet] = {}
+    opened: dict[str, Domain] = {}
+    for part in selection.parts:
+        domains = [opened.setdefault(each.title, each) for each in open_domains(part)]
+        yield from _plan(part, domains, drawn)
+
+
+def _plan(
+    selection: Selection, domains: Sequence[Domain], drawn: dict[EpisodeSet, EpisodeSet]
+) -> Iterator[Planned]:
     published = compositions(selection)
     resolved: dict[tuple[str, bool], Weights | UserError] = {}
-    for domain in open_domains(selection):
+    for domain in domains:
         suite = selection.suite_for(domain)
         on_mini = suite == "mini" and domain.card.suite == "mini"
         for composition in [c.in_miniature() if suite == "mini" else c for c in published]:
@@ -263,6 +343,7 @@ def plan(selection: Selection) -> Iterator[Planned]:
                         selection.episodes,
                         composition.control,
                     )
+                    episode_set = drawn.setdefault(episode_set, episode_set)
                     planned = _planned(composition, episode_set, resolved[key], selection)
                     planned.asked = asked
                     yield planned

@@ -26,7 +26,7 @@ from cdfss_bench.files import write_atomically
 from cdfss_bench.methods.weights.card import WeightsCard
 
 _KEY = "cdfss-bench-training"
-_FOLLOWS = ("episodes", "score", "deviations", "command", "versions", "origin")
+_FOLLOWS = ("episodes", "score", "curve", "deviations", "command", "versions", "origin")
 """What a card says of the result or of the machine: no part of which training it is."""
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from cdfss_bench.cards import validated
 from cdfss_bench.datasets import Domain
-from cdfss_bench.errors import UserError, unknown
+from cdfss_bench.errors import UserError
 from cdfss_bench.methods.registry.card import Bug, Recipe
 from cdfss_bench.methods.registry.name_grammar import Composition, parse
 from cdfss_bench.methods.weights.card import read_card
@@ -23,7 +23,7 @@ from cdfss_bench.methods.weights.resolve import Weights, initial_for, pretrained
 from cdfss_bench.methods.weights.search import default_folders, trained_name
 from cdfss_bench.plain_yaml import read_yaml
 
-from ..planning.selection import Selection, open_domains
+from ..planning.selection import Selection, open_domains, plan_file
 from .checkpoint import stored_seed
 from .distributed import Processes
 from .job import Job
@@ -156,15 +156,13 @@ def read_training_plan(plan: Path | None, typed: dict[str, Any]) -> TrainingPlan
     """A plan file, or one that comes with the package, with what was typed on top.
 
     Raises:
-        UserError: naming the key that is wrong.
+        UserError: naming the key that is wrong, or the plans that there are.
     """
     values: dict[str, Any] = {}
     where: Path | str = "the command line"
     if plan is not None:
-        packaged = PLANS / f"{plan.name}.yaml"
-        is_named = plan.name == str(plan) and not plan.exists() and packaged.is_file()
-        where = packaged if is_named else plan
-        values = read_yaml(packaged if is_named else plan)
+        where = plan_file(plan, PLANS)
+        values = read_yaml(where)
     if {"episodes", "epochs"} & set(typed):
         values = {k: v for k, v in values.items() if k not in ("episodes", "epochs")}
     merged = {**values, **typed}
@@ -357,15 +355,3 @@ def _seed_and_bugs(
 def known_plans() -> list[str]:
     """Names of the plans that come with the package."""
     return sorted(path.stem for path in PLANS.glob("*.yaml"))
-
-
-def refuse_unknown_plan(plan: Path) -> None:
-    """Says which plans there are.
-
-    Raises:
-        UserError: if `plan` is neither a file nor one of them.
-    """
-    if plan.suffix not in (".yaml", ".yml") and not plan.exists():
-        known = known_plans()
-        if str(plan) not in known:
-            raise unknown("plan", str(plan), known)

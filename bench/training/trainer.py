@@ -328,7 +328,12 @@ class _Training:
         if tensors:
             episodes = self._episodes(self.best.step)
             changed |= {"score": round(self.best.score, 4), "episodes": episodes}
-        card = self.card.model_copy(update=changed)
+        curve = [
+            (int(row["episodes"]), float(row["source_val_miou"]))
+            for row in self.files.log.rows()
+            if "source_val_miou" in row
+        ]
+        card = self.card.model_copy(update=changed | {"curve": tuple(curve)})
         if self.job.processes.leads:
             write_checkpoint(self.files.weights, tensors or self._learned(), card)
             self.files.state.unlink(missing_ok=True)

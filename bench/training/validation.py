@@ -7,9 +7,10 @@ decline). It is computed from target labels: it is written beside the weights an
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cdfss_bench import plain_json
 from cdfss_bench.datasets import Domain, Episode
@@ -100,15 +101,22 @@ class JsonLines:
         """
         if not self.path.is_file():
             return
-        kept: list[str] = []
-        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                if int(plain_json.loads(line)["step"]) <= step:
-                    kept.append(line)
-            except (ValueError, KeyError, TypeError):
-                continue  # torn by the end of the process that wrote it
+        kept = [line for line, row in self._lines() if int(row["step"]) <= step]
         self.path.unlink()
         self._append(kept)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every whole line, in order; none where there is no file."""
+        return [row for _, row in self._lines()] if self.path.is_file() else []
+
+    def _lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                row = plain_json.loads(line)
+                int(row["step"])
+            except (ValueError, KeyError, TypeError):
+                continue  # torn by the end of the process that wrote it
+            yield line, row
 
     def add(self, *rows: Mapping[str, object]) -> None:
         """Adds a line per row.

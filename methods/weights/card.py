@@ -43,6 +43,8 @@ class WeightsCard(Card):
         deviations: of the recipe from the card's: key to the card's value and the one used.
         as_published: oversights of the published code that were repeated.
         score: source-validation (or, for an oracle, target) mIoU by which it was chosen.
+        curve: source-validation mIoU over the training, as (episodes seen, mIoU); empty where no
+            source images were held out.
         precision: of the training's arithmetic.
         processes: that shared every batch.
         compiled: whether the objective was compiled.
@@ -63,6 +65,7 @@ class WeightsCard(Card):
     deviations: dict[str, tuple[Any, Any]] = {}
     as_published: tuple[str, ...] = ()
     score: float | None = None
+    curve: tuple[tuple[int, float], ...] = ()
     precision: Precision = "fp32"
     processes: int = 1
     compiled: bool = False
