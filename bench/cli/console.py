@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
+import os
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from ..reporting.text_table import TextTable
 
-_PAPER = 300
-"""Characters of a line where there is no terminal; longer texts wrap, numbers never do."""
+_SCREEN = 80
+"""Characters of a line where there is no terminal."""
 
 
 def talk(sentence: str) -> None:
@@ -58,8 +58,34 @@ def left_out() -> Generator[list[UserError]]:
 
 
 def show(*tables: TextTable, wide: bool = False) -> None:
-    """Tables on standard output, within the terminal; whole where there is none, or if `wide`."""
+    """Tables on standard output, within the width of the screen, or whole if `wide`."""
     _show(tables, sys.stdout, wide=wide)
+
+
+def show_table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    numeric: Sequence[str] = (),
+    secondary: Sequence[str] = (),
+    title: str = "",
+    wide: bool = False,
+) -> None:
+    """Finished text as one table on standard output.
+
+    Args:
+        headers: of the columns.
+        rows: of cells.
+        numeric: headers of right-aligned columns.
+        secondary: headers of columns that a narrow screen may lack, the least needed first.
+        title: above it.
+        wide: whether all of it is shown, however wide.
+    """
+    from ..reporting.text_table import TextTable
+
+    at = frozenset(headers.index(name) for name in numeric)
+    whole = "--wide or --json"
+    show(TextTable(title, headers, rows, at, secondary=secondary, whole=whole), wide=wide)
 
 
 def show_aside(*tables: TextTable) -> None:
@@ -70,26 +96,24 @@ def show_aside(*tables: TextTable) -> None:
 def _show(tables: Sequence[TextTable], stream: TextIO, *, wide: bool) -> None:
     from rich.console import Console
 
-    from ..reporting.screen_table import as_rich, least_width
+    from ..reporting.screen_table import as_rich
 
-    screen = Console(file=stream)
-    if stream.isatty():
-        for table in tables:
-            drawn = as_rich(table, None if wide else screen.width)
-            screen.print(drawn, crop=False, highlight=False)
-        return
-    # Colours may be forced upon a file; a width is not: whoever reads it wants whole lines.
-    paper = Console(
-        file=io.StringIO(),
-        force_terminal=screen.is_terminal,
-        no_color=None if screen.is_terminal else True,
-        width=_PAPER,
-    )
-    for table in tables:
-        drawn = as_rich(table, max(_PAPER, least_width(table)))
-        paper.print(drawn, highlight=False, soft_wrap=True)
-    text = cast("io.StringIO", paper.file).getvalue()
-    stream.write("".join(f"{line.rstrip()}\n" for line in text.splitlines()))
+    width = None if wide else screen_width(stream)
+    screen = Console(file=stream, width=width or _SCREEN)
+    for number, table in enumerate(tables):
+        screen.print("\n" if number else "", end="")
+        screen.print(as_rich(table, width), crop=False, highlight=False, soft_wrap=True)
+
+
+def screen_width(stream: TextIO) -> int:
+    """Characters of a line: as COLUMNS says, else of the terminal; 80 where there is none."""
+    typed = os.environ.get("COLUMNS", "")
+    if typed.isdigit() and int(typed):
+        return int(typed)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _SCREEN
+    except (OSError, ValueError):
+        return _SCREEN
 
 
 @lru_cache(maxsize=1)

@@ -17,9 +17,10 @@ from .data_output import (
     refuse_absent,
     show_downloads,
     show_fetched,
+    show_reports,
     show_summary,
 )
-from .options import AsJson, DataRoot, Lists, Plugins, add_plugins, complete_domains
+from .options import AsJson, DataRoot, Lists, Plugins, Wide, add_plugins, complete_domains
 from .progress import patient_progress, progress
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def check(
             "--full", help="Also hash and open every image and mask, even those that are known."
         ),
     ] = False,
+    wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
     """Count files, recognise the population, and name each problem with its remedy.
@@ -74,6 +76,9 @@ def check(
     if as_json:
         say(json.dumps([report.to_json() for report in reports], indent=1))
     else:
+        if len(reports) > 1:
+            show_reports(reports, wide=wide)
+            say("")
         say("\n".join(report.to_text() for report in reports))
     if any(not report.usable for report in reports):
         raise typer.Exit(2)

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .console import say, show, talk
+from .console import say, show, show_table, talk
 
 if TYPE_CHECKING:
+    from cdfss_bench.datasets.check.report import DomainReport
     from cdfss_bench.datasets.core.card import DomainCard
     from cdfss_bench.datasets.prepare.fetching import Fetched
     from cdfss_bench.datasets.prepare.work import Summary
@@ -34,7 +35,7 @@ def show_summary(summary: Summary) -> None:
     rows += [["profile", summary.profile], ["fingerprint", summary.fingerprint[:16]]]
     title = f"{summary.domain} in {summary.folder}"
     headers = ["what", "count"]
-    show(TextTable(title, headers, rows, numeric=frozenset({1}), separator=" │ "))
+    show(TextTable(title, headers, rows, numeric=frozenset({1})))
     _list_some("left out or odd", summary.odd)
     _list_some("could not be used", summary.problems)
     if summary.problems:
@@ -49,6 +50,27 @@ def _list_some(title: str, sentences: Sequence[str]) -> None:
         talk(f"  - {sentence}")
     if len(sentences) > SHOWN:
         talk(f"  - and {len(sentences) - SHOWN} more (--json shows all)")
+
+
+def show_reports(reports: Sequence[DomainReport], *, wide: bool = False) -> None:
+    """One line for each domain that was checked."""
+    rows = [
+        [
+            report.domain,
+            (report.profile or "usable") if report.usable else "not usable",
+            str(len(report.classes) or ""),
+            f"{images:,}" if (images := sum(report.classes.values())) else "",
+            str(len(report.findings) or ""),
+            report.fingerprint[:16],
+        ]
+        for report in reports
+    ]
+    show_table(
+        ["domain", "population", "classes", "images", "findings", "fingerprint"],
+        rows,
+        numeric=["classes", "images", "findings"],
+        wide=wide,
+    )
 
 
 def look_at(summary: Summary) -> str:

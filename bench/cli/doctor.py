@@ -7,8 +7,8 @@ from pathlib import Path
 
 import typer
 
-from .console import say
-from .options import AsJson, DataRoot, Lists, Results, WeightsDirs
+from .console import say, show_table
+from .options import AsJson, DataRoot, Lists, Results, WeightsDirs, Wide
 
 
 def doctor(
@@ -16,17 +16,17 @@ def doctor(
     lists: Lists = None,
     weights_dirs: WeightsDirs = None,
     results: Results = Path("results"),
+    wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
     """Check the installation, devices, data, weights and folders; exit code 2 if one fails."""
     from ..doctor.findings import examine
-    from .list import show_table
 
     findings = examine(data_root, lists, weights_dirs or [], results)
     if as_json:
         say(json.dumps([finding._asdict() for finding in findings], indent=1))
     else:
         rows = [[f.what, f.state, f.detail, f.hint] for f in findings]
-        show_table(["what", "state", "detail", "hint"], rows)
+        show_table(["what", "state", "detail", "hint"], rows, wide=wide)
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(2)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import say, talk
+from .console import say, show_table, talk
 from .option_groups import Only, expand_groups
 from .options import Device, Episodes, SelectionOptions, Threads, add_plugins, chosen_device
 
@@ -96,8 +96,6 @@ def _say(outcome: Outcome) -> None:
 
 
 def _show(findings: list[Finding]) -> None:
-    from .list import show_table
-
     wrong = [list(finding) for finding in findings if finding.verdict != "fine"]
     if wrong:
         show_table(["cell", "what", "baseline", "now", "verdict"], wrong)

@@ -5,16 +5,24 @@ from __future__ import annotations
 import json
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import say, show
-from .options import AsJson, Plugins, Results, WeightsDirs, add_plugins
+from .console import say, show_table, talk
+from .method_card import show_method
+from .options import AsJson, Plugins, Results, WeightsDirs, Wide, add_plugins
+
+if TYPE_CHECKING:
+    from cdfss_bench.cards import Catalog
 
 app = typer.Typer(no_args_is_help=True, help="List methods, domains or runs.")
 
-Pattern = Annotated[str, typer.Argument(help="Pattern that names must match, such as 'ssp*'.")]
+Pattern = Annotated[
+    str,
+    typer.Argument(help="Pattern that names must match, such as 'ssp*'. A whole name shows more."),
+]
+RunPattern = Annotated[str, typer.Argument(help="Pattern that names must match, such as 'ssp*'.")]
 
 
 @app.command()
@@ -22,16 +30,20 @@ def methods(
     pattern: Pattern = "*",
     plugins: Plugins = None,
     weights_dirs: WeightsDirs = None,
+    wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
-    """List hosts, plug-ins, aliases and control rows with paper, place, adaptation and weights."""
+    """List hosts, plug-ins, aliases and control rows with paper, place, adaptation and weights.
+
+    The name of one method shows its whole card, with its options and their defaults.
+    """
     from cdfss_bench.methods.registry.name_grammar import METHODS
     from cdfss_bench.methods.weights.resolve import runs_on
     from cdfss_bench.methods.weights.search import default_folders, is_toy
 
     add_plugins(plugins)
     folders = [*(weights_dirs or ()), *default_folders()]
-    cards = [METHODS.card(name) for name in METHODS.names() if fnmatchcase(name, pattern)]
+    cards = [METHODS.card(name) for name in _matching(METHODS, pattern)]
     ready = {card.name: runs_on(card.name, folders) for card in cards}
     if as_json:
         described = [
@@ -39,6 +51,9 @@ def methods(
             for card in cards
         ]
         say(json.dumps(described, indent=1))
+        return
+    if pattern.lower() != "*" and len(cards) == 1:
+        show_method(cards[0], list(ready[cards[0].name]), wide=wide)
         return
     rows = [
         [
@@ -53,17 +68,23 @@ def methods(
         for card in cards
     ]
     show_table(
-        ["method", "kind", "is / acts on / offers", "adapts", "weights of", "venue", "what"], rows
+        ["method", "kind", "is / acts on / offers", "adapts", "weights of", "venue", "what"],
+        rows,
+        secondary=["weights of", "venue", "is / acts on / offers", "kind", "adapts"],
+        wide=wide,
     )
+    talk("one method with its options: cdfss-bench list methods NAME")
 
 
 @app.command()
-def domains(pattern: Pattern = "*", plugins: Plugins = None, as_json: AsJson = False) -> None:
+def domains(
+    pattern: Pattern = "*", plugins: Plugins = None, wide: Wide = False, as_json: AsJson = False
+) -> None:
     """List source and target domains with licence and published number of episodes."""
     from cdfss_bench.datasets import DOMAINS
 
     add_plugins(plugins)
-    cards = [DOMAINS.card(name) for name in DOMAINS.names() if fnmatchcase(name, pattern)]
+    cards = [DOMAINS.card(name) for name in _matching(DOMAINS, pattern)]
     if as_json:
         say(json.dumps([card.model_dump(mode="json", by_alias=True) for card in cards], indent=1))
         return
@@ -79,12 +100,21 @@ def domains(pattern: Pattern = "*", plugins: Plugins = None, as_json: AsJson = F
         ]
         for card in cards
     ]
-    show_table(["domain", "suite", "role", "classes", "episodes", "licence", "what"], rows)
+    show_table(
+        ["domain", "suite", "role", "classes", "episodes", "licence", "what"],
+        rows,
+        numeric=["classes"],
+        secondary=["licence", "role", "classes", "episodes"],
+        wide=wide,
+    )
 
 
 @app.command()
 def runs(
-    pattern: Pattern = "*", results: Results = Path("results"), as_json: AsJson = False
+    pattern: RunPattern = "*",
+    results: Results = Path("results"),
+    wide: Wide = False,
+    as_json: AsJson = False,
 ) -> None:
     """List every recorded cell with its state."""
     from ..records.schema import read_runs
@@ -126,11 +156,25 @@ def runs(
         for run in found
     ]
     headers = ["method", "backbone", "domain", "shots", "seed", "protocol", "status", "mIoU"]
-    show_table([*headers, "reason"], rows)
+    show_table(
+        [*headers, "reason"],
+        rows,
+        numeric=["shots", "seed", "mIoU"],
+        secondary=["protocol", "backbone", "reason"],
+        wide=wide,
+    )
 
 
-def show_table(headers: list[str], rows: list[list[str]]) -> None:
-    """A table of text on standard output."""
-    from ..reporting.text_table import TextTable
+def _matching(catalog: Catalog[Any], pattern: str) -> list[str]:
+    """Names that match, whatever their case.
 
-    show(TextTable("", headers, rows, frozenset()))
+    Raises:
+        UserError: if `pattern` is a name that nobody has.
+    """
+    from cdfss_bench.errors import unknown
+
+    names = catalog.names()
+    found = [name for name in names if fnmatchcase(name.lower(), pattern.lower())]
+    if not found and not any(sign in pattern for sign in "*?["):
+        raise unknown(catalog.kind, pattern, names)
+    return found

@@ -159,7 +159,12 @@ Timeout = Annotated[
 ]
 Wide = Annotated[
     bool,
-    typer.Option("--wide", help="Print tables at full width, however narrow the terminal is."),
+    typer.Option(
+        "--wide",
+        help="Show all columns at full width. By default tables fit the terminal; into a pipe or "
+        "file they are 80 characters wide. COLUMNS sets another width.",
+        envvar="CDFSS_WIDE",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 

@@ -30,10 +30,12 @@ from .options import (
     Timeout,
     Tolerance,
     Where,
+    Wide,
     budget_of,
     chosen_device,
     tolerance_of,
 )
+from .plan_output import show_plan
 from .progress import bar
 
 if TYPE_CHECKING:
@@ -101,6 +103,7 @@ def run(
             help="Show the cells, what is missing and the expected time; compute nothing.",
         ),
     ] = False,
+    wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate methods on domains; the same command resumes an interrupted run.
@@ -123,7 +126,10 @@ def run(
     # A cluster's devices are not this machine's.
     where = device if executor == "ray" else chosen_device(device)
     if dry_run:
-        _show_plan(selection, results, where, not no_cost, began, as_json=as_json)
+        show_plan(
+            selection, results, where,
+            with_cost=not no_cost, began=began, wide=wide, as_json=as_json,
+        )  # fmt: skip
         return
     from ..evaluation.evaluator import Settings
     from ..executors.choosing import Choice
@@ -133,9 +139,9 @@ def run(
     tolerance = tolerance_of(boundary, boundary_tolerance)
     settings = Settings(device=where, batch=batch, budget=budget, boundary=tolerance)
     outcomes = _execute(selection, results, settings, choice, not no_cost, save_masks)
-    show_results(outcomes, results, as_json=as_json)
+    show_results(outcomes, results, wide=wide, as_json=as_json)
     if tolerance is not None and not as_json:
-        _show_boundaries(outcomes, results)
+        _show_boundaries(outcomes, results, wide=wide)
     if selection.precision != "fp32":
         _say_differences(outcomes, results)
     if with_profile:
@@ -254,7 +260,9 @@ def exit_with(outcomes: Sequence[Outcome]) -> None:
         raise typer.Exit(2)
 
 
-def show_results(outcomes: Sequence[Outcome], results: Path, *, as_json: bool = False) -> None:
+def show_results(
+    outcomes: Sequence[Outcome], results: Path, *, wide: bool = False, as_json: bool = False
+) -> None:
     """Print the leaderboards of what was computed or known."""
     from ..comparison.leaderboard import leaderboards
     from ..comparison.measures import measures
@@ -266,17 +274,17 @@ def show_results(outcomes: Sequence[Outcome], results: Path, *, as_json: bool = 
         found = _results_of(outcomes, results)
         say(to_json(boards, measured=[measures(board, found) for board in boards]))
         return
-    show(*map(text_table, boards))
+    show(*map(text_table, boards), wide=wide)
 
 
-def _show_boundaries(outcomes: Sequence[Outcome], results: Path) -> None:
+def _show_boundaries(outcomes: Sequence[Outcome], results: Path, *, wide: bool) -> None:
     from ..comparison.leaderboard import leaderboards
     from ..comparison.measures import measures
     from ..reporting.boundary_table import boundary_tables
 
     found = _results_of(outcomes, results)
     for board in leaderboards(one.record for one in found):
-        show(*boundary_tables(board, measures(board, found, intervals=False)))
+        show(*boundary_tables(board, measures(board, found, intervals=False)), wide=wide)
 
 
 def _results_of(outcomes: Sequence[Outcome], results: Path) -> list[RunResult]:
@@ -298,39 +306,3 @@ def _show_profile(outcomes: Sequence[Outcome], results: Path) -> None:
 
     done = [o.record for o in outcomes if o.record is not None and o.record.status == "done"]
     show_aside(timing_table(done, results))
-
-
-def _show_plan(
-    selection: Selection,
-    results: Path,
-    device: str,
-    with_cost: bool,
-    began: float,
-    *,
-    as_json: bool,
-) -> None:
-    import json
-
-    from ..planning.dry_run import forecast
-    from ..planning.selection import plan as cells_of
-    from ..reporting.text_table import TextTable
-
-    cells = list(cells_of(selection))
-    warn_of_cells(cells)
-    lines = forecast(cells, results, device=device, with_cost=with_cost)
-    if as_json:
-        say(json.dumps([line.to_json() for line in lines], indent=1))
-    else:
-        cells = [[line.name, line.state, str(line.episodes or ""), line.expected] for line in lines]
-        headers = ["cell", "state", "episodes", "expected"]
-        show(TextTable(f"{len(lines)} cells", headers, cells, numeric=frozenset({2, 3})))
-        for hint in dict.fromkeys(line.hint for line in lines if line.hint):
-            talk(f"  hint: {hint}")
-    # Starting and planning are what this command has just done.
-    start = time.perf_counter() - began
-    total = start + sum(line.seconds for line in lines if line.seconds is not None)
-    unknown = sum(line.seconds is None for line in lines)
-    talk(
-        f"expected time: {total:.0f} s, {start:.0f} s of them to start"
-        + (f"; {unknown} cells unknown" if unknown else "")
-    )

@@ -16,6 +16,7 @@ from .options import (
     Plugins,
     Results,
     Tolerance,
+    Wide,
     add_plugins,
     tolerance_of,
 )
@@ -64,6 +65,7 @@ def score(
     data_root: DataRoot = None,
     lists: Lists = None,
     plugins: Plugins = None,
+    wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
     """Count the masks of any program, one PNG per episode, and record them as an external row.
@@ -132,7 +134,7 @@ def score(
     if as_json:
         say(to_json(boards, measured=measured))
         return
-    show(*map(text_table, boards))
+    show(*map(text_table, boards), wide=wide)
     if tolerance is not None:
         for board, each in zip(boards, measured, strict=True):
-            show(*boundary_tables(board, each))
+            show(*boundary_tables(board, each), wide=wide)

@@ -8,20 +8,20 @@ from typing import Annotated, Any
 
 import typer
 
-from .console import say, talk
-from .options import AsJson, WeightsDirs, complete_methods
+from .console import say, show_table, talk
+from .options import AsJson, WeightsDirs, Wide, complete_methods
 from .progress import progress
 
 app = typer.Typer(no_args_is_help=True, help="List, fetch and convert weights.")
 
 
 @app.command(name="list")
-def list_weights(weights_dirs: WeightsDirs = None, as_json: AsJson = False) -> None:
+def list_weights(
+    weights_dirs: WeightsDirs = None, wide: Wide = False, as_json: AsJson = False
+) -> None:
     """List backbone weights and trained methods, and whether they are found."""
     from cdfss_bench.methods.backbones.card import BACKBONES
     from cdfss_bench.methods.weights.search import default_folders, find_pretrained, trained_in
-
-    from .list import show_table
 
     folders = [*(weights_dirs or ()), *default_folders()]
     found: list[dict[str, Any]] = []
@@ -57,9 +57,15 @@ def list_weights(weights_dirs: WeightsDirs = None, as_json: AsJson = False) -> N
     if as_json:
         say(json.dumps(found, indent=1))
         return
-    keys = ("what", "kind", "here", "trained on", "file", "url")
-    rows = [[str(entry[key]) for key in keys] for entry in found]
-    show_table(list(keys), rows)
+    keys = ("kind", "trained on", "file", "url")
+    rows: list[list[str]] = []
+    for entry in found:
+        here = entry["here"]
+        told = [str(entry[key]) for key in keys]
+        folder = str(Path(here).parent) if here else ""
+        rows.append([entry["what"], "yes" if here else "no", *told, folder])
+    headers = ["what", "here", *keys, "folder"]
+    show_table(headers, rows, secondary=["url", "folder", "file"], wide=wide)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from cdfss_bench.datasets.core.domain import COPY
-from cdfss_bench.methods.registry.name_grammar import MADE_FOR, THIS_ROW
+from cdfss_bench.methods.registry.name_grammar import MADE_FOR, METHODS, THIS_ROW
 
 from ..records.counts import EVALUATOR_VERSION
 from ..records.schema import CostPart, RunRecord
@@ -110,19 +110,32 @@ class Row:
         """Whether it lacks the source training of its published form."""
         return self.weights_kind == "not source-trained"
 
+    @property
+    def is_control(self) -> bool:
+        """Whether it is a control row: no method, or one that is shown wrong supports."""
+        host = self.key.composition.partition("[")[0]
+        return CONTROL in self.key.composition or (
+            host in METHODS and METHODS.card(host).kind == "control"
+        )
+
 
 class Section(NamedTuple):
-    """Rows of a board that are ranked among each other.
+    """Rows of a board that are ranked among each other; controls are ranked with nobody.
 
     Attributes:
         title: what they have in common.
-        rows: by method name.
+        rows: the best mean first, then the rows without one by name.
         is_told: whether its title is shown: there are others, or it is comparable with none.
     """
 
     title: str
     rows: list[Row]
     is_told: bool
+
+    @property
+    def is_ranked(self) -> bool:
+        """Whether its rows compete."""
+        return self.title != CONTROLS
 
 
 _SECTIONS = {
@@ -135,6 +148,8 @@ TRIAL = "trial: weights of the mini suite on other data"
 ORACLE = "not comparable: selected on target data"
 APART = (BARE, TRIAL, ORACLE)
 """Sections whose rows are comparable with no others: their titles are always shown."""
+CONTROLS = "controls"
+"""Section of the control rows, below the methods; those of rows apart stay with them."""
 CONTROL = "@shuffled-support"
 """Behind a method's name: the same method, shown supports of a wrong class."""
 
@@ -163,13 +178,15 @@ class Leaderboard:
     unknown: dict[str, None] = field(default_factory=dict[str, None])
 
     def sections(self) -> list[Section]:
-        """Rows by adaptation class and pretraining; what is comparable with none of them apart."""
+        """Rows by adaptation class and pretraining, then controls, then what has no equal."""
         found = [
             Section(f"{title} · {group}" if group else title, rows, title in APART)
-            for title in (*_SECTIONS.values(), *APART)
-            for group in self._groups()
+            for title in (*_SECTIONS.values(), CONTROLS, *APART)
+            for group in ("", *self._groups())
             if (rows := [r for r in self.rows.values() if self._place(r) == (title, group)])
         ]
+        for section in found:
+            section.rows.sort(key=self._best_first)
         return [part._replace(is_told=True) for part in found] if len(found) > 1 else found
 
     @property
@@ -178,16 +195,23 @@ class Leaderboard:
         return sorted({row.pretraining for row in self.rows.values()} - {""})
 
     def _groups(self) -> list[str]:
-        """Of pretraining, by title; one without a title where all backbones share theirs."""
+        """Of pretraining, by title; none where all backbones share theirs."""
         known = self.pretrainings
         if len(known) < 2:
-            return [""]
+            return []
         return [*(f"pretrained on {name}" for name in known), "without a backbone"]
 
     def _place(self, row: Row) -> tuple[str, str]:
-        groups = self._groups()
         own = f"pretrained on {row.pretraining}" if row.pretraining else "without a backbone"
-        return _section(row), own if own in groups else ""
+        title = _section(row)
+        return title, own if own in self._groups() and title != CONTROLS else ""
+
+    def _best_first(self, row: Row) -> tuple[bool, float, str]:
+        """Controls among others last, the rest by its mean, or by its only score."""
+        mean = self.mean(row)
+        if mean is None and len(self.columns) == 1 and row.scores:
+            mean = row.scores[self.columns[0]].mean
+        return row.is_control, 1.0 if mean is None else -mean, row.key.label
 
     @property
     def outdated(self) -> bool:
@@ -365,6 +389,8 @@ def _section(row: Row) -> str:
         return ORACLE
     if row.is_trial:
         return TRIAL
+    if row.is_control:
+        return CONTROLS
     return BARE if row.is_bare else _SECTIONS[row.key.adaptation]
 
 

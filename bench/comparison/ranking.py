@@ -26,7 +26,8 @@ class Standing:
 
     Attributes:
         interval: 95 %, over query images; None where they are too few or the rows are not there.
-        rank: among the rows of the same section, 1 is the best; None for what older code computed.
+        rank: among the rows of the same section, 1 is the best; None for controls and for what
+            older code computed.
         tied: whether it does not differ significantly from the best of its section: the paired
             test, adjusted by Holm's rule for all rows of the column, does not reach 5 %.
         control: how it does against its shuffled-support control; None where that is not there.
@@ -65,6 +66,7 @@ def standings(board: Leaderboard, found: Iterable[RunResult]) -> Standings:
                 for row in rows
             }
             ranked = [row for row in rows if not row.scores[column].is_stale]
+            ranked = ranked if section.is_ranked else []
             tied = [False] * len(ranked)
             if is_pooled:
                 tied = _tied([answers[row.key] for row in ranked], board.metric)
@@ -87,8 +89,8 @@ def standings(board: Leaderboard, found: Iterable[RunResult]) -> Standings:
         ranked.sort(key=lambda pair: (board.is_stale(pair[1], None), -pair[0]))
         for rank, (_, row) in enumerate(ranked, 1):
             interval = _of_mean(row, board, replicates)
-            stale = board.is_stale(row, None)
-            result[row.key, None] = Standing(interval, None if stale else rank, tied=False)
+            is_ranked = section.is_ranked and not board.is_stale(row, None)
+            result[row.key, None] = Standing(interval, rank if is_ranked else None, tied=False)
     return result
 
 

@@ -12,7 +12,7 @@ from ..comparison.pareto import by_machine, frontier, measured
 from ..records.schema import CostPart
 from .leaderboard_table import backbone, title, weights
 from .number_format import UNSTEADY_LEGEND, count, differs, fft, gflop, is_steady, steadiness
-from .text_table import BLANK, TextTable
+from .text_table import BLANK, INTERVALS, STACKED, TextTable
 
 _PERCENTILES = ("p50", "p90", "p99")
 _PARTS = ("encode", "match", "adapt", "episode")
@@ -62,8 +62,8 @@ def cost_table(board: Leaderboard, *, every_note: bool = False) -> TextTable:
 
 def _secondary(board: Leaderboard) -> list[str]:
     """Columns that a narrow screen may lack, the least needed first; none that tells rows apart."""
-    names = ["MiB", "best batch", "FFT", "encode ms", "match ms", "adapt ms", "support"]
-    names += ["GFLOP query", "adaptation", "as published", "params"]
+    names = ["MiB", "best batch", "FFT", STACKED, "encode ms", "match ms", "adapt ms"]
+    names += ["support", "GFLOP query", "adaptation", "as published", "params", "on", INTERVALS]
     labels = [key.label for key in board.rows]
     return ["weights", "backbone", *names] if len(set(labels)) == len(labels) else names
 

@@ -24,7 +24,7 @@ from ..comparison.ranking import Standings
 from ..statistics.claims import MINIMUM
 from ..statistics.metrics import METRICS
 from .number_format import UNSTEADY_LEGEND, count, differs, fft, gflop, is_steady, milliseconds
-from .text_table import BLANK, TextTable
+from .text_table import BLANK, INTERVALS, STACKED, TextTable
 
 if TYPE_CHECKING:
     from ..comparison.compare import Comparison
@@ -59,7 +59,7 @@ def text_table(
     for section in board.sections():
         if section.is_told:
             sections[len(rows)] = section.title
-        for row in sorted(section.rows, key=lambda row: _by_mean(row, board, where)):
+        for row in section.rows:
             marks |= {(len(rows), at): mark for at, mark in _marks(row, board, where).items()}
             behind |= {(len(rows), at): ids for at, ids in _behind(row, board, numeric).items()}
             cells = _cells(row, board, extra, where, costs)
@@ -95,7 +95,7 @@ def text_table(
         grey=frozenset(_FIRST + i for i, c in enumerate(board.columns) if c not in main),
         outdated=board.outdated,
         behind=behind,
-        secondary=_secondary(board, costs),
+        secondary=_secondary(board),
         whole="report --wide, or report -f csv",
     )
 
@@ -107,11 +107,19 @@ SHORT = "*"
 """Behind a number: not all episodes of the protocol, or not all of the data."""
 
 
-def _secondary(board: Leaderboard, costs: Sequence[str]) -> list[str]:
-    """Columns that a narrow screen may lack, the least needed first; none that tells rows apart."""
-    names = ["selected", "on", *reversed(costs), "adapts"]
-    labels = [key.label for key in board.rows]
-    return [*names, "weights", "backbone"] if len(set(labels)) == len(labels) else names
+def _secondary(board: Leaderboard) -> list[str]:
+    """What a narrow screen may lack, the least needed first; nothing that tells rows apart."""
+    same = {key: [other for other in board.rows if other.label == key.label] for key in board.rows}
+    backbones = any(key.backbone != o.backbone for key, others in same.items() for o in others)
+    weights = any(
+        key.backbone == o.backbone and key != o for key, others in same.items() for o in others
+    )
+    told = ["weights"] * (not weights) + ["backbone"] * (not backbones)
+    costs = ["params", "ms", "GFLOP"]
+    return [
+        *("selected", "on", "FFT", "as published", "adapts", STACKED, *told),
+        *(_CONTROL, *costs, "rank", INTERVALS),
+    ]
 
 
 def _behind(row: Row, board: Leaderboard, numeric: frozenset[int]) -> dict[int, Sequence[str]]:
@@ -122,11 +130,6 @@ def _behind(row: Row, board: Leaderboard, numeric: frozenset[int]) -> dict[int, 
         score = row.scores.get(column)
         found[at] = [cell for _, cell in sorted(score.cells.items())] if score else ()
     return found
-
-
-def _by_mean(row: Row, board: Leaderboard, where: Standings | None) -> tuple[float, str]:
-    mean = board.mean(row)
-    return (0.0 if mean is None or where is None else -mean, row.key.label)
 
 
 def _marks(row: Row, board: Leaderboard, where: Standings | None) -> dict[int, str]:

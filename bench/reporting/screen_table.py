@@ -1,132 +1,236 @@
-"""A table of finished text on a terminal of any width: no number is ever cut.
+"""A table of finished text on a screen of any width: no number is ever cut.
 
-Text may wrap at spaces. Where that is not enough the secondary columns are left out, which a line
-below says, and where that is not enough each row becomes a block with a line per column.
+What does not fit is narrowed step by step: text wraps at blanks and joints, then secondary columns
+are left out in the order that the table names, which a line below says, and where that is not
+enough each row becomes a block with a line per column.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from .text_table import TextTable
+from .text_table import INTERVALS, STACKED, TextTable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-_GAP = "   "
+_GAP = "  "
 _INDENT = "  "
 _LONGEST = 24
 """Characters of a word of text (a path, a name) that stay together; no number has more."""
+_PROSE = 30
+"""Characters of a line that free text gets while there are columns that may be left out."""
 _STYLES = {"best": "bold", "second": "underline"}
+_JOINT = re.compile(
+    r"\s+"
+    r"|(?<=[\w\]])(?=[+@][A-Za-z])|(?<=\w)(?=\[)|(?<=[,/])(?=\w)"
+    r"|(?<=[a-z][-_])(?=[A-Za-z])"
+)
+"""Where a name may continue on the next line: before a plug-in or its options, after a hyphen."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What is shown of a table at some width.
+
+    Attributes:
+        table: all of it.
+        columns: indices of those that are shown.
+        stacked: whether intervals stand below their numbers.
+        intervals: whether they are shown.
+    """
+
+    table: TextTable
+    columns: Sequence[int]
+    stacked: bool = False
+    intervals: bool = True
+
+    def text(self, row: int, at: int) -> str:
+        cell = self.table.rows[row][at]
+        if self.intervals or at not in self.table.numeric:
+            return cell
+        return cell.partition(" [")[0]
+
+    def pieces(self, text: str, at: int, *, header: bool = False) -> list[str]:
+        """What stays together; a number does, and its interval."""
+        if header or at not in self.table.numeric:
+            return _cut_long(_pieces(text))
+        value, bracket, rest = text.partition(" [")
+        return [value, f"[{rest}"] if bracket and self.stacked else [text]
+
+    def cells(self, at: int) -> list[list[str]]:
+        """Pieces of the header and of each row in a column."""
+        rows = range(len(self.table.rows))
+        return [
+            self.pieces(self.table.headers[at], at, header=True),
+            *(self.pieces(self.text(row, at), at) for row in rows),
+        ]
+
+    def widths(self, width: int | None, *, tight: bool = False) -> list[int] | None:
+        """Of each column, within the screen; None where they do not fit."""
+        every = [self.cells(at) for at in self.columns]
+        widths = [max(_length("".join(pieces)) for pieces in cells) for cells in every]
+        if width is None:
+            return widths
+        if self.stacked:
+            # An interval below its number needs no line as long as both.
+            for place, at in enumerate(self.columns):
+                if at in self.table.numeric:
+                    widths[place] = max(_longest(every[place][1:]), _longest(every[place][:1]))
+        least = [_least(cells, tight=tight) for cells in every]
+        if not tight:
+            # A name of a row stays on one line, to be copied.
+            least[0] = max(least[0], min(widths[0], _PROSE))
+        excess = sum(widths) + len(_GAP) * (len(widths) - 1) + 1 - width
+        while excess > 0:
+            # The widest that may wrap gives way: long summaries before short names.
+            free = [i for i in range(len(widths)) if widths[i] > least[i]]
+            if not free:
+                return None
+            widths[max(free, key=lambda i: widths[i])] -= 1
+            excess -= 1
+        return widths
 
 
 def as_rich(table: TextTable, width: int | None = None) -> RenderableType:
-    """The table for a terminal.
+    """The table for a screen.
 
     Args:
         table: what is shown.
-        width: of the terminal in characters; None for as wide as needed, nothing left out.
+        width: of the screen in characters; None for as wide as needed, nothing left out.
     """
     from rich.console import Group
-    from rich.text import Text
 
-    lines = [Text(table.title, style="bold")] if table.title else []
-    columns, hidden = list(range(len(table.headers))), list[str]()
-    widths = _widths(table, columns, width)
-    for header in table.secondary:
-        if widths is None and header in table.headers:
-            columns.remove(list(table.headers).index(header))
-            hidden.append(header)
-            widths = _widths(table, columns, width)
-    if width is not None and widths is None:
+    lines = _wrapped_lines(table.title, width, "bold") if table.title else []
+    layout, widths, hidden = _fitted(table, width)
+    if widths is None:
+        assert width is not None
         lines += _blocks(table, width)
+        lines += [_line("")] if table.notes else []
     else:
-        lines += _rows(table, columns, widths or [])
+        lines += _rows(layout, widths)
+        lines += [_line("")] if hidden or table.notes else []
         if hidden:
             said = f"hidden at this width: {', '.join(hidden)}; all columns: {table.whole}"
-            lines.append(Text(said, style="dim"))
-    return Group(*lines, *(Text(note, style="dim") for note in table.notes))
+            lines += _wrapped_lines(said, width, "dim")
+    for note in table.notes:
+        lines += _wrapped_lines(note, width, "dim")
+    return Group(*lines)
 
 
-def least_width(table: TextTable) -> int:
-    """Characters that all columns need where text wraps."""
-    least = [_least(table, at) for at in range(len(table.headers))]
-    return sum(least) + len(_GAP) * len(least)
+def _fitted(table: TextTable, width: int | None) -> tuple[_Layout, list[int] | None, list[str]]:
+    """The richest layout that fits, the widths of its columns, and what it lacks."""
+    layout = _Layout(table, range(len(table.headers)))
+    hidden: list[str] = []
+    widths = layout.widths(width)
+    for step in table.secondary:
+        if widths is not None:
+            break
+        columns = layout.columns
+        if step in table.headers:
+            columns = [at for at in columns if table.headers[at] != step]
+        layout = _Layout(
+            table,
+            columns,
+            stacked=layout.stacked or step == STACKED,
+            intervals=layout.intervals and step != INTERVALS,
+        )
+        if step == INTERVALS and any(" [" in row[at] for row in table.rows for at in table.numeric):
+            hidden.append(INTERVALS)
+        if step in table.headers:
+            hidden.append(step)
+        widths = layout.widths(width)
+    return layout, widths or layout.widths(width, tight=True), hidden
 
 
-def _widths(table: TextTable, columns: Sequence[int], width: int | None) -> list[int] | None:
-    """Of each column, within the terminal; None where they do not fit."""
-    widths = [_longest(table, at) for at in columns]
-    if width is None:
-        return widths
-    least = [_least(table, at) for at in columns]
-    excess = sum(widths) + len(_GAP) * len(columns) - width
-    while excess > 0:
-        # The widest that may wrap gives way: long summaries before short names.
-        free = [i for i in range(len(columns)) if widths[i] > least[i]]
-        if not free:
-            return None
-        widths[max(free, key=lambda i: widths[i])] -= 1
-        excess -= 1
-    return widths
-
-
-def _longest(table: TextTable, at: int) -> int:
+def _length(text: str) -> int:
     from rich.cells import cell_len
 
-    return max(cell_len(row[at]) for row in (table.headers, *table.rows))
+    return cell_len(text.rstrip())
 
 
-def _least(table: TextTable, at: int) -> int:
-    """A number stays whole, and so do the words of text and of headers."""
-    from rich.cells import cell_len
-
-    words = [cell_len(w) for row in (table.headers, *table.rows) for w in row[at].split()]
-    word = min(max(words, default=0), _LONGEST)
-    if at not in table.numeric:
-        return max(word, min(_LONGEST // 2, _longest(table, at)))
-    return max(word, max((cell_len(row[at]) for row in table.rows), default=0))
+def _longest(cells: Sequence[Sequence[str]]) -> int:
+    return max((_length(piece) for pieces in cells for piece in pieces), default=0)
 
 
-def _rows(table: TextTable, columns: Sequence[int], widths: Sequence[int]) -> list[Text]:
+def _least(cells: Sequence[Sequence[str]], *, tight: bool) -> int:
+    """Where every piece stays whole; not `tight`, where a cell has two lines or a fair width."""
+    word = _longest(cells)
+    if tight:
+        return word
+    wide = max(_length("".join(pieces)) for pieces in cells)
+    return next(
+        (
+            width
+            for width in range(word, wide)
+            if width >= _PROSE or all(len(_lines(pieces, width)) <= 2 for pieces in cells)
+        ),
+        wide,
+    )
+
+
+def _pieces(text: str) -> list[str]:
+    """`text` cut where a line may end; a blank belongs to the piece before it."""
+    ends = [match.end() for match in _JOINT.finditer(text)]
+    begins = [0, *ends]
+    return [text[a:b] for a, b in zip(begins, [*ends, len(text)], strict=True) if text[a:b]]
+
+
+def _cut_long(pieces: Sequence[str]) -> list[str]:
+    from rich.cells import chop_cells
+
+    return [part for piece in pieces for part in chop_cells(piece, _LONGEST + 1)]
+
+
+def _lines(pieces: Sequence[str], width: int) -> list[str]:
+    """Pieces put together to lines of at most `width` characters."""
+    lines: list[str] = []
+    for piece in pieces:
+        if lines and _length(lines[-1] + piece) <= width:
+            lines[-1] += piece
+        else:
+            lines.append(piece)
+    return [line.rstrip() for line in lines]
+
+
+def _rows(layout: _Layout, widths: Sequence[int]) -> list[Text]:
     """Headers, a rule, and the rows under the titles of their sections."""
-    from rich.text import Text
-
-    headers = [Text(table.headers[at], style="bold") for at in columns]
-    rule = "─" * (sum(widths) + len(_GAP) * (len(widths) - 1) + 1)
-    lines = [_line(" "), *_aligned(table, headers, columns, widths), _line(f" {rule}")]
-    for index in range(len(table.rows)):
-        if index in table.sections:
-            lines += [_line(" ")] if index else []
-            lines.append(_line(f" {table.sections[index]}", "italic"))
-        cells = [_cell(table, index, at) for at in columns]
-        lines += _aligned(table, cells, columns, widths)
-    return [*lines, _line(" ")]
+    table = layout.table
+    rule = "─" * (sum(widths) + len(_GAP) * (len(widths) - 1))
+    headers = [layout.pieces(table.headers[at], at, header=True) for at in layout.columns]
+    styles = ["bold"] * len(headers)
+    lines = [_line(""), *_aligned(layout, headers, styles, widths), _line(f" {rule}")]
+    for row in range(len(table.rows)):
+        if row in table.sections:
+            lines += [_line("")] if row else []
+            lines.append(_line(f" {table.sections[row]}", "italic"))
+        cells = [layout.pieces(layout.text(row, at), at) for at in layout.columns]
+        styles = [_style(table, row, at) for at in layout.columns]
+        lines += _aligned(layout, cells, styles, widths)
+    return lines
 
 
 def _aligned(
-    table: TextTable, cells: Sequence[Text], columns: Sequence[int], widths: Sequence[int]
+    layout: _Layout, cells: Sequence[Sequence[str]], styles: Sequence[str], widths: Sequence[int]
 ) -> list[Text]:
     """One row, of as many lines as its longest cell needs."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console()
-    wrapped = [
-        list(cell.wrap(console, wide, overflow="fold"))
-        for cell, wide in zip(cells, widths, strict=True)
-    ]
+    wrapped = [_lines(pieces, wide) for pieces, wide in zip(cells, widths, strict=True)]
     lines: list[Text] = []
     for number in range(max(map(len, wrapped))):
         line = _line(" ")
-        for place, (at, wide) in enumerate(zip(columns, widths, strict=True)):
-            part = wrapped[place][number] if number < len(wrapped[place]) else Text()
-            part.rstrip()
-            side: Literal["left", "right"] = "right" if at in table.numeric else "left"
+        for place, (at, wide) in enumerate(zip(layout.columns, widths, strict=True)):
+            part = Text(wrapped[place][number] if number < len(wrapped[place]) else "")
+            part.stylize(styles[place])
+            side: Literal["left", "right"] = "right" if at in layout.table.numeric else "left"
             part.align(side, wide)
-            line.append(table.separator if place else "").append_text(part)
+            line.append(_GAP if place else "").append_text(part)
+        line.rstrip()
         lines.append(line)
     return lines
 
@@ -134,30 +238,37 @@ def _aligned(
 def _blocks(table: TextTable, width: int) -> list[Text]:
     """A block per row: its first cell as title, then a line per column that says something."""
     from rich.cells import cell_len
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console()
     lines: list[Text] = []
     room = width - len(_INDENT) - len(_GAP)
-    for index, row in enumerate(table.rows):
-        if index in table.sections:
-            lines += [_line(" "), Text(table.sections[index], style="italic")]
-        lines += [_line(" "), Text(row[0], style="bold")]
-        told = [at for at in range(1, len(row)) if row[at]]
+    for row, cells in enumerate(table.rows):
+        if row in table.sections:
+            lines += [_line(""), *_wrapped_lines(table.sections[row], width, "italic")]
+        lines += [_line(""), *_wrapped_lines(cells[0], width, "bold")]
+        told = [at for at in range(1, len(cells)) if cells[at]]
         longest = max((cell_len(table.headers[at]) for at in told), default=0)
-        values = max((cell_len(row[at]) for at in told if at in table.numeric), default=0)
+        values = max((cell_len(cells[at]) for at in told if at in table.numeric), default=0)
         name = min(longest, max(room - values, room // 3))
         for at in told:
-            header, value = Text(table.headers[at], style="dim"), _cell(table, index, at)
-            if cell_len(header.plain) <= name and cell_len(value.plain) <= room - name:
+            header, value = Text(table.headers[at], style="dim"), cells[at]
+            style = _style(table, row, at)
+            if cell_len(header.plain) <= name and cell_len(value) <= room - name:
                 header.align("left", name)
-                lines.append(Text(_INDENT).append_text(header).append(_GAP).append_text(value))
+                line = _line(_INDENT).append_text(header).append(_GAP)
+                lines.append(line.append_text(Text(value, style)))
             else:
-                lines.append(Text(_INDENT).append_text(header))
-                for part in value.wrap(console, width - 2 * len(_INDENT), overflow="fold"):
-                    lines.append(_line(2 * _INDENT).append_text(part))
-    return [*lines, _line(" ")]
+                lines.append(_line(_INDENT).append_text(header))
+                for part in _lines(_pieces(value), width - 2 * len(_INDENT)):
+                    lines.append(_line(2 * _INDENT).append_text(Text(part, style)))
+    return lines
+
+
+def _wrapped_lines(text: str, width: int | None, style: str) -> list[Text]:
+    """A sentence within the screen, wrapped at blanks alone."""
+    if width is None:
+        return [_line(text, style)]
+    return [_line(part, style) for part in _lines(re.findall(r"\S+\s*", text), width)]
 
 
 def _line(text: str, style: str = "") -> Text:
@@ -167,8 +278,7 @@ def _line(text: str, style: str = "") -> Text:
     return Text(text, style=style, no_wrap=True, overflow="ignore")
 
 
-def _cell(table: TextTable, index: int, at: int) -> Text:
-    from rich.text import Text
-
-    style = "dim" if at in table.grey else _STYLES.get(table.marks.get((index, at), ""), "")
-    return Text(table.rows[index][at], style="dim" if table.outdated else style)
+def _style(table: TextTable, row: int, at: int) -> str:
+    if table.outdated or at in table.grey:
+        return "dim"
+    return _STYLES.get(table.marks.get((row, at), ""), "")

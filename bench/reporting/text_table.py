@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 BLANK = "–"
+STACKED = "intervals below their numbers"
+"""Among `secondary`: from here on a narrow screen shows intervals on a line of their own."""
+INTERVALS = "intervals"
+"""Among `secondary`: from here on a narrow screen shows none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +28,9 @@ class TextTable:
         grey: columns that are shown and compared with nothing.
         outdated: whether all of it is: another evaluator's.
         behind: ids of the records behind a number, by row and column.
-        secondary: headers of columns that a narrow screen may lack, the least needed first.
+        secondary: what a narrow screen may lack, the least needed first: headers of columns,
+            `STACKED` and `INTERVALS`.
         whole: what shows all columns on a narrow screen.
-        separator: three characters between two columns on a screen.
     """
 
     title: str
@@ -42,8 +46,7 @@ class TextTable:
         default_factory=dict[tuple[int, int], Sequence[str]]
     )
     secondary: Sequence[str] = ()
-    whole: str = ""
-    separator: str = "   "
+    whole: str = "--wide"
 
 
 def as_markdown(tables: Sequence[TextTable]) -> str:

@@ -80,8 +80,8 @@ def results(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("form", ["table", "md", "latex", "html", "csv", "json"])
 def test_notes_stand_below_every_form(form: str, results: Path) -> None:
-    plain = typed("report", "--results", str(results), "-f", form)
-    every = typed("report", "--results", str(results), "-f", form, "--notes")
+    plain = typed("report", "--results", str(results), "-f", form, "--wide")
+    every = typed("report", "--results", str(results), "-f", form, "--wide", "--notes")
     seen = {text: sum(note.split("/")[-1] in text for note in EMPTY) for text in (plain, every)}
     assert seen[every] == 6
     if form == "csv":

@@ -23,7 +23,7 @@ CONTROL: dict[str, Any] = {"method__backbone": "", "weights__description": "none
 def results(tmp_path: Path) -> Path:
     write_cell(tmp_path, "ssp", skill=0.5, weights__pretraining="ImageNet-1k")
     write_cell(tmp_path, "loec", skill=0.4, weights__pretraining="ImageNet-1k")
-    write_cell(tmp_path, "prototype", skill=0.7, weights__pretraining="DINOv2 (LVD-142M)")
+    write_cell(tmp_path, "frost", skill=0.7, weights__pretraining="DINOv2 (LVD-142M)")
     write_cell(tmp_path, "all-foreground", skill=0.2, **CONTROL)
     return tmp_path
 
@@ -35,14 +35,14 @@ def test_rows_of_another_pretraining_are_a_section_of_their_own(results: Path) -
     assert titles == [
         "no adaptation · pretrained on DINOv2 (LVD-142M)",
         "no adaptation · pretrained on ImageNet-1k",
-        "no adaptation · without a backbone",
+        "controls",
     ]
     ranks = {
         key.label: standing.rank
         for (key, column), standing in standings(board, found).items()
         if column
     }
-    assert ranks == {"prototype": 1, "ssp": 1, "loec": 2, "all-foreground": 1}
+    assert ranks == {"frost": 1, "ssp": 1, "loec": 2, "all-foreground": None}
     assert "ranked only among backbones of one pretraining" in text_table(board).notes
 
 
@@ -50,7 +50,10 @@ def test_where_all_share_it_a_line_says_so(tmp_path: Path) -> None:
     write_cell(tmp_path, "ssp", weights__pretraining="ImageNet-1k")
     write_cell(tmp_path, "all-foreground", **CONTROL)
     (board,) = leaderboards(one.record for one in run_results(tmp_path))
-    assert [section.title for section in board.sections()] == ["no adaptation"]
+    assert [section.title for section in board.sections()] == [
+        "no adaptation",
+        "controls",
+    ]
     assert "all backbones are pretrained on ImageNet-1k" in text_table(board).notes
 
 
@@ -64,7 +67,7 @@ def typed(results: Path, *words: str) -> tuple[int, str]:
 def test_a_report_shows_what_was_asked_for_and_what_has_no_backbone(results: Path) -> None:
     code, text = typed(results, "--pretraining", "dinov2")
     assert code == 0
-    assert "prototype" in text
+    assert "frost" in text
     assert "all-foreground" in text
     assert "loec" not in text
 

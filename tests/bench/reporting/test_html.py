@@ -22,7 +22,7 @@ from cdfss_bench.bench.reporting.html.document import as_html
 from cdfss_bench.bench.reporting.latex import as_latex, escaped
 from cdfss_bench.bench.reporting.leaderboard_table import text_table
 from cdfss_bench.bench.reporting.published_table import published_table
-from cdfss_bench.bench.reporting.text_table import TextTable, as_markdown
+from cdfss_bench.bench.reporting.text_table import BLANK, TextTable, as_markdown
 from cdfss_bench.errors import RecordError
 
 from ...conftest import CHECKOUT
@@ -51,11 +51,12 @@ def test_sections_ranks_and_ties(results: Path) -> None:
     assert list(table.sections.values()) == [
         "no adaptation",
         "adapts to the support of each episode",
+        "controls",
     ]
     rank = list(table.headers).index("rank")
     ranks = {cells[0]: cells[rank] for cells in table.rows}
     assert sorted(ranks[m] for m in ("loec", "ssp")) == ["1", "2"]
-    assert (ranks["all-foreground"], ranks["patnet"]) == ("3", "1")
+    assert (ranks["all-foreground"], ranks["patnet"]) == (BLANK, "1")
     marks = {
         (table.rows[row][0], table.headers[column]): mark
         for (row, column), mark in table.marks.items()

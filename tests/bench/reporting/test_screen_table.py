@@ -18,8 +18,8 @@ from cdfss_bench.bench.comparison.ranking import standings
 from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.reporting.cost_table import cost_table
 from cdfss_bench.bench.reporting.leaderboard_table import text_table
-from cdfss_bench.bench.reporting.screen_table import as_rich, least_width
-from cdfss_bench.bench.reporting.text_table import TextTable
+from cdfss_bench.bench.reporting.screen_table import as_rich
+from cdfss_bench.bench.reporting.text_table import INTERVALS, STACKED, TextTable
 
 from ...support.records import COST, DOMAINS, write_cell
 
@@ -69,7 +69,8 @@ def test_no_number_is_cut_and_no_line_is_too_long(which: str, width: int, result
     at = [i for i in table.numeric if table.headers[i] not in left_out]
     words = set(text.split())
     for row in table.rows:
-        for number in numbers(row[i] for i in at):
+        cells = [row[i].partition(" [")[0] if INTERVALS in left_out else row[i] for i in at]
+        for number in numbers(cells):
             assert any(number in word for word in words), number
     assert not left_out or table.whole in " ".join(text.split())
 
@@ -77,22 +78,63 @@ def test_no_number_is_cut_and_no_line_is_too_long(which: str, width: int, result
 def test_secondary_columns_go_before_the_table_becomes_blocks(results: Path) -> None:
     table = tables(results)["scores"]
     rule = "─" * 20
-    text = {width: "\n".join(drawn(table, width)) for width in (60, 175, 400)}
+    text = {width: "\n".join(drawn(table, width)) for width in (50, 80, 120, 400)}
     assert rule in text[400]
     assert "hidden" not in text[400]
-    assert "hidden at this width: selected, on, " in text[175]
-    assert rule in text[175]
-    assert rule not in text[60]
-    assert "hidden" not in text[60]  # a block has a line for every column
+    assert "hidden at this width: selected, on, " in text[120]
+    assert "interval over" in text[120]
+    assert INTERVALS not in text[120].partition("hidden")[2].partition(";")[0]
+    assert "GFLOP" in text[120].partition("hidden")[0]
+    assert rule in text[80]
+    assert f"rank, {INTERVALS};" in text[80]
+    assert rule not in text[50]
+    assert "hidden" not in text[50]  # a block has a line for every column
     for line in ("  backbone ", "  mean ", "  GFLOP "):
-        assert text[60].count(f"\n{line}") == len(table.rows)
+        assert text[50].count(f"\n{line}") == len(table.rows)
 
 
-def test_a_column_that_tells_rows_apart_is_never_hidden(results: Path) -> None:
-    table = tables(results)["scores"]
-    assert "weights" in table.secondary
+def test_80_columns_show_the_method_the_domains_and_the_mean(results: Path) -> None:
+    lines = drawn(tables(results)["scores"], 80)
+    headers = next(line for line in lines if "method" in line)
+    assert headers.split() == ["method", *DOMAINS, "mean"]
+    assert max(map(cell_len, lines)) <= 80
+
+
+def test_intervals_stand_below_their_numbers_before_they_go() -> None:
+    cells = ["a", *["≈50.12 [40.0, 60.0]"] * 3]
+    steps = ["z", STACKED, INTERVALS]
+    headers = ["method", "x", "y", "z"]
+    table = TextTable("t", headers, [cells], frozenset({1, 2, 3}), secondary=steps)
+    assert drawn(table, 88)[4].split() == " ".join(cells).split()
+    assert drawn(table, 60)[2].split() == ["method", "x", "y"]
+    assert drawn(table, 60)[4].count(" [40.0, 60.0]") == 2
+    number, interval = drawn(table, 40)[4:6]
+    assert number.split() == ["a", "≈50.12", "≈50.12"]
+    assert interval.split() == ["[40.0,", "60.0]"] * 2
+    assert number.index("≈50.12") + 6 == interval.index("]") + 1
+    assert "[" not in "".join(drawn(table, 34)[:6])
+    assert "hidden at this width: z, intervals;" in " ".join(drawn(table, 34)[6:])
+
+
+def test_a_column_that_tells_rows_apart_is_never_hidden(tmp_path: Path) -> None:
+    results = tmp_path
+    write_cell(results, "ssp")
+    assert {"weights", "backbone"} < set(tables(results)["scores"].secondary)
     write_cell(results, "ssp", weights__checkpoint_sha256="other", weights__description="other")
-    assert not {"weights", "backbone", "method"} & set(tables(results)["scores"].secondary)
+    secondary = tables(results)["scores"].secondary
+    assert "weights" not in secondary
+    assert "backbone" in secondary
+    write_cell(results, "ssp", method__backbone="vgg16", weights__description="third")
+    assert not {"weights", "backbone"} & set(tables(results)["scores"].secondary)
+
+
+def test_names_continue_before_a_plug_in_and_numbers_never() -> None:
+    rows = [["hsnet+apm-m[steps=25,lr=-0.05]@shuffled-support", "-0.25 to +1.50", "12.25"]]
+    lines = drawn(TextTable("", ["name", "text", "number"], rows, frozenset({2})), 34)
+    parts = [line.split("  ")[0].strip() for line in lines[3:]]
+    assert "".join(parts) == rows[0][0]
+    assert {"-0.25", "+1.50", "12.25"} <= set(" ".join(lines).split())
+    assert all(part[0].isalpha() or part[0] in "+@[" for part in parts)
 
 
 def test_text_wraps_at_blanks_and_numbers_do_not() -> None:
@@ -102,36 +144,41 @@ def test_text_wraps_at_blanks_and_numbers_do_not() -> None:
     assert any("123456" in line for line in lines)
     assert " ".join(" ".join(lines).split()).count("summary") == 1
     assert max(map(len, lines)) <= 40
-    assert least_width(table) < 40
     assert [line for line in drawn(table, None) if long in line]
 
 
 def test_sections_keep_their_columns(results: Path) -> None:
     table = tables(results)["scores"]
     lines = drawn(table, None)
-    (first, second) = (i for i, line in enumerate(lines) if "adapt" in line and "method" not in line
-                       and "–" not in line)  # fmt: skip
-    assert lines[first].strip() == "no adaptation"
-    assert lines[second].strip() == "adapts to the support of each episode"
-    ends = {len(line) for line in lines[first + 1 : second - 1]}
-    assert ends == {len(lines[second + 1])}
+    titles = ["no adaptation", "adapts to the support of each episode", "controls"]
+    at = [lines.index(f" {title}") for title in titles]
+    assert at == sorted(at)
+    ends = {match.end() for line in lines if (match := re.search(r"^ \S+ .*\d\]", line))}
+    assert len(ends) == 1
 
 
-def test_a_file_gets_whole_lines_whatever_is_forced(results: Path) -> None:
-    def typed(**environment: str) -> str:
+def test_a_file_is_80_columns_wide_unless_wide_or_columns_says_otherwise(results: Path) -> None:
+    def typed(*words: str, **environment: str) -> str:
         done = subprocess.run(
-            [PROGRAM, "report", "--results", str(results)],
+            [PROGRAM, "report", "--results", str(results), *words],
             capture_output=True, text=True, check=True,
             env={"PATH": "/usr/bin:/bin", "HOME": str(results), **environment},
         )  # fmt: skip
         return done.stdout
 
-    plain, coloured = typed(COLUMNS="40"), typed(FORCE_COLOR="1", COLUMNS="40")
-    assert "hidden at this width" not in plain
+    def longest(text: str) -> int:
+        return max(map(cell_len, text.splitlines()))
+
+    plain, coloured = typed(), typed(FORCE_COLOR="1")
+    assert 70 < longest(plain) <= 80
     assert "\x1b[" not in plain
     assert "\x1b[1m" in coloured
     bare = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
-    assert [line.rstrip() for line in bare.splitlines()] == plain.splitlines()
+    assert bare == plain
+    assert 100 < longest(typed(COLUMNS="120")) <= 120
+    wide = typed("--wide", COLUMNS="40")
+    assert "hidden at this width" not in wide
+    assert longest(wide) > 150
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
@@ -171,4 +218,4 @@ def test_a_terminal_of_40_columns_shows_every_score(words: tuple[str, ...], resu
         table = tables(results)["scores"]
         assert [n for row in table.rows for n in numbers(row[4:9]) if n not in text] == []
     else:
-        assert "8.67 M" in text
+        assert "111.46" in text
