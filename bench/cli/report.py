@@ -19,7 +19,8 @@ from .console import left_out, say, show, talk
 from .option_groups import Only, expand_groups
 from .options import Results, SelectionOptions, Wide, add_plugins
 
-FORMATS = ("table", "md", "latex", "csv", "json", "html")
+FORMATS = ("table", "md", "latex", "bibtex", "csv", "json", "html")
+STYLES = ("plain", "paper")
 
 
 FOR_PICTURES = Only("data_root", "lists", "weights_dirs", "plugins")
@@ -95,6 +96,33 @@ def report(
             "--notes", help="Print every note of a record; by default at most two lines a row."
         ),
     ] = False,
+    style: Annotated[
+        str,
+        typer.Option(
+            help="Style of -f latex: plain, or paper (one booktabs table with all shots side by "
+            "side, names as published with citations, and significance marks)."
+        ),
+    ] = "plain",
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Show only these columns, separated by commas, beside the method: domains, mean, "
+            "GFLOP, ... For csv and json, names of their values. Repeatable."
+        ),
+    ] = None,
+    sort: Annotated[
+        str,
+        typer.Option(
+            help="Sort the rows of each section by mean, method, params, GFLOP, ms or a domain."
+        ),
+    ] = "mean",
+    no_controls: Annotated[
+        bool,
+        typer.Option(
+            "--no-controls",
+            help="Leave out the control rows; what they say of the methods is still shown.",
+        ),
+    ] = False,
     wide: Wide = False,
     options: Annotated[SelectionOptions, FOR_PICTURES],
 ) -> None:
@@ -107,11 +135,13 @@ def report(
     from cdfss_bench.errors import UserError, unknown
     from cdfss_bench.files import write_atomically
 
-    from ..comparison.leaderboard import leaderboards
+    from ..comparison.leaderboard import Arrangement, leaderboards
     from ..comparison.measures import in_metric, measures
     from ..comparison.published import find_published, read_published
     from ..comparison.ranking import standings
     from ..records.results import run_results
+    from ..reporting.citations import bibtex
+    from ..reporting.columns import only_columns
     from ..reporting.cost_table import cost_table
     from ..reporting.export import (
         as_csv,
@@ -125,6 +155,7 @@ def report(
     from ..reporting.html.site import write_site
     from ..reporting.latex import as_latex
     from ..reporting.leaderboard_table import text_table
+    from ..reporting.paper_table import as_paper
     from ..reporting.published_table import published_table
     from ..reporting.text_table import as_markdown
     from ..statistics.metrics import METRICS
@@ -133,12 +164,18 @@ def report(
         raise unknown("format", form, FORMATS)
     if metric not in METRICS:
         raise unknown("metric", metric, METRICS)
+    if style not in STYLES:
+        raise unknown("style", style, STYLES)
+    if style == "paper" and form != "latex":
+        raise UserError("--style paper is LaTeX", hint="add -f latex")
+    named = [word for typed in columns or () for word in map(str.strip, typed.split(",")) if word]
+    arrangement = Arrangement(sort, with_controls=not no_controls)
     add_plugins(options.plugins)
     with left_out() as damaged:
         found = run_results(results, damaged.append)
         if pretraining:
             found = _pretrained_on(pretraining, found)
-        boards = leaderboards(answer.record for answer in found)
+        boards = leaderboards((answer.record for answer in found), arrangement)
         if not boards:
             raise UserError(
                 f"there are no records under {results / 'runs'}",
@@ -170,15 +207,22 @@ def report(
                 talk(f"wrote {path}")
             return
         if cost and form in ("csv", "json"):
-            text = (cost_as_csv if form == "csv" else cost_as_json)(boards)
+            text = (cost_as_csv if form == "csv" else cost_as_json)(boards, named)
         elif per_class and form in ("csv", "json"):
             lines = classes_as_csv if form == "csv" else classes_as_json
-            text = lines(boards, [measures(board, found, intervals=False) for board in boards])
+            text = lines(
+                boards, [measures(board, found, intervals=False) for board in boards], named
+            )
         elif form in ("csv", "json"):
             # Keys of rows recur on other boards: each board is written with its own standings.
             write = as_csv if form == "csv" else as_json
             where = [standings(board, found) for board in boards]
-            text = write(boards, where, [measures(board, found) for board in boards])
+            text = write(boards, where, [measures(board, found) for board in boards], named)
+        elif form == "bibtex":
+            rows = (row for board in boards for part in board.sections() for row in part.rows)
+            text = bibtex(row.key.label for row in rows)
+        elif style == "paper":
+            text = as_paper(boards, [standings(board, found) for board in boards], named)
         elif form == "html":
             text = as_html(found, published, source, every_note=notes)
         else:
@@ -198,6 +242,7 @@ def report(
                     "no record here has boundary measures",
                     hint="type the run again with --boundary: its counts stay, and they are added",
                 )
+            tables = only_columns(tables, named)
             if published is not None and all(board.key.suite == "mini" for board in boards):
                 talk(
                     "published figures are of the real targets; these records are of the mini suite"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from cdfss_bench.datasets.core.domain import COPY
+from cdfss_bench.errors import unknown
 from cdfss_bench.methods.registry.name_grammar import MADE_FOR, METHODS, THIS_ROW
 
 from ..records.counts import EVALUATOR_VERSION
@@ -148,10 +149,27 @@ TRIAL = "trial: weights of the mini suite on other data"
 ORACLE = "not comparable: selected on target data"
 APART = (BARE, TRIAL, ORACLE)
 """Sections whose rows are comparable with no others: their titles are always shown."""
+ORDERS = ("mean", "method", "params", "GFLOP", "ms")
+"""By what the rows of a board may be sorted, beside the domains: scores descend, costs ascend."""
 CONTROLS = "controls"
 """Section of the control rows, below the methods; those of rows apart stay with them."""
 CONTROL = "@shuffled-support"
 """Behind a method's name: the same method, shown supports of a wrong class."""
+
+
+class Arrangement(NamedTuple):
+    """How the rows of leaderboards are shown.
+
+    Attributes:
+        order: by what they are sorted: one of `ORDERS`, or a domain.
+        with_controls: whether control rows are among them.
+    """
+
+    order: str = "mean"
+    with_controls: bool = True
+
+
+BY_MEAN = Arrangement()
 
 
 @dataclass
@@ -167,6 +185,7 @@ class Leaderboard:
             a control's wrong supports are left out.
         left_out: finished records in whose place another is shown, by the state of their code.
         unknown: methods whose code is not installed here.
+        arrangement: of the rows of its sections; what hidden controls tell of others stays.
     """
 
     key: BoardKey
@@ -176,6 +195,7 @@ class Leaderboard:
     copies: dict[ColumnKey, set[str]] = field(default_factory=dict[ColumnKey, set[str]])
     left_out: Counter[State] = field(default_factory=Counter[State])
     unknown: dict[str, None] = field(default_factory=dict[str, None])
+    arrangement: Arrangement = BY_MEAN
 
     def sections(self) -> list[Section]:
         """Rows by adaptation class and pretraining, then controls, then what has no equal."""
@@ -183,10 +203,10 @@ class Leaderboard:
             Section(f"{title} · {group}" if group else title, rows, title in APART)
             for title in (*_SECTIONS.values(), CONTROLS, *APART)
             for group in ("", *self._groups())
-            if (rows := [r for r in self.rows.values() if self._place(r) == (title, group)])
+            if (rows := [r for r in self._shown() if self._place(r) == (title, group)])
         ]
         for section in found:
-            section.rows.sort(key=self._best_first)
+            section.rows.sort(key=self._in_order)
         return [part._replace(is_told=True) for part in found] if len(found) > 1 else found
 
     @property
@@ -206,12 +226,34 @@ class Leaderboard:
         title = _section(row)
         return title, own if own in self._groups() and title != CONTROLS else ""
 
-    def _best_first(self, row: Row) -> tuple[bool, float, str]:
-        """Controls among others last, the rest by its mean, or by its only score."""
-        mean = self.mean(row)
-        if mean is None and len(self.columns) == 1 and row.scores:
-            mean = row.scores[self.columns[0]].mean
-        return row.is_control, 1.0 if mean is None else -mean, row.key.label
+    def _shown(self) -> list[Row]:
+        hides = not self.arrangement.with_controls
+        return [row for row in self.rows.values() if not (hides and row.is_control)]
+
+    def _in_order(self, row: Row) -> tuple[bool, bool, float, str]:
+        """Controls among others last, then rows without the number, then the best first."""
+        value = self._value(row)
+        return row.is_control, value is None, value or 0.0, row.key.label
+
+    def _value(self, row: Row) -> float | None:
+        """By what a row is sorted, the smallest first; None where it has no such number."""
+        order = self.arrangement.order
+        if order == "method":
+            return 0.0
+        if order in ("params", "GFLOP", "ms"):
+            if row.cost is None:
+                return None
+            spent = row.cost.latency_ms["episode"]["p50"]
+            of = {"params": row.cost.params, "GFLOP": row.cost.flops_episode, "ms": spent}
+            return float(of[order])
+        columns = [column for column in self.columns if column.domain == order]
+        if not columns:
+            mean = self.mean(row)
+            if mean is not None:
+                return -mean
+            columns = self.columns if len(self.columns) == 1 else []
+        scores = [row.scores[column].mean for column in columns if column in row.scores]
+        return -max(scores) if scores else None
 
     @property
     def outdated(self) -> bool:
@@ -281,10 +323,19 @@ class Leaderboard:
         return [row.scores[column] for row in self.rows.values() if column in row.scores]
 
 
-def leaderboards(records: Iterable[RunRecord]) -> list[Leaderboard]:
+def leaderboards(
+    records: Iterable[RunRecord], arrangement: Arrangement = BY_MEAN
+) -> list[Leaderboard]:
     """The leaderboards of all records, mini suite last, fewer shots first.
 
     Of several records of one row, column and seed `current.chosen` decides which is shown.
+
+    Args:
+        records: of all cells.
+        arrangement: of their rows; by default the best mean first, with controls.
+
+    Raises:
+        UserError: for an order that is none.
     """
     known = list(records)
     names = shown_names(known)
@@ -305,7 +356,23 @@ def leaderboards(records: Iterable[RunRecord]) -> list[Leaderboard]:
                 control.cost_state, control.machine = host.cost_state, host.machine
         board.columns.sort()
         board.rows = dict(sorted(board.rows.items()))
+    arrangement = arrangement._replace(order=_known_order(arrangement.order, boards.values()))
+    for board in boards.values():
+        board.arrangement = arrangement
     return sorted(boards.values(), key=lambda b: (b.key.suite == "mini", *b.key))
+
+
+def _known_order(typed: str, boards: Iterable[Leaderboard]) -> str:
+    """An order as it is spelled, whatever the case of what was typed.
+
+    Raises:
+        UserError: for one that no board has.
+    """
+    domains = {column.domain for board in boards for column in board.columns}
+    known = {name.lower(): name for name in (*sorted(domains), *ORDERS)}
+    if typed.lower() not in known:
+        raise unknown("order of rows", typed, known.values())
+    return known[typed.lower()]
 
 
 def _add(board: Leaderboard, one: Chosen, names: Mapping[str, str]) -> None:

@@ -30,12 +30,14 @@ class Standing:
             older code computed.
         tied: whether it does not differ significantly from the best of its section: the paired
             test, adjusted by Holm's rule for all rows of the column, does not reach 5 %.
+        worse: whether it is significantly worse than the best of its section, by the same test.
         control: how it does against its shuffled-support control; None where that is not there.
     """
 
     interval: Interval | None
     rank: int | None
     tied: bool
+    worse: bool = False
     control: AgainstControl | None = None
 
 
@@ -67,9 +69,9 @@ def standings(board: Leaderboard, found: Iterable[RunResult]) -> Standings:
             }
             ranked = [row for row in rows if not row.scores[column].is_stale]
             ranked = ranked if section.is_ranked else []
-            tied = [False] * len(ranked)
+            p_values: dict[int, float] = {}
             if is_pooled:
-                tied = _tied([answers[row.key] for row in ranked], board.metric)
+                p_values = _against_best([answers[row.key] for row in ranked], board.metric)
             for place, row in enumerate(rows):
                 again = None
                 if is_pooled:
@@ -77,12 +79,13 @@ def standings(board: Leaderboard, found: Iterable[RunResult]) -> Standings:
                     again = resampled(clustered(runs, metric=board.metric), resamples=RESAMPLES)
                 replicates[row.key, column] = again
                 interval = _stated(row.scores[column], again.mean if again else None)
-                is_ranked = place < len(ranked)
+                p = p_values.get(place)
                 result[row.key, column] = Standing(
                     interval,
-                    place + 1 if is_ranked else None,
-                    is_ranked and tied[place],
-                    controls.get((row.key, column)),
+                    place + 1 if place < len(ranked) else None,
+                    tied=p is not None and p > ALPHA,
+                    worse=p is not None and p <= ALPHA,
+                    control=controls.get((row.key, column)),
                 )
     for section in board.sections():
         ranked = [(mean, row) for row in section.rows if (mean := board.mean(row)) is not None]
@@ -112,10 +115,13 @@ def _of_mean(
     return together(known) if len(known) == len(parts) else None
 
 
-def _tied(ordered: list[list[RunResult]], metric: str) -> list[bool]:
-    """Of each row, best first, whether the best does not differ significantly from it."""
+def _against_best(ordered: list[list[RunResult]], metric: str) -> dict[int, float]:
+    """By place of a row, the best first, the p value of the paired test against the best.
+
+    Adjusted by Holm's rule; rows that were not asked the same episodes have none.
+    """
     if not ordered:
-        return []
+        return {}
     best, *others = ordered
     episodes = [answer.record.episodes.sha256 for answer in best]
     p_values: dict[int, float] = {}
@@ -125,5 +131,4 @@ def _tied(ordered: list[list[RunResult]], metric: str) -> list[bool]:
             clusters = clustered([answer.rows for answer in (*best, *row)], metric=metric)
             under_null = swapped(clusters, permutations=RESAMPLES)
             p_values[index] = p_value(difference(clusters), under_null)
-    adjusted = holm(p_values)
-    return [False, *(adjusted.get(index, 0.0) > ALPHA for index in range(1, len(ordered)))]
+    return dict(holm(p_values))

@@ -85,7 +85,8 @@ def cost_lines(board: Leaderboard) -> list[dict[str, Any]]:
     """One line per row of the board, numbers in full precision."""
     best = frontiers(board)
     lines: list[dict[str, Any]] = []
-    for key, row in board.rows.items():
+    for row in (row for section in board.sections() for row in section.rows):
+        key = row.key
         if row.cost is None:
             continue
         plain = {"latency_ms", "best_batch", "uncounted"}

@@ -11,6 +11,7 @@ from typing import Any, cast
 from ..comparison.leaderboard import ColumnKey, Leaderboard, Score, missing_columns
 from ..comparison.measures import Measured, Measures
 from ..comparison.ranking import Standing, Standings
+from .columns import only_keys
 from .cost_table import cost_lines
 from .number_format import is_steady
 
@@ -19,6 +20,7 @@ def as_csv(
     boards: Sequence[Leaderboard],
     where: Sequence[Standings] = (),
     measured: Sequence[Measures] = (),
+    columns: Sequence[str] = (),
 ) -> str:
     """One line per row and column, numbers in full precision.
 
@@ -26,37 +28,43 @@ def as_csv(
         boards: of mIoU.
         where: standings of each; without them there are no ranks, ties and tests.
         measured: the other metrics of each; without them they are empty.
+        columns: which values are written, all if none is named.
     """
-    return _csv(_lines(boards, where, measured))
+    return _csv(only_keys(_lines(boards, where, measured), columns))
 
 
 def as_json(
     boards: Sequence[Leaderboard],
     where: Sequence[Standings] = (),
     measured: Sequence[Measures] = (),
+    columns: Sequence[str] = (),
 ) -> str:
     """The same lines as JSON objects."""
-    return _json(_lines(boards, where, measured))
+    return _json(only_keys(_lines(boards, where, measured), columns))
 
 
-def classes_as_csv(boards: Sequence[Leaderboard], measured: Sequence[Measures]) -> str:
+def classes_as_csv(
+    boards: Sequence[Leaderboard], measured: Sequence[Measures], columns: Sequence[str] = ()
+) -> str:
     """One line per row, column and class."""
-    return _csv(_class_lines(boards, measured))
+    return _csv(only_keys(_class_lines(boards, measured), columns))
 
 
-def classes_as_json(boards: Sequence[Leaderboard], measured: Sequence[Measures]) -> str:
+def classes_as_json(
+    boards: Sequence[Leaderboard], measured: Sequence[Measures], columns: Sequence[str] = ()
+) -> str:
     """The same lines as JSON objects."""
-    return _json(_class_lines(boards, measured))
+    return _json(only_keys(_class_lines(boards, measured), columns))
 
 
-def cost_as_csv(boards: Sequence[Leaderboard]) -> str:
+def cost_as_csv(boards: Sequence[Leaderboard], columns: Sequence[str] = ()) -> str:
     """One line per row, with everything that its cost is known to be."""
-    return _csv([line for board in boards for line in cost_lines(board)])
+    return _csv(only_keys([line for board in boards for line in cost_lines(board)], columns))
 
 
-def cost_as_json(boards: Sequence[Leaderboard]) -> str:
+def cost_as_json(boards: Sequence[Leaderboard], columns: Sequence[str] = ()) -> str:
     """The same lines as JSON objects."""
-    return _json([line for board in boards for line in cost_lines(board)])
+    return _json(only_keys([line for board in boards for line in cost_lines(board)], columns))
 
 
 _NEXT = " | "
@@ -116,10 +124,11 @@ def _class_lines(
 
 def _flat(board: Leaderboard, where: Standings, found: Measures) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
-    for row in board.rows.values():
+    for row in (row for section in board.sections() for row in section.rows):
         shared = {
             **board.key._asdict(),
             **row.key._asdict(),
+            "control": row.is_control,
             "source": row.source,
             "weights_kind": row.weights_kind,
         }

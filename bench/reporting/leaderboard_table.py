@@ -70,15 +70,11 @@ def text_table(
     notes = _notes(board, where or {}, costs)
     bracketed = any("[" in cell for row in rows for cell in row[_FIRST:])
     if where is not None or bracketed:
-        notes.append("[ ] 95 % interval over query images; ± standard deviation over seeds")
+        notes.append(_INTERVAL)
     if where is not None and "tied" in marks.values():
         notes.append("≈ no significant difference from the best of its section (paired, Holm, 5 %)")
     if headers[-1] == _CONTROL:
-        notes.append(
-            f"{_CONTROL}: against the same method shown supports of a wrong class; better: "
-            f"sign-flip test, Holm, 5 %, and {MINIMUM:g} points; not better: the 95 % interval of "
-            f"the difference lies below 0 or within ±{MINIMUM:g} points"
-        )
+        notes.append(_TESTED)
     elif controls:
         notes.append(
             "cdfss-bench report says whether a method is better than its shuffled-support control"
@@ -96,6 +92,13 @@ def text_table(
         outdated=board.outdated,
         behind=behind,
         secondary=_secondary(board),
+        about={
+            _COSTS: ("GFLOP", "ms"),
+            UNSTEADY_LEGEND: ("ms",),
+            _PUBLISHED: ("as published",),
+            _TRANSFORMS: ("FFT",),
+            _TESTED: (_CONTROL,),
+        },
         whole="report --wide, or report -f csv",
     )
 
@@ -103,6 +106,15 @@ def text_table(
 _FIRST = 4
 """Index of the first column of a domain."""
 _CONTROL = "control"
+_COSTS = "GFLOP and ms per episode, nothing cached, batch 1; a multiply-add counts 2"
+_PUBLISHED = f"as published: GFLOP of the published code; {BLANK} where it is not known"
+_TRANSFORMS = "FFT: GFLOP of Fourier transforms, not among the others"
+_INTERVAL = "[ ] 95 % interval over query images; ± standard deviation over seeds"
+_TESTED = (
+    f"{_CONTROL}: against the same method shown supports of a wrong class; better: "
+    f"sign-flip test, Holm, 5 %, and {MINIMUM:g} points; not better: the 95 % interval of "
+    f"the difference lies below 0 or within ±{MINIMUM:g} points"
+)
 SHORT = "*"
 """Behind a number: not all episodes of the protocol, or not all of the data."""
 
@@ -291,13 +303,13 @@ def _notes(board: Leaderboard, where: Standings, costs: Sequence[str]) -> list[s
         notes.append(f"all backbones are pretrained on {board.pretrainings[0]}")
     elif board.pretrainings:
         notes.append("ranked only among backbones of one pretraining")
-    notes.append("GFLOP and ms per episode, nothing cached, batch 1; a multiply-add counts 2")
+    notes.append(_COSTS)
     if any(row.cost is not None and not is_steady(row.cost) for row in board.rows.values()):
         notes.append(UNSTEADY_LEGEND)
     if "as published" in costs:
-        notes.append(f"as published: GFLOP of the published code; {BLANK} where it is not known")
+        notes.append(_PUBLISHED)
     if "FFT" in costs:
-        notes.append("FFT: GFLOP of Fourier transforms, not among the others")
+        notes.append(_TRANSFORMS)
     return notes
 
 

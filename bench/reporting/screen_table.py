@@ -107,17 +107,20 @@ def as_rich(table: TextTable, width: int | None = None) -> RenderableType:
 
     lines = _wrapped_lines(table.title, width, "bold") if table.title else []
     layout, widths, hidden = _fitted(table, width)
+    notes = table.notes
     if widths is None:
         assert width is not None
         lines += _blocks(table, width)
-        lines += [_line("")] if table.notes else []
+        lines += [_line("")] if notes else []
     else:
+        shown = {table.headers[at] for at in layout.columns} | {INTERVALS} - set(hidden)
+        notes = [note for note in notes if table.explains(note, shown)]
         lines += _rows(layout, widths)
-        lines += [_line("")] if hidden or table.notes else []
+        lines += [_line("")] if hidden or notes else []
         if hidden:
             said = f"hidden at this width: {', '.join(hidden)}; all columns: {table.whole}"
             lines += _wrapped_lines(said, width, "dim")
-    for note in table.notes:
+    for note in notes:
         lines += _wrapped_lines(note, width, "dim")
     return Group(*lines)
 

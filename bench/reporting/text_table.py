@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 BLANK = "–"
@@ -31,6 +31,7 @@ class TextTable:
         secondary: what a narrow screen may lack, the least needed first: headers of columns,
             `STACKED` and `INTERVALS`.
         whole: what shows all columns on a narrow screen.
+        about: by note the headers (or `INTERVALS`) that it explains; it goes where all of them go.
     """
 
     title: str
@@ -47,6 +48,12 @@ class TextTable:
     )
     secondary: Sequence[str] = ()
     whole: str = "--wide"
+    about: Mapping[str, Collection[str]] = field(default_factory=dict[str, Collection[str]])
+
+    def explains(self, note: str, shown: Collection[str]) -> bool:
+        """Whether a note is needed where only these headers are shown."""
+        about = self.about.get(note, ())
+        return not about or any(header in shown for header in about)
 
 
 def as_markdown(tables: Sequence[TextTable]) -> str:

@@ -1,0 +1,84 @@
+"""The columns of a table or of an export that were asked for by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from cdfss_bench.errors import UserError, unknown
+
+from .text_table import INTERVALS, STACKED, TextTable
+
+
+def only_columns(tables: Sequence[TextTable], wanted: Sequence[str]) -> list[TextTable]:
+    """The tables with their first column and those of the wanted ones that they have.
+
+    Args:
+        tables: boards of one report; each may have other domains.
+        wanted: headers, marks left out, whatever their case; empty for all.
+
+    Raises:
+        UserError: for a name that no table has.
+    """
+    if not wanted:
+        return list(tables)
+    known = dict.fromkeys(_spoken(header) for table in tables for header in table.headers)
+    _refuse_unknown(wanted, known)
+    return [_narrowed(table, [word.lower() for word in wanted]) for table in tables]
+
+
+def only_keys(lines: Sequence[dict[str, Any]], wanted: Sequence[str]) -> list[dict[str, Any]]:
+    """The lines of an export with the wanted values alone, in that order.
+
+    Raises:
+        UserError: for a name that no line has.
+    """
+    if not wanted or not lines:
+        return list(lines)
+    _refuse_unknown(wanted, lines[0], exact=True)
+    return [{key: line[key] for key in wanted} for line in lines]
+
+
+def _refuse_unknown(wanted: Sequence[str], known: Iterable[str], *, exact: bool = False) -> None:
+    names = list(known)
+    plain = set(names) if exact else {name.lower() for name in names}
+    for word in wanted:
+        if (word if exact else word.lower()) not in plain:
+            error = unknown("column", word, names)
+            listed = f"{error.problem}; there are: {', '.join(names)}"
+            raise UserError(listed, hint=error.hint if "mean" in (error.hint or "") else None)
+
+
+def _narrowed(table: TextTable, wanted: Sequence[str]) -> TextTable:
+    plain = [_plain(header) for header in table.headers]
+    found = [at for word in wanted for at, name in enumerate(plain) if name == word and at]
+    at = [0, *dict.fromkeys(found)]
+    place = {old: new for new, old in enumerate(at)}
+
+    def moved(cells: dict[tuple[int, int], Any]) -> dict[tuple[int, int], Any]:
+        return {(row, place[old]): value for (row, old), value in cells.items() if old in place}
+
+    shown = {table.headers[i] for i in at} | {INTERVALS}
+    return replace(
+        table,
+        headers=[table.headers[i] for i in at],
+        rows=[[row[i] for i in at] for row in table.rows],
+        numeric=frozenset(place[i] for i in table.numeric if i in place),
+        grey=frozenset(place[i] for i in table.grey if i in place),
+        marks=moved(dict(table.marks)),
+        behind=moved(dict(table.behind)),
+        notes=[note for note in table.notes if table.explains(note, shown)],
+        secondary=[step for step in table.secondary if step in (STACKED, INTERVALS)],
+    )
+
+
+def _spoken(header: str) -> str:
+    """A header without its mark and without what tells two populations of a domain apart."""
+    name, star, _ = header.partition("*")
+    return name if star else re.sub(r" [0-9a-f]{4}/\d+$", "", header)
+
+
+def _plain(header: str) -> str:
+    return _spoken(header).lower()
