@@ -1,0 +1,84 @@
+"""What is said of a leaderboard: only what the paired tests allow."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cdfss_bench.bench.comparison.conclusions import conclusions
+from cdfss_bench.bench.comparison.current import by_cell
+from cdfss_bench.bench.comparison.leaderboard import leaderboards
+from cdfss_bench.bench.comparison.ranking import standings
+from cdfss_bench.bench.records.results import run_results
+
+from ...support.records import DOMAINS, write_cell
+
+
+def said(results: Path) -> str:
+    found = run_results(results)
+    (board,) = leaderboards(answer.record for answer in found)
+    return "\n".join(conclusions(board, by_cell(found), standings(board, found)))
+
+
+def test_a_clear_difference_is_claimed_with_its_size_and_p(tmp_path: Path) -> None:
+    for domain in DOMAINS:
+        write_cell(tmp_path, "loec", domain, skill=0.6)
+        write_cell(tmp_path, "ssp", domain, skill=0.5 if domain == "isic" else 0.6)
+    text = said(tmp_path)
+    assert text.startswith("loec has the best mean")
+    assert re.search(r"loec is better than ssp in the mean \(\+2.*\) and on isic \(\+\d", text)
+    assert re.search(r"on isic \(\+\d+\.\d, p (< 0\.001|= 0\.00\d+)\)\.", text)
+    assert "The test cannot tell loec from ssp on chestxray, deepglobe and fss1000." in text
+
+
+def test_where_the_best_mean_is_worse_is_said(tmp_path: Path) -> None:
+    for domain in DOMAINS:
+        write_cell(tmp_path, "loec", domain, skill=0.4 if domain == "isic" else 0.7)
+        write_cell(tmp_path, "ssp", domain, skill=0.5)
+    assert "loec is worse than ssp on isic (-" in said(tmp_path)
+
+
+def test_a_significant_difference_below_the_minimum_is_no_claim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cdfss_bench.bench.comparison.conclusions.MINIMUM", 50)
+    write_cell(tmp_path, "loec", skill=0.6)
+    write_cell(tmp_path, "ssp", skill=0.4)
+    text = said(tmp_path)
+    assert re.search(r"differs by less than [\d.]+ points from ssp on isic", text)
+    assert "better" not in text
+
+
+def test_methods_are_held_against_the_best_control_of_each_domain(tmp_path: Path) -> None:
+    for method, skill in (("loec", 0.6), ("ssp", 0.5), ("all-foreground", 0.3)):
+        write_cell(tmp_path, method, "isic", skill=skill)
+    write_cell(tmp_path, "centre-ellipse", "isic", skill=0.5)
+    assert "On isic ssp is not shown to be better than the control centre-ellipse." in said(
+        tmp_path
+    )
+    write_cell(tmp_path, "prototype", "isic", skill=0.8)
+    assert "On isic no method is shown to be better than the control prototype." in said(tmp_path)
+
+
+def test_methods_above_all_controls_and_above_wrong_supports_are_named(tmp_path: Path) -> None:
+    write_cell(tmp_path, "ssp", skill=0.6)
+    write_cell(tmp_path, "ssp@shuffled-support", skill=0.3, episodes__sha256="other")
+    write_cell(tmp_path, "all-foreground", skill=0.2)
+    text = said(tmp_path)
+    assert "Every method is better than the best control of each domain (all-foreground)." in text
+    assert "ssp needs its support: better than with supports of a wrong class." in text
+
+
+def test_other_episodes_and_a_single_row_conclude_nothing(tmp_path: Path) -> None:
+    write_cell(tmp_path, "ssp")
+    assert said(tmp_path) == "Nothing can be concluded: no two rows answered the same episodes."
+    write_cell(tmp_path, "loec", episodes__sha256="others")
+    assert said(tmp_path) == "Nothing can be concluded: no two rows answered the same episodes."
+
+
+def test_many_rows_are_counted_not_listed(tmp_path: Path) -> None:
+    for number in range(6):
+        write_cell(tmp_path, f"method-{number}", skill=0.2 + 0.1 * number)
+    assert "method-5 is better than 5 others (by " in said(tmp_path)
