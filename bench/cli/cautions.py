@@ -28,14 +28,16 @@ def warn_of_cells(cells: Iterable[Planned]) -> None:
 
 def warn_of_weights(used: Iterable[tuple[Composition, Weights, bool]]) -> None:
     """As `warn_of_cells`, of (method, its weights, whether the data are the mini suite's)."""
-    from cdfss_bench.methods.weights.search import trained_name
+    from cdfss_bench.methods.weights.search import trained_name, training_needs
 
     untrained: dict[str, tuple[str, str]] = {}
     toys: dict[str, str] = {}
     elsewhere: dict[str, list[str]] = {}
+    needs: dict[str, None] = {}
     for composition, weights, on_mini in used:
         if weights.kind(composition) == "not source-trained":
             untrained[composition.label] = (trained_name(composition), weights.backbone)
+            needs |= dict.fromkeys([training_needs(composition)])
         if weights.is_toy and not on_mini:
             toys[composition.label] = weights.backbone
         if told := composition.made_elsewhere(weights.backbone):
@@ -53,9 +55,11 @@ def warn_of_weights(used: Iterable[tuple[Composition, Weights, bool]]) -> None:
             "not the published method and is named NAME (not source-trained)"
         )
         talk(
-            f"  hint: cdfss-bench train {typed}{on} -o DIR, then --weights-dir DIR; or, for "
+            f"  hint: cdfss-bench train {typed}{on}, and the same command again; or, for "
             f"authors' weights, cdfss-bench weights convert FILE -m '{names[0]}'{on}"
         )
+        for told in filter(None, needs):
+            talk(f"  {told}")
     if toys:
         backbones = sorted(set(toys.values()))
         talk(

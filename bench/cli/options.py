@@ -75,7 +75,8 @@ WeightsDirs = Annotated[
     list[Path] | None,
     _data(
         "--weights-dir",
-        help="Folder with weights, searched before those of CDFSS_WEIGHTS. Repeatable.",
+        help="Folder with weights, searched before ./weights (where train writes) and those of "
+        "CDFSS_WEIGHTS. Repeatable.",
     ),
 ]
 Plugins = Annotated[

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from .console import talk
+from .next_command import Written, data_words, say_how_to_run, say_how_to_train
 from .option_groups import expand_groups
 from .options import add_plugins, chosen_device, parsed_seeds
 from .train_options import TrainOptions
@@ -45,8 +48,22 @@ def train(options: TrainOptions) -> None:
     plan = read_training_plan(options.plan, typed)
     with joined(device) as (processes, own_device):
         done = _train_all(plan, options, own_device, processes)
-    if processes.leads:
+    if not processes.leads:
+        return
+    if plan.evaluate is None:
+        _say_how_to_run(plan, done, options)
+    else:
         _evaluate(plan, done, options, device)
+
+
+def _say_how_to_run(plan: TrainingPlan, done: Sequence[Planned], options: TrainOptions) -> None:
+    say_how_to_run(
+        [Written(one.job.composition, one.job.weights.backbone, one.output) for one in done],
+        weights_dirs=plan.weights_dirs,
+        plugins=options.plugins or (),
+        data=data_words(plan.data_root, plan.lists, on_mini=plan.is_mini),
+        on_mini=plan.is_mini,
+    )
 
 
 def _train_all(
@@ -125,6 +142,7 @@ def _evaluate(plan: TrainingPlan, done: list[Planned], options: TrainOptions, de
         outcomes.append(outcome)
         talk(line_of(outcome))
     show_results(outcomes, options.results)
+    talk(f"next: cdfss-bench report --results {shlex.quote(str(options.results))}")
     exit_with(outcomes)
 
 
@@ -147,3 +165,9 @@ def _pretrain(options: TrainOptions, source: str | None, device: str) -> None:
     with progress("steps") as tell:
         pretrain_backbone(backbone, domain, path, recipe, device=device, listener=tell)
     talk(f"wrote {path}")
+    say_how_to_train(
+        backbone,
+        path,
+        on_mini=domain.card.suite == "mini",
+        data=data_words(options.data_root, options.lists, on_mini=False),
+    )

@@ -70,7 +70,12 @@ class TrainOptions:
         ),
     ] = None
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder that the weights are written to.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder that the weights are written to; in the default one `run` finds them.",
+        ),
     ] = Path("weights")
     backbone: Backbone = None
     seeds: Annotated[

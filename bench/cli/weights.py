@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from .console import say, show_table, talk
-from .options import AsJson, WeightsDirs, Wide, complete_methods
+from .next_command import Written, say_how_to_run
+from .options import AsJson, Plugins, WeightsDirs, Wide, add_plugins, complete_methods
 from .progress import progress
 
 app = typer.Typer(no_args_is_help=True, help="List, fetch and convert weights.")
@@ -81,9 +83,9 @@ def fetch(
 ) -> None:
     """Download pretrained weights and check their sha256 or, where none is published, entries."""
     from cdfss_bench.methods.weights.fetch import fetch_pretrained
-    from cdfss_bench.methods.weights.search import default_folders
+    from cdfss_bench.methods.weights.search import kept_folders
 
-    target = folder or default_folders()[0]
+    target = folder or kept_folders()[0]
     for name in backbones:
         with progress(name, bytewise=True) as listener:
             path = fetch_pretrained(name, target, listener)
@@ -130,19 +132,21 @@ def convert(
             "prefix of their keys. Not needed for a file that holds one."
         ),
     ] = "",
+    plugins: Plugins = None,
 ) -> None:
     """Convert a published checkpoint into a file that `run` finds; no code in it is executed."""
     from cdfss_bench.errors import unknown
     from cdfss_bench.methods.registry.name_grammar import parse
     from cdfss_bench.methods.weights.card import SELECTIONS
     from cdfss_bench.methods.weights.convert import convert
-    from cdfss_bench.methods.weights.search import default_folders, trained_name
+    from cdfss_bench.methods.weights.search import is_toy, kept_folders, trained_name
 
     if selection not in SELECTIONS:
         raise unknown("selection rule", selection, SELECTIONS)
+    add_plugins(plugins)
     composition = parse(method)
     chosen = backbone or next(iter(composition.host.card.backbones), "")
-    target = output or default_folders()[0] / f"{trained_name(composition)}-{chosen}.safetensors"
+    target = output or kept_folders()[0] / f"{trained_name(composition)}-{chosen}.safetensors"
     left = convert(
         source,
         target,
@@ -154,4 +158,12 @@ def convert(
     )
     if left:
         talk(f"left out, since nothing computes with them: {', '.join(left)}")
-    talk(f"{target}: cdfss-bench run -m '{method}' --backbone {chosen} finds it there")
+    talk(f"wrote {target}")
+    has_data = is_toy(chosen) or "CDFSS_DATA_ROOT" in os.environ
+    say_how_to_run(
+        [Written(composition, chosen, target)],
+        weights_dirs=(),
+        plugins=plugins or (),
+        data=() if has_data else ("--data-root", "DATA"),
+        on_mini=False,
+    )

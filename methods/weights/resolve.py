@@ -16,7 +16,14 @@ from ..registry.build import accepted, fitting, refusal
 from ..registry.name_grammar import METHODS, Composition, parse
 from .card import MINI_SOURCE, WeightsCard, read_card
 from .file_kinds import refuse_missing
-from .search import find_pretrained, find_trained, is_toy, trained_in, trained_name
+from .search import (
+    find_pretrained,
+    find_trained,
+    is_toy,
+    trained_in,
+    trained_name,
+    training_needs,
+)
 
 WeightsKind = Literal["not needed", "source-trained", "published", "not source-trained"]
 """What weights are to the method that runs with them (`Weights.kind`)."""
@@ -265,7 +272,8 @@ def _check_card(
 ) -> None:
     if card.trained_as != trained_name(composition):
         raise WeightsError(
-            f"{path} was trained as {card.trained_as}, not as {trained_name(composition)}"
+            f"{path} was trained as {card.trained_as}, not as {trained_name(composition)}",
+            hint=training_needs(composition) or None,
         )
     if backbone is not None and backbone != card.backbone:
         raise WeightsError(f"{path} was trained on {card.backbone}, not on {backbone}")
@@ -295,6 +303,8 @@ def _nothing_fits(
     trunks = [name for name in candidates if find_pretrained(name, folders, toys=toys) is not None]
     trial = "" if toys else _trial(composition, folders, training=training)
     name = trained_name(composition)
+    needs = training_needs(composition)
+    told = f"; {needs}" if needs and not training else ""
     if not trunks:
         entry = next(iter(BACKBONES.card(candidates[0]).pretrained), None)
         hint = "put a file that `cdfss-bench weights list` names into the weights folder"
@@ -306,13 +316,16 @@ def _nothing_fits(
         if not training and _lacks_training(composition, candidates, folders):
             problem += f", and none that were trained as {name}"
             hint += f", then cdfss-bench train -m '{name}' --backbone {candidates[0]}"
+        else:
+            told = ""
         return WeightsError(
-            problem, hint=f"{hint}, or name their folder with --weights-dir DIR{trial}"
+            problem, hint=f"{hint}, or name their folder with --weights-dir DIR{trial}{told}"
         )
     return WeightsError(
         f"{composition} has a part that must be trained, and no weights of {name} on "
         f"{' or '.join(trunks)} are in {where}",
-        hint=f"cdfss-bench train -m '{name}' --backbone {trunks[0]}, or --weights FILE{trial}",
+        hint=f"cdfss-bench train -m '{name}' --backbone {trunks[0]}, or --weights FILE"
+        f"{trial}{told}",
     )
 
 

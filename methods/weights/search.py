@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cdfss_bench.canonical import file_sha256
 from cdfss_bench.errors import UserError, WeightsError
+from cdfss_bench.options import spelled
 
 from ..backbones.card import BACKBONES, Pretrained
 from ..registry.name_grammar import Composition
@@ -18,8 +19,22 @@ PACKAGED = Path(__file__).parents[1] / "pretrained"
 """The mini suite's weights, which come with the package."""
 
 
+TRAINED = Path("weights")
+"""Where `train` writes unless told otherwise, below the folder in which it is typed."""
+
+
 def default_folders() -> list[Path]:
-    """`$CDFSS_WEIGHTS` (several folders may stand in it), else the user's cache."""
+    """Where weights are looked for: where `train` writes, if it did, then `kept_folders`."""
+    kept = kept_folders()
+    is_apart = TRAINED.is_dir() and TRAINED.resolve() not in [each.resolve() for each in kept]
+    return [TRAINED, *kept] if is_apart else kept
+
+
+def kept_folders() -> list[Path]:
+    """Where weights are fetched and converted to, the first of them, and looked for.
+
+    `$CDFSS_WEIGHTS` (several folders may stand in it), else the user's cache.
+    """
     named = os.environ.get("CDFSS_WEIGHTS")
     if named:
         return [Path(part) for part in named.split(os.pathsep) if part]
@@ -31,6 +46,38 @@ def trained_name(composition: Composition) -> str:
     """The composition as far as source training is concerned: parts and options that train."""
     parts = [composition.host, *(p for p in composition.plugins if p.card.trains)]
     return "+".join(str(part.trained) for part in parts)
+
+
+def training_needs(composition: Composition) -> str:
+    """Which of what was typed needs weights of its own, and which acts at test only.
+
+    Empty where neither an option was changed nor a plug-in added.
+    """
+    trained: list[str] = []
+    at_test: list[str] = []
+    for part in composition.parts:
+        is_host = part is composition.host
+        if not (is_host or part.card.trains):
+            at_test.append(str(part))
+            continue
+        own = {key: part.card.options[key] for key in part.given}
+        changed = {key: o for key, o in own.items() if part.options[key] != o.default}
+        if not is_host or any(option.trains for option in changed.values()):
+            trained.append(str(part.trained))
+        at_test += [
+            f"{part.card.name}[{key}={spelled(part.options[key])}]"
+            for key, option in changed.items()
+            if not option.trains
+        ]
+    told = [
+        f"{' and '.join(names)} {one if len(names) == 1 else many}"
+        for names, one, many in (
+            (trained, "needs weights trained with it", "need weights trained with them"),
+            (at_test, "acts at test only and needs no training", "act at test only and need none"),
+        )
+        if names
+    ]
+    return ", ".join(told)
 
 
 def is_toy(backbone: str) -> bool:

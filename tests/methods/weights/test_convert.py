@@ -94,6 +94,8 @@ def test_the_command_writes_where_run_looks(
     assert done.exit_code == 0, done.output
     assert "left out, since nothing computes with them: backbone.fc.weight" in done.stderr
     assert [p.name for p in (tmp_path / "here").iterdir()] == [f"{HSNET}-{MINI}.safetensors"]
+    told = f"next: cdfss-bench run -m '{HSNET}' --backbone {MINI}\n"
+    assert done.stderr.endswith(f"{HSNET}-{MINI}.safetensors\n{told}")
     run = ["run", "-m", HSNET, "-d", "mini-chest", "--episodes", "1", "--no-cost"]
     ran = CliRunner().invoke(app, [*run, "--results", str(tmp_path / "results")])
     assert ran.exit_code == 0, ran.output

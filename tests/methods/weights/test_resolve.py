@@ -40,6 +40,7 @@ from cdfss_bench.methods.weights.search import (
     is_toy,
     trained_in,
     trained_name,
+    training_needs,
 )
 
 from ...support.contract import built, composition, episodes, network, seeded
@@ -508,7 +509,9 @@ def test_a_head_without_weights_is_refused_with_the_command_that_trains_it(folde
         f"{composition('hsnet+lcm')} has a part that must be trained, and no weights of {name} on "
         f"{MINI} are in {folder}"
     )
-    assert error.hint == f"cdfss-bench train -m '{name}' --backbone {MINI}, or --weights FILE"
+    train = f"cdfss-bench train -m '{name}' --backbone {MINI}, or --weights FILE"
+    assert error.hint == f"{train}; lcm acts at test only and needs no training"
+    assert refused("hsnet", [folder]).hint == train
 
 
 def test_missing_pretrained_weights_are_refused_with_the_command_that_fetches_them(
@@ -680,6 +683,46 @@ def test_the_weights_folders_are_those_of_the_environment_or_the_users_cache(
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert default_folders() == [tmp_path / ".cache" / "cdfss-bench" / "weights"]
+
+
+def test_what_train_wrote_here_is_looked_at_first_and_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CDFSS_WEIGHTS", "/one")
+    (tmp_path / "weights").mkdir()
+    assert default_folders() == [Path("weights"), Path("/one")]
+    monkeypatch.setenv("CDFSS_WEIGHTS", str(tmp_path / "weights"))
+    assert default_folders() == [tmp_path / "weights"]
+
+
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        ("ssp", ""),
+        ("ssp[refine=false]", "ssp[refine=false] needs weights trained with it"),
+        ("ssp[refine=true]", ""),
+        ("ssp[size=64]", "ssp[size=64] acts at test only and needs no training"),
+        (
+            "ssp[refine=false,size=64]+lem[sigma=0.2]+lcm[k=2]",
+            (
+                "ssp[refine=false] and lem[sigma=0.2] need weights trained with them, "
+                "ssp[size=64] and lcm[k=2] act at test only and need none"
+            ),
+        ),
+    ],
+)
+def test_it_is_told_what_needs_weights_of_its_own(method: str, told: str) -> None:
+    assert training_needs(parse(method)) == told
+
+
+def test_missing_or_other_weights_name_the_option_that_needs_a_training(folder: Path) -> None:
+    base = put_backbone(folder)
+    path = put_trained(folder, base=base)
+    error = refused("hsnet[widths=4-8-16]+lcm[k=2]", [folder])
+    told = "hsnet[widths=4-8-16] needs weights trained with it, lcm[k=2] acts at test only"
+    assert told in (error.hint or "")
+    assert told in (refused("hsnet[widths=4-8-16]+lcm[k=2]", [], checkpoint=path).hint or "")
 
 
 @pytest.mark.parametrize("name", BACKBONES.names())
