@@ -21,6 +21,7 @@ from . import (
     predict,
     report,
     run,
+    runs,
     score,
     train,
     verify,
@@ -54,6 +55,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(episodes.app, name="episodes")
 app.add_typer(weights.app, name="weights")
 app.add_typer(check.app, name="check")
+app.add_typer(runs.app, name="runs")
 app.add_typer(new.app, name="new")
 
 

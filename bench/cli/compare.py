@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from .console import left_out, say, show
-from .option_groups import Only, expand_groups
-from .options import AsJson, Results, SelectionOptions, Wide, add_plugins, parsed_seeds
-
-if TYPE_CHECKING:
-    from ..records.results import RunResult
-
-
-FILTERS = Only("domains", "shots", "seeds", "protocol", "backbone", "plugins")
+from .option_groups import expand_groups
+from .options import AsJson, Results, SelectionOptions, Wide, add_plugins
+from .record_filter import FILTERS, record_filter
 
 
 @expand_groups
 def compare(
-    a: Annotated[str, typer.Argument(help="First method, or the folder of its run.", metavar="A")],
-    b: Annotated[str, typer.Argument(help="Second method, or the folder of its run.", metavar="B")],
+    a: Annotated[
+        str, typer.Argument(help="First method, NAME:HASH, or the folder of its run.", metavar="A")
+    ],
+    b: Annotated[str, typer.Argument(help="Second method, likewise.", metavar="B")],
     options: Annotated[SelectionOptions, FILTERS],
     results: Results = Path("results"),
     minimum: Annotated[
@@ -33,15 +30,24 @@ def compare(
             help="Smallest difference, in points of mIoU, that is called better or worse.",
         ),
     ] = 0.5,
+    latest: Annotated[
+        bool,
+        typer.Option(
+            "--latest",
+            help="Of several versions of a name (other code or weights) compare the one that "
+            "finished last.",
+        ),
+    ] = False,
     wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare two methods, paired by query image, from their records alone.
 
     A name stands for the records that `report` shows; where both were run with several numbers of
-    episodes, the largest is compared. Prints the difference of mIoU with its 95 % interval, the p
-    value of a sign-flip permutation test (adjusted for the number of domains by Holm's method),
-    wins, ties and losses by episode, and the difference that is detected with a power of 80 %.
+    episodes, the largest is compared. NAME:HASH stands for one version of a method, of older code
+    too; `runs` lists them. Prints the difference of mIoU with its 95 % interval, the p value of a
+    sign-flip permutation test (adjusted for the number of domains by Holm's method), wins, ties
+    and losses by episode, and the difference that is detected with a power of 80 %.
 
     The options of the selection limit what is compared; by default everything is.
     """
@@ -51,22 +57,10 @@ def compare(
     from ..reporting.leaderboard_table import comparison_table
 
     add_plugins(options.plugins)
-    domains = set(options.domains or ())
-    wanted_seeds = set(parsed_seeds(options.seeds)) if options.seeds else None
-
-    def selected(answer: RunResult) -> bool:
-        record = answer.record
-        return (
-            (not domains or bool({record.domain.title, record.domain.name} & domains))
-            and (not options.shots or record.episodes.shots in options.shots)
-            and (wanted_seeds is None or record.episodes.seed in wanted_seeds)
-            and (options.protocol is None or record.episodes.protocol == options.protocol)
-            and (options.backbone is None or record.method.backbone == options.backbone)
-        )
-
+    selected = record_filter(options)
     with left_out() as damaged:
         found = run_results(results, damaged.append)
-        sides = [chosen(found, name, results, selected) for name in (a, b)]
+        sides = [chosen(found, name, results, selected, latest=latest) for name in (a, b)]
         comparisons = compared(*sides, minimum=minimum)
         if as_json:
             say(json.dumps([comparison.to_json() for comparison in comparisons], indent=1))

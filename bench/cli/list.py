@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import say, show_table, talk
+from .console import left_out, say, show_table, talk
 from .method_card import show_method
 from .options import AsJson, Plugins, Results, WeightsDirs, Wide, add_plugins
 
@@ -117,52 +117,56 @@ def runs(
     as_json: AsJson = False,
 ) -> None:
     """List every recorded cell with its state."""
+    from ..comparison.keys import fits_pattern, version_of
     from ..records.schema import read_runs
 
     found: list[dict[str, Any]] = []
-    for path, record in read_runs(results):
-        if not any(fnmatchcase(n, pattern) for n in (record.method.label, record.name)):
-            continue
-        found.append(
-            {
-                "method": record.name,
-                "backbone": record.method.backbone,
-                "domain": record.domain.title,
-                "shots": record.episodes.shots,
-                "seed": record.episodes.seed,
-                "protocol": record.episodes.protocol,
-                "status": record.status,
-                "miou": record.metrics.miou if record.metrics else None,
-                "reason": record.reason,
-                "finished": record.finished,
-                "folder": str(path.parent),
-            }
-        )
-    if as_json:
-        say(json.dumps(found, indent=1))
-        return
-    rows = [
-        [
-            run["method"],
-            run["backbone"],
-            run["domain"],
-            str(run["shots"]),
-            str(run["seed"]),
-            run["protocol"],
-            run["status"],
-            "" if run["miou"] is None else f"{run['miou']:.2f}",
-            run["reason"],
+    with left_out() as damaged:
+        for path, record in read_runs(results, damaged.append):
+            if not fits_pattern(record, pattern):
+                continue
+            found.append(
+                {
+                    "method": record.name,
+                    "version": version_of(record),
+                    "backbone": record.method.backbone,
+                    "domain": record.domain.title,
+                    "shots": record.episodes.shots,
+                    "seed": record.episodes.seed,
+                    "protocol": record.episodes.protocol,
+                    "status": record.status,
+                    "miou": record.metrics.miou if record.metrics else None,
+                    "reason": record.reason,
+                    "finished": record.finished,
+                    "folder": str(path.parent),
+                }
+            )
+        if as_json:
+            say(json.dumps(found, indent=1))
+            return
+        rows = [
+            [
+                run["method"],
+                run["version"],
+                run["backbone"],
+                run["domain"],
+                str(run["shots"]),
+                str(run["seed"]),
+                run["protocol"],
+                run["status"],
+                "" if run["miou"] is None else f"{run['miou']:.2f}",
+                run["reason"],
+            ]
+            for run in found
         ]
-        for run in found
-    ]
-    headers = ["method", "backbone", "domain", "shots", "seed", "protocol", "status", "mIoU"]
-    show_table(
-        [*headers, "reason"],
-        rows,
-        numeric=["shots", "seed", "mIoU"],
-        secondary=["protocol", "backbone", "reason"],
-        wide=wide,
-    )
+        headers = ["method", "version", "backbone", "domain", "shots", "seed", "protocol", "status"]
+        show_table(
+            [*headers, "mIoU", "reason"],
+            rows,
+            numeric=["shots", "seed", "mIoU"],
+            secondary=["protocol", "backbone", "version", "reason"],
+            wide=wide,
+        )
 
 
 def _matching(catalog: Catalog[Any], pattern: str) -> list[str]:

@@ -123,6 +123,14 @@ def report(
             help="Leave out the control rows; what they say of the methods is still shown.",
         ),
     ] = False,
+    latest: Annotated[
+        bool,
+        typer.Option(
+            "--latest",
+            help="Of several versions of a method on a backbone (other weights) show the one that "
+            "finished last.",
+        ),
+    ] = False,
     wide: Wide = False,
     options: Annotated[SelectionOptions, FOR_PICTURES],
 ) -> None:
@@ -135,6 +143,7 @@ def report(
     from cdfss_bench.errors import UserError, unknown
     from cdfss_bench.files import write_atomically
 
+    from ..comparison.current import latest_versions
     from ..comparison.leaderboard import Arrangement, leaderboards
     from ..comparison.measures import in_metric, measures
     from ..comparison.published import find_published, read_published
@@ -175,6 +184,8 @@ def report(
         found = run_results(results, damaged.append)
         if pretraining:
             found = _pretrained_on(pretraining, found)
+        if latest:
+            found = latest_versions(found)
         boards = leaderboards((answer.record for answer in found), arrangement)
         if not boards:
             raise UserError(

@@ -53,7 +53,7 @@ def _checkpoint_per_target(board: Leaderboard) -> list[str]:
     alike: dict[tuple[str, ...], list[set[str]]] = {}
     for key, row in board.rows.items():
         if row.scores:
-            same = (key.label, key.composition, key.backbone, key.weights, key.selection)
+            same = (key.name, key.composition, key.backbone, key.weights, key.selection)
             alike.setdefault(same, []).append({column.domain for column in row.scores})
     return [
         f"{same[0]}: another checkpoint per target is another row each, without a mean"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from ..records.schema import RunRecord
 from ..statistics.claims import MINIMUM
 from .current import is_finished, shown, state_of
 from .difference import Difference, differences_of
-from .keys import RowKey, board_key, row_key
+from .keys import board_key, row_key, version_of, with_version
 from .pairing import Pairs, paired
 
 
@@ -70,16 +71,20 @@ def chosen(
     name: str,
     results: Path,
     wanted: Callable[[RunResult], bool] = lambda _: True,
+    *,
+    latest: bool = False,
 ) -> list[RunResult]:
     """The finished results that a name or the folder of a run means.
 
-    A name means the records that `report` shows, a folder its own record whatever its age.
+    A name means the records that `report` shows; `NAME:HASH` those of that version or cell and a
+    folder its own record, whatever their age.
 
     Args:
         found: all results under the results folder.
-        name: a label as typed or as shown, or a folder.
+        name: a label as typed or as shown, `NAME:HASH`, or a folder.
         results: that folder, for messages.
         wanted: which results may be compared.
+        latest: whether of several versions of a name the one that finished last is meant.
 
     Raises:
         RecordError: if no result has that name, or several rows of a leaderboard do.
@@ -91,21 +96,59 @@ def chosen(
         if not hit:
             raise RecordError(f"{folder} is not a finished run under {results}")
         return hit
-    done = [answer for answer in shown(found) if wanted(answer)]
-    hit = [a for a in done if a.record.name == name]
-    hit = hit or [a for a in done if a.record.method.label == name]
-    hit = hit or [a for a in done if a.record.method.composition == _composition(name)]
+    done = [a for a in found if is_finished(a.record) and wanted(a)]
+    label, version = split_version(name)
+    if version:
+        hit = [a for a in named(done, label) if has_version(a.record, version)]
+    elif latest and (hit := named(done, name)):
+        newest = max(hit, key=lambda a: (a.record.finished, a.record.cell))
+        hit = [a for a in hit if version_of(a.record) == version_of(newest.record)]
+    else:
+        # What is shown is decided among all results: a filter brings no older one to light.
+        hit = named([a for a in shown(found) if wanted(a)], name)
     if not hit:
-        raise unknown(
-            "or unfinished method", name, {a.record.method.label for a in done}, error=RecordError
-        )
-    rows = {row_key(a.record, {a.record.method.composition: name}) for a in hit}
+        known = {answer.record.method.label for answer in done}
+        versions = _versions(named(done, label))
+        if version and versions:
+            raise unknown(f"version of {label}:", version, versions, error=RecordError)
+        raise unknown("or unfinished method", label, known, error=RecordError)
+    rows = {row_key(a.record, {a.record.method.composition: label}) for a in hit}
     if len(rows) > 1:
+        versions = _versions(hit)
         raise RecordError(
-            f"'{name}' stands for {len(rows)} rows: {'; '.join(sorted(map(_spoken, rows)))}",
-            hint=f"narrow it with --backbone, or name a run's folder: {hit[0].path.parent}",
+            f"'{name}' stands for {len(rows)} rows: {'; '.join(versions.values())}",
+            hint=f"name one, such as {label}:{next(iter(versions))}, take the latest with "
+            "--latest, or narrow it with --backbone",
         )
     return hit
+
+
+def named(found: Sequence[RunResult], name: str) -> list[RunResult]:
+    """The results whose shown name, label or composition a name is, in this order of preference."""
+    hit = [a for a in found if a.record.name == name]
+    hit = hit or [a for a in found if a.record.method.label == name]
+    return hit or [a for a in found if a.record.method.composition == _composition(name)]
+
+
+def split_version(name: str) -> tuple[str, str]:
+    """`NAME:HASH` apart; an empty hash where there is none.
+
+    A row's note may stand behind it, as in `ssp:1a2b3c4 (not source-trained)`.
+    """
+    match = re.fullmatch(r"(.+):([0-9a-f]{4,64})( \(.+\))?", name, re.IGNORECASE)
+    return (f"{match[1]}{match[3] or ''}", match[2].lower()) if match else (name, "")
+
+
+def has_version(record: RunRecord, version: str) -> bool:
+    """Whether `version` begins a record's version or the id of its cell."""
+    return version_of(record).startswith(version) or record.cell.startswith(version)
+
+
+def _versions(found: Sequence[RunResult]) -> dict[str, str]:
+    """What tells the versions among some results apart, the latest first."""
+    oldest_first = sorted(found, key=lambda a: (a.record.finished, a.record.cell))
+    told = {version_of(a.record): spoken(a.record) for a in oldest_first}
+    return dict(reversed(told.items()))
 
 
 def _composition(name: str) -> str:
@@ -135,6 +178,8 @@ def compare(
         if pairs:
             names = (_name(ours[0], theirs[0]), _name(theirs[0], ours[0]))
             compared = differences_of(pairs, minimum, resamples)
+            if ours[0].record.name == theirs[0].record.name != names[0]:
+                remarks += [spoken(side[0].record) for side in (ours, theirs)]
             remarks += _of_unknown_code(pairs)
             notes = [(name, _noted(pairs, side)) for side, name in enumerate(names)]
             comparisons.append(
@@ -179,11 +224,18 @@ def _field(record: RunRecord) -> Field:
 
 
 def _name(one: RunResult, other: RunResult) -> str:
-    """The label, with what tells the two apart where the labels do not."""
-    if one.record.name != other.record.name:
-        return one.record.name
-    return _spoken(row_key(one.record))
+    """The label, with the backbone or the version where the labels are the same."""
+    record = one.record
+    if record.name == other.record.name and record.method.backbone != other.record.method.backbone:
+        return f"{record.name} on {record.method.backbone or 'no backbone'}"
+    if record.name != other.record.name or version_of(record) == version_of(other.record):
+        return record.name
+    return with_version(record.name, record.method.label, version_of(record))
 
 
-def _spoken(row: RowKey) -> str:
-    return f"{row.label} on {row.backbone or 'no backbone'}, {row.weights} {row.weights_sha256[:8]}"
+def spoken(record: RunRecord) -> str:
+    """`NAME:HASH` with what it is of: backbone, weights, and when it was finished."""
+    name = with_version(record.name, record.method.label, version_of(record))
+    finished = record.finished[:16].replace("T", " ")
+    told = [record.method.backbone, record.weights.description, finished]
+    return f"{name} ({', '.join(filter(None, told))})"

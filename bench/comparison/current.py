@@ -16,7 +16,7 @@ from cdfss_bench.methods.registry.name_grammar import parse
 from ..planning.cell import evaluator_code, method_part, named_reader_code
 from ..records.results import RunResult
 from ..records.schema import RunRecord
-from .keys import BoardKey, ColumnKey, RowKey, board_key, column_key, row_key
+from .keys import BoardKey, ColumnKey, RowKey, board_key, column_key, row_key, version_of
 
 State = Literal["current", "unknown", "stale"]
 """Of the code that computed a record: the installed one; that of a method which is not installed
@@ -94,6 +94,20 @@ def shown(found: Iterable[RunResult]) -> list[RunResult]:
     known = list(found)
     kept = {id(one.record) for one in chosen(answer.record for answer in known).shown}
     return [answer for answer in known if id(answer.record) in kept]
+
+
+def latest_versions(found: Sequence[RunResult]) -> list[RunResult]:
+    """Without finished results of a method and backbone of which another version is newer."""
+    newest: dict[tuple[str, str], str] = {}
+    finished = [answer.record for answer in found if is_finished(answer.record)]
+    for record in sorted(finished, key=lambda record: (record.finished, record.cell)):
+        newest[record.method.composition, record.method.backbone] = version_of(record)
+    return [
+        answer
+        for answer in found
+        if not is_finished(record := answer.record)
+        or newest[record.method.composition, record.method.backbone] == version_of(record)
+    ]
 
 
 def by_cell(found: Iterable[RunResult]) -> dict[str, RunResult]:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from cdfss_bench.canonical import digest
+
 from ..records.schema import CostPart, RunRecord
+
+_VERSION = re.compile(r":[0-9a-f]{7}\b")
 
 
 class RowKey(NamedTuple):
@@ -18,6 +24,11 @@ class RowKey(NamedTuple):
     weights_sha256: str
     selection: str
     adaptation: str
+
+    @property
+    def name(self) -> str:
+        """The label without the version that tells it from another row's (`with_version`)."""
+        return _VERSION.sub("", self.label)
 
 
 class ColumnKey(NamedTuple):
@@ -93,6 +104,37 @@ def row_key(record: RunRecord, names: Mapping[str, str] | None = None) -> RowKey
         record.weights.selection,
         record.method.adaptation,
     )
+
+
+def version_of(record: RunRecord) -> str:
+    """Seven hexadecimal digits that tell records of one label apart.
+
+    They change with options, backbone, weights and code, not with domain, shots or seed.
+    """
+    weights = record.weights
+    return digest(
+        [
+            record.method.composition,
+            record.method.backbone,
+            weights.pretrained_sha256,
+            weights.checkpoint_sha256,
+            weights.selection,
+            record.method.code,
+            record.evaluator.code,
+        ]
+    )[:7]
+
+
+def fits_pattern(record: RunRecord, pattern: str) -> bool:
+    """Whether label or name of a record match a shell pattern; brackets may hold options."""
+    names = (record.method.label, record.name)
+    patterns = (pattern, pattern.replace("[", "[[]"))
+    return any(fnmatchcase(name, each) for name in names for each in patterns)
+
+
+def with_version(name: str, label: str, version: str) -> str:
+    """`LABEL:VERSION`, the form in which `compare` takes it; what `name` says besides follows."""
+    return name.replace(label, f"{label}:{version}", 1)
 
 
 def machine_of(record: RunRecord, cost: CostPart) -> str:

@@ -24,6 +24,8 @@ from .keys import (
     machine_of,
     row_key,
     shown_names,
+    version_of,
+    with_version,
 )
 
 
@@ -90,6 +92,7 @@ class Row:
         made_for: for which backbones its method was made, where it ran on another.
         said: what the cards of its parts say of it.
         is_trial: whether it ran with the mini suite's weights on other data.
+        version: of the newest of its records.
     """
 
     key: RowKey
@@ -105,6 +108,7 @@ class Row:
     made_for: str = ""
     said: tuple[str, ...] = ()
     is_trial: bool = False
+    version: str = ""
 
     @property
     def is_bare(self) -> bool:
@@ -355,6 +359,7 @@ def leaderboards(
                 control.cost, control.cost_cell = host.cost, host.cost_cell
                 control.cost_state, control.machine = host.cost_state, host.machine
         board.columns.sort()
+        _tell_apart(board)
         board.rows = dict(sorted(board.rows.items()))
     arrangement = arrangement._replace(order=_known_order(arrangement.order, boards.values()))
     for board in boards.values():
@@ -373,6 +378,17 @@ def _known_order(typed: str, boards: Iterable[Leaderboard]) -> str:
     if typed.lower() not in known:
         raise unknown("order of rows", typed, known.values())
     return known[typed.lower()]
+
+
+def _tell_apart(board: Leaderboard) -> None:
+    """Puts the version behind the label of rows that share label and backbone."""
+    shared = Counter((key.label, key.backbone) for key, row in board.rows.items() if row.scores)
+    for key, row in list(board.rows.items()):
+        if row.scores and shared[key.label, key.backbone] > 1:
+            del board.rows[key]
+            own = with_version(key.label, key.label.partition(" (")[0], row.version)
+            row.key = key._replace(label=own)
+            board.rows[row.key] = row
 
 
 def _add(board: Leaderboard, one: Chosen, names: Mapping[str, str]) -> None:
@@ -414,6 +430,7 @@ def _add(board: Leaderboard, one: Chosen, names: Mapping[str, str]) -> None:
     row.made_for = next((n for n in record.notes if n.startswith(MADE_FOR)), row.made_for)
     row.said = tuple(n for n in record.notes if n.startswith(THIS_ROW)) or row.said
     row.is_trial = row.is_trial or record.is_trial
+    row.version = version_of(record)
 
 
 def _is_older(state: State, other: State) -> bool:

@@ -17,6 +17,7 @@ from cdfss_bench.methods.core.method import Method
 from ..planning.cell import Cell, now, refused_record
 from ..planning.selection import Planned
 from ..records.cell_folder import Appender, CellFolder, EpisodeRow, checksum
+from ..records.removal import forget_refusals
 from ..records.schema import RunRecord
 from ..records.timings import Clock
 from ..runtime.allocator import keep_memory
@@ -139,6 +140,7 @@ class Runner:
         known = cell.finished_record(self.results)
         if known is None or self.extras.missing_in(cell, known):
             return None
+        forget_refusals(known, self.results)
         return Outcome(planned, "known", known)
 
     def failed(self, planned: Planned, reason: str) -> Outcome:
@@ -172,6 +174,7 @@ class Runner:
         missing = self.extras.missing_in(cell, known)
         if known is not None and not missing and (known.cost is not None or not self.with_cost):
             # Nothing is written: a folder that may only be read is enough.
+            forget_refusals(known, self.results)
             return Outcome(planned, "known", known)
         try:
             lock = folder.lock()
@@ -253,6 +256,7 @@ class Runner:
             outcome.planned.error = error
             return outcome
         self._finish(cell, folder, record, rows)
+        forget_refusals(record, self.results)
         detail = ""
         with clock.of("cost"):
             if self.with_cost:

@@ -12,7 +12,7 @@ from cdfss_bench.datasets import Domain, Episode
 
 from ..records.cell_folder import CellFolder
 from ..records.environment import device_name
-from ..records.schema import RunRecord, read_record, record_paths
+from ..records.schema import RunRecord, read_runs
 from ..records.timings import Around, Spent, added, arounds, batches
 from .cell import Cell, method_code
 from .selection import Planned
@@ -196,10 +196,11 @@ class _Expecting:
     def _all(self) -> list[tuple[RunRecord, CellFolder]]:
         """The records of this device."""
         if self._records is None:
-            read = [(read_record(p), CellFolder(p.parent)) for p in record_paths(self._results)]
+            # One that cannot be read tells no time, and the cells are planned all the same.
+            read = read_runs(self._results, told=lambda _: None)
             self._records = [
-                (record, folder)
-                for record, folder in read
+                (record, CellFolder(path.parent))
+                for path, record in read
                 if record.environment.get("device") == self._device
             ]
         return self._records

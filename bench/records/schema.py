@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -389,14 +389,17 @@ def record_paths(results: Path) -> list[Path]:
     return sorted((results / "runs").glob("*/*/*/run.json"))
 
 
-def read_runs(results: Path | str = "results") -> Iterator[tuple[Path, RunRecord]]:
+def read_runs(
+    results: Path | str = "results", told: Callable[[RecordError], None] | None = None
+) -> Iterator[tuple[Path, RunRecord]]:
     """All records under a results folder, with their paths.
 
     Args:
         results: the folder that `cdfss-bench run` wrote to.
+        told: is handed the error of a damaged record, which is left out.
 
     Raises:
-        RecordError: for a damaged record.
+        RecordError: for a damaged record, unless `told` is given.
 
     Example:
         >>> from cdfss_bench import read_runs
@@ -407,4 +410,11 @@ def read_runs(results: Path | str = "results") -> Iterator[tuple[Path, RunRecord
         {'patnet'}
     """
     for path in record_paths(Path(results)):
-        yield path, read_record(path)
+        try:
+            record = read_record(path)
+        except RecordError as error:
+            if told is None:
+                raise
+            told(error)
+        else:
+            yield path, record

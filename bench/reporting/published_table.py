@@ -69,7 +69,7 @@ def _ours(report: Report, board: Leaderboard) -> Row | None:
     name = re.sub(r"[^a-z0-9+-]", "", report.method.lower())
     backbone = _BACKBONES.get(report.backbone.lower(), report.backbone.lower())
     for key, row in board.rows.items():
-        if (key.label.lower(), key.backbone) == (name, backbone) and not (
+        if (key.name.lower(), key.backbone) == (name, backbone) and not (
             row.is_bare or row.is_trial
         ):
             return row
