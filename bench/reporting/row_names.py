@@ -24,13 +24,8 @@ def row_names(board: Leaderboard) -> dict[RowKey, str]:
 
 
 def ordered_rows(board: Leaderboard, column: ColumnKey) -> list[tuple[Row, str]]:
-    """The rows with a score in a column, best first within their sections, and their names."""
+    """The rows with a score in a column, the highest first, and their names."""
     names = row_names(board)
-    found: list[tuple[Row, str]] = []
-    for section in board.sections():
-        rows = [row for row in section.rows if column in row.scores]
-        rows.sort(key=lambda row: -row.scores[column].mean)
-        found += [
-            (row, names[row.key] + (STALE if row.scores[column].is_stale else "")) for row in rows
-        ]
-    return found
+    rows = [row for row in board.rows.values() if column in row.scores]
+    rows.sort(key=lambda row: -row.scores[column].mean)
+    return [(row, names[row.key] + (STALE if row.scores[column].is_stale else "")) for row in rows]
