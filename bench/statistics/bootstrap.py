@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +94,7 @@ def resampled(
     # Beyond what the combination can be, an interval says nothing.
     bounds = (100 * float(share[share < 0].sum()), 100 * float(share[share > 0].sum()))
     found = [
-        _replicated(counts, share, _stream(seed, class_id), resamples)
+        _replicated(counts, share, _multiplicities(len(counts), resamples, seed, class_id))
         for class_id, counts in zip(clusters.class_ids, clusters.counts, strict=True)
     ]
     values, variances, estimates, errors = (list(column) for column in zip(*found, strict=True))
@@ -139,12 +140,12 @@ def together(parts: Sequence[Resampled], *, level: float = LEVEL) -> Interval:
 
 
 def _replicated(
-    counts: NDArray[np.int64], share: Floats, rng: np.random.RandomState, resamples: int
+    counts: NDArray[np.int64], share: Floats, drawn: NDArray[np.uint8]
 ) -> tuple[Floats, Floats, float, float]:
     """Of one class: R resampled values and their variances, the value and its variance."""
+    resamples = len(drawn)
     inter, union = (counts[..., i].astype(np.float64) for i in (0, 1))
     ratio = iou(inter.sum(0), union.sum(0))
-    drawn = _multiplicities(len(counts), resamples, rng)
     values, variances = np.empty(resamples), np.empty(resamples)
     for rows in _chunks(resamples):
         times = drawn[rows].astype(np.float64)
@@ -153,20 +154,45 @@ def _replicated(
         absent = sums == 0
         again = np.where(absent, ratio, iou(times @ inter, sums))
         scaled = np.where(absent, 0, share / np.maximum(sums, 1))
-        # The linearised share of each image in the ratio, at the resample's own ratio [R, Q].
-        parts = 100 * scaled @ inter.T - (scaled * again) @ union.T
         values[rows] = again @ share
-        variances[rows] = (times * parts**2).sum(1)
+        variances[rows] = _summed_squares(times, inter, union, scaled, again)
     correction = len(counts) / (len(counts) - 1)
     error = jackknife(counts) @ share
     return values, correction * variances, float(ratio @ share), float((error**2).sum())
 
 
-def _multiplicities(images: int, resamples: int, rng: np.random.RandomState) -> NDArray[np.int64]:
-    """How often each of Q images is drawn in each of R resamples, [R, Q]."""
-    drawn = rng.randint(images, size=(resamples, images))
+def _summed_squares(
+    times: Floats, inter: Floats, union: Floats, scaled: Floats, again: Floats
+) -> Floats:
+    """Sums of the squares of each image's linearised share in the ratio, as often as drawn, [R].
+
+    Args:
+        times: how often each image is drawn, [R, Q].
+        inter: intersections [Q, J].
+        union: unions likewise.
+        scaled: each run's weight over the sum of its unions, [R, J].
+        again: the resample's own ratio, [R, J].
+    """
+    if inter.shape[1] > 1:
+        parts = 100 * scaled @ inter.T - (scaled * again) @ union.T
+        return (times * parts**2).sum(1)
+    # Of one run the square is written out: its sums need no share of each image by itself.
+    sums = times @ np.hstack((inter**2, inter * union, union**2))
+    factors = np.hstack((np.full_like(again, 100**2), -200 * again, again**2))
+    return np.maximum(scaled[:, 0] ** 2 * (sums * factors).sum(1), 0)
+
+
+@lru_cache(maxsize=512)
+def _multiplicities(images: int, resamples: int, seed: int, class_id: int) -> NDArray[np.uint8]:
+    """How often each of Q images is drawn in each of R resamples, [R, Q].
+
+    It is kept, since it is the same for all runs that ask as many images of a class.
+    """
+    drawn = _stream(seed, class_id).randint(images, size=(resamples, images))
     drawn += np.arange(resamples)[:, None] * images
-    return np.bincount(drawn.ravel(), minlength=resamples * images).reshape(resamples, images)
+    times = np.bincount(drawn.ravel(), minlength=resamples * images)
+    # No image is drawn more than 255 times: of as many draws as images one or two are expected.
+    return times.astype(np.uint8).reshape(resamples, images)
 
 
 def _studentised(deviations: Floats, errors: Floats) -> Floats:
