@@ -15,7 +15,7 @@ import pytest
 import cdfss_bench
 
 from .conftest import CHECKOUT
-from .support import downloads, trees
+from .support import downloads, medical, trees
 
 PAGES = sorted(
     path
@@ -77,6 +77,11 @@ def write_own(folder: Path, data: Path) -> None:
     """What `own-dataset.md` speaks of: mugs in class folders, COCO-style lists, a card."""
     trees.write_folder(data / "mugs", ("red mug", "blue mug"))
     trees.write_flat(data / "desk")
+    for key in range(3):
+        medical.save_volume(data / f"liver/imagesTr/{key}.nii.gz", medical.scan(key))
+        medical.save_volume(data / f"liver/labelsTr/{key}.nii.gz", medical.labels(key))
+        trees.save(data / f"plates/p{key}/image.jpg", trees.photo(key))
+        trees.save(data / f"plates/p{key}/mask.png", trees.blob(key))
     trees.write_coco(data)
     trees.write_coco(data, annotations="labels/val.json", images="photos")
     page = (CHECKOUT / "docs" / "own-dataset.md").read_text()

@@ -337,7 +337,10 @@ class FolderDomain(OwnDomain):
             self.notes[f"{slices} {plane} slices of {volumes} volumes"] = None
         if len({*self._scenes.values()}) < len(self._scenes):
             kind = "volume or series" if found.layout != "groups" else "group"
-            self.notes[f"no support is of the {kind} of its query"] = None
+            self.notes[
+                f"no support is of the {kind} of its query; intervals take the pictures of one "
+                f"{kind} for independent, which they are not"
+            ] = None
 
     def _item(self, sample: Sample, label: int) -> Item:
         path = self._inside(sample.image)

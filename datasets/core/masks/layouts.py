@@ -64,8 +64,9 @@ def find(top: Path, layout: str, images: str, masks: str, say: Say) -> Found:
     Raises:
         DataError: if several layouts fit, or something has no partner.
     """
-    if layout == "per-image":
-        return Found(layout, {"": _per_image(top, images, masks)})
+    patterns = any("*" in word or "?" in word for word in (images, masks))
+    if layout == "per-image" or (layout == "auto" and patterns):
+        return Found("per-image", {"": _per_image(top, images, masks)})
     image_place = _place(top, images, IMAGE_FOLDERS, "images", say)
     mask_place = _place(top, masks, MASK_FOLDERS, "masks", say)
     if layout == "auto":
