@@ -59,8 +59,8 @@ def published(label: str) -> Published:
         return Published(label, ())
     cards = _cards(name, composition)
     papers = dict.fromkeys(filter(None, (_paper(card) for card, _ in cards)))
-    spoken = " + ".join(f"{card.title}{options}" for card, options in cards)
-    control = ", supports of a wrong class" if composition.control else ""
+    spoken = "+".join(f"{card.title}{options}" for card, options in cards)
+    control = ", shuffled support" if composition.control else ""
     return Published(f"{spoken}{control}{NOT_TRAINED if bare else ''}", tuple(papers))
 
 
@@ -76,10 +76,10 @@ def bibtex(labels: Iterable[str]) -> str:
 
 
 def _cards(name: str, composition: Composition) -> list[tuple[MethodCard, str]]:
-    """The alias that was typed, or host and plug-ins with their options in brackets."""
-    alias = METHODS.canonical(name.partition("@")[0])
-    if alias in METHODS and METHODS.card(alias).kind == "alias":
-        return [(METHODS.card(alias), "")]
+    """The one name that was typed, an alias say, or host and plug-ins with their options."""
+    alone = METHODS.canonical(name.partition("@")[0])
+    if alone in METHODS:
+        return [(METHODS.card(alone), "")]
     return [(part.card, _options(str(part))) for part in composition.parts]
 
 

@@ -17,6 +17,8 @@ from .latex import escaped
 from .leaderboard_table import SHORT, SUITES
 
 _BETTER, _ALIKE = r"$^{\ast}$", r"$^{\approx}$"
+_BESIDE = r"\rlap{%s}"
+"""Marks take no width, so that numbers stand below each other."""
 _MEAN = "mean"
 
 
@@ -60,8 +62,8 @@ def _table(group: Sequence[tuple[Leaderboard, Standings]], wanted: Sequence[str]
     lines = [
         r"% \usepackage{booktabs}; entries for \cite: cdfss-bench report -f bibtex",
         r"\begin{table*}[t]",
-        r"\centering\small",
-        r"\setlength{\tabcolsep}{3.5pt}",
+        r"\centering\footnotesize",
+        r"\setlength{\tabcolsep}{2.5pt}",
         rf"\caption{{{_caption(blocks)}}}",
         rf"\label{{tab:{blocks[0].board.key.suite}-{blocks[0].board.key.protocol}}}",
         rf"\begin{{tabular}}{{@{{}}{kinds}@{{}}}}",
@@ -116,8 +118,8 @@ def _headers(blocks: Sequence[_Block]) -> list[str]:
 
 def _stacked(text: str) -> str:
     """Words of a header one above the other: ten columns stand side by side."""
-    lines = r" \\ ".join(text.split(" "))
-    return rf"\shortstack{{{lines}}}" if " " in text else text
+    first, blank, rest = text.partition(" ")
+    return rf"\shortstack{{{first} \\ {rest}}}" if blank else text
 
 
 def _domain(title: str) -> str:
@@ -180,26 +182,22 @@ def _score(block: _Block, row: Row | None, column: ColumnKey | None) -> str:
     standing = block.where.get((row.key, column))
     if standing is None or standing.rank is None:
         return text
-    if standing.rank == 1:
-        return rf"\textbf{{{text}}}" + (_BETTER if _is_alone(block, row, column) else "")
-    text = rf"\underline{{{text}}}" if standing.rank == 2 else text
-    return text + (_ALIKE if standing.tied else "")
-
-
-def _is_alone(block: _Block, row: Row, column: ColumnKey | None) -> bool:
-    """Whether the best of a section is significantly better than all others of it."""
-    section = next(s for s in block.board.sections() if row in s.rows)
+    section = next(section for section in block.board.sections() if row in section.rows)
     others = [
         block.where.get((other.key, column))
         for other in section.rows
         if other is not row and (column is None or column in other.scores)
     ]
-    return bool(others) and all(one is not None and one.worse for one in others)
+    if standing.rank == 1 and others:
+        alone = all(other is not None and other.worse for other in others)
+        return rf"\textbf{{{text}}}" + (_BESIDE % _BETTER if alone else "")
+    text = rf"\underline{{{text}}}" if standing.rank == 2 else text
+    return text + (_BESIDE % _ALIKE if standing.tied else "")
 
 
 def _caption(blocks: Sequence[_Block]) -> str:
     key = blocks[0].board.key
-    suite = SUITES.get(key.suite, "the four cross-domain targets")
+    suite = SUITES.get(key.suite, "the four targets")
     seeds = sorted(
         {
             seed
