@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ..comparison.leaderboard import Leaderboard
     from ..records.results import RunResult
-    from ..reporting.html.panels import Source
+    from ..reporting.qualitative.redrawn import Redrawer
     from ..reporting.text_table import TextTable
 
 from .console import left_out, say, show, talk
@@ -83,6 +83,23 @@ def report(
             help="Add pictures of single episodes to the HTML page; needs the data and weights.",
         ),
     ] = False,
+    episodes: Annotated[
+        bool,
+        typer.Option(
+            "--episodes",
+            help="Also write every episode as pictures, a folder of pages beside the HTML page "
+            "(PAGE-episodes, or episodes in the folder of --site); needs the data and weights. "
+            "Pictures that are there are kept.",
+        ),
+    ] = False,
+    masks: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of saved masks (run --save-masks, or of another program) that --episodes "
+            "shows in place of computing them.",
+            show_default=False,
+        ),
+    ] = None,
     pretraining: Annotated[
         list[str] | None,
         typer.Option(
@@ -138,7 +155,8 @@ def report(
 
     If several records answer the same cell, the newest one of the installed code is shown; records
     of older code are marked as stale. Reads only the records: no network, data or GPU is needed,
-    except with --panels, which computes the masks of a few episodes again.
+    except with --panels, which computes the masks of a few episodes again, and --episodes, which
+    computes those of all.
     """
     from cdfss_bench.errors import UserError, unknown
     from cdfss_bench.files import write_atomically
@@ -160,7 +178,7 @@ def report(
         cost_as_csv,
         cost_as_json,
     )
-    from ..reporting.html.document import as_html
+    from ..reporting.html.document import as_html, as_pages
     from ..reporting.html.site import write_site
     from ..reporting.latex import as_latex
     from ..reporting.leaderboard_table import text_table
@@ -208,14 +226,20 @@ def report(
                 "published figures, costs and the page's ranks stand beside mIoU alone",
                 hint="leave --metric, --per-class and --boundary out, or ask for them alone",
             )
-        source = _source(options) if panels else None
+        _check_episodes(form, output, site, masks, episodes=episodes)
+        source = _redrawer(options).panels if panels else None
         published = None
         if against is not None:
             file = find_published(results) if against == "published" else Path(against)
             published = read_published(file)
         if site is not None:
-            for path in write_site(site, found, published, source, every_note=notes):
+            gallery = "episodes/index.html" if episodes else ""
+            for path in write_site(
+                site, found, published, source, every_note=notes, gallery=gallery
+            ):
                 talk(f"wrote {path}")
+            if episodes:
+                _write_gallery(site / "episodes", "../index.html", found, boards, masks, options)
             return
         if cost and form in ("csv", "json"):
             text = (cost_as_csv if form == "csv" else cost_as_json)(boards, named)
@@ -235,6 +259,17 @@ def report(
         elif style == "paper":
             text = as_paper(boards, [standings(board, found) for board in boards], named)
         elif form == "html":
+            if output is not None:
+                folder = output.with_name(f"{output.stem}-episodes")
+                gallery = f"{folder.name}/index.html" if episodes else ""
+                for name, page in as_pages(
+                    found, published, source, every_note=notes, name=output.name, gallery=gallery
+                ).items():
+                    write_atomically(output.with_name(name), page)
+                    talk(f"wrote {output.with_name(name)}")
+                if episodes:
+                    _write_gallery(folder, f"../{output.name}", found, boards, masks, options)
+                return
             text = as_html(found, published, source, every_note=notes)
         else:
             tables = []
@@ -304,10 +339,44 @@ def _pretrained_on(wanted: Sequence[str], found: Sequence[RunResult]) -> list[Ru
     ]
 
 
-def _source(options: SelectionOptions) -> Source:
+def _check_episodes(
+    form: str, output: Path | None, site: Path | None, masks: Path | None, *, episodes: bool
+) -> None:
+    from cdfss_bench.errors import UserError
+
+    if episodes and site is None and (form != "html" or output is None):
+        raise UserError(
+            "the pictures of all episodes are a folder of pages",
+            hint="add -f html -o FILE, or --site DIR",
+        )
+    if masks is not None and not episodes:
+        raise UserError("--masks is for the pictures of all episodes", hint="add --episodes")
+
+
+def _write_gallery(
+    folder: Path,
+    back: str,
+    found: Sequence[RunResult],
+    boards: Sequence[Leaderboard],
+    masks: Path | None,
+    options: SelectionOptions,
+) -> None:
+    """Write the pages of all episodes; what that takes is said first."""
+    from ..comparison.current import by_cell
+    from ..reporting.qualitative.gallery import Gallery, SavedMasks
+
+    saved = None if masks is None else SavedMasks(masks)
+    gallery = Gallery(folder, boards, by_cell(found), _redrawer(options), saved, back)
+    talk(gallery.forecast())
+    talk(f"wrote {gallery.write()}")
+    for line in gallery.reasons():
+        talk(f"note: {line}")
+
+
+def _redrawer(options: SelectionOptions) -> Redrawer:
     from cdfss_bench.methods.weights.search import default_folders
 
     from ..reporting.qualitative.redrawn import Redrawer
 
     folders = [*(options.weights_dirs or ()), *default_folders()]
-    return Redrawer(options.data_root, options.lists, folders).panels
+    return Redrawer(options.data_root, options.lists, folders)

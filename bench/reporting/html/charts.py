@@ -26,6 +26,7 @@ def interval_charts(
 ) -> list[tuple[str, Drawing]]:
     """Captions and charts: the rows with their intervals, by domain."""
     plots: list[tuple[str, Drawing]] = []
+    blank = "; a dot without a line: too few query images"
     for column in board.columns:
         points: list[Point] = []
         for key, row in board.rows.items():
@@ -35,7 +36,8 @@ def interval_charts(
                 low, high = (ends.low, ends.high) if ends else (mean, mean)
                 points.append(Point(key.label, 0, mean, low, high, colors[key]))
         if points:
-            title = f"{column.domain}: mIoU with its 95 % interval"
+            short = any(point.low == point.high for point in points)
+            title = f"{column.domain}: mIoU (dot), 95 % interval (line{blank if short else ''})"
             plots.append((title, intervals(points, "mIoU (%)")))
     return plots
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ...comparison.current import State, state_of
@@ -17,9 +17,8 @@ _STATES: dict[State, str] = {
 }  # fmt: skip
 
 
-def origins(found: Iterable[RunResult]) -> dict[str, Any]:
-    """The provenance of all records with every text once: most stand in many records."""
-    said = provenance(found)
+def origins(said: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """The provenance of records with every text once: most stand in many records."""
     keys = list(dict.fromkeys(key for values in said.values() for key in values))
     texts = {text: i for i, text in enumerate({v: 0 for vs in said.values() for v in vs.values()})}
     cells = {
@@ -42,10 +41,12 @@ def provenance(found: Iterable[RunResult]) -> dict[str, dict[str, str]]:
             "method": f"{record.name} = {record.method.composition}",
             "backbone": record.method.backbone,
             "adapts": record.method.adaptation,
-            "domain": f"{record.domain.title}, {record.domain.profile}",
+            "domain": record.domain.title,
+            "population": record.domain.profile,
+            "seed": str(record.episodes.seed),
             "fingerprint of the data": record.domain.fingerprint,
-            "episodes": f"{record.episodes.count}, {record.episodes.shots}-shot, seed "
-            f"{record.episodes.seed}, protocol {record.episodes.protocol}",
+            "episodes": f"{record.episodes.count}, {record.episodes.shots}-shot, "
+            f"protocol {record.episodes.protocol}",
             "manifest": record.episodes.sha256,
             "rows": record.episodes.rows_sha256,
             "mIoU": f"{record.metrics.miou:.4f}",

@@ -15,7 +15,7 @@ from ...comparison.ranking import standings
 from ...records.results import RunResult
 from ...records.schema import published_schema
 from ..export import as_csv, as_json
-from .document import as_html
+from .document import as_pages
 from .panels import Source
 
 
@@ -26,8 +26,17 @@ def write_site(
     source: Source | None = None,
     *,
     every_note: bool = False,
+    gallery: str = "",
 ) -> list[Path]:
-    """`index.html`, the same as CSV and JSON, and the JSON Schema of the records.
+    """`index.html` (and `index-2.html`, ...), the same as CSV and JSON, and the records' schema.
+
+    Args:
+        folder: that is written.
+        found: records with their rows.
+        published: what papers report, if it shall stand beside.
+        source: draws single episodes, if they shall be shown.
+        every_note: whether each note of the records stands below its table.
+        gallery: address of the gallery of all episodes, relative to the folder.
 
     Raises:
         UserError: if the folder cannot be written.
@@ -37,7 +46,7 @@ def write_site(
     measured = [measures(board, found) for board in boards]
     schema = json.dumps(published_schema(), indent=1) + "\n"
     files = {
-        "index.html": as_html(found, published, source, every_note=every_note),
+        **as_pages(found, published, source, every_note=every_note, gallery=gallery),
         "leaderboard.csv": as_csv(boards, where, measured),
         "leaderboard.json": as_json(boards, where, measured),
         "run.schema.json": schema,

@@ -57,6 +57,7 @@ class Redrawer:
         self.lists = lists
         self.folders = tuple(folders)
         self._network: tuple[object, Method] | None = None
+        self._domains: dict[str, Domain] = {}
 
     def panels(self, answer: RunResult) -> list[Panel]:
         """The best, the median and the worst episode of a finished record.
@@ -66,23 +67,41 @@ class Redrawer:
             WeightsError: if its weights are not here.
             RecordError: if its rows or its manifest are damaged.
         """
-        record = answer.record
-        if record.method.external:
+        if answer.record.method.external:
             raise RecordError("its masks are of another program, and records hold none")
-        name, options = split_name(record.domain.opens)
-        domain = open_domain(name, self.root, options, lists=self.lists)
+        domain, manifest = self.asked(answer)
+        network = self.network_of(answer.record)
+        return [
+            _panel(network, domain, manifest, answer.record.episodes.seed, example)
+            for example in examples(answer.rows)
+        ]
+
+    def asked(self, answer: RunResult) -> tuple[Domain, Manifest]:
+        """The data and the episodes of a record.
+
+        Raises:
+            DataError: if the data of the record are not here.
+            RecordError: if its manifest is damaged.
+        """
+        record = answer.record
+        title = record.domain.opens
+        if title not in self._domains:
+            name, options = split_name(title)
+            self._domains[title] = open_domain(name, self.root, options, lists=self.lists)
+        domain = self._domains[title]
         if domain.fingerprint != record.domain.fingerprint:
             raise DataError("the data here are not those of the record")
         manifest = Manifest.load(CellFolder(answer.path.parent).manifest)
         if manifest.sha256 != record.episodes.sha256:
             raise RecordError("the manifest is not that of the record")
-        network = self._network_of(record)
-        return [
-            _panel(network, domain, manifest, record.episodes.seed, example)
-            for example in examples(answer.rows)
-        ]
+        return domain, manifest
 
-    def _network_of(self, record: RunRecord) -> Method:
+    def network_of(self, record: RunRecord) -> Method:
+        """The method of a record with its weights.
+
+        Raises:
+            WeightsError: if its weights are not here.
+        """
         composition = parse(record.method.composition)
         weights = weights_of(record, composition, self.folders)
         key = (str(composition), weights, record.evaluator.precision)
@@ -141,10 +160,17 @@ def _panel(
 
 
 def _layer(domain: Domain, item: Item, side: int) -> Layer:
+    return Layer(
+        item.name, photograph(domain, item, side), overlay(domain.truth(item), TRUTH, side)
+    )
+
+
+def photograph(domain: Domain, item: Item, side: int) -> bytes:
+    """The picture of an item as a JPEG of that side."""
     out = io.BytesIO()
     picture = Image.fromarray(domain.image(item)).resize((side, side), Image.Resampling.LANCZOS)
     picture.save(out, "JPEG", quality=_QUALITY, optimize=True)
-    return Layer(item.name, out.getvalue(), overlay(domain.truth(item), TRUTH, side))
+    return out.getvalue()
 
 
 def overlay(mask: NDArray[np.uint8], colour: tuple[int, int, int], side: int) -> bytes:

@@ -35,6 +35,7 @@ pytestmark = [
 ]
 
 CONTROL = "ssp@shuffled-support"
+EVIL = "<b>&amp;'\""
 MS = {"p50": 912.3, "p90": 1013.4, "p99": 1114.5, "runs": 20}
 LEARNT = COST.model_copy(
     update={
@@ -76,20 +77,24 @@ seen.charts=[...document.querySelectorAll('.charts svg,.flow svg')]
   .filter(s=>s.getBoundingClientRect().width>100).length;
 seen.marks=[...document.querySelectorAll('.charts circle:not(.ring)')]
   .map(c=>getComputedStyle(c).fill);
-seen.tiles=[...document.querySelectorAll('details[open] .tile use')].map(u=>u.getBBox().width);
+seen.tiles=[...document.querySelectorAll('details:not(.board-details)[open] .tile use')]
+  .map(u=>u.getBBox().width);
 seen.cut=[...document.querySelectorAll('.scroll')].map(s=>s.scrollWidth-s.clientWidth);
 """
 USE = """
-const table=document.getElementById('t0'),heads=[...table.tHead.rows[0].cells];
+const table=document.getElementById('t0-0'),heads=[...table.tHead.rows[0].cells];
 const at=name=>heads.findIndex(h=>h.textContent.trim()===name);
-const rows=()=>[...table.tBodies[0].rows].filter(r=>!r.hidden);
+const fold=document.getElementById('ft0-0');
+const rows=()=>[...table.tBodies[0].rows].filter(r=>r.checkVisibility());
 const column=name=>rows().map(r=>r.classList.contains('section')?'#':
   r.cells[at(name)].textContent.trim().split('[')[0]);
 const click=name=>heads[at(name)].querySelector('button').click();
-const type=text=>{const i=document.querySelector('input[type=search]');i.value=text;
+const type=text=>{const i=document.querySelector('[data-table="t0-0"]');i.value=text;
   i.dispatchEvent(new Event('input'))};
+seen.folded=column('method');type('shuffled');seen.sought=column('method');type('');
+fold.click();
 seen.plain=column('method');
-click('isic');seen.down=column('isic');seen.said=heads[at('isic')].getAttribute('aria-sort');
+click('isic');seen.down=column('isic');seen.order=heads[at('isic')].getAttribute('aria-sort');
 click('isic');seen.up=column('isic');seen.then=heads[at('isic')].getAttribute('aria-sort');
 click('params');seen.params=column('params');
 seen.one=heads.filter(h=>h.hasAttribute('aria-sort')).length;
@@ -97,12 +102,44 @@ click('method');seen.names=column('method');
 type('resnet50 SSP');seen.filtered=column('method');
 type('no such row');seen.none=column('method');
 type('');seen.all=column('method');
+const box=document.getElementById('box'),close=()=>box.querySelector('button').click();
+const tell=()=>{const text=box.innerText,top=box.scrollTop,first=document.activeElement.id;
+  const was=box.open,lines=[...box.querySelectorAll('.lines summary')].map(s=>s.textContent);
+  box.querySelectorAll('summary').forEach(s=>s.click());
+  const unfolded=[...box.querySelectorAll('.lines dl')].map(d=>d.innerText);
+  close();return {was,text,top,first,lines,unfolded,after:box.open}};
 const open=(method,name)=>{rows().find(r=>r.cells[0].textContent===method).cells[at(name)]
-  .querySelector('button').click();
-  const box=document.getElementById('box'),was=box.open,text=box.innerText;
-  const records=box.querySelectorAll('dl').length;
-  box.querySelector('button').click();return {was,text,records,after:box.open}};
+  .querySelector('button').click();return tell()};
 seen.dialog=open('loec','isic');seen.mean=open('loec','mean');seen.cost=open('ssp','GFLOP');
+const side=[...document.querySelectorAll('#s0 tbody tr')].find(r=>r.cells[0].textContent==='ssp');
+seen.over=[...document.querySelectorAll('#s0 .over th')].map(t=>[t.textContent,t.colSpan]);
+seen.side=[...side.cells].map(c=>c.textContent.trim());
+seen.said=[...document.querySelectorAll('.said p')].map(p=>p.textContent);
+"""
+
+
+CLICK = """
+const box=document.getElementById('box');seen.clicked={};
+document.querySelectorAll('details:not([open])').forEach(d=>{d.open=true});
+for(const input of document.querySelectorAll('input[type=checkbox]'))input.click();
+for(const one of document.querySelectorAll('a,summary,label,.scroll,input,button')){
+  const what=one.localName+(one.dataset.cells?'.number':'');
+  seen.clicked[what]=(seen.clicked[what]||0)+1;
+  // A narrow screen leaves some columns of text out.
+  if(innerWidth<600&&one.closest('th')&&!one.checkVisibility())continue;
+  if(!one.checkVisibility()&&!box.contains(one))throw Error('hidden '+one.outerHTML);
+  if(one.localName==='a'&&!document.querySelector(one.getAttribute('href')))
+    throw Error('leads nowhere: '+one.outerHTML);
+  if(one.localName==='summary'){one.click();one.click()}
+  if(what==='button'){one.click()}
+  if(what==='button.number'){
+    one.focus();one.click();
+    if(!box.open||document.activeElement.id!=='box-title')throw Error('closed '+one.outerHTML);
+    if(!document.querySelector('#origins dd'))throw Error('nothing behind '+one.outerHTML);
+    box.querySelector('button').click();
+    if(box.open||document.activeElement!==one)throw Error('focus lost '+one.outerHTML)}
+  const named=one.getAttribute('aria-label')||one.textContent.trim()||one.labels?.length;
+  if(!named)throw Error('without a name: '+one.outerHTML)}
 """
 
 
@@ -118,7 +155,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_cell(folder, "apm-m", domain, skill=0.4, method__adaptation="episode", cost=LEARNT)
         if domain != "chestxray":
             write_cell(folder, CONTROL, domain, skill=0.3, episodes__sha256="other")
-    write_cell(folder, "<b>&amp;'\"", "isic", skill=0.2, domain__classes={0: "</script>"})
+    for seed in range(3):
+        for method in ("loec", "ssp"):
+            write_cell(folder, method, "isic", seed=seed, episodes__shots=5)
+    write_cell(folder, EVIL, "isic", skill=0.2, domain__classes={0: "</script>"})
     return folder
 
 
@@ -176,35 +216,71 @@ def chromium(folder: Path, file: Path, *flags: str) -> subprocess.CompletedProce
 
 def test_sorting_filtering_and_provenance(page: str, place: Path, tmp_path: Path) -> None:
     seen = shown(page, USE, tmp_path, 1400)
-    first = seen["plain"]
-    assert first[0] == "#"
-    assert first[-2:] == ["#", "apm-m"]
-    down, up = ([x.lstrip("≈") for x in seen[key][1:-2]] for key in ("down", "up"))
-    assert down == sorted(down, key=float, reverse=True)
-    assert up == down[::-1]
-    assert len(down) == 5
-    assert (seen["said"], seen["then"], seen["one"]) == ("descending", "ascending", 1)
+    methods, controls = ["#", "loec", "ssp", EVIL, "#", "apm-m"], ["all-foreground", CONTROL]
+    assert seen["folded"] == methods
+    assert seen["sought"] == ["#", "#", "#", CONTROL]
+    assert seen["plain"] == [*methods, "#", *controls]
+    down, up = ([x.lstrip("≈") for x in seen[key]] for key in ("down", "up"))
+    assert down[1:4] == sorted(down[1:4], key=float, reverse=True)
+    assert up[1:4] == down[1:4][::-1]
+    assert up[-2:] == down[-2:][::-1]
+    assert (seen["order"], seen["then"], seen["one"]) == ("descending", "ascending", 1)
     # 8.67 M is more than 412 k (a control costs what its host costs), no figure comes last.
-    assert seen["params"][1:-2] == ["8.67 M", "412 k", "412 k", "–", "–"]
-    assert seen["names"][1:-2] == sorted(first[1:-2], key=str.lower, reverse=True)
-    assert seen["filtered"] == ["#", CONTROL, "ssp", "#"]
-    assert seen["none"] == ["#", "#"]
-    assert sorted(seen["all"]) == sorted(first)
+    assert seen["params"] == ["#", "8.67 M", "412 k", "–", "#", "8.67 M", "#", "412 k", "–"]
+    assert seen["names"] == ["#", "ssp", "loec", EVIL, "#", "apm-m", "#", *controls[::-1]]
+    assert seen["filtered"] == ["#", "ssp", "#", "#", CONTROL]
+    assert seen["none"] == ["#", "#", "#"]
+    assert sorted(seen["all"]) == sorted(seen["plain"])
+
+
+def test_the_dialog_has_a_summary_and_one_line_per_record(
+    page: str, place: Path, tmp_path: Path
+) -> None:
+    seen = shown(page, USE, tmp_path, 1400)
     (record,) = (
         a.record
         for a in run_results(place)
         if (a.record.method.label, a.record.domain.title) == ("loec", "isic")
+        and a.record.episodes.shots == 1
     )
     assert record.metrics is not None
-    dialog = seen["dialog"]
-    assert (dialog["was"], dialog["after"], dialog["records"]) == (True, False, 1)
+    dialog, mean = seen["dialog"], seen["mean"]
+    assert (dialog["was"], dialog["after"], dialog["lines"]) == (True, False, [])
+    assert (dialog["top"], dialog["first"]) == (0, "box-title")
+    assert dialog["text"].startswith("Close\nloec: isic")
     for said in (
         record.domain.fingerprint, record.episodes.sha256, record.episodes.rows_sha256,
-        "1-shot, seed 0, protocol patnet", "source-val", f"{record.metrics.miou:.4f}",
+        "1-shot, protocol patnet", "source-val", f"{record.metrics.miou:.4f}",
     ):  # fmt: skip
         assert said in dialog["text"]
-    assert (seen["mean"]["records"], seen["mean"]["was"]) == (4, True)
+    assert [line.partition(":")[0] for line in mean["lines"]] == [
+        f"{domain}, seed 0" for domain in DOMAINS
+    ]
+    assert "domains\nchestxray, deepglobe, fss1000, isic\n" in mean["text"]
+    assert mean["text"].count(record.domain.fingerprint) == 1
+    assert record.episodes.rows_sha256 in mean["unfolded"][3]
     assert "1,000,000,000 operations" in seen["cost"]["text"]
+
+
+def test_one_and_five_shots_stand_side_by_side_below_what_they_show(
+    page: str, tmp_path: Path
+) -> None:
+    seen = shown(page, USE, tmp_path, 1400)
+    assert seen["over"] == [["1-shot", 5], ["5-shot", 2]]
+    side = [text.partition("[")[0].lstrip("≈") for text in seen["side"]]
+    assert side[:2] == ["ssp", "resnet50"]
+    assert all(re.fullmatch(r"\d\d\.\d\d( ±\d\.\d\d)?", text) for text in side[2:8])
+    assert side[8:] == ["–"]  # a single domain has no mean
+    assert any("loec is better than ssp in the mean (+" in text for text in seen["said"])
+
+
+@pytest.mark.parametrize("width", [1400, 420])
+def test_everything_that_can_be_clicked_does_something(
+    width: int, page: str, tmp_path: Path
+) -> None:
+    clicked = shown(page, CLICK, tmp_path, width)["clicked"]
+    assert clicked["button.number"] > 90
+    assert min(clicked[what] for what in ("a", "summary", "label", "input", "button")) >= 2
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -221,14 +297,14 @@ def test_it_can_be_read_light_and_dark_wide_and_narrow(
     # Tables scroll in their own boxes, the page never does.
     assert seen["inner"] == width
     assert seen["wide"] <= width
-    assert seen["charts"] == 10
+    assert seen["charts"] == 12
     assert len(set(seen["marks"])) == 6
     assert all(tile == 1 for tile in seen["tiles"])
-    assert len(seen["tiles"]) == 4 * 3 * 6  # rows that saw a chest, their episodes, six pictures
+    # Rows that saw a chest with one shot or skin with five, their episodes, six pictures.
+    assert len(seen["tiles"]) == (4 + 2) * 3 * 6
     if width == 1400:
-        # Of the leaderboard and of the costs nothing is hidden.
-        assert seen["cut"][0] <= 0
-        assert seen["cut"][1] <= 0
+        # Of the leaderboards and of the costs nothing is hidden.
+        assert max(seen["cut"][:3]) <= 0
 
 
 def test_it_prints(page: str, tmp_path: Path) -> None:

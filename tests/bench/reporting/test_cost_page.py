@@ -201,7 +201,7 @@ def test_the_page_draws_frontier_dominated_learning_and_published(results: Path)
     assert "transforms 0.02 besides" in flops
     timed = re.findall(r"against time on.*?</figure>", page, re.S)[0]
     assert "as published" not in timed
-    assert page.count('<h3 id="cost0">') == page.count('href="#cost0"') == 1
+    assert page.count('<h3 id="cost0-0">') == page.count('href="#cost0-0"') == 1
     origins = {
         values["method"]: values["cost"] for values in provenance(run_results(results)).values()
     }
