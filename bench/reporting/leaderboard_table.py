@@ -121,7 +121,7 @@ SHORT = "*"
 
 def _secondary(board: Leaderboard) -> list[str]:
     """What a narrow screen may lack, the least needed first; nothing that tells rows apart."""
-    same = {key: [other for other in board.rows if other.label == key.label] for key in board.rows}
+    same = {key: [other for other in board.rows if other.name == key.name] for key in board.rows}
     backbones = any(key.backbone != o.backbone for key, others in same.items() for o in others)
     weights = any(
         key.backbone == o.backbone and key != o for key, others in same.items() for o in others
