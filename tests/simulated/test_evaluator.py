@@ -39,7 +39,7 @@ MATCHING = [
 ]
 
 
-@pytest.mark.parametrize("name", [*MATCHING, "loec", "loec-vit"])
+@pytest.mark.parametrize("name", [*MATCHING, "loec", "loec-vit", "ssp+lcm-shift"])
 def test_counts_of_a_batch_are_the_cpus(name: str, device: str) -> None:
     domain, episodes = asked()
     episodes = episodes[:BATCH]

@@ -42,7 +42,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("kept")
 
 
-def opened(name: str, tree: Path, kept: Path | None = None, **options: str | int) -> Domain:
+def opened(name: str, tree: Path, kept: Path | None = None, **options: str | float) -> Domain:
     return open_domain(name, None if name in MINI else tree, options, cache=kept)
 
 

@@ -302,7 +302,8 @@ def test_lem_on_the_last_block_is_refused(host: str) -> None:
 
 
 def test_loec_vit_is_ssp_on_a_transformer_with_both_modules() -> None:
-    assert str(parse("loec-vit")) == "ssp-vit+lem+lcm"
+    chosen = "stage=2,activation=relu,center=true,beta=mean"
+    assert str(parse("loec-vit")) == str(parse(f"ssp-vit+lem+lcm[{chosen}]"))
     assert parse("loec-vit").host.card.mini.backbone == "vit-mini"
 
 
