@@ -30,17 +30,25 @@ def affine_of_sums(
     sums: Tensor, squares: Tensor, bias: Tensor, norm: nn.GroupNorm, count: int
 ) -> tuple[Tensor, Tensor]:
     """As `group_affine`, from per-channel sums and sums of squares (fp64 [C]) over `count` each."""
-    b = bias.double()
-    total = (sums + count * b).view(norm.num_groups, -1)
-    square = (squares + 2 * b * sums + count * b * b).view(norm.num_groups, -1)
-    members = count * total.shape[1]
-    mean = total.sum(1) / members
-    variance = square.sum(1) / members - mean * mean
-    inverse = (variance.clamp_min(0) + norm.eps).rsqrt()
-    spread = len(b) // norm.num_groups
-    scale = norm.weight.detach().double() * inverse.repeat_interleave(spread)
-    shift = norm.bias.detach().double() + (b - mean.repeat_interleave(spread)) * scale
+    scale, shift, *_ = _affine(sums, squares, bias.double(), norm, count)
     return scale.to(bias.dtype), shift.to(bias.dtype)
+
+
+def _affine(
+    sums: Tensor, squares: Tensor, bias: Tensor, norm: nn.GroupNorm, count: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Scale and shift [C], mean and inverse deviation [groups], all in fp64."""
+    groups = norm.num_groups
+    total = sums + count * bias
+    square = squares + bias * (sums + total)
+    members = count * (len(bias) // groups)
+    mean = total.view(groups, -1).sum(1) / members
+    variance = square.view(groups, -1).sum(1) / members - mean * mean
+    inverse = (variance.clamp_min(0) + norm.eps).rsqrt()
+    scale = norm.weight.detach().double().view(groups, -1) * inverse[:, None]
+    centred = bias.view(groups, -1) - mean[:, None]
+    shift = torch.addcmul(norm.bias.detach().double().view(groups, -1), centred, scale)
+    return scale.view(-1), shift.view(-1), mean, inverse
 
 
 def normalised(rows: Tensor, bias: Tensor, norm: nn.GroupNorm, positions: int) -> Tensor:
@@ -69,25 +77,34 @@ class _NormalisedRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, bias: Tensor, norm: nn.GroupNorm, positions: int) -> Tensor:
         sums, squares = sums_of(rows, positions)
-        with torch.enable_grad():
-            given = [part.requires_grad_() for part in (sums, squares)]
-            found = affine_of_sums(sums, squares, bias, norm, positions * len(rows))
-        scale, shift = (part.detach().repeat(positions) for part in found)
-        ctx.save_for_backward(rows, scale)
-        ctx.given, ctx.found, ctx.positions = given, found, positions
-        return torch.addcmul(shift, rows, scale)
+        count = positions * len(rows)
+        found, shift, mean, inverse = _affine(sums, squares, bias.double(), norm, count)
+        scale = found.to(rows.dtype).repeat(positions)
+        ctx.save_for_backward(rows, scale, bias, found, mean, inverse)
+        ctx.norm, ctx.positions = norm, positions
+        return torch.addcmul(shift.to(rows.dtype).repeat(positions), rows, scale)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        """The rows act on the result directly, and on every row through two sums."""
-        rows, scale = ctx.saved_tensors
-        to_shift = grads[0].sum(0).view(ctx.positions, -1).sum(0)
-        to_scale = (grads[0] * rows).sum(0).view(ctx.positions, -1).sum(0)
+        """The rows act on the result directly, and on every row through mean and deviation."""
+        rows, scale, bias, found, mean, inverse = ctx.saved_tensors
+        groups, positions, norm = ctx.norm.num_groups, ctx.positions, ctx.norm
+        shape = (positions, groups, -1)
+        members = positions * len(rows) * (len(bias) // groups)
+        to_shift = grads[0].sum(0).double().view(shape).sum(0)
+        to_scale = (grads[0] * rows).sum(0).double().view(shape).sum(0)
+        own = bias.double().view(groups, -1)
+        to_scale = torch.addcmul(to_scale, to_shift, own - mean[:, None])
+        weight = norm.weight.detach().double().view(groups, -1)
+        to_variance = (to_scale * weight).sum(1) * inverse**3 * (-0.5 / members)
+        to_mean = (to_shift * found.view(groups, -1)).sum(1).div(-members)
+        to_mean = torch.addcmul(to_mean, to_variance, mean, value=-2)
+        by_sum = torch.addcmul(to_mean[:, None], to_variance[:, None], own, value=2)
+        by_square = (2 * to_variance).repeat_interleave(len(bias) // groups)
         by_sum, by_square = (
-            part.to(rows.dtype).repeat(ctx.positions)
-            for part in torch.autograd.grad(ctx.found, ctx.given, (to_scale, to_shift))
+            part.flatten().to(rows.dtype).repeat(positions) for part in (by_sum, by_square)
         )
-        result = torch.addcmul(by_sum, rows, 2 * by_square).addcmul_(grads[0], scale)
+        result = torch.addcmul(by_sum, rows, by_square).addcmul_(grads[0], scale)
         return result, None, None, None
 
 
