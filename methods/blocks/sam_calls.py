@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cdfss_bench.transfer import onto
+
 from .sam_decoder import Guide, MaskDecoder
 from .sam_frames import Frame
 from .sam_prompt import PromptEncoder
@@ -36,6 +38,10 @@ class Answer:
     def best(self) -> int:
         """The mask of the highest score."""
         return int(self.scores.argmax())
+
+    def of_best(self, masks: Tensor) -> Tensor:
+        """What `masks` [M, h, w], one of the above, has for the highest score."""
+        return masks.index_select(0, self.scores.argmax()[None])[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,7 @@ class PromptedImage:
             frame=self.frame.square,
             grid=(grid[0], grid[1]),
             points=self._placed(points)[None],
-            labels=torch.tensor(labels, device=device)[None],
+            labels=onto(torch.tensor(labels), device)[None],
             boxes=corners,
             masks=None if low is None else low[None, None],
         )
@@ -94,19 +100,29 @@ class PromptedImage:
         return Answer(masks[0], self.frame.restored(masks)[0], scores[0], box)
 
     def _placed(self, pixels: Sequence[Pixel]) -> Tensor:
-        return self.frame.scaled(torch.tensor(pixels, device=self.embedding.device)).float()
+        return onto(self.frame.scaled(torch.tensor(pixels)).float(), self.embedding.device)
 
 
 def bounding_box(mask: Tensor) -> tuple[int, int, int, int] | None:
     """(x0, y0, x1, y1) of a mask bool [H, W], the last pixels included; None if it is empty."""
-    rows, columns = (mask.any(dim).nonzero()[:, 0] for dim in (1, 0))
+    # Both axes are read together: the host waits for an accelerator once.
+    seen = torch.cat((mask.any(1), mask.any(0))).cpu()
+    rows, columns = (axis.nonzero()[:, 0] for axis in seen.split(mask.shape))
     if not len(rows):
         return None
     return int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])
 
 
+def pixels_of(maps: Tensor) -> tuple[Pixel, Pixel]:
+    """Where a map [H, W] is highest and lowest; of equal ones the first, row by row."""
+    flat = maps.flatten()
+    places = torch.arange(len(flat), device=maps.device)
+    # Not argmax, which on an accelerator gives any of equal ones.
+    found = [places.where(flat == extreme, len(flat)).min() for extreme in (flat.max(), flat.min())]
+    highest, lowest = (divmod(place, maps.shape[1]) for place in torch.stack(found).tolist())
+    return highest[::-1], lowest[::-1]
+
+
 def pixel_of(maps: Tensor, *, highest: bool = True) -> Pixel:
-    """Where a map [H, W] is highest or lowest; of equal ones the first, row by row."""
-    extreme = maps.max() if highest else maps.min()
-    flat = int((maps == extreme).flatten().nonzero()[0])
-    return flat % maps.shape[1], flat // maps.shape[1]
+    """One of `pixels_of`."""
+    return pixels_of(maps)[0 if highest else 1]

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from cdfss_bench.transfer import onto
+
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 """SAM's, of values from 0 to 255: ImageNet's to the last digit."""
@@ -49,7 +51,7 @@ class Frame:
 
         They are rounded to the 8-bit images that SAM is given.
         """
-        mean, std = (normalised.new_tensor(v)[:, None, None] for v in (MEAN, STD))
+        mean, std = _constants(normalised)
         return self.input_of((normalised * std + mean).round().clamp(0, 255).to(torch.uint8))
 
     def input_of(self, images: Tensor) -> Tensor:
@@ -64,7 +66,7 @@ class Frame:
             np.array(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR))
             for plane in planes
         ]
-        whole = torch.from_numpy(np.stack(resized)).to(images.device).float()
+        whole = onto(torch.from_numpy(np.stack(resized)), images.device).float()
         return whole.unflatten(0, images.shape[:2])
 
     def normalised(self, enlarged: Tensor) -> Tensor:
@@ -73,7 +75,7 @@ class Frame:
         A single channel is taken for the first.
         """
         channels = enlarged.shape[1]
-        mean, std = (enlarged.new_tensor(v[:channels])[:, None, None] for v in (MEAN, STD))
+        mean, std = (constant[:channels] for constant in _constants(enlarged))
         height, width = enlarged.shape[-2:]
         padding = (0, self.side - width, 0, self.side - height)
         return F.pad((enlarged - mean) / std, padding)
@@ -81,10 +83,8 @@ class Frame:
     def scaled(self, pixels: Tensor) -> Tensor:
         """Pixels (x, y) [..., 2] of the image as places in the square, float64."""
         (height, width), (rows, columns) = self.size, self.inner
-        factors = torch.tensor(
-            (columns / width, rows / height), dtype=torch.float64, device=pixels.device
-        )
-        return pixels.double() * factors
+        factors = torch.tensor((columns / width, rows / height), dtype=torch.float64)
+        return pixels.double() * onto(factors, pixels.device)
 
     def restored(self, low: Tensor) -> Tensor:
         """Masks [N, C, h, w] of the square's grid at the image's size [N, C, H, W]."""
@@ -92,3 +92,8 @@ class Frame:
         square = F.interpolate(low, self.square, mode="bilinear", align_corners=False)
         inner = square[..., :height, :width]
         return F.interpolate(inner, self.size, mode="bilinear", align_corners=False)
+
+
+def _constants(like: Tensor) -> Tensor:
+    """Mean and deviation of the channels, [2, 3, 1, 1]."""
+    return onto(torch.tensor((MEAN, STD), dtype=like.dtype), like.device)[..., None, None]

@@ -23,6 +23,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from cdfss_bench.transfer import onto
+
 NORM_EPS = 1e-6
 MASK_SCALE = 4
 """Side of a mask prompt, and of the decoder's masks, in cells of the image embedding."""
@@ -159,7 +161,8 @@ class PromptEncoder(nn.Module):
         """Codes of pixels (x, y) [..., 2], meant at their centres."""
         height, width = frame
         like = self.pe_layer.positional_encoding_gaussian_matrix
-        places = (pixels.to(like.dtype) + 0.5) / like.new_tensor((width, height))
+        size = onto(torch.tensor((width, height), dtype=like.dtype), like.device)
+        places = (pixels.to(like.dtype) + 0.5) / size
         return self.pe_layer(places)
 
     def _embedding(self, kind: int) -> Tensor:

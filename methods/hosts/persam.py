@@ -23,10 +23,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cdfss_bench.errors import CompositionError
+from cdfss_bench.transfer import onto
 
 from ..backbones.base import Backbone
 from ..blocks.mask_mixture import equal_mixture, mixing_steps
-from ..blocks.sam_calls import Answer, Pixel, PromptedImage, pixel_of
+from ..blocks.sam_calls import Answer, Pixel, PromptedImage, pixel_of, pixels_of
 from ..blocks.sam_decoder import Guide
 from ..blocks.sam_frames import Frame
 from ..blocks.sam_prompt import MASK_SCALE, NEGATIVE, POSITIVE
@@ -90,10 +91,13 @@ class PerSAM(PromptedSAM):
 
     def support_states(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:
         """Of the object's cells the `mean` and the `peak` (half maximum, half mean), [1, C]."""
-        frame = self.frame(support.size)
+        maps = support.tensors["neck"]
         states: list[FeatureBatch] = []
-        for embedding, mask in zip(support.tensors["neck"], masks, strict=True):
-            inside = embedding[:, cells(mask, frame, embedding)]
+        for embedding, chosen in zip(
+            maps, cells(masks, self.frame(support.size), maps), strict=True
+        ):
+            places = onto(chosen.flatten().nonzero()[:, 0], embedding.device)
+            inside = embedding.flatten(1)[:, places]
             mean = inside.mean(1)
             peak = inside.amax(1) / 2 + mean / 2
             states.append(FeatureBatch(support.size, {"mean": mean[None], "peak": peak[None]}))
@@ -117,14 +121,14 @@ class PerSAM(PromptedSAM):
     def segmented(self, image: PromptedImage, target: Tensor) -> Tensor:
         """Logits [H, W] of the object that looks like the target embedding [C]."""
         last = self.answers(image, target)[-1]
-        return last.high[last.best]
+        return last.of_best(last.high)
 
     def answers(self, image: PromptedImage, target: Tensor) -> list[Answer]:
         """Those of the three decoder calls."""
         similar = similarity(image, target)
         if self.finetune:
             return self._mixed_answers(image, similar)
-        points = [pixel_of(similar), pixel_of(similar, highest=False)]
+        points = list(pixels_of(similar))
         labels = [POSITIVE, NEGATIVE]
         guide = Guide(attention_map(similar, image.embedding), target[None, None])
         first = image.ask(points, labels, several=False, guide=guide)
@@ -182,20 +186,22 @@ class PerSAM(PromptedSAM):
         return torch.stack([answer.high for answer in answers])
 
 
-def cells(mask: Tensor, frame: Frame, embedding: Tensor, *, amplitude: int = AMPLITUDE) -> Tensor:
-    """Cells of the embedding [C, g, g] in which the mask [H, W] of 0 and 1 counts, bool [g, g].
+def cells(masks: Tensor, frame: Frame, maps: Tensor, *, amplitude: int = AMPLITUDE) -> Tensor:
+    """Cells of the maps [N, C, g, g] in which the masks [N, H, W] count, bool [N, g, g].
 
-    The mask goes the way of an image, normalisation and padding included, as published. A mask
-    without any cell has the one in which it is strongest (ours).
+    They are on the host, which must know how many there are. A mask of 0 and 1 goes the way of an
+    image, normalisation and padding included, as published. A mask without any cell has the one in
+    which it is strongest (ours).
     """
-    grey = (mask * amplitude).to(torch.uint8)
-    seen = frame.input_of(grey[None, None])
-    size = (embedding.shape[-2], embedding.shape[-1])
-    small = F.interpolate(seen, size, mode="bilinear", align_corners=False)[0, 0]
+    grey = (masks * amplitude).to(torch.uint8)
+    seen = frame.input_of(grey[:, None])
+    size = (maps.shape[-2], maps.shape[-1])
+    small = F.interpolate(seen, size, mode="bilinear", align_corners=False)[:, 0].cpu()
     inside = small > 0
-    if not bool(inside.any()):
-        x, y = pixel_of(small)
-        inside[y, x] = True
+    for own, strength in zip(inside, small, strict=True):
+        if not bool(own.any()):
+            x, y = pixel_of(strength)
+            own[y, x] = True
     return inside
 
 
@@ -233,5 +239,5 @@ def refined(
     image: PromptedImage, points: Sequence[Pixel], labels: Sequence[int], before: Answer
 ) -> Answer:
     """The last call: the best mask of the one before, as logits and as a box."""
-    best = before.best
-    return image.ask(points, labels, low=before.low[best], box_of=before.high[best] > 0)
+    box_of = before.of_best(before.high) > 0
+    return image.ask(points, labels, low=before.of_best(before.low), box_of=box_of)

@@ -33,23 +33,24 @@ def test_the_mask_of_zeros_and_ones_counts_as_a_white_object() -> None:
     frame = Frame((64, 64), 128)
     mask = torch.zeros(64, 64, dtype=torch.uint8)
     mask[16:48, 8:32] = 1
-    inside = cells(mask, frame, torch.empty(4, 16, 16))
+    inside = cells(mask[None], frame, torch.empty(1, 4, 16, 16))[0]
     expected = torch.zeros(16, 16, dtype=torch.bool)
     expected[4:12, 2:8] = True
     assert torch.equal(inside, expected)
 
 
 def test_padding_is_never_a_cell() -> None:
-    inside = cells(torch.ones(64, 96, dtype=torch.uint8), Frame((64, 96), 96), torch.empty(4, 6, 6))
+    masks = torch.ones(1, 64, 96, dtype=torch.uint8)
+    inside = cells(masks, Frame((64, 96), 96), torch.empty(1, 4, 6, 6))[0]
     assert bool(inside[:4].all())
     assert not inside[4:].any()
 
 
 def test_a_support_without_cells_is_its_strongest_one() -> None:
     frame, mask = Frame((64, 64), 32), torch.zeros(64, 64, dtype=torch.uint8)
-    assert cells(mask, frame, torch.empty(4, 4, 4)).nonzero().tolist() == [[0, 0]]
+    assert cells(mask[None], frame, torch.empty(1, 4, 4, 4))[0].nonzero().tolist() == [[0, 0]]
     mask[40, 24] = 1  # disappears when it is shrunk
-    assert cells(mask, frame, torch.empty(4, 4, 4)).nonzero().tolist() == [[2, 1]]
+    assert cells(mask[None], frame, torch.empty(1, 4, 4, 4))[0].nonzero().tolist() == [[2, 1]]
 
 
 @torch.no_grad()

@@ -135,7 +135,7 @@ def test_every_step_of_persam_is_as_published(case: str, stored: SAMVectors) -> 
     given, net = scene(stored, case), method(stored, case, side)
     reference, query = (rows(net, r, given.size) for r in (given.references[0], given.query))
     neck = reference.tensors["neck"][0]
-    inside = cells(given.masks[0], net.frame(given.size), neck, amplitude=amplitude)
+    inside = cells(given.masks[0][None], net.frame(given.size), neck[None], amplitude=amplitude)[0]
     target = neck[:, inside].mean(1)
     image = prompted(net, query)
     similar = similarity(image, target)
