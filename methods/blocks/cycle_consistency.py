@@ -39,9 +39,8 @@ class Matches:
         Args:
             members: support cells of the class, bool [S].
         """
-        reached = torch.zeros_like(self.to_support, dtype=torch.bool)
-        reached[self.to_query[members]] = True
-        return reached & members[self.to_support]
+        reached = torch.zeros_like(self.to_support).index_add_(0, self.to_query, members.long())
+        return (reached > 0) & members[self.to_support]
 
 
 @torch.no_grad()
@@ -67,9 +66,8 @@ def matched(support: Tensor, query: Tensor, inside: Tensor) -> Matches:
         highest = cosines[row, columns]
         to_support = torch.where(highest > best, row + begin, to_support)
         best = torch.maximum(best, highest)
-        object_rows = cosines[inside[begin : begin + step]]
-        if len(object_rows):
-            likeness = torch.maximum(likeness, object_rows.amax(0))
+        object_rows = torch.where(inside[begin : begin + step, None], cosines, -torch.inf)
+        likeness = torch.maximum(likeness, object_rows.amax(0))
     return Matches(torch.cat(to_query), to_support, likeness.where(likeness.isfinite(), 0.0))
 
 

@@ -99,7 +99,7 @@ class APSeg(PromptedSAM):
         return [rows[i : i + 1] for i in range(len(rows))]
 
     def fused(
-        self, query: Tensor, support: Tensor, shares: Tensor, own: Tensor
+        self, query: Tensor, support: Tensor, shares: Tensor, own: Tensor, *, is_padded: bool = True
     ) -> tuple[Tensor, Tensor]:
         """Prototypes P [2, C] of one query with S supports, and its prior [1, g, g].
 
@@ -108,11 +108,14 @@ class APSeg(PromptedSAM):
             support: embeddings [S, C, g, g].
             shares: of background and object in the support's cells [S, 2, g, g].
             own: the supports' prototypes [S, 2, C].
+            is_padded: whether some cells may show padding.
 
         The pseudo query's prototypes are means of the cells that cycle-consistent selection keeps
         for any of the supports; a class that keeps none has the support's. Padding takes no part.
         """
-        seen = (shares[0].sum(0) > 0.5).flatten()
+        every = torch.arange(query[0].numel(), device=query.device)
+        # To learn which cells these are an accelerator is waited for.
+        seen = every[(shares[0].sum(0) > 0.5).flatten()] if is_padded else every
         asked = query.flatten(1)[:, seen].t()
         kept = torch.zeros(2, len(asked), dtype=torch.bool, device=query.device)
         likeness = asked.new_full((len(asked),), -1.0)
@@ -122,10 +125,9 @@ class APSeg(PromptedSAM):
             kept |= torch.stack((found.kept(~inside), found.kept(inside)))
             likeness = torch.maximum(likeness, found.likeness)
         mean = own.double().mean(0).to(own.dtype)
-        pseudo = torch.stack(
-            [asked[k].mean(0) if bool(k.any()) else m for k, m in zip(kept, mean, strict=True)]
-        )
-        prior = query.new_zeros(seen.shape)
+        count = kept.sum(1, keepdim=True)
+        pseudo = torch.where(count > 0, kept.to(asked.dtype) @ asked / count.clamp(min=1), mean)
+        prior = query.new_zeros(every.shape)
         low, high = likeness.aminmax()
         prior[seen] = (likeness - low) / (high - low).clamp(min=EPS)
         fused = self.alpha * mean + (1 - self.alpha) * pseudo
@@ -140,13 +142,14 @@ class APSeg(PromptedSAM):
             query: embeddings.
             supports: states of B*S supports, an episode's side by side.
         """
+        height, width = supports.size
         per_episode = {
             name: tensor.unflatten(0, (len(query), -1)) for name, tensor in supports.tensors.items()
         }
         support, shares = per_episode["neck"], per_episode["shares"]
         with torch.no_grad():
             found = [
-                self.fused(*each)
+                self.fused(*each, is_padded=height != width)
                 for each in zip(query, support, shares, per_episode["prototypes"], strict=True)
             ]
         fused, prior = (torch.stack(parts) for parts in zip(*found, strict=True))

@@ -20,13 +20,13 @@ pytestmark = pytest.mark.simulated
 BATCH = 4
 
 WAITS = {
-    "apseg": 240,
-    "fptrans": 260,
-    "frost": 140,
-    "fssdino": 230,
-    "insid3": 40,
-    "persam": 220,
-    "rsrm": 920,
+    "apseg": 2,
+    "fptrans": 2,
+    "frost": 2,
+    "fssdino": 4,
+    "insid3": 2,
+    "persam": 12,
+    "rsrm": 4,
 }
 """The most waits that a batch of four 5-shot episodes may take, encoding and counting included,
 where it may be more than the one in which the counts are read; docs/speed.md says what for."""
