@@ -119,9 +119,31 @@ Reduced = Annotated[
     str | None,
     _compute(
         "--precision",
-        help="Precision of the encoder: fp32, or bf16, which also prints the "
-        "change of mIoU. fp32 by default.",
+        help="Precision of the encoder: fp32; bf16; or fp16-features, fp32 whose outputs are "
+        "rounded to fp16, which halves a feature cache. The last two also print the change of "
+        "mIoU. fp32 by default.",
         envvar="CDFSS_PRECISION",
+    ),
+]
+FeatureCache = Annotated[
+    Path | None,
+    _compute(
+        "--feature-cache",
+        metavar="DIR",
+        help="Folder in which encoder outputs are kept for later runs of the same network. By "
+        "default none are. Changes the time, not the results.",
+        envvar="CDFSS_FEATURE_CACHE",
+    ),
+]
+FeatureCacheSize = Annotated[
+    float,
+    _compute(
+        "--feature-cache-size",
+        metavar="GIB",
+        help="GiB that the feature cache may hold; what was used longest ago is deleted.",
+        envvar="CDFSS_FEATURE_CACHE_SIZE",
+        min=0,
+        max=1 << 20,
     ),
 ]
 Threads = Annotated[

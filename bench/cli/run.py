@@ -21,6 +21,8 @@ from .options import (
     Boundary,
     Device,
     Episodes,
+    FeatureCache,
+    FeatureCacheSize,
     Jobs,
     Memory,
     Reduced,
@@ -70,6 +72,8 @@ def run(
     batch: Batch = 0,
     memory: Memory = None,
     precision: Reduced = None,
+    feature_cache: FeatureCache = None,
+    feature_cache_size: FeatureCacheSize = 20,
     threads: Threads = None,
     with_controls: Annotated[
         bool,
@@ -137,7 +141,14 @@ def run(
     choice = Choice(executor, jobs, threads, timeout, options.plugins or (), talk)
     budget = budget_of(memory, "cpu" if executor == "ray" else where)
     tolerance = tolerance_of(boundary, boundary_tolerance)
-    settings = Settings(device=where, batch=batch, budget=budget, boundary=tolerance)
+    settings = Settings(
+        device=where,
+        batch=batch,
+        budget=budget,
+        boundary=tolerance,
+        feature_cache=feature_cache and feature_cache.absolute(),
+        feature_cache_size=int(feature_cache_size * 2**30),
+    )
     outcomes = _execute(selection, results, settings, choice, not no_cost, save_masks)
     show_results(outcomes, results, wide=wide, as_json=as_json)
     if tolerance is not None and not as_json:

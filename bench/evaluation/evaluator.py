@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ from ..runtime.precision import exact_fp32
 from .boundary import boundary_measures
 from .episode_order import reuse_order
 from .feature_cache import DEFAULT_BUDGET, FeatureStores
+from .feature_files import DEFAULT_SIZE, FeatureFiles
 from .pixel_counts import NotBinaryError, count
 from .prediction import adaptation_stream, predict_episode
 
@@ -52,6 +54,8 @@ class Settings:
         budget: bytes of features and of support states that are kept.
         workers: threads that decode ahead.
         boundary: tolerance of NSD in pixels, if boundary measures are wanted beside the counts.
+        feature_cache: folder of encoder outputs that outlive the run; None for none.
+        feature_cache_size: bytes that it may hold.
     """
 
     device: str = "cpu"
@@ -60,6 +64,8 @@ class Settings:
     budget: int = DEFAULT_BUDGET
     workers: int = 2
     boundary: float | None = None
+    feature_cache: Path | None = None
+    feature_cache_size: int = DEFAULT_SIZE
 
     def episodes_per_batch(self, image_size: int) -> int:
         """One on a CPU; else `batch`, or 16 at 400 px and more of smaller images."""
@@ -294,6 +300,11 @@ class _Run:
         known = {item.image: self.stores.features.get(item.image) for item in items}
         missing = [item for item in items if known[item.image] is None]
         found = {name: rows for name, rows in known.items() if rows is not None}
+        keys: dict[str, str] = {}
+        if self.stores.files is not None:
+            began = time.perf_counter()
+            missing = self._read_from_disk(self.stores.files, missing, found, keys)
+            timing.load += 1000 * (time.perf_counter() - began)
         step = self.encode_batch
         for chunk in (missing[i : i + step] for i in range(0, len(missing), step)):
             began = time.perf_counter()
@@ -308,7 +319,31 @@ class _Run:
                 one = rows[i : i + 1].detached_copy()
                 found[item.image] = one
                 self.stores.features.put(item.image, one)
+                if self.stores.files is not None:
+                    self.stores.files.put(keys[item.image], one)
         return found
+
+    def _read_from_disk(
+        self,
+        files: FeatureFiles,
+        wanted: Sequence[Item],
+        found: dict[str, FeatureBatch],
+        keys: dict[str, str],
+    ) -> list[Item]:
+        """Those of `wanted` that are not on disk; the others join `found`, all their `keys`."""
+        missing: list[Item] = []
+        for item in wanted:
+            waiting = self._pending.get(item.image)
+            pixels = self.domain.image(item) if waiting is None else waiting.result()
+            keys[item.image] = files.key(pixels, self.settings.device)
+            row = files.get(keys[item.image], self.settings.device)
+            if row is None:
+                missing.append(item)
+                continue
+            self._pending.pop(item.image, None)
+            found[item.image] = row
+            self.stores.features.put(item.image, row)
+        return missing
 
     def _support_states(
         self, wanted: Sequence[tuple[int, Item]], features: dict[str, FeatureBatch]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from ..runtime.memory import DEFAULT_BUDGET
+from .feature_files import FeatureFiles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,9 +106,11 @@ class FeatureStores:
         features: by image.
         states: of supports, by class and name; `keep` puts them there.
         maps: of one query with one support [1, 2, h, w], where shots vote.
+        files: features on disk, which outlive the process; None for none.
     """
 
     budget: int = DEFAULT_BUDGET
+    files: FeatureFiles | None = None
     features: ByteBudgetStore[FeatureBatch] = field(init=False)
     states: ByteBudgetStore[SupportState] = field(init=False)
     maps: ByteBudgetStore[Tensor] = field(init=False)

@@ -28,6 +28,7 @@ from .cell_cost import CellCosts, note_no_cost
 from .completion import Extras
 from .evaluator import BatchTiming, Settings, evaluate
 from .feature_cache import FeatureStores
+from .feature_files import FeatureFiles
 from .prediction import load_method
 from .record_notes import cell_notes
 from .saved_masks import SavedMasks
@@ -298,7 +299,9 @@ class Runner:
         # byte, and so does a run that was killed.
         record.episodes.rows_sha256 = folder.write_rows(ordered)
         record.metrics = metrics_of(ordered)
-        record.notes = cell_notes(cell, record)
+        files = self._stores_of(cell).files
+        noted = [] if files is None else files.taken_notes()
+        record.notes = sorted([*cell_notes(cell, record), *noted])
         record.status, record.finished = "done", now()
         record.save(folder.record)
 
@@ -325,8 +328,19 @@ class Runner:
         """Features outlive a cell: other shots and seeds of the same network reuse them."""
         key = (*cell.network_key, cell.episode_set.domain)
         if self._stores is None or self._stores[0] != key:
-            self._stores = (key, FeatureStores(self.settings.budget))
+            self._stores = (key, FeatureStores(self.settings.budget, self._files_of(cell)))
         return self._stores[1]
+
+    def _files_of(self, cell: Cell) -> FeatureFiles | None:
+        settings = self.settings
+        if settings.feature_cache is None or not cell.composition.host.card.backbones:
+            return None
+        return FeatureFiles(
+            settings.feature_cache,
+            cell.encoder,
+            half=cell.precision == "fp16-features",
+            size=settings.feature_cache_size,
+        )
 
     def _forget_notes(self, domain: Domain) -> None:
         """A record tells what its own episodes met, whatever ran before on the same domain."""

@@ -95,7 +95,7 @@ class Cell:
         composition: the method, options resolved.
         weights: its files.
         episode_set: which episodes.
-        precision: of the encoding; `bf16` where it was asked for.
+        precision: of the encoding; `bf16` or `fp16-features` where it was asked for.
     """
 
     composition: Composition
@@ -117,6 +117,19 @@ class Cell:
                 "reader": reader_code(self.episode_set.domain),
                 "image_size": self.episode_set.domain.card.image_size,
                 "episodes": self.episode_set.manifest.sha256,
+            }
+        )
+
+    @property
+    def encoder(self) -> str:
+        """Hash of all that decides how a picture is encoded: a control's is its method's."""
+        return digest(
+            {
+                "method": str(replace(self.composition, control="")),
+                "code": method_code(self.composition, self.weights.backbone),
+                "backbone": self.weights.backbone,
+                "weights": list(weights_sha256(self.weights)),
+                "precision": self.precision,
             }
         )
 

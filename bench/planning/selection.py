@@ -69,7 +69,7 @@ class Selection(BaseModel):
         weights: a checkpoint file, by method or for the only one.
         weights_dirs: folders with weights.
         episodes: the first so many only.
-        precision: of the encoding, `fp32` or `bf16`.
+        precision: of the encoding, `fp32`, `bf16` or `fp16-features`.
         controls: whether the control rows are added, and for each method its shuffled-support
             control.
         groups: further methods, each group with its own backbone, shots or seeds.

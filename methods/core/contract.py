@@ -14,8 +14,9 @@ Adaptation = Literal["none", "episode", "transductive"]
 """What a method learns from at test: nothing; the episode's annotated support; or the support and
 the unlabelled query image besides. The three never share a column unmarked."""
 
-Precision = Literal["fp32", "bf16"]
-"""Float32, or bfloat16 wherever torch's automatic mixed precision takes it."""
+Precision = Literal["fp32", "bf16", "fp16-features"]
+"""Float32, or bfloat16 wherever torch's automatic mixed precision takes it, or float32 with the
+encoder's outputs rounded to float16, so that half the disk keeps them."""
 
 
 class SupportState(Protocol):

@@ -54,6 +54,20 @@ class FeatureBatch:
         """The same rows in float32."""
         return FeatureBatch(self.size, {name: t.float() for name, t in self.tensors.items()})
 
+    def rounded_to_half(self) -> FeatureBatch:
+        """The same rows with float32 values rounded to those of float16, still in float32.
+
+        What float16 cannot hold becomes its largest value.
+        """
+        most = torch.finfo(torch.float16).max
+        return FeatureBatch(
+            self.size,
+            {
+                name: t.clamp(-most, most).half().float() if t.dtype == torch.float32 else t
+                for name, t in self.tensors.items()
+            },
+        )
+
     def detached_copy(self) -> FeatureBatch:
         """Rows that own their memory, so that a row cut from a large batch does not keep it."""
         return FeatureBatch(

@@ -183,6 +183,8 @@ class Host(nn.Module, ABC):
                 rows = FeatureBatch.cat([self.features(image[None]) for image in images])
             else:
                 rows = self.features(images)
+        if self.precision == "fp16-features":
+            return rows.rounded_to_half()
         return rows.float() if reduced else rows
 
     def encode_support(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:

@@ -36,7 +36,7 @@ def optimized(method: Method, device: str) -> Method:
     if not hasattr(method, "backbone") or method.adapts_encoder:
         return method
     copied = copy_of(method)
-    exact_on_gpu = not device.startswith("cpu") and method.precision == "fp32"
+    exact_on_gpu = not device.startswith("cpu") and method.precision != "bf16"
     copied.backbone = folded(method.backbone, channels_last=not exact_on_gpu)
     if method.adaptation == "none":
         for parameter in copied.head():
