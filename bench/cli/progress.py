@@ -11,17 +11,33 @@ from typing import TYPE_CHECKING
 from .console import err_console, talk
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
-_QUIET = 10.0
+PERIOD = 30.0
 """Seconds between two lines of progress where there is no terminal."""
 
 _PATIENCE = 1.0
 """Seconds of work that nobody needs to be told of."""
 
 
-def bar(*, bytewise: bool = False) -> Progress:
-    """A bar on standard error, gone when it is done: what, how much of it, the time left."""
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours = f"{minutes // 60} h"
+    return f"{hours} {minutes % 60} min" if minutes % 60 and minutes < 24 * 60 else hours
+
+
+def bar(*, bytewise: bool = False, own_time: bool = False) -> Progress:
+    """A bar on standard error, gone when it is done: what, how much of it, the time left.
+
+    Args:
+        bytewise: whether bytes are counted.
+        own_time: whether each task says the time left in its field `left`.
+    """
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -33,7 +49,8 @@ def bar(*, bytewise: bool = False) -> Progress:
     )
 
     counts = (DownloadColumn(), TransferSpeedColumn()) if bytewise else (MofNCompleteColumn(),)
-    columns = (TextColumn("{task.description}"), BarColumn(), *counts, TimeRemainingColumn())
+    left = TextColumn("{task.fields[left]}") if own_time else TimeRemainingColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), *counts, left)
     return Progress(*columns, console=err_console(), transient=True)
 
 
@@ -49,11 +66,28 @@ def progress(what: str, *, bytewise: bool = False) -> Generator[Callable[[int, i
         What is to be told (done, total); total 0 stands for unknown.
     """
     if not sys.stderr.isatty():
-        yield _lines(what, quiet_until=time.monotonic() + _QUIET)
+        yield _lines(what, quiet_until=time.monotonic() + PERIOD)
         return
     with bar(bytewise=bytewise) as shown:
-        task = shown.add_task(what.replace("[", r"\["), total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total or None)
+        yield counting(shown, what)
+
+
+def counting(shown: Progress, what: str) -> Callable[..., None]:
+    """What a task of a bar is to be told (done, total), a new description if there is one.
+
+    It appears with what it is told first, which an earlier run may have done: that is no speed.
+    """
+    task: TaskID | None = None
+
+    def tell(done: int, total: int, description: str = what) -> None:
+        nonlocal task
+        words, whole = description.replace("[", r"\["), total or None
+        if task is None:
+            task = shown.add_task(words, total=whole, completed=done)
+        else:
+            shown.update(task, completed=done, total=whole, description=words)
+
+    return tell
 
 
 @contextmanager
@@ -90,7 +124,7 @@ def _lines(what: str, quiet_until: float = 0.0) -> Callable[[int, int], None]:
     def line(done: int, total: int) -> None:
         nonlocal quiet_until
         if time.monotonic() > quiet_until:
-            quiet_until = time.monotonic() + _QUIET
+            quiet_until = time.monotonic() + PERIOD
             talk(f"{what}: {done:,} of {f'{total:,}' if total else 'unknown'}")
 
     return line

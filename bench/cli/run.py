@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -38,11 +36,11 @@ from .options import (
     tolerance_of,
 )
 from .plan_output import show_plan
-from .progress import bar
+from .run_progress import extent, run_progress
 
 if TYPE_CHECKING:
     from ..evaluation.evaluator import Settings
-    from ..evaluation.runner import Listener, Outcome, Progress
+    from ..evaluation.runner import Outcome
     from ..evaluation.saved_masks import SavedMasks
     from ..executors.choosing import Choice
     from ..planning.selection import Planned, Selection
@@ -168,7 +166,6 @@ def _execute(
     with_cost: bool,
     save_masks: Path | None,
 ) -> list[Outcome]:
-    from ..executors.choosing import executor
     from ..planning.selection import plan as cells_of
 
     cells = list(cells_of(selection))
@@ -176,8 +173,22 @@ def _execute(
         choice = replace(choice, save_masks=_mask_folders(save_masks, cells))
     _say_weights(cells)
     warn_of_cells(cells)
-    with _progress(len(cells)) as (listener, finished):
-        outcomes: list[Outcome] = []
+    return compute(cells, results, settings, choice, with_cost=with_cost)
+
+
+def compute(
+    cells: Sequence[Planned], results: Path, settings: Settings, choice: Choice, *, with_cost: bool
+) -> list[Outcome]:
+    """What becomes of planned cells, with words on how far it is."""
+    from ..executors.choosing import executor
+    from ..planning.dry_run import forecast
+
+    # The devices of a cluster are not here, nor what was measured on them.
+    device = None if choice.name == "ray" else settings.device
+    expected = forecast(cells, results, device=device, with_cost=with_cost)
+    talk(extent(expected, choice.jobs or 1))
+    outcomes: list[Outcome] = []
+    with run_progress(list(zip(cells, expected, strict=True)), line_of) as (listener, finished):
         try:
             running = executor(choice, results, settings, listener, with_cost=with_cost)
             for outcome in running.run(cells):
@@ -211,42 +222,6 @@ def _say_weights(cells: Iterable[Planned]) -> None:
             seen[f"{planned.name}: {weights.backbone}, {weights.description} ({file.name})"] = None
     for line in seen:
         talk(line)
-
-
-@contextmanager
-def _progress(
-    total: int,
-) -> Generator[tuple[Listener | None, Callable[[Outcome], None]]]:
-    """A bar with the time left on a terminal, a line per finished cell elsewhere."""
-    if not sys.stderr.isatty():
-        yield None, _print_line
-        return
-    with bar() as shown:
-        cells = shown.add_task("cells", total=total)
-        current = shown.add_task("episodes", total=None)
-
-        at_work: dict[str, tuple[int, int]] = {}
-
-        def listen(progress: Progress) -> None:
-            at_work[progress.planned.title] = (progress.done, progress.total)
-            names = [name for name, (done, total) in at_work.items() if done < total]
-            shown.update(
-                current,
-                description=names[0] if len(names) == 1 else f"{len(names)} cells",
-                completed=sum(done for done, _ in at_work.values()),
-                total=sum(total for _, total in at_work.values()),
-            )
-
-        def finished(outcome: Outcome) -> None:
-            at_work.pop(outcome.planned.title, None)
-            shown.advance(cells)
-            shown.console.print(line_of(outcome), highlight=False, markup=False)
-
-        yield listen, finished
-
-
-def _print_line(outcome: Outcome) -> None:
-    talk(line_of(outcome))
 
 
 def line_of(outcome: Outcome) -> str:

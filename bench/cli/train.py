@@ -16,7 +16,6 @@ from .train_options import TrainOptions
 from .training_progress import progress
 
 if TYPE_CHECKING:
-    from ..evaluation.runner import Outcome
     from ..training.distributed import Processes
     from ..training.plan import Planned, TrainingPlan
 
@@ -127,20 +126,17 @@ def _announce(one: Planned) -> None:
 def _evaluate(plan: TrainingPlan, done: list[Planned], options: TrainOptions, device: str) -> None:
     """Evaluate what the plan asks of its weights."""
     from ..evaluation.evaluator import Settings
-    from ..evaluation.runner import Runner
+    from ..executors.choosing import Choice
     from ..planning.selection import plan as cells_of
     from ..training.plan import evaluations
-    from .run import exit_with, line_of, show_results
+    from .run import compute, exit_with, show_results
 
     episodes, shots = options.run_episodes, options.run_shots or ()
     selections = [s for one in done for s in evaluations(plan, one, episodes=episodes, shots=shots)]
     if not selections:
         return
     cells = [cell for selection in selections for cell in cells_of(selection)]
-    outcomes: list[Outcome] = []
-    for outcome in Runner(options.results, Settings(device=device), with_cost=False).run(cells):
-        outcomes.append(outcome)
-        talk(line_of(outcome))
+    outcomes = compute(cells, options.results, Settings(device=device), Choice(), with_cost=False)
     show_results(outcomes, options.results)
     talk(f"next: cdfss-bench report --results {shlex.quote(str(options.results))}")
     exit_with(outcomes)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from .console import talk
-from .progress import bar
+from .progress import PERIOD, bar, counting, duration
 
 Tell = Callable[..., None]
 """Told of `done, total, loss` and, by name, of the latest `validation` mIoU."""
@@ -16,30 +16,30 @@ Tell = Callable[..., None]
 
 @contextmanager
 def progress(unit: str) -> Generator[Tell]:
-    """A bar with loss and time left on a terminal, a line now and then elsewhere."""
+    """A bar with loss and time left on a terminal, elsewhere a line each 5 % and 30 seconds."""
     if not sys.stderr.isatty():
-        spoken, began, first = 0, time.perf_counter(), 0
+        spoken, began, first, due = 0, time.perf_counter(), 0, time.perf_counter() + PERIOD
 
         def tell(
             done: int, total: int, loss: float | None, *, validation: float | None = None
         ) -> None:
-            nonlocal spoken, first
-            first = first or done
-            if done == total or done * 20 // total > spoken:
-                spoken = done * 20 // total
-                left = (time.perf_counter() - began) / (done - first + 1) * (total - done)
-                more = f", {left:.0f} s left" if done < total else ""
+            nonlocal spoken, first, due
+            first, now = first or done, time.perf_counter()
+            if done == total or done * 20 // total > spoken or now >= due:
+                spoken, due = done * 20 // total, now + PERIOD
+                left = (now - began) / (done - first + 1) * (total - done)
+                more = f", {duration(left)} left" if done < total else ""
                 talk(f"{done} of {total} {unit}, {_shown(loss, validation)}{more}")
 
         yield tell
         return
     with bar() as shown:
-        task = shown.add_task(unit, total=None)
+        count = counting(shown, unit)
 
         def update(
             done: int, total: int, loss: float | None, *, validation: float | None = None
         ) -> None:
-            shown.update(task, completed=done, total=total, description=_shown(loss, validation))
+            count(done, total, _shown(loss, validation))
 
         yield update
 

@@ -52,7 +52,7 @@ class Forecast:
 
 
 def forecast(
-    cells: Iterable[Planned], results: Path, *, device: str = "cpu", with_cost: bool = True
+    cells: Iterable[Planned], results: Path, *, device: str | None = "cpu", with_cost: bool = True
 ) -> list[Forecast]:
     """What is known of planned cells before they run, in their order.
 
@@ -62,10 +62,11 @@ def forecast(
     Args:
         cells: as `selection.plan` yields them.
         results: the results folder.
-        device: that would compute.
+        device: that would compute; None for one that is not here, of which no time is known.
         with_cost: whether FLOPs and latency would be measured.
     """
-    expecting = _Expecting(results, device_name(device), with_cost=with_cost)
+    name = None if device is None else device_name(device)
+    expecting = _Expecting(results, name, with_cost=with_cost)
     return [expecting.one(planned) for planned in cells]
 
 
@@ -119,7 +120,7 @@ _AT_HAND = 1e-3
 class _Expecting:
     """What the cells before have built, measured and encoded already."""
 
-    def __init__(self, results: Path, device: str, *, with_cost: bool):
+    def __init__(self, results: Path, device: str | None, *, with_cost: bool):
         self._results, self._device, self._with_cost = results, device, with_cost
         self._records: list[tuple[RunRecord, CellFolder]] | None = None
         self._network: object = None
@@ -201,6 +202,6 @@ class _Expecting:
             self._records = [
                 (record, CellFolder(path.parent))
                 for path, record in read
-                if record.environment.get("device") == self._device
+                if self._device and record.environment.get("device") == self._device
             ]
         return self._records
