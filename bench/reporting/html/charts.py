@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from ...comparison.current import by_cell
 from ...comparison.leaderboard import Leaderboard, RowKey
 from ...comparison.ranking import Standings
 from ...records.results import RunResult
@@ -43,10 +42,9 @@ def interval_charts(
 
 
 def class_charts(
-    board: Leaderboard, colors: Mapping[RowKey, int], found: Sequence[RunResult]
+    board: Leaderboard, colors: Mapping[RowKey, int], known: Mapping[str, RunResult]
 ) -> list[tuple[str, Drawing]]:
     """Captions and charts: the rows by class, by domain."""
-    records = {cell: answer.record for cell, answer in by_cell(found).items()}
     charts: list[tuple[str, Drawing]] = []
     for column in board.columns:
         values: dict[int, list[Bar]] = {}
@@ -54,7 +52,7 @@ def class_charts(
         for key, row in board.rows.items():
             if column not in row.scores:
                 continue
-            of_row = [records[cell] for cell in row.scores[column].cells.values()]
+            of_row = [known[cell].record for cell in row.scores[column].cells.values()]
             names |= of_row[0].domain.classes
             per_class = [record.metrics.per_class for record in of_row if record.metrics]
             for class_id in per_class[0]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -70,16 +70,19 @@ def as_pages(
         RecordError: if a finished record has lost its rows.
     """
     boards = leaderboards(answer.record for answer in found)
-    shown = {board.key: _board(board, found, published, every_note=every_note) for board in boards}
+    known = by_cell(found)
+    shown = {
+        board.key: _board(board, found, known, published, every_note=every_note) for board in boards
+    }
     page: dict[str, Any] = {
         "version": __version__,
         "done": sum(answer.record.status == "done" for answer in found),
-        "groups": [_group(group, found, shown) for group in _grouped(boards)],
+        "groups": [_group(group, shown) for group in _grouped(boards)],
         "gallery": gallery,
     }
-    pages = paged(page, found, name, PAGE_LIMIT if name else None)
+    pages = paged(page, known.values(), name, PAGE_LIMIT if name else None)
     if source is not None:
-        _add_episodes(pages[0], boards, shown, found, source)
+        _add_episodes(pages[0], boards, shown, known, source)
     return {each.name: each.text for each in pages}
 
 
@@ -87,11 +90,10 @@ def _add_episodes(
     first: Paged,
     boards: Sequence[Leaderboard],
     shown: dict[BoardKey, dict[str, Any]],
-    found: Sequence[RunResult],
+    known: Mapping[str, RunResult],
     source: Source,
 ) -> None:
     """Put pictures of single episodes on the first page."""
-    known = by_cell(found)
     used = len(first.text.encode())
     for number, board in enumerate(boards):
         budget = (PAGE_LIMIT - used) // (len(boards) - number)
@@ -112,9 +114,7 @@ def _grouped(boards: Sequence[Leaderboard]) -> list[list[Leaderboard]]:
 
 
 def _group(
-    boards: Sequence[Leaderboard],
-    found: Sequence[RunResult],
-    shown: dict[BoardKey, dict[str, Any]],
+    boards: Sequence[Leaderboard], shown: Mapping[BoardKey, dict[str, Any]]
 ) -> dict[str, Any]:
     parts = [shown[board.key] for board in boards]
     side = side_by_side(boards, [part["table"] for part in parts]) if len(boards) > 1 else None
@@ -130,12 +130,14 @@ def _group(
 def _board(
     board: Leaderboard,
     found: Sequence[RunResult],
+    known: Mapping[str, RunResult],
     published: Sequence[Report] | None,
     *,
     every_note: bool,
 ) -> dict[str, Any]:
-    where, known, rows = standings(board, found), by_cell(found), rows_of(board)
-    drawn = _drawn(board, rows)
+    where, rows = standings(board, found), rows_of(board)
+    methods_first = sorted(rows, key=lambda row: row.is_control)
+    drawn = _drawn(board, methods_first)
     colors = colors_of(drawn)
     cost = None
     if any(row.cost is not None for row in board.rows.values()):
@@ -154,8 +156,8 @@ def _board(
         "undrawn": len(rows) - len(drawn.rows),
         "cost": cost,
         "intervals": interval_charts(drawn, where, colors),
-        "classes": class_charts(drawn, colors, found),
-        "matrix": matrix_of(rows, known),
+        "classes": class_charts(drawn, colors, known),
+        "matrix": matrix_of(methods_first, known),
         "episodes": None,
         "published": beside,
     }

@@ -44,16 +44,16 @@ def _has_stale(row: Row) -> bool:
     return any(score.is_stale for score in row.scores.values())
 
 
-def _paired(a: Sequence[RunResult], b: Sequence[RunResult]) -> list[tuple[str, str, str]]:
-    """Text, p or the reason of a blank, and class, of `a` minus `b` and of `b` minus `a`."""
+def _paired(a: Sequence[RunResult], b: Sequence[RunResult]) -> list[tuple[str, str, str, str]]:
+    """Text, p, class, and the reason of a blank, of `a` minus `b` and of `b` minus `a`."""
     try:
         (comparison,) = compare(a, b, resamples=2_000)
     except RecordError as error:
-        return [(BLANK, error.problem, "")] * 2
+        return [(BLANK, "not paired", "", error.problem)] * 2
     last = comparison.differences[-1]
     names = {"A is better": ("won", "lost"), "B is better": ("lost", "won")}
     told = "p < 0.001" if last.p_holm < 0.001 else f"p = {last.p_holm:.3f}"
     return [
-        (f"{sign * (last.a - last.b):+.2f}", f"{told}, {last.domain}", name)
+        (f"{sign * (last.a - last.b):+.2f}", f"{told}, {last.domain}", name, "")
         for sign, name in zip((1, -1), names.get(last.verdict, ("", "")), strict=True)
     ]

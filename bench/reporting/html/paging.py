@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from ...comparison.current import shown
 from ...records.results import RunResult
 from .provenance import origins, provenance
 from .rendering import render
@@ -35,17 +34,17 @@ class Paged:
 
 
 def paged(
-    page: Mapping[str, Any], found: Sequence[RunResult], name: str, limit: int | None
+    page: Mapping[str, Any], found: Iterable[RunResult], name: str, limit: int | None
 ) -> list[Paged]:
     """The first page and those with the rows that do not fit there.
 
     Args:
         page: what `report.html.j2` shows; rows that stand elsewhere are taken out of its tables.
-        found: records, for what is behind each number.
+        found: the results that it shows, for what is behind each number.
         name: of the first page's file.
         limit: bytes of a page; None for a single page of any length.
     """
-    said = provenance(shown(found))
+    said = provenance(found)
     sizes = _sizes(said)
     first = dict(page)
     # Without rows: what charts, notes and conclusions take.
@@ -58,9 +57,10 @@ def paged(
         room = limit * 0.9 - len(_rendered(first, {}, [], "").encode())
         share = max(room, 0) / max(len(tables), 1)
         for table, lines in zip(tables, rows, strict=True):
-            table["rows"] = fitting = _fitting(lines, sizes, share)
+            fitting = _fitting(lines, sizes, share)
+            table |= _folded(fitting)
             if len(fitting) < len(lines):
-                rest.append((table, lines[len(fitting) :]))
+                rest.append((table, lines))
     parts = list(_parts(rest, sizes, (limit or 0) * 0.8))
     stem, suffix = PurePath(name).stem, PurePath(name).suffix
     names = [name, *(f"{stem}-{number}{suffix}" for number in range(2, len(parts) + 2))]
@@ -141,17 +141,30 @@ def _fitting(rows: Sequence[Any], sizes: Mapping[str, int], room: float) -> list
 def _parts(
     rest: Sequence[tuple[dict[str, Any], list[Any]]], sizes: Mapping[str, int], room: float
 ) -> Iterator[dict[str, Any]]:
-    """Tables of the rows that the first page has no room for, a page each."""
+    """Tables of the rows that the first page has no room for, a page each.
+
+    Args:
+        rest: tables with the rows of the first page, and all their rows.
+        sizes: bytes of the provenance of each cell.
+        room: bytes of a page.
+    """
     for table, lines in rest:
         at = len(table["rows"])
-        total = at + len(lines)
-        while lines:
-            taken = _fitting(lines, sizes, room)
+        while at < len(lines):
+            taken = _fitting(lines[at:], sizes, room)
+            sections = [title for title, *_ in lines[: at + 1] if title is not None]
+            if sections:
+                taken[0] = (sections[-1], *taken[0][1:])
             yield {
-                "title": table["title"],
-                "range": f"rows {at + 1} to {at + len(taken)} of {total}",
-                "table": {**table, "rows": taken, "part": ""},
+                "title": table["title"] or "Side by side",
+                "range": f"rows {at + 1} to {at + len(taken)} of {len(lines)}",
+                "table": {**table, **_folded(taken), "part": ""},
                 "of": table,
             }
             at += len(taken)
-            lines = lines[len(taken) :]
+
+
+def _folded(rows: list[Any]) -> dict[str, Any]:
+    """Some rows of a table, whose controls are folded unless there is nothing else."""
+    controls = sum(is_control for _, is_control, _ in rows)
+    return {"rows": rows, "controls": controls if controls < len(rows) else 0}

@@ -12,6 +12,8 @@ from ..text_table import BLANK, TextTable
 
 MOST_BEHIND = 100
 """Records that are listed behind one number; of more their number stands."""
+MOST_NOTES = 200
+"""Notes below a table; of more their number stands."""
 _LEGEND = {
     "best": ("best", "12.34", "best of its section"),
     "second": ("second", "12.34", "second of its section"),
@@ -37,7 +39,7 @@ def table_of(table: TextTable, controls: Collection[int] = ()) -> dict[str, Any]
     ]
     return {
         "title": table.title,
-        "notes": table.notes,
+        "notes": _first_notes(table.notes),
         "outdated": table.outdated,
         "over": [],
         "headers": [(text, at in table.numeric) for at, text in enumerate(table.headers)],
@@ -45,6 +47,13 @@ def table_of(table: TextTable, controls: Collection[int] = ()) -> dict[str, Any]
         "controls": len(controls),
         "part": "",
     }
+
+
+def _first_notes(notes: Sequence[str]) -> Sequence[str]:
+    more = len(notes) - MOST_NOTES
+    if more <= 0:
+        return notes
+    return [*notes[:MOST_NOTES], f"and {more} more notes: cdfss-bench report --notes"]
 
 
 def controls_in(rows: Sequence[Row]) -> set[int]:

@@ -18,7 +18,8 @@ from cdfss_bench.bench.comparison.leaderboard import ORACLE, leaderboards
 from cdfss_bench.bench.comparison.published import read_published
 from cdfss_bench.bench.comparison.ranking import standings
 from cdfss_bench.bench.records.results import run_results
-from cdfss_bench.bench.reporting.html.document import as_html
+from cdfss_bench.bench.reporting.html import document
+from cdfss_bench.bench.reporting.html.document import as_html, as_pages
 from cdfss_bench.bench.reporting.latex import as_latex, escaped
 from cdfss_bench.bench.reporting.leaderboard_table import text_table
 from cdfss_bench.bench.reporting.published_table import published_table
@@ -210,6 +211,49 @@ def test_the_page_is_one_whole_file_without_a_network(results: Path) -> None:
     manifest = said["keys"].index("manifest")
     told = {said["texts"][texts[manifest]] for texts in said["cells"].values()}
     assert told == {answer.record.episodes.sha256 for answer in run_results(results)}
+
+
+def test_rows_that_do_not_fit_stand_on_further_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(40):
+        write_cell(tmp_path, f"method-{number}", skill=0.2 + 0.01 * number, episodes=6)
+    write_cell(tmp_path, "all-foreground", skill=0.1, episodes=6)
+    found = run_results(tmp_path)
+    assert list(as_pages(found, name="board.html")) == ["board.html"]
+    monkeypatch.setattr(document, "PAGE_LIMIT", 60_000)
+    pages = as_pages(found, name="board.html")
+    assert list(pages) == ["board.html", *(f"board-{n}.html" for n in range(2, len(pages) + 1))]
+    assert 3 <= len(pages) <= 8
+    assert {name: len(text) for name, text in pages.items() if len(text.encode()) > 60_000} == {}
+    shown: list[str] = []
+    for text in pages.values():
+        tags = Tags()
+        tags.feed(text)
+        assert tags.open == []
+        assert set(tags.outside) <= set(pages)
+        assert len(set(tags.outside)) == len(pages) - 1
+        body = text.partition('class="board"')[2].partition("</table>")[0]
+        shown += re.findall(r"<tr(?: class=\"control\")?>\s*<td class=\"\"[^>]*>([^<]+)</td>", body)
+        said = json.loads(text.partition('id="provenance">')[2].partition("</script>")[0])
+        behind = {i for ids in re.findall(r'data-cells="([^"]+)"', text) for i in ids.split()}
+        assert behind == set(said["cells"])
+        assert '<tr class="section' in text
+    scores = {a.record.method.label: a.record.metrics for a in found}
+    assert len(shown) == len(set(shown)) == 41
+    assert shown[-1] == "all-foreground"
+    values = [found_.miou for label in shown[:-1] if (found_ := scores[label]) is not None]
+    assert values == sorted(values, reverse=True)
+
+
+def test_of_many_records_behind_a_number_the_first_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cdfss_bench.bench.reporting.html.tables.MOST_BEHIND", 2)
+    for seed in range(5):
+        write_cell(tmp_path, "ssp", seed=seed, episodes=6)
+    page = as_html(run_results(tmp_path))
+    assert re.search(r'data-cells="[0-9a-f]{16} [0-9a-f]{16}" data-more="3"', page)
 
 
 def test_what_a_record_says_cannot_become_markup(tmp_path: Path) -> None:
