@@ -137,7 +137,7 @@ def test_an_episode_takes_a_few_milliseconds() -> None:
     ]
     spent: list[float] = []
     for _ in range(5):
-        began = time.perf_counter()
+        began = time.process_time()
         boundary_measures(*disks)
-        spent.append(time.perf_counter() - began)
-    assert min(spent) < 0.03
+        spent.append(time.process_time() - began)
+    assert min(spent) < 0.015
