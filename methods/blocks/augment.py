@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cdfss_bench.transfer import onto
+
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 """Of ImageNet: what the contract's images are normalised with."""
@@ -31,7 +33,8 @@ def view(image: Tensor, mask: Tensor, rng: torch.Generator) -> tuple[Tensor, Ten
         rng: the private generator.
     """
     image, mask = _turned(image, mask, rng)
-    mean, std = (image.new_tensor(v)[:, None, None] for v in (IMAGE_MEAN, IMAGE_STD))
+    constants = onto(torch.tensor((IMAGE_MEAN, IMAGE_STD), dtype=image.dtype), image.device)
+    mean, std = constants[..., None, None]
     coloured = _recoloured(image * std + mean, rng)
     return (coloured - mean) / std, mask
 

@@ -176,7 +176,8 @@ def choose_layers(
             them stands in every mix. Fewer than two: no mixes are tried.
         directions: what of a map enters a mix; all of it where the candidates are unit features.
     """
-    scores = torch.stack([judge(maps).mean() for maps in candidates])
+    # What is tried next depends on these numbers: the host waits for an accelerator here.
+    scores = torch.stack([judge(maps).mean() for maps in candidates]).cpu()
     best = _first_best(scores)
     tried: dict[tuple[int, ...], tuple[tuple[float, ...], float]] = {}
     mixes: list[tuple[tuple[int, ...], float]] = []

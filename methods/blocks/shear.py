@@ -7,15 +7,17 @@ import math
 import torch
 from torch import Tensor
 
+from cdfss_bench.transfer import onto
+
 Shear = tuple[int, int]
 """Degrees along x and along y."""
 
 
-def sources(shear: Shear, size: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
+def sources(shear: Shear, size: tuple[int, int]) -> Tensor:
     """For each cell of a sheared map the flat index of the cell it shows, int64 [h * w].
 
     The x shear is applied to the position that the y shear gives, as torchvision's `affine` does.
-    A cell that shows nothing of the map has the index h * w.
+    A cell that shows nothing of the map has the index h * w. All is on the host.
     """
     height, width = size
     along_x, along_y = (math.tan(math.radians(degrees)) for degrees in shear)
@@ -24,13 +26,13 @@ def sources(shear: Shear, size: tuple[int, int], device: torch.device | str = "c
     column = ((1 + along_x * along_y) * x + along_x * y + width / 2 - 0.5).round().long()
     row = (along_y * x + y + height / 2 - 0.5).round().long()
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    return torch.where(inside, row * width + column, height * width).flatten().to(device)
+    return torch.where(inside, row * width + column, height * width).flatten()
 
 
 def sheared(maps: Tensor, shear: Shear) -> Tensor:
     """`maps` [..., h, w] sheared, 0 where they end."""
     height, width = maps.shape[-2:]
-    index = sources(shear, (height, width), maps.device)
+    index = onto(sources(shear, (height, width)), maps.device)
     flat = torch.cat((maps.flatten(-2), maps.new_zeros((*maps.shape[:-2], 1))), -1)
     return flat[..., index].unflatten(-1, (height, width))
 

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cdfss_bench.transfer import onto
+
 WIDTH = 64
 """Channels that an adapter gives."""
 LR = 0.01
@@ -46,7 +48,7 @@ class Adapter(nn.Module):
             bound = 1 / math.sqrt(layer.in_channels)
             for parameter in layer.parameters():
                 drawn = torch.rand(parameter.shape, generator=rng, device=rng.device)
-                parameter.copy_((2 * drawn - 1) * bound)
+                parameter.copy_(onto((2 * drawn - 1) * bound, parameter.device))
         self.bn.reset_parameters()
 
 

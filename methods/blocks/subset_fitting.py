@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cdfss_bench.transfer import onto
+
 from .voting import upsampled
 
 RATE = 1.3e-3
@@ -99,7 +101,8 @@ def fit(
         fore, back = (each.detach().requires_grad_() for each in prototypes)
         terms = list(subsets(len(masks), size))
         found: list[Tensor] = []
-        for asked, shown in terms:
+        for asked, others in terms:
+            shown = onto(torch.tensor(others), leaf.device)
             logits = segment(
                 leaf[asked : asked + 1],
                 fore[shown].mean(0, keepdim=True),

@@ -53,11 +53,11 @@ class FastABCDFSS(FastForm, ABCDFSS):
 
 
 def indices(maps: Tensor, shears: Sequence[Shear]) -> Tensor:
-    """Which cells of `maps` [N, C, h, w] their `copies` show, [N * A, h * w]; see `Source`."""
+    """Which cells of `maps` [N, C, h, w] their `copies` show, [N * A, h * w] on the host."""
     number, size = len(maps), (maps.shape[-2], maps.shape[-1])
     cells = size[0] * size[1]
-    shown = torch.stack([sources(shear, size, maps.device) for shear in shears])
-    offsets = cells * torch.arange(number, device=maps.device)[:, None, None]
+    shown = torch.stack([sources(shear, size) for shear in shears])
+    offsets = cells * torch.arange(number)[:, None, None]
     return torch.where(shown < cells, shown + offsets, number * cells).flatten(0, 1)
 
 

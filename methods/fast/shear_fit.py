@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cdfss_bench.transfer import onto
+
 from ..blocks.shear_fit import LR, MASS_EPS, TEMPERATURE, Adapter
 from .products import product, products
 
@@ -35,8 +37,8 @@ class Source:
     Attributes:
         maps: of several taps, [T, n, C, h, w].
         seen: features of the sheared images [T, N, C, h, w].
-        index: which of the n * h * w cells each cell of the N sheared maps shows [N, h * w];
-            n * h * w where it shows none and is zero.
+        index: which of the n * h * w cells each cell of the N sheared maps shows [N, h * w], on
+            the host; n * h * w where it shows none and is zero.
     """
 
     maps: Tensor
@@ -124,9 +126,9 @@ class _Role:
         self.own_columns, self.seen_columns = (
             rows.mT.contiguous() for rows in (self.own, self.seen)
         )
-        self.index = source.index.flatten()
+        self.index = onto(source.index.flatten(), self.own.device)
         self.maps, self.cells = source.index.shape
-        self.distinct = [_distinct(one) for one in source.index]
+        self.distinct = [_distinct(one, self.own.device) for one in source.index]
 
     def projected(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Rows [T, N * P, 64] of the sheared maps, and of the sheared images' features."""
@@ -142,11 +144,11 @@ class _Role:
         return found.add_(products(self.seen_columns, seen.mT)).mT
 
 
-def _distinct(index: Tensor) -> tuple[Tensor, Tensor]:
+def _distinct(index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
     """Of a sheared map one position for each cell that it shows, and how often it shows it."""
     order = index.argsort(stable=True)
     _, counts = index[order].unique_consecutive(return_counts=True)
-    return order[counts.cumsum(0) - counts], counts
+    return onto(order[counts.cumsum(0) - counts], device), onto(counts, device)
 
 
 class _Pools:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cdfss_bench.errors import CompositionError
+from cdfss_bench.transfer import onto
 
 from ..backbones.base import Backbone
 from ..backbones.pulled import attended
@@ -212,7 +213,7 @@ class HERA(Prototype):
         fore, back = fore_and_background(maps, masks)
 
         def segment(asked: int, others: Sequence[int]) -> Tensor:
-            shown = list(others)
+            shown = onto(torch.tensor(others), fore.device)
             logits = segmented(
                 maps[asked : asked + 1],
                 fore[shown].mean(0, keepdim=True),

@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from cdfss_bench.transfer import onto
+
 from ..backbones.base import Stage
 from ..core.plugin_api import FeaturePlugin
 
@@ -62,7 +64,7 @@ class ACPA(FeaturePlugin):
                 if isinstance(layer, nn.Linear):
                     bound = 1 / math.sqrt(layer.in_features)
                     drawn = torch.rand(layer.weight.shape, generator=rng, device=rng.device)
-                    layer.weight.copy_((2 * drawn - 1) * bound)
+                    layer.weight.copy_(onto((2 * drawn - 1) * bound, layer.weight.device))
 
 
 def mean_phase(maps: Tensor) -> Tensor:

@@ -23,17 +23,17 @@ from ..support.simulated_device import counted_waits
 pytestmark = pytest.mark.simulated
 
 WAITS = {
-    "ifa[steps=3]": 45,
-    "ssp+lcm[auto=true]": 35,
-    "hsnet+apm-s[steps=3]": 9,
-    "hsnet+apm-m[steps=3]+acpa[steps=3]": 11,
-    "hsnet+finetune[steps=3]": 7,
-    "patnet+tfi[steps=3]": 8,
-    "patnet+tfi[steps=3,repair=soft_mask]": 8,
-    "ssp+hls": 95,
-    "abcdfss[steps=3]": 75,
-    "hera": 110,
-    "persam[finetune=true,steps=3]": 90,
+    "ifa[steps=3]": 1,
+    "ssp+lcm[auto=true]": 10,
+    "hsnet+apm-s[steps=3]": 4,
+    "hsnet+apm-m[steps=3]+acpa[steps=3]": 4,
+    "hsnet+finetune[steps=3]": 2,
+    "patnet+tfi[steps=3]": 3,
+    "patnet+tfi[steps=3,repair=soft_mask]": 3,
+    "ssp+hls": 12,
+    "abcdfss[steps=3]": 4,
+    "hera": 20,
+    "persam[finetune=true,steps=3]": 11,
 }
 """The most waits that an adaptation by three steps and matching may take, a 2-shot episode; what
 today's code takes stands in docs/speed.md."""
