@@ -5,7 +5,8 @@ choice by the support beats the last layer, though an oracle would. Here one bac
 per image and the host answers from every layer: mIoU per layer, of the oracle that knows the best
 layer of each episode, and of each choice by the support, all paired over the same episodes.
 
-A choice is a function in `CHOICES`; it sees the supports and never the query.
+A choice is a function in `CHOICES`; it sees the supports and never the query. HERA's own choice,
+which also mixes layers, is the host with the plug-in `hls`, asked by the evaluator.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ Readers = Mapping[str, Prototype]
 Choice = Callable[[Readers, FeatureBatch, Tensor], str]
 """(readers, features of K supports at every layer, masks uint8 [K, H, W]) -> a layer."""
 
-LAST, ORACLE = "last layer", "oracle"
+LAST, ORACLE, HLS = "last layer", "oracle", "by HLS"
 
 
 def by_support(readers: Readers, support: FeatureBatch, masks: Tensor) -> str:
@@ -84,7 +85,12 @@ def diagnose(subject: Subject) -> Finding:
         raise NotApplicable(
             f"{subject.label} carries plug-ins made for its layer", hint="diagnose the host alone"
         )
-    numbers = subject.measured(lambda: _measured(subject), also={"choices": sorted(CHOICES)})
+    with_hls = subject.carrying("hls")
+    numbers = subject.measured(
+        lambda: _measured(subject, with_hls),
+        methods=[with_hls] if with_hls else [],
+        also={"choices": sorted(CHOICES)},
+    )
     table, choices = numbers.tables["layers"], numbers.tables["choices"]
     figures: dict[str, Draw] = {"layers": lambda figure: _draw(figure, table, choices)}
     captions = {"layers": "mIoU by the layer that is read; dashed: the best layer of each episode"}
@@ -102,8 +108,9 @@ def layer_names(backbone: Backbone) -> list[str]:
     return names
 
 
-def _measured(subject: Subject) -> Numbers:
+def _measured(subject: Subject, with_hls: str | None) -> Numbers:
     network = subject.network()
+    chooser = None if with_hls is None else subject.network(with_hls)
     if not isinstance(network, Prototype):
         raise NotApplicable(f"{subject.label} does not match one map of its backbone")
     readers = {name: network.reading(name) for name in layer_names(network.backbone)}
@@ -118,6 +125,8 @@ def _measured(subject: Subject) -> Numbers:
             readers,
             lambda done, begun=begun: subject.progress(begun + done, total),
         )
+        if chooser is not None:
+            chosen[HLS] = subject.rows(chooser, domain, subject.episodes(domain))
         resamples = paired({**rows, **chosen})
         deepest = list(rows)[-1]
         gains = resamples.gains_at_once(list(rows), deepest)
@@ -201,7 +210,8 @@ def _sentences(table: pd.DataFrame, choices: pd.DataFrame) -> tuple[str, str, st
         f"{len(domains)} targets (95 % for all layers at once)."
     )
     second = f"Knowing the best layer of each episode would add {_gains(choices, ORACLE)} points."
-    third = "; ".join(f"chosen {name}: {_gains(choices, name)}" for name in CHOICES)
+    named = [name for name in names_in(choices, "choice") if name not in (LAST, ORACLE)]
+    third = "; ".join(f"chosen {name}: {_gains(choices, name)}" for name in named)
     return first, second, f"Over the last layer, the layer {third} points."
 
 

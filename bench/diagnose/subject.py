@@ -15,8 +15,9 @@ from cdfss_bench.datasets import Domain, Episode
 from cdfss_bench.datasets.core.domain import Item
 from cdfss_bench.datasets.core.manifest import alternating, in_turn
 from cdfss_bench.datasets.core.transforms import normalised
-from cdfss_bench.errors import UserError, WeightsError
+from cdfss_bench.errors import CompositionError, UserError, WeightsError
 from cdfss_bench.methods.core.method import Method
+from cdfss_bench.methods.registry.build import build
 from cdfss_bench.methods.registry.name_grammar import Composition, parse
 from cdfss_bench.methods.weights.resolve import Weights, pretrained_for
 from cdfss_bench.options import Value
@@ -167,6 +168,17 @@ class Subject:
             elif _can(name) and (self._has_weights(name) or not trained):
                 found[word] = name
         return found
+
+    def carrying(self, plugin: str) -> str | None:
+        """The name of this method with one more plug-in; None where that cannot run here."""
+        name = f"{self.selection.methods[0]}+{plugin}"
+        if not _can(name) or not self._has_weights(name):
+            return None
+        try:
+            build(self._composed(name), backbone=self.backbone)
+        except CompositionError:
+            return None
+        return name
 
     def _has_weights(self, name: str) -> bool:
         try:

@@ -11,7 +11,7 @@ from cdfss_bench.bench.diagnose import layers
 from cdfss_bench.bench.diagnose.drawing import rendered
 from cdfss_bench.bench.diagnose.finding import NotApplicable
 from cdfss_bench.bench.diagnose.frames import row_where, rows_where
-from cdfss_bench.bench.diagnose.layers import LAST, ORACLE, by_support, layer_names
+from cdfss_bench.bench.diagnose.layers import HLS, LAST, ORACLE, by_support, layer_names
 from cdfss_bench.bench.diagnose.spread import miou_of
 from cdfss_bench.methods import build
 from cdfss_bench.methods.controls.prototype import Prototype
@@ -42,7 +42,14 @@ def test_the_whole_diagnosis(tmp_path: Path) -> None:
         last = row_where(choices, domain=domain.title, choice=LAST)
         assert last["miou"] == pytest.approx(own)
         assert last["gain"] == 0
-        assert set(rows_where(choices, domain=domain.title)["choice"]) >= {LAST, ORACLE}
+        by_hls = row_where(choices, domain=domain.title, choice=HLS)
+        with_hls = subject.network("prototype+hls")
+        asked = subject.rows(with_hls, domain, subject.episodes(domain))
+        assert by_hls["miou"] == pytest.approx(miou_of(asked))
+        assert set(rows_where(choices, domain=domain.title)["choice"]) == {
+            LAST, ORACLE, "by support", HLS,
+        }  # fmt: skip
+    assert "chosen by HLS" in finding.sentences[2]
     assert "Knowing the best layer of each episode would add" in finding.sentences[1]
     for draw in finding.figures.values():
         assert rendered(draw)[0].startswith(b"\x89PNG")
