@@ -19,8 +19,9 @@ from cdfss_bench.datasets.core.masks.decoding import decide
 from cdfss_bench.datasets.core.masks.facts import look_at
 from cdfss_bench.datasets.core.masks.geometry import Drawn, turn_of
 from cdfss_bench.datasets.core.masks.reading import decode
+from cdfss_bench.datasets.core.own_domain import header_at, picture_at
 from cdfss_bench.datasets.core.transforms import normalised, resized_image, resized_labels
-from cdfss_bench.datasets.core.upright import header_of, read_upright, turned
+from cdfss_bench.datasets.core.upright import turned
 from cdfss_bench.errors import DataError, UserError, unknown
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
@@ -83,7 +84,7 @@ def read_pair(
     drawn = cast("Drawn", options["orientation"])
     truths: list[NDArray[np.uint8]] = []
     for support, mask in zip(supports, masks, strict=True):
-        turn = turn_of(support, header_of(support), mask, facts[mask], drawn, say)
+        turn = turn_of(support, header_at(support), mask, facts[mask], drawn, say)
         labels = turned(decode(mask, facts[mask], reading), turn)
         truth = (resized_labels(labels, side) == 1).astype(np.uint8)
         if not truth.any():
@@ -92,8 +93,8 @@ def read_pair(
                 hint=f"name the value of the object: {say('labels=1')}, or draw the mask",
             )
         truths.append(truth)
-    shown = read_upright(query)
-    pictures = np.stack([resized_image(read_upright(support), side) for support in supports])
+    shown = picture_at(query)
+    pictures = np.stack([resized_image(picture_at(support), side) for support in supports])
     hashes = [f"{file_sha256(s)} {file_sha256(m)}" for s, m in zip(supports, masks, strict=True)]
     return OwnPair(
         np.asarray(shown),

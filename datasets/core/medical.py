@@ -174,7 +174,7 @@ def scene_of(path: Path) -> str:
 
 
 def picture_of(path: Path, window: Window) -> Image.Image:
-    """A slice or a DICOM file as a picture of 8 bits, as a viewer shows it.
+    """A slice or a DICOM file in RGB of 8 bits, as a viewer shows it.
 
     Raises:
         DataError: as `size_of`; for DICOM colours other than RGB, several frames, or a compression
@@ -183,7 +183,7 @@ def picture_of(path: Path, window: Window) -> Image.Image:
     if is_slice(path):
         volume = _volume(path.parent)
         limits = _volume_limits(path.parent, _signature(path.parent), window)
-        return Image.fromarray(_grey(_slice(volume, path), *limits))
+        return Image.fromarray(_grey(_slice(volume, path), *limits)).convert("RGB")
     found = _dataset(path, pixels=True)
     if (kind := str(found.PhotometricInterpretation)) == "RGB":
         return Image.fromarray(_pixels(found, path)).convert("RGB")
@@ -193,7 +193,7 @@ def picture_of(path: Path, window: Window) -> Image.Image:
     values = _pixels(found, path) * np.float64(slope) + np.float64(rise)
     limits = _stated(found) if window.stated else None
     grey = _grey(values, *(limits or _limits(values, window, str(path))))
-    return Image.fromarray(255 - grey if kind == "MONOCHROME1" else grey)
+    return Image.fromarray(255 - grey if kind == "MONOCHROME1" else grey).convert("RGB")
 
 
 def labels_of(path: Path) -> Numbers:

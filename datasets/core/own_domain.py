@@ -3,11 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from PIL import Image
+
+from . import medical
 from .decode_cache import Pixels
 from .file_domain import FileDomain
 from .transforms import resized_image
-from .upright import read_upright
+from .upright import Header, header_of, read_upright
+
+
+def header_at(path: Path) -> Header:
+    """What a picture, a slice or a DICOM file says of itself.
+
+    Raises:
+        DataError: if it is missing, damaged, or holds several frames.
+    """
+    if not medical.is_medical(path):
+        return header_of(path)
+    return Header(medical.size_of(path), 1, transparent=False)
+
+
+def picture_at(path: Path, window: medical.Window | None = None) -> Image.Image:
+    """A picture, a slice or a DICOM file as a viewer shows it, of 8 bits.
+
+    Args:
+        path: of the file, or of a slice in its volume.
+        window: which values of a slice or DICOM file become black and white.
+
+    Raises:
+        DataError: as `header_at`.
+    """
+    if not medical.is_medical(path):
+        return read_upright(path)
+    return medical.picture_of(path, window or medical.Window())
 
 
 class OwnDomain(FileDomain):

@@ -66,7 +66,7 @@ def open_domain(
     _refuse_taken(resolved)
     absolute = _absolute(card, resolved)
     if absolute is not None:
-        # The same as naming the parent by the data root: no record says where the data lie.
+        # The same as naming its parent by the data root: what is compared knows no such paths.
         place = absolute.parent
         resolved[card.located_by] = absolute.name
     where = Path(place or ".")

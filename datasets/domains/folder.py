@@ -27,9 +27,9 @@ from ..core.masks.options import VOID
 from ..core.masks.pairing import composed
 from ..core.masks.reading import Reading, decode
 from ..core.masks.survey import Survey, survey
-from ..core.own_domain import OwnDomain
+from ..core.own_domain import OwnDomain, header_at, picture_at
 from ..core.transforms import resized_image, resized_labels
-from ..core.upright import Header, header_of, turned
+from ..core.upright import turned
 from .suim import RAW_COLOURS
 
 _ONE_CLASS = "object"
@@ -83,7 +83,7 @@ class FolderDomain(OwnDomain):
             [(s.image, mask) for some in samples.values() for s in some for mask in s.masks],
             top,
             self.cache.folder,
-            header_of=_header_of,
+            header_of=header_at,
             look_at=_look_at,
             file_of=medical.file_of,
         )
@@ -177,7 +177,7 @@ class FolderDomain(OwnDomain):
         window = self._window
 
         def read() -> Pixels:
-            picture = medical.picture_of(full, window)
+            picture = picture_at(full, window)
             return Pixels(resized_image(picture, self.card.image_size), picture.size)
 
         kind = f"medical {_place(full)} {window!r} {medical.reader_version(full)}"
@@ -356,12 +356,6 @@ class FolderDomain(OwnDomain):
 
 def _paths_of(sample: Sample) -> tuple[Path, ...]:
     return (sample.image, *sample.masks)
-
-
-def _header_of(path: Path) -> Header:
-    if not medical.is_medical(path):
-        return header_of(path)
-    return Header(medical.size_of(path), 1, transparent=False)
 
 
 def _look_at(path: Path) -> Look:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cdfss_bench.bench.evaluation.own_pair import read_pair
 from cdfss_bench.datasets import Domain, open_domain
 from cdfss_bench.datasets.core.medical import Window, labels_of, picture_of, slices_of
 from cdfss_bench.datasets.core.transforms import resized_labels
@@ -241,6 +242,14 @@ def test_unsound_dicom_files_are_refused(tmp_path: Path) -> None:
     save_dicom(path, values)
     save_dicom(mask.with_suffix(".dcm"), values)
     assert "in which masks are not read" in refused(tmp_path / "xray").problem
+
+
+def test_a_dicom_file_may_be_a_pair_of_ones_own(tmp_path: Path) -> None:
+    write_films(tmp_path / "xray")
+    images = [tmp_path / f"xray/images/{key}.dcm" for key in range(2)]
+    pair = read_pair(images[0], images[1:], [tmp_path / "xray/masks/1.png"], 32)
+    assert set(np.unique(pair.query)) == {0, 255}
+    assert pair.query.shape == (trees.HEIGHT, trees.WIDTH, 3)
 
 
 @pytest.mark.parametrize("window", ["5", "9..1", "1%..99", "-1%..5%", "auto..1"])
