@@ -16,8 +16,6 @@ from ..planning.plugin_folders import add_plugins as add_plugins
 if TYPE_CHECKING:
     from ..planning.selection import Selection
 
-_MOST_SEEDS = 10_000
-
 _select = partial(typer.Option, rich_help_panel="Selection")
 _data = partial(typer.Option, rich_help_panel="Data and weights")
 _compute = partial(typer.Option, rich_help_panel="Computing")
@@ -42,7 +40,7 @@ Domains = Annotated[
     _select(
         "--domain",
         "-d",
-        help="Domain. Repeatable; by default all target domains of the suite.",
+        help="Domain, several as A,B. Repeatable; by default all target domains of the suite.",
         envvar="CDFSS_DOMAIN",
         autocompletion=complete_domains,
     ),
@@ -193,26 +191,30 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text
 
 
 def parsed_seeds(typed: Sequence[str] | None) -> tuple[int, ...]:
-    """`0..4` and single numbers as seeds.
+    """`0..4`, `1,3` and single numbers as seeds; 0 where nothing was typed.
+
+    Raises:
+        UserError: for anything else.
+    """
+    from ..planning.plan_words import numbers
+
+    return numbers(typed or ("0",), "--seed")
+
+
+def parsed_shots(typed: Sequence[str] | None, word: str = "--shots") -> tuple[int, ...]:
+    """`1,5` and single numbers as shots; none where nothing was typed.
 
     Raises:
         UserError: for anything else.
     """
     from cdfss_bench.errors import UserError
 
-    seeds: list[int] = []
-    for text in typed or ("0",):
-        first, dots, last = text.partition("..")
-        try:
-            begin, end = int(first), int(last) if dots else int(first)
-        except ValueError:
-            raise UserError(f"--seed {text} is neither a number nor a range like 0..4") from None
-        if begin < 0 or end < begin:
-            raise UserError(f"--seed {text}: seeds begin at 0 and ranges go upwards")
-        if end - begin >= _MOST_SEEDS:
-            raise UserError(f"--seed {text}: at most {_MOST_SEEDS:,} seeds at once")
-        seeds += range(begin, end + 1)
-    return tuple(dict.fromkeys(seeds))
+    from ..planning.plan_words import numbers
+
+    found = numbers(typed or (), word)
+    if 0 in found:
+        raise UserError(f"{word} 0: shots begin at 1")
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,27 +226,27 @@ class SelectionOptions:
         _select(
             "--method",
             "-m",
-            help="Method, composed as HOST+PLUGIN\\[key=value]. Repeatable.",
+            help="Method, composed as HOST+PLUGIN\\[key=value]; several as A,B. Repeatable.",
             envvar="CDFSS_METHOD",
             autocompletion=complete_methods,
         ),
     ] = None
     domains: Domains = None
     shots: Annotated[
-        list[int] | None,
+        list[str] | None,
         _select(
             "--shots",
             "-k",
-            help="Support images per episode (shots). Repeatable; 1 by default.",
+            help="Support images per episode (shots), such as 1 or 1,5. Repeatable; 1 by default.",
             envvar="CDFSS_SHOTS",
-            min=1,
         ),
     ] = None
     seeds: Annotated[
         list[str] | None,
         _select(
             "--seed",
-            help="Seed of the episodes, or a range 0..4. Repeatable; 0 by default.",
+            help="Seed of the episodes, several as 0,2 or a range as 0..4. Repeatable; 0 by "
+            "default.",
             envvar="CDFSS_SEED",
         ),
     ] = None
@@ -278,14 +280,28 @@ class SelectionOptions:
     weights_dirs: WeightsDirs = None
     plugins: Plugins = None
 
+    def __post_init__(self) -> None:
+        """Split what was typed as `A,B`."""
+        from ..planning.plan_words import names
+
+        for name in ("methods", "domains"):
+            if (typed := getattr(self, name)) is not None:
+                object.__setattr__(self, name, list(names(typed)))
+
     def selection(
-        self, plan: Path | None = None, stored: Mapping[str, Any] | None = None, **more: Any
+        self,
+        plan: Path | None = None,
+        stored: Mapping[str, Any] | None = None,
+        *,
+        strict: bool = True,
+        **more: Any,
     ) -> Selection:
         """The selection of a plan file, of options, or of both; an option that was typed wins.
 
         Args:
             plan: plan file.
             stored: values instead of a plan file's.
+            strict: whether words of a plan file that say how it is computed are refused.
             **more: further values of `Selection`; None for what was not typed.
 
         Raises:
@@ -301,9 +317,11 @@ class SelectionOptions:
         given = {key: value for key, value in typed.items() if value not in (None, [], ())}
         if "seeds" in given:
             given["seeds"] = parsed_seeds(given["seeds"])
+        if "shots" in given:
+            given["shots"] = parsed_shots(given["shots"])
         base = dict(stored or {})
         if plan is not None:
-            base = read_plan(plan).model_dump(exclude_unset=True)
+            base = read_plan(plan, strict=strict).model_dump(exclude_unset=True)
         groups = base.get("groups", ())
         rows = [*base.get("methods", ()), *(name for group in groups for name in group["methods"])]
         methods = list(dict.fromkeys(given.get("methods") or rows))

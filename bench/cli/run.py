@@ -36,6 +36,7 @@ from .options import (
     tolerance_of,
 )
 from .plan_output import show_plan
+from .plan_settings import plan_settings
 from .run_progress import extent, run_progress
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ def run(
     plan: Annotated[
         Path | None,
         typer.Argument(
-            help="Plan file (YAML) with the names of these options as keys.", show_default=False
+            help="Plan file (YAML): these options as keys, such as method, domain and shots.",
+            show_default=False,
+            is_eager=True,
+            callback=plan_settings,
         ),
     ] = None,
     named_plan: Annotated[
@@ -62,6 +66,8 @@ def run(
             "--plan",
             help="The same as an option: a plan FILE, or the plan of the mini suite's whole board "
             "by name: leaderboard.",
+            is_eager=True,
+            callback=plan_settings,
         ),
     ] = None,
     episodes: Episodes = None,
@@ -121,9 +127,13 @@ def run(
 
         raise UserError("two plans are named", hint="name one, or run one after the other")
     selection = options.selection(
-        plan or named_plan, episodes=episodes, precision=precision, controls=with_controls or None
+        plan or named_plan,
+        strict=False,
+        episodes=episodes,
+        precision=precision,
+        controls=with_controls or None,
     )
-    if selection.chosen_suite == "mini" and options.suite is None and not options.domains:
+    if selection.chosen_suite == "mini" and selection.suite == "auto" and not selection.domains:
         talk("no data root is named (--data-root): running the procedural mini suite")
     # A cluster's devices are not this machine's.
     where = device if executor == "ray" else chosen_device(device)

@@ -11,7 +11,7 @@ import typer
 from .console import talk
 from .next_command import Written, data_words, say_how_to_run, say_how_to_train
 from .option_groups import expand_groups
-from .options import add_plugins, chosen_device, parsed_seeds
+from .options import add_plugins, chosen_device, parsed_seeds, parsed_shots
 from .train_options import TrainOptions
 from .training_progress import progress
 
@@ -131,7 +131,7 @@ def _evaluate(plan: TrainingPlan, done: list[Planned], options: TrainOptions, de
     from ..training.plan import evaluations
     from .run import compute, exit_with, show_results
 
-    episodes, shots = options.run_episodes, options.run_shots or ()
+    episodes, shots = options.run_episodes, parsed_shots(options.run_shots, "--run-shots")
     selections = [s for one in done for s in evaluations(plan, one, episodes=episodes, shots=shots)]
     if not selections:
         return

@@ -195,9 +195,8 @@ class TrainOptions:
         ),
     ] = None
     run_shots: Annotated[
-        list[int] | None,
+        list[str] | None,
         _watch(
-            min=1,
             help="Support images per episode (shots) in the cells that a plan evaluates. "
             "Repeatable; by default the plan's.",
             envvar="CDFSS_SHOTS",
@@ -228,11 +227,13 @@ class TrainOptions:
         Raises:
             UserError: for seeds that are no numbers, or a suite and a source that disagree.
         """
+        from ..planning.plan_words import names
         from ..training.plan import TrainingPlan
 
         values = {
             name: value for name, value in vars(self).items() if name in TrainingPlan.model_fields
         }
+        values["methods"] = list(names(self.methods or ()))
         values["source"] = self.source_named()
         values["seeds"] = parsed_seeds(self.seeds) if self.seeds else None
         if self.epochs is not None:

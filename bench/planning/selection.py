@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -22,6 +22,7 @@ from cdfss_bench.plain_yaml import read_yaml
 
 from ..records.schema import NOT_TRAINED
 from .cell import Cell, EpisodeSet
+from .plan_words import as_fields
 
 PLANS = Path(__file__).parent / "plans"
 """Selections that come with the package, named without a path."""
@@ -178,17 +179,35 @@ class Selection(BaseModel):
         ]
 
 
-def read_plan(plan: Path) -> Selection:
-    """A plan file: the selection's words as YAML keys.
+def read_plan(plan: Path, *, strict: bool = True) -> Selection:
+    """A plan file: the words of the flags as YAML keys.
 
     Args:
         plan: a file, or the name of a plan that comes with the package.
+        strict: whether words that say how cells are computed, not which, are refused; the
+            command line reads them as its own options.
 
     Raises:
         UserError: naming the key that is wrong, or the plans that there are.
     """
+    path, values = plan_values(plan)
+    fields = Selection.model_fields
+    kept = {name: value for name, value in values.items() if strict or name in fields}
+    typed = kept.get("weights", {})
+    if not isinstance(typed, dict):
+        many = cast("list[Any]", typed) if isinstance(typed, list) else [typed]
+        kept["weights"] = parse_weights([str(one) for one in many], kept.get("methods", ()))
+    return validated(Selection, kept, path)
+
+
+def plan_values(plan: Path) -> tuple[Path, dict[str, Any]]:
+    """The file of a plan, and what it says by the names of fields.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
     path = plan_file(plan, PLANS)
-    return validated(Selection, read_yaml(path), path)
+    return path, as_fields(read_yaml(path), path)
 
 
 def plan_file(plan: Path, packaged: Path) -> Path:
@@ -442,8 +461,9 @@ def parse_weights(typed: Sequence[str], methods: Sequence[str]) -> dict[str, Pat
         elif len(methods) == 1:
             result[methods[0]] = Path(text)
         else:
+            first = methods[0] if methods else "METHOD"
             raise UserError(
                 f"--weights {text}: say whose they are",
-                hint=f"for example: --weights '{methods[0]}={text}'",
+                hint=f"for example: --weights '{first}={text}'",
             )
     return result

@@ -374,6 +374,6 @@ def comparison_table(comparison: Comparison) -> TextTable:
         rows=rows,
         numeric=frozenset({1, *range(3, 12)}),
         notes=[*notes, *comparison.remarks, *note_lines(comparison.notes)],
-        secondary=["ties", "losses", "wins", "seeds"],
+        secondary=["ties", "losses", "wins", "seeds", "detectable", "episodes"],
         whole="compare --wide, or compare --json",
     )

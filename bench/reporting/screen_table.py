@@ -26,8 +26,7 @@ _PROSE = 30
 """Characters of a line that free text gets while there are columns that may be left out."""
 _STYLES = {"best": "bold", "second": "underline"}
 _JOINT = re.compile(
-    r"\s+"
-    r"|(?<=[\w\]])(?=[+@][A-Za-z])|(?<=\w)(?=\[)|(?<=[,/])(?=\w)"
+    r"(?<=[\w\]])(?=[+@][A-Za-z])|(?<=\w)(?=\[)|(?<=[,/])(?=\w)"
     r"|(?<=[a-z][-_])(?=[A-Za-z])"
 )
 """Where a name may continue on the next line: before a plug-in or its options, after a hyphen."""
@@ -56,9 +55,9 @@ class _Layout:
         return cell.partition(" [")[0]
 
     def pieces(self, text: str, at: int, *, header: bool = False) -> list[str]:
-        """What stays together; a number does, and its interval."""
+        """Between what a line may end: words, or a number and its interval."""
         if header or at not in self.table.numeric:
-            return _cut_long(_pieces(text))
+            return _words(text)
         value, bracket, rest = text.partition(" [")
         return [value, f"[{rest}"] if bracket and self.stacked else [text]
 
@@ -81,10 +80,10 @@ class _Layout:
             for place, at in enumerate(self.columns):
                 if at in self.table.numeric:
                     widths[place] = max(_longest(every[place][1:]), _longest(every[place][:1]))
-        least = [_least(cells, tight=tight) for cells in every]
-        if not tight:
-            # A name of a row stays on one line, to be copied.
-            least[0] = max(least[0], min(widths[0], _PROSE))
+        least = [
+            _least(cells, numeric=at in self.table.numeric, tight=tight)
+            for at, cells in zip(self.columns, every, strict=True)
+        ]
         excess = sum(widths) + len(_GAP) * (len(widths) - 1) + 1 - width
         while excess > 0:
             # The widest that may wrap gives way: long summaries before short names.
@@ -160,43 +159,58 @@ def _longest(cells: Sequence[Sequence[str]]) -> int:
     return max((_length(piece) for pieces in cells for piece in pieces), default=0)
 
 
-def _least(cells: Sequence[Sequence[str]], *, tight: bool) -> int:
-    """Where every piece stays whole; not `tight`, where a cell has two lines or a fair width."""
-    word = _longest(cells)
+def _least(cells: Sequence[Sequence[str]], *, numeric: bool, tight: bool) -> int:
+    """Where numbers and words stay whole and a cell has two lines or a fair width.
+
+    Args:
+        cells: pieces of the header, then of each row; words of a header are always cut at joints.
+        numeric: whether the rows are numbers, which are never cut.
+        tight: whether names may be cut at joints, long words anywhere, and cells be high.
+    """
+    header, *rows = cells
+    least = min(_longest([_parts(word) for word in header]), _LONGEST)
+    if numeric:
+        return max(least, _longest(rows))
     if tight:
-        return word
+        parts = [_parts(word) for pieces in rows for word in pieces]
+        return max(least, min(_longest(parts), _LONGEST))
+    words = max(least, min(_longest(rows), _PROSE))
     wide = max(_length("".join(pieces)) for pieces in cells)
     return next(
         (
             width
-            for width in range(word, wide)
+            for width in range(words, wide)
             if width >= _PROSE or all(len(_lines(pieces, width)) <= 2 for pieces in cells)
         ),
         wide,
     )
 
 
-def _pieces(text: str) -> list[str]:
-    """`text` cut where a line may end; a blank belongs to the piece before it."""
-    ends = [match.end() for match in _JOINT.finditer(text)]
-    begins = [0, *ends]
-    return [text[a:b] for a, b in zip(begins, [*ends, len(text)], strict=True) if text[a:b]]
+def _words(text: str) -> list[str]:
+    """Words, each with the blanks behind it."""
+    return re.findall(r"\S+\s*", text)
 
 
-def _cut_long(pieces: Sequence[str]) -> list[str]:
-    from rich.cells import chop_cells
-
-    return [part for piece in pieces for part in chop_cells(piece, _LONGEST + 1)]
+def _parts(word: str) -> list[str]:
+    """A word cut at its joints: where a name may continue on the next line."""
+    ends = [match.end() for match in _JOINT.finditer(word)]
+    return [word[a:b] for a, b in zip([0, *ends], [*ends, len(word)], strict=True)]
 
 
 def _lines(pieces: Sequence[str], width: int) -> list[str]:
-    """Pieces put together to lines of at most `width` characters."""
+    """Pieces put together to lines of at most `width` characters; longer ones are cut."""
+    from rich.cells import chop_cells
+
     lines: list[str] = []
     for piece in pieces:
-        if lines and _length(lines[-1] + piece) <= width:
-            lines[-1] += piece
-        else:
-            lines.append(piece)
+        is_long = _length(piece) > width
+        for part in _parts(piece) if is_long else [piece]:
+            cut = chop_cells(part, width) if _length(part) > max(width, _LONGEST) else [part]
+            for end in cut:
+                if lines and _length(lines[-1] + end) <= width:
+                    lines[-1] += end
+                else:
+                    lines.append(end)
     return [line.rstrip() for line in lines]
 
 
@@ -225,7 +239,7 @@ def _aligned(
 
     wrapped = [_lines(pieces, wide) for pieces, wide in zip(cells, widths, strict=True)]
     lines: list[Text] = []
-    for number in range(max(map(len, wrapped))):
+    for number in range(max(1, *map(len, wrapped))):
         line = _line(" ")
         for place, (at, wide) in enumerate(zip(layout.columns, widths, strict=True)):
             part = Text(wrapped[place][number] if number < len(wrapped[place]) else "")
@@ -262,7 +276,7 @@ def _blocks(table: TextTable, width: int) -> list[Text]:
                 lines.append(line.append_text(Text(value, style)))
             else:
                 lines.append(_line(_INDENT).append_text(header))
-                for part in _lines(_pieces(value), width - 2 * len(_INDENT)):
+                for part in _lines(_words(value), width - 2 * len(_INDENT)):
                     lines.append(_line(2 * _INDENT).append_text(Text(part, style)))
     return lines
 
@@ -271,7 +285,7 @@ def _wrapped_lines(text: str, width: int | None, style: str) -> list[Text]:
     """A sentence within the screen, wrapped at blanks alone."""
     if width is None:
         return [_line(text, style)]
-    return [_line(part, style) for part in _lines(re.findall(r"\S+\s*", text), width)]
+    return [_line(part, style) for part in _lines(_words(text), width)]
 
 
 def _line(text: str, style: str = "") -> Text:

@@ -23,6 +23,7 @@ from cdfss_bench.methods.weights.resolve import Weights, initial_for, pretrained
 from cdfss_bench.methods.weights.search import default_folders, trained_name
 from cdfss_bench.plain_yaml import read_yaml
 
+from ..planning.plan_words import as_fields
 from ..planning.selection import Selection, open_domains, plan_file
 from .checkpoint import stored_seed
 from .distributed import Processes
@@ -162,7 +163,7 @@ def read_training_plan(plan: Path | None, typed: dict[str, Any]) -> TrainingPlan
     where: Path | str = "the command line"
     if plan is not None:
         where = plan_file(plan, PLANS)
-        values = read_yaml(where)
+        values = as_fields(read_yaml(where), where)
     if {"episodes", "epochs"} & set(typed):
         values = {k: v for k, v in values.items() if k not in ("episodes", "epochs")}
     merged = {**values, **typed}

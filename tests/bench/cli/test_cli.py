@@ -127,6 +127,72 @@ def test_a_plan_file_is_the_same_as_flags(typed: Type, tmp_path: Path) -> None:
     assert "5-shot" not in typed_wins.stderr
 
 
+def test_a_plan_file_has_the_words_of_the_flags(typed: Type, tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text(
+        "method: [prototype, 'ssp+lcm[k=5,beta=0.6]']\ndomain: mini-lesion\nshots: 1,5\n"
+        "seed: 0..1\nepisodes: 2\nresults: elsewhere\nno-cost: true\n"
+    )
+    planned = typed("run plan.yaml --dry-run --json")
+    assert planned.returncode == 0, planned.stderr
+    assert [cell["name"] for cell in json.loads(planned.stdout)] == [
+        f"{name} · mini-lesion · {shots}-shot · seed {seed}"
+        for name in ("prototype", "ssp+lcm[k=5,beta=0.6] (not source-trained)")
+        for shots in (1, 5)
+        for seed in (0, 1)
+    ]
+    assert typed("run plan.yaml -m prototype -k 1 --seed 0").returncode == 0
+    (record,) = (tmp_path / "elsewhere").glob("runs/*/*/*/run.json")
+    assert json.loads(record.read_text())["cost"] is None
+    assert typed("run --plan plan.yaml -m prototype -k 1 --results here").returncode == 0
+    assert (tmp_path / "here").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("job: 2", "plan.yaml: unknown word 'job'\n  hint: did you mean jobs?"),
+        ("domian: isic", "plan.yaml: unknown word 'domian'\n  hint: did you mean domain?"),
+        ("dry-run: true", "plan.yaml: unknown word 'dry-run'"),
+        ("shots: one", "plan.yaml: shots one is neither a number nor a range"),
+        ("methods: ssp", "plan.yaml: 'methods' is said twice"),
+        ("protocol: stict", "plan.yaml: 'protocol'"),
+        ("jobs: many", "'--jobs'"),
+    ],
+)
+def test_a_wrong_line_of_a_plan_is_named(
+    line: str, sentence: str, typed: Type, tmp_path: Path
+) -> None:
+    (tmp_path / "plan.yaml").write_text(f"method: prototype\n{line}\n")
+    done = typed("run plan.yaml --dry-run")
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_several_values_stand_in_one_word(typed: Type) -> None:
+    done = typed(
+        "run -m prototype,ssp+lcm[k=5,beta=0.6] -d mini-lesion,mini-chest -k 1,5 --seed 0,2"
+        " --episodes 2 --dry-run --json"
+    )
+    names = {cell["name"] for cell in json.loads(done.stdout)}
+    assert len(names) == 16
+    assert "ssp+lcm[k=5,beta=0.6] (not source-trained) · mini-chest · 5-shot · seed 2" in names
+
+
+def test_a_dry_run_shows_options_and_sums_up_many_cells(typed: Type) -> None:
+    few = typed("run -m ssp+lcm[k=5,beta=0.6] -d mini-lesion --episodes 2 --dry-run").stdout
+    assert re.search(r"ssp\+lcm\[k=5, *", few)
+    assert max(map(len, few.splitlines())) <= 80
+    many = "run -m prototype,all-foreground -k 1,2,5 --seed 0..5 --episodes 2 --dry-run"
+    table = typed(many).stdout
+    assert "144 cells" in table
+    (row,) = (line.split() for line in table.splitlines() if line.startswith(" prototype"))
+    assert {"72", "144"} <= set(row)
+    assert len(table.splitlines()) < 15
+    assert len(typed(f"{many} --wide").stdout.splitlines()) > 144
+    assert len(json.loads(typed(f"{many} --json").stdout)) == 144
+
+
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
@@ -143,6 +209,9 @@ def test_a_plan_file_is_the_same_as_flags(typed: Type, tmp_path: Path) -> None:
         ("run -m ssp --seed 0..99999999999", "at most 10,000 seeds at once"),
         ("run -m ssp --seed 4294967296", "seeds begin at 0 and end at"),
         ("run -m ssp --executor rai -d mini-chest", "did you mean ray"),
+        ("run -m ssp -k 1,x", "--shots x is neither a number nor a range"),
+        ("run -m ssp -k 0", "--shots 0: shots begin at 1"),
+        ("list methods loek", "did you mean loec"),
         ("run -m ssp --seed one", "neither a number nor a range"),
         ("run -m ssp --protocol stict", "'protocol'"),
         ("run -m ssp --suite medi", "'suite'"),
@@ -230,6 +299,12 @@ def test_doctor_and_lists(typed: Type) -> None:
     assert any(f["what"] == "weights of resnet-mini" and f["state"] == "fine" for f in findings)
     methods = json.loads(typed("list methods --json").stdout)
     assert {"ssp", "hsnet", "loec", "lem", "lcm"} <= {m["name"] for m in methods}
+    for words in ("list methods", "list domains", "weights list", "list methods ssp", "doctor"):
+        table = typed(words).stdout
+        assert "─" * 20 in table
+        assert max(map(len, table.splitlines())) <= 80, words
+    assert re.search(r"^ refine +true +The second round", typed("list methods SSP").stdout, re.M)
+    assert "venue" in typed("list methods --wide").stdout
     assert "mini-lesion" in typed("list domains").stdout
     weights = json.loads(typed("weights list --json").stdout)
     assert any(w["what"].startswith("hsnet") and w["here"] for w in weights)
