@@ -55,6 +55,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, 
     trees.write_pascal(data, lists="../LISTS/pascal")
     write_own(folder, data)
     (folder / "segment.py").write_text(outside_program())
+    (folder / "plan.yaml").write_text(next(fenced(CHECKOUT / "README.md", "yaml")))
     write_downloads(folder / "DOWNLOADS")
     environment = {
         **os.environ,
