@@ -235,7 +235,13 @@ def report(
         if site is not None:
             gallery = "episodes/index.html" if episodes else ""
             for path in write_site(
-                site, found, published, source, every_note=notes, gallery=gallery
+                site,
+                found,
+                published,
+                source,
+                every_note=notes,
+                arrangement=arrangement,
+                gallery=gallery,
             ):
                 talk(f"wrote {path}")
             if episodes:
@@ -263,14 +269,20 @@ def report(
                 folder = output.with_name(f"{output.stem}-episodes")
                 gallery = f"{folder.name}/index.html" if episodes else ""
                 for name, page in as_pages(
-                    found, published, source, every_note=notes, name=output.name, gallery=gallery
+                    found,
+                    published,
+                    source,
+                    every_note=notes,
+                    arrangement=arrangement,
+                    name=output.name,
+                    gallery=gallery,
                 ).items():
                     write_atomically(output.with_name(name), page)
                     talk(f"wrote {output.with_name(name)}")
                 if episodes:
                     _write_gallery(folder, f"../{output.name}", found, boards, masks, options)
                 return
-            text = as_html(found, published, source, every_note=notes)
+            text = as_html(found, published, source, every_note=notes, arrangement=arrangement)
         else:
             tables = []
             for board in boards:

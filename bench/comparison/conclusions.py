@@ -71,7 +71,9 @@ def conclusions(
         RecordError: if a finished record has lost its rows.
     """
     methods = [
-        section._replace(rows=rows) for section in board.sections() if (rows := _shown(section))
+        section._replace(rows=rows)
+        for section in board.sections()
+        if (rows := _shown(board, section))
     ]
     lines = [line for section in methods for line in _of_section(board, section, known)]
     rows = [row for section in methods for row in section.rows]
@@ -82,9 +84,15 @@ def conclusions(
     return lines
 
 
-def _shown(section: Section) -> list[Row]:
+def _shown(board: Leaderboard, section: Section) -> list[Row]:
+    """The methods of a section, the best mean first; who answered more comes before the others."""
+
+    def place(row: Row) -> tuple[bool, int, float]:
+        mean, scores = board.mean(row), [score.mean for score in row.scores.values()]
+        return mean is None, -len(scores), -(sum(scores) / len(scores) if mean is None else mean)
+
     rows = [row for row in section.rows if row.scores and not row.is_control]
-    return rows[:MOST_ROWS]
+    return sorted(rows, key=place)[:MOST_ROWS]
 
 
 def _of_section(board: Leaderboard, section: Section, known: Mapping[str, RunResult]) -> list[str]:

@@ -10,7 +10,14 @@ from cdfss_bench import __version__
 
 from ...comparison.conclusions import conclusions
 from ...comparison.current import by_cell
-from ...comparison.leaderboard import BoardKey, Leaderboard, Row, leaderboards
+from ...comparison.leaderboard import (
+    BY_MEAN,
+    Arrangement,
+    BoardKey,
+    Leaderboard,
+    Row,
+    leaderboards,
+)
 from ...comparison.published import Report
 from ...comparison.ranking import standings
 from ...records.results import RunResult
@@ -37,10 +44,13 @@ def as_html(
     source: Source | None = None,
     *,
     every_note: bool = False,
+    arrangement: Arrangement = BY_MEAN,
 ) -> str:
     """The whole report as one self-contained page, however long; see `as_pages`."""
-    (page,) = as_pages(found, published, source, every_note=every_note, name="").values()
-    return page
+    pages = as_pages(
+        found, published, source, every_note=every_note, arrangement=arrangement, name=""
+    )
+    return pages[""]
 
 
 def as_pages(
@@ -49,6 +59,7 @@ def as_pages(
     source: Source | None = None,
     *,
     every_note: bool = False,
+    arrangement: Arrangement = BY_MEAN,
     name: str = "index.html",
     gallery: str = "",
 ) -> dict[str, str]:
@@ -63,13 +74,14 @@ def as_pages(
         source: draws single episodes, if they shall be shown: as many as fit into 2 MB, each
             board having an equal share of what is left.
         every_note: whether each note of the records stands below its table, or two lines a row.
+        arrangement: of the rows of each table.
         name: of the first page; empty for a single one of any length.
         gallery: address of the gallery of all episodes, relative to the pages.
 
     Raises:
         RecordError: if a finished record has lost its rows.
     """
-    boards = leaderboards(answer.record for answer in found)
+    boards = leaderboards((answer.record for answer in found), arrangement)
     known = by_cell(found)
     shown = {
         board.key: _board(board, found, known, published, every_note=every_note) for board in boards

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cdfss_bench.files import write_atomically
 
-from ...comparison.leaderboard import leaderboards
+from ...comparison.leaderboard import BY_MEAN, Arrangement, leaderboards
 from ...comparison.measures import measures
 from ...comparison.published import Report
 from ...comparison.ranking import standings
@@ -26,6 +26,7 @@ def write_site(
     source: Source | None = None,
     *,
     every_note: bool = False,
+    arrangement: Arrangement = BY_MEAN,
     gallery: str = "",
 ) -> list[Path]:
     """`index.html` (and `index-2.html`, ...), the same as CSV and JSON, and the records' schema.
@@ -36,6 +37,7 @@ def write_site(
         published: what papers report, if it shall stand beside.
         source: draws single episodes, if they shall be shown.
         every_note: whether each note of the records stands below its table.
+        arrangement: of the rows of the page's tables.
         gallery: address of the gallery of all episodes, relative to the folder.
 
     Raises:
@@ -46,7 +48,14 @@ def write_site(
     measured = [measures(board, found) for board in boards]
     schema = json.dumps(published_schema(), indent=1) + "\n"
     files = {
-        **as_pages(found, published, source, every_note=every_note, gallery=gallery),
+        **as_pages(
+            found,
+            published,
+            source,
+            every_note=every_note,
+            arrangement=arrangement,
+            gallery=gallery,
+        ),
         "leaderboard.csv": as_csv(boards, where, measured),
         "leaderboard.json": as_json(boards, where, measured),
         "run.schema.json": schema,

@@ -9,16 +9,16 @@ import pytest
 
 from cdfss_bench.bench.comparison.conclusions import conclusions
 from cdfss_bench.bench.comparison.current import by_cell
-from cdfss_bench.bench.comparison.leaderboard import leaderboards
+from cdfss_bench.bench.comparison.leaderboard import BY_MEAN, Arrangement, leaderboards
 from cdfss_bench.bench.comparison.ranking import standings
 from cdfss_bench.bench.records.results import run_results
 
 from ...support.records import DOMAINS, write_cell
 
 
-def said(results: Path) -> str:
+def said(results: Path, arrangement: Arrangement = BY_MEAN) -> str:
     found = run_results(results)
-    (board,) = leaderboards(answer.record for answer in found)
+    (board,) = leaderboards((answer.record for answer in found), arrangement)
     return "\n".join(conclusions(board, by_cell(found), standings(board, found)))
 
 
@@ -31,6 +31,18 @@ def test_a_clear_difference_is_claimed_with_its_size_and_p(tmp_path: Path) -> No
     assert re.search(r"loec is better than ssp in the mean \(\+2.*\) and on isic \(\+\d", text)
     assert re.search(r"on isic \(\+\d+\.\d, p (< 0\.001|= 0\.00\d+)\)\.", text)
     assert "The test cannot tell loec from ssp on chestxray, deepglobe and fss1000." in text
+
+
+def test_the_order_of_the_table_and_hidden_controls_change_nothing(tmp_path: Path) -> None:
+    for domain in DOMAINS:
+        write_cell(tmp_path, "loec", domain, skill=0.6)
+        write_cell(tmp_path, "abcdfss", domain, skill=0.5)
+        write_cell(tmp_path, "all-foreground", domain, skill=0.3)
+    text = said(tmp_path)
+    assert said(tmp_path, Arrangement("method")) == text
+    # A section that is alone has no title.
+    alone = said(tmp_path, Arrangement("method", with_controls=False))
+    assert text == f"Of the rows “no adaptation”: {alone}"
 
 
 def test_where_the_best_mean_is_worse_is_said(tmp_path: Path) -> None:
