@@ -6,7 +6,7 @@ exports) asks `chosen`, so that none of them can show another record than the ot
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -59,12 +59,13 @@ def chosen(records: Iterable[RunRecord]) -> Choice:
     code of the newest record. Of several records of that code the newest is shown for a seed.
     """
     numbers: dict[tuple[BoardKey, RowKey, ColumnKey], list[Chosen]] = {}
+    state = states()
     for record in records:
         if is_finished(record):
             # The words for the same weights may differ between versions.
             row = row_key(record)._replace(weights="", label=record.method.composition)
             key = board_key(record), row, column_key(record)
-            numbers.setdefault(key, []).append(Chosen(record, state_of(record)))
+            numbers.setdefault(key, []).append(Chosen(record, state(record)))
     # Another version may hash the same files otherwise: the fingerprint keeps no old number alive.
     renewed = {
         (board, row, column._replace(fingerprint=""))
@@ -136,6 +137,21 @@ def state_of(record: RunRecord) -> State:
     except (UserError, OSError, SyntaxError, ValueError):  # a plug-in may be gone or broken
         return "unknown"
     return "current" if installed == (record.method.code, record.domain.reader) else "stale"
+
+
+def states() -> Callable[[RunRecord], State]:
+    """`state_of` for many records: those of one code are looked up once."""
+    known: dict[tuple[object, ...], State] = {}
+
+    def state(record: RunRecord) -> State:
+        method, domain = record.method, record.domain
+        code = (method.composition, method.backbone, method.code, method.external)
+        same = (*code, domain.name, domain.reader, record.evaluator.code)
+        if same not in known:
+            known[same] = state_of(record)
+        return known[same]
+
+    return state
 
 
 _ORDER: dict[State, int] = {"stale": 0, "unknown": 1, "current": 2}

@@ -6,6 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from cdfss_bench.datasets.core.domain import COPY
@@ -278,7 +279,7 @@ class Leaderboard:
         columns = self.mean_columns if column is None else [column]
         return any(c in row.scores and row.scores[c].is_stale for c in columns)
 
-    @property
+    @cached_property
     def mean_columns(self) -> list[ColumnKey]:
         """What a mean is taken over: each domain's whole population, all episodes asked.
 

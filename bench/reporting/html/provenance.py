@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ...comparison.current import State, state_of
+from ...comparison.current import State, states
 from ...records.results import RunResult
 from ...records.schema import RunRecord
 from ..number_format import milliseconds
@@ -31,19 +31,12 @@ def origins(said: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
 def provenance(found: Iterable[RunResult]) -> dict[str, dict[str, str]]:
     """What is shown of a record when its number is clicked, by the first half of its cell id."""
     result: dict[str, dict[str, str]] = {}
-    states: dict[tuple[str, ...], State] = {}
+    state = states()
     for answer in found:
         record = answer.record
         if record.metrics is None:
             continue
-        method, environment = record.method, record.environment
-        # Seeds and shots of one row on one domain are of one code, which is hashed once.
-        same = (
-            method.composition, method.backbone, method.code, str(method.external),
-            record.domain.name, record.domain.reader, record.evaluator.code,
-        )  # fmt: skip
-        if same not in states:
-            states[same] = state_of(record)
+        environment = record.environment
         git = environment.get("git") or {}
         values = {
             "method": f"{record.name} = {record.method.composition}",
@@ -66,7 +59,7 @@ def provenance(found: Iterable[RunResult]) -> dict[str, dict[str, str]]:
             "checkpoint": f"{record.weights.checkpoint} {record.weights.checkpoint_sha256}",
             "selection": record.weights.selection,
             "evaluator": f"version {record.evaluator.version}, {record.evaluator.precision}",
-            "code": f"{record.method.code[:16]}, {_STATES[states[same]]}, "
+            "code": f"{record.method.code[:16]}, {_STATES[state(record)]}, "
             f"commit {git.get('commit', 'unknown')}",
             "notes": "; ".join(record.notes[:_MOST_NOTES]) + _more(record.notes),
             "machine": f"{environment.get('device', '')} {environment.get('cpu', '')}".strip(),
