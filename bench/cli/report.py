@@ -196,7 +196,7 @@ def report(
     if style == "paper" and form != "latex":
         raise UserError("--style paper is LaTeX", hint="add -f latex")
     named = [word for typed in columns or () for word in map(str.strip, typed.split(",")) if word]
-    arrangement = Arrangement(sort, with_controls=not no_controls)
+    arrangement = Arrangement(sort, not no_controls, tuple(named))
     add_plugins(options.plugins)
     with left_out() as damaged:
         found = run_results(results, damaged.append)
@@ -232,6 +232,9 @@ def report(
         if against is not None:
             file = find_published(results) if against == "published" else Path(against)
             published = read_published(file)
+        if named and (form == "html" or site is not None):
+            # Every page is written by itself; what none of them has is refused before.
+            only_columns([text_table(board, {}) for board in boards], named)
         if site is not None:
             gallery = "episodes/index.html" if episodes else ""
             for path in write_site(
@@ -300,7 +303,7 @@ def report(
                     "no record here has boundary measures",
                     hint="type the run again with --boundary: its counts stay, and they are added",
                 )
-            tables = only_columns(tables, named)
+            tables = only_columns(tables, named) if named else tables
             if published is not None and all(board.key.suite == "mini" for board in boards):
                 talk(
                     "published figures are of the real targets; these records are of the mini suite"

@@ -163,15 +163,17 @@ CONTROL = "@shuffled-support"
 
 
 class Arrangement(NamedTuple):
-    """How the rows of leaderboards are shown.
+    """How the rows and columns of leaderboards are shown.
 
     Attributes:
-        order: by what they are sorted: one of `ORDERS`, or a domain.
+        order: by what rows are sorted: one of `ORDERS`, or a domain.
         with_controls: whether control rows are among them.
+        columns: names of those that are shown beside the method; empty for all.
     """
 
     order: str = "mean"
     with_controls: bool = True
+    columns: tuple[str, ...] = ()
 
 
 BY_MEAN = Arrangement()

@@ -22,11 +22,9 @@ def only_columns(tables: Sequence[TextTable], wanted: Sequence[str]) -> list[Tex
     Raises:
         UserError: for a name that no table has.
     """
-    if not wanted:
-        return list(tables)
-    known = dict.fromkeys(_spoken(header) for table in tables for header in table.headers)
+    known = dict.fromkeys(spoken(header) for table in tables for header in table.headers)
     _refuse_unknown(wanted, known)
-    return [_narrowed(table, [word.lower() for word in wanted]) for table in tables]
+    return [narrowed(table, wanted) for table in tables]
 
 
 def only_keys(lines: Sequence[dict[str, Any]], wanted: Sequence[str]) -> list[dict[str, Any]]:
@@ -51,9 +49,13 @@ def _refuse_unknown(wanted: Sequence[str], known: Iterable[str], *, exact: bool 
             raise UserError(listed, hint=error.hint if "mean" in (error.hint or "") else None)
 
 
-def _narrowed(table: TextTable, wanted: Sequence[str]) -> TextTable:
+def narrowed(table: TextTable, wanted: Sequence[str]) -> TextTable:
+    """The table with its first column and those of the wanted ones that it has."""
+    if not wanted:
+        return table
     plain = [_plain(header) for header in table.headers]
-    found = [at for word in wanted for at, name in enumerate(plain) if name == word and at]
+    words = [word.lower() for word in wanted]
+    found = [at for word in words for at, name in enumerate(plain) if name == word and at]
     at = [0, *dict.fromkeys(found)]
     place = {old: new for new, old in enumerate(at)}
 
@@ -74,11 +76,11 @@ def _narrowed(table: TextTable, wanted: Sequence[str]) -> TextTable:
     )
 
 
-def _spoken(header: str) -> str:
+def spoken(header: str) -> str:
     """A header without its mark and without what tells two populations of a domain apart."""
     name, star, _ = header.partition("*")
     return name if star else re.sub(r" [0-9a-f]{4}/\d+$", "", header)
 
 
 def _plain(header: str) -> str:
-    return _spoken(header).lower()
+    return spoken(header).lower()

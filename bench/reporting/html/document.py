@@ -21,6 +21,7 @@ from ...comparison.leaderboard import (
 from ...comparison.published import Report
 from ...comparison.ranking import standings
 from ...records.results import RunResult
+from ..columns import narrowed
 from ..cost_table import cost_table
 from ..leaderboard_table import text_table
 from ..published_table import published_table
@@ -74,7 +75,7 @@ def as_pages(
         source: draws single episodes, if they shall be shown: as many as fit into 2 MB, each
             board having an equal share of what is left.
         every_note: whether each note of the records stands below its table, or two lines a row.
-        arrangement: of the rows of each table.
+        arrangement: of rows and columns.
         name: of the first page; empty for a single one of any length.
         gallery: address of the gallery of all episodes, relative to the pages.
 
@@ -158,7 +159,8 @@ def _board(
     beside = None
     if published is not None and board.key.suite == "cdfss":
         beside = table_of(published_table(board, published))
-    table = table_of(text_table(board, where, every_note=every_note), controls_in(rows))
+    whole = text_table(board, where, every_note=every_note)
+    table = table_of(narrowed(whole, board.arrangement.columns), controls_in(rows))
     return {
         "shots": f"{board.key.shots}-shot",
         "table": table,

@@ -37,13 +37,13 @@ def write_site(
         published: what papers report, if it shall stand beside.
         source: draws single episodes, if they shall be shown.
         every_note: whether each note of the records stands below its table.
-        arrangement: of the rows of the page's tables.
+        arrangement: of rows and, on the page, of columns.
         gallery: address of the gallery of all episodes, relative to the folder.
 
     Raises:
         UserError: if the folder cannot be written.
     """
-    boards = leaderboards(answer.record for answer in found)
+    boards = leaderboards((answer.record for answer in found), arrangement)
     where = [standings(board, found) for board in boards]
     measured = [measures(board, found) for board in boards]
     schema = json.dumps(published_schema(), indent=1) + "\n"

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ...comparison.current import STALE
-from ...comparison.leaderboard import CONTROL, Leaderboard, Row, RowKey
+from ...comparison.leaderboard import CONTROL, Leaderboard, Row, RowKey, missing_columns
+from ..columns import spoken
 from ..number_format import UNSTEADY
 from ..text_table import BLANK, TextTable
 
@@ -77,7 +78,8 @@ def side_by_side(
         tables: theirs, as `table_of` gives them.
     """
     keys = [[row.key for row in rows_of(board)] for board in boards]
-    spans = [_scores_of(table) for table in tables]
+    spans = [_scores_of(board, table) for board, table in zip(boards, tables, strict=True)]
+    left = [at for at, (text, _) in enumerate(tables[0]["headers"]) if text in _LEFT]
     found: list[tuple[str | None, bool, list[Any]]] = []
     seen: set[RowKey] = set()
     for own, table in zip(keys, tables, strict=True):
@@ -87,20 +89,23 @@ def side_by_side(
             if key in seen:
                 continue
             seen.add(key)
-            line = cells[:2]
+            line = [cells[at] for at in left]
             for others, other, span in zip(keys, tables, spans, strict=True):
                 here = other["rows"][others.index(key)][2] if key in others else None
                 line += [here[at] if here else _EMPTY for at in span]
             found.append((section, is_control, line))
             section = None
-    over = [("", 2), *((f"{b.key.shots}-shot", len(s)) for b, s in zip(boards, spans, strict=True))]
+    over = [
+        ("", len(left)),
+        *((f"{b.key.shots}-shot", len(s)) for b, s in zip(boards, spans, strict=True)),
+    ]
     headers = [t["headers"][at] for t, span in zip(tables, spans, strict=True) for at in span]
     return {
         "title": "",
         "notes": [],
         "outdated": tables[0]["outdated"],
         "over": over,
-        "headers": [*tables[0]["headers"][:2], *headers],
+        "headers": [*(tables[0]["headers"][at] for at in left), *headers],
         "rows": _told_once(found),
         "controls": sum(is_control for _, is_control, _ in found),
         "part": "",
@@ -121,10 +126,13 @@ def _told_once(rows: Sequence[tuple[str | None, bool, list[Any]]]) -> list[Any]:
     ]
 
 
-def _scores_of(table: Mapping[str, Any]) -> list[int]:
+_LEFT = ("method", "backbone")
+
+
+def _scores_of(board: Leaderboard, table: Mapping[str, Any]) -> list[int]:
     """The columns of the domains and of the mean."""
-    names = [text for text, _ in table["headers"]]
-    return list(range(names.index("adapts") + 1, names.index("mean") + 1))
+    names = {*(column.domain for column in board.columns), *missing_columns(board), "mean"}
+    return [at for at, (text, _) in enumerate(table["headers"]) if spoken(text) in names]
 
 
 def legend_of(table: Mapping[str, Any]) -> list[tuple[str, str, str]]:

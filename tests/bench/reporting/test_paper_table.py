@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -24,7 +25,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("paper")
     for domain in DOMAINS:
         for shots in (1, 5):
-            asked = {"episodes__shots": shots, "cost": COST}
+            asked: dict[str, Any] = {"episodes__shots": shots, "cost": COST}
             write_cell(folder, "hsnet", domain, skill=0.6, **asked)
             write_cell(folder, "ssp+lcm[k=5]", domain, skill=0.6, **asked)
             write_cell(folder, "ssp", domain, skill=0.3, **asked)
@@ -126,7 +127,7 @@ def test_latex_compiles(style: str, results: Path, tmp_path: Path) -> None:
     assert (tmp_path / "table.pdf").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("form", ["table", "md", "latex", "csv", "json"])
+@pytest.mark.parametrize("form", ["table", "md", "latex", "csv", "json", "html"])
 def test_controls_can_be_left_out_of_every_format(form: str, results: Path) -> None:
     every, without = (
         typed(results, "-f", form, "--wide", *words) for words in ((), ("--no-controls",))
@@ -145,6 +146,10 @@ def test_columns_are_chosen_by_name(results: Path) -> None:
     assert "weights" not in typed(results, "-f", "md", "--columns", "isic")
     line = typed(results, "-f", "csv", "--columns", "label,miou").splitlines()[0]
     assert line == "label,miou"
+    page = typed(results, "-f", "html", "--columns", "isic,mean")
+    board = page.partition("<table")[2].partition("</table>")[0]
+    assert "isic" in board
+    assert "deepglobe" not in board
     paper = typed(results, "-f", "latex", "--style", "paper", "--columns", "isic,mean")
     assert r"\begin{tabular}{@{}lcccc@{}}" in paper
 
