@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import say, show_table, talk
-from .option_groups import Only, expand_groups
+from .option_groups import expand_groups
 from .options import Device, Episodes, SelectionOptions, Threads, add_plugins, chosen_device
 
 if TYPE_CHECKING:
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from ..regression.baseline import Finding
 
 
-NARROWING = Only("methods", "domains", "shots", "seeds", "data_root", "weights_dirs", "plugins")
+_OF_A_NEW_BASELINE = ("shots", "seeds", "protocol", "suite", "backbone", "episodes")
+"""Options that say what a new baseline holds."""
 
 
 @expand_groups
@@ -30,7 +31,7 @@ def gate(
         bool,
         typer.Option("--update", help="Measure again, show what changed and write the baseline."),
     ] = False,
-    options: Annotated[SelectionOptions, NARROWING],
+    options: SelectionOptions,
     episodes: Episodes = None,
     device: Device = "cpu",
     threads: Threads = None,
@@ -43,10 +44,12 @@ def gate(
 ) -> None:
     """Run the baseline's selection again and compare: mIoU, parameters, FLOPs, time.
 
-    -m and -d limit the check to some methods and domains. With --update, the options -m, -d, -k,
-    --seed and --episodes choose what the new baseline holds; by default the same as the old one.
+    -m and -d limit the check to some methods and domains; --data-root, --lists, --weights and
+    --weights-dir say where its files are. With --update, all options of the selection choose what
+    the new baseline holds; by default the same as the old one.
 
-    Exit code 0: no regression. 1: a regression. 2: not comparable, or there is no baseline.
+    Exit code 0: no regression (what got better is shown as such). 1: a regression. 2: not
+    comparable, or there is no baseline.
     """
     if context.invoked_subcommand is not None:
         return
@@ -62,9 +65,15 @@ def gate(
     old = read_baseline(baseline) if baseline.is_file() or not update else None
     if old is not None and not update:
         old = narrowed(old, options.methods or (), options.domains or ())
+        _refuse_other_selection(context)
         # What is checked is the baseline's; an environment set for `run` must not change it.
         episodes = None
-        options = SelectionOptions(data_root=options.data_root, weights_dirs=options.weights_dirs)
+        options = SelectionOptions(
+            data_root=options.data_root,
+            lists=options.lists,
+            weights=options.weights,
+            weights_dirs=options.weights_dirs,
+        )
     selection = options.selection(
         stored=old.selection if old is not None else None, episodes=episodes
     )
@@ -84,9 +93,29 @@ def gate(
         ):
             file.write(text)
     code = exit_code(findings)
+    if any(finding.verdict == "changed (better)" for finding in findings):
+        talk("the same command with --update takes what is better into the baseline")
     say({0: "no regression", 1: "REGRESSION", 2: "NOT COMPARABLE"}[code])
     if code:
         raise typer.Exit(code)
+
+
+def _refuse_other_selection(context: typer.Context) -> None:
+    """Refuses options without which nothing would be checked otherwise.
+
+    Raises:
+        UserError: naming the first.
+    """
+    from cdfss_bench.errors import UserError
+
+    for name in _OF_A_NEW_BASELINE:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            flag = "--seed" if name == "seeds" else f"--{name}"
+            raise UserError(
+                f"{flag} says what a new baseline holds, and this one is checked as it is",
+                hint="add --update to write another, or leave it out",
+            )
 
 
 def _say(outcome: Outcome) -> None:

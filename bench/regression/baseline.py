@@ -1,8 +1,9 @@
 """The regression gate: what a fixed selection gave once, and whether it still does.
 
-Parameters and operations must be equal. mIoU may differ by what another processor's rounding can
-do (`TOLERANCE`). Time is compared as a multiple of a reference workload timed in the same process,
-and only a factor is a finding: a wall-clock gate on shared machines is below their noise.
+Parameters and operations must not grow. mIoU may fall by what another processor's rounding can do
+(`TOLERANCE`). What got better is told and is no regression. Time is compared as a multiple of a
+reference workload timed in the same process, and only a factor is a finding: a wall-clock gate on
+shared machines is below their noise.
 """
 
 from __future__ import annotations
@@ -170,14 +171,14 @@ class Finding(NamedTuple):
         what: `mIoU`, `parameters`, `FLOPs`, `time`, `episodes`, `weights`, ...
         before: in the baseline.
         now: measured.
-        verdict: `fine`, `regression` (exit code 1) or `not comparable` (exit code 2).
+        verdict: `fine`, `changed (better)`, `regression` (exit code 1) or `not comparable` (2).
     """
 
     cell: str
     what: str
     before: str
     now: str
-    verdict: Literal["fine", "regression", "not comparable"]
+    verdict: Literal["fine", "changed (better)", "regression", "not comparable"]
 
 
 def compared(before: Sequence[GateCell], now: Sequence[GateCell]) -> list[Finding]:
@@ -197,7 +198,7 @@ def compared(before: Sequence[GateCell], now: Sequence[GateCell]) -> list[Findin
 
 
 def exit_code(findings: Sequence[Finding]) -> int:
-    """0: all is fine. 1: a regression. 2: something cannot be compared, and nothing regressed."""
+    """0: nothing is worse. 1: a regression. 2: no regression, but something is not comparable."""
     verdicts = {finding.verdict for finding in findings}
     if "regression" in verdicts:
         return 1
@@ -223,29 +224,44 @@ def _of_cell(old: GateCell, new: GateCell) -> list[Finding]:
     ]  # fmt: skip
     if strange:
         return strange
-    # Said so that what is no number is never fine.
-    moved = not abs(new.miou - old.miou) <= TOLERANCE
-    slower = not new.time <= max(SLOWER * old.time, old.time + SLACK)
-    rows = (
-        ("mIoU", f"{old.miou:.3f}", f"{new.miou:.3f}", moved),
-        ("parameters", f"{old.params:,}", f"{new.params:,}", old.params != new.params),
-        ("FLOPs", f"{old.flops:,}", f"{new.flops:,}", old.flops != new.flops),
-        ("time", f"{old.time:.2f}", f"{new.time:.2f}", slower),
-    )
-    if old.fft is not None and (old.fft or new.fft):
-        rows += (("FFT", f"{old.fft:,}", f"{new.fft or 0:,}", old.fft != new.fft),)
-    return [
-        Finding(name, what, was, is_now, "regression" if wrong else "fine")
-        for what, was, is_now, wrong in rows
+    figures: list[tuple[str, float, float, str, float, float]] = [
+        # A lower mIoU is worse; of all others a higher value is.
+        ("mIoU", -old.miou, -new.miou, ".3f", 1.0, TOLERANCE),
+        ("parameters", old.params, new.params, ",", 1.0, 0),
+        ("FLOPs", old.flops, new.flops, ",", 1.0, 0),
+        ("time", old.time, new.time, ".2f", SLOWER, SLACK),
     ]
+    if old.fft is not None and (old.fft or new.fft):
+        figures.append(("FFT", old.fft, new.fft or 0, ",", 1.0, 0))
+    return [
+        Finding(name, what, f"{abs(was):{form}}", f"{abs(now):{form}}", _verdict(was, now, *limits))
+        for what, was, now, form, *limits in figures
+    ]
+
+
+def _verdict(
+    was: float, now: float, factor: float, slack: float
+) -> Literal["fine", "changed (better)", "regression"]:
+    """Of a figure that is better when it is smaller."""
+    # Said so that what is no number is never fine.
+    if not now <= _most(was, factor, slack):
+        return "regression"
+    return "fine" if was <= _most(now, factor, slack) else "changed (better)"
+
+
+def _most(value: float, factor: float, slack: float) -> float:
+    """What may be measured in place of `value` without being another."""
+    return max(factor * value, value + slack)
 
 
 def markdown(findings: Sequence[Finding]) -> str:
     """What a pull request shows: the verdict, what is not fine, and what was looked at."""
     wrong = [finding for finding in findings if finding.verdict != "fine"]
     cells = len({finding.cell for finding in findings})
+    better = sum(finding.verdict == "changed (better)" for finding in findings)
+    fine = f"{len(findings) - better} figures of {cells} cells are as in the baseline"
     head = {
-        0: f"**No regression**: {len(findings)} figures of {cells} cells are as in the baseline.",
+        0: f"**No regression**: {fine}" + (f", {better} changed (better)." if better else "."),
         1: "**Regression**",
         2: "**Not comparable** with the baseline",
     }[exit_code(findings)]
@@ -257,8 +273,8 @@ def markdown(findings: Sequence[Finding]) -> str:
         ]
         lines.append("")
     lines.append(
-        f"mIoU within {TOLERANCE} points, parameters and FLOPs equal, time (in reference workloads "
-        f"of the same process) below {SLOWER:g} times the baseline's. A change that is meant: "
-        "`cdfss-bench check --update`."
+        f"mIoU at most {TOLERANCE} points lower, parameters and FLOPs no more, time (in reference "
+        f"workloads of the same process) below {SLOWER:g} times the baseline's. A change that is "
+        "meant: the same command with `--update`."
     )
     return "\n".join(lines) + "\n"

@@ -21,6 +21,8 @@ from ..records.environment import describe
 from .baseline import Baseline, GateCell
 
 _REPEATS = 5
+_PLACES = ("data_root", "lists", "weights", "weights_dirs")
+"""Where files are, which a baseline does not say: it holds their hashes."""
 
 Listener = Callable[[Outcome], None]
 
@@ -47,7 +49,7 @@ def measured(
     if not found:
         raise RecordError("the selection holds no cell")
     values = selection.model_dump(mode="json", exclude_defaults=True)
-    kept = {k: v for k, v in values.items() if k not in ("data_root", "weights_dirs")}
+    kept = {k: v for k, v in values.items() if k not in _PLACES}
     # As the cells have them, so that a cell that is taken out of the file is missed.
     named = {"methods": [c.method for c in found], "domains": [c.domain for c in found]}
     return Baseline(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from typer.testing import CliRunner
 
 from cdfss_bench.bench.cli import app
@@ -201,7 +203,9 @@ def test_a_planted_regression_is_caught(
     findings = compared(before.cells, measured(SMALL).cells)
     caught = {finding.what for finding in findings if finding.verdict != "fine"}
     assert PLANTED[plant] in caught
-    assert exit_code(findings) == (2 if plant is other_episodes else 1)
+    assert exit_code(findings) == (
+        2 if plant is other_episodes else 0 if plant is fewer_flops else 1
+    )
 
 
 @pytest.mark.parametrize("repetitions", [3, pytest.param(50, marks=pytest.mark.long)])
@@ -228,10 +232,13 @@ def cell(**changes: Any) -> GateCell:
     [
         ({}, 0),
         ({"miou": 50 + 0.9 * TOLERANCE}, 0),
-        ({"miou": 50 + 1.1 * TOLERANCE}, 1),
+        ({"miou": 50 + 1.1 * TOLERANCE}, 0),
         ({"miou": 50 - 1.1 * TOLERANCE}, 1),
         ({"params": 1001}, 1),
-        ({"flops": 10**9 - 1}, 1),
+        ({"params": 999}, 0),
+        ({"flops": 10**9 - 1}, 0),
+        ({"flops": 10**9 + 1}, 1),
+        ({"flops": 10**9 - 1, "params": 1001}, 1),
         ({"time": 4 * SLOWER - 0.1}, 0),
         ({"time": 4 * SLOWER + 0.1}, 1),
         ({"time": 0.1}, 0),
@@ -250,12 +257,30 @@ def test_exit_codes(change: dict[str, Any], code: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("was", "now", "code"), [(7, 7, 0), (7, 8, 1), (0, 8, 1), (7, 0, 1), (None, 8, 0)]
+    ("was", "now", "code"), [(7, 7, 0), (7, 8, 1), (0, 8, 1), (7, 0, 0), (None, 8, 0)]
 )
 def test_transforms_are_gated_where_the_baseline_knows_them(
     was: int | None, now: int, code: int
 ) -> None:
     assert exit_code(compared([cell(fft=was)], [cell(fft=now)])) == code
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"miou": 50 + 1.1 * TOLERANCE}, "mIoU"),
+        ({"params": 999}, "parameters"),
+        ({"flops": 10**9 - 1}, "FLOPs"),
+        ({"time": 4 / SLOWER - 0.1}, "time"),
+    ],
+)
+def test_an_improvement_is_told_and_is_no_regression(change: dict[str, Any], what: str) -> None:
+    findings = compared([cell()], [cell(**change)])
+    assert [(f.what, f.verdict) for f in findings if f.verdict != "fine"] == [
+        (what, "changed (better)")
+    ]
+    assert exit_code(findings) == 0
+    assert "3 figures of 1 cells are as in the baseline, 1 changed (better)." in markdown(findings)
 
 
 def test_a_difference_of_microseconds_trips_nothing() -> None:
@@ -305,10 +330,46 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     assert wrong.exit_code == 1
     assert "REGRESSION" in wrong.stdout
     assert "| all-foreground · mini-chest · 1-shot · seed 0 | mIoU |" in summary.read_text()
+    baseline.cells[0].miou -= 2
+    baseline.save(file)
+    better = check()
+    assert (better.exit_code, "changed (better)" in better.stdout) == (0, True)
+    assert "--update takes what is better into the baseline" in better.stderr
     again = check("--update")
     assert again.exit_code == 0
     assert "mIoU" in again.stdout  # what changed is shown
     assert check().exit_code == 0
+
+
+@pytest.mark.parametrize("words", [("-k", "5"), ("--seed", "1"), ("--backbone", "resnet50")])
+def test_an_option_that_would_be_ignored_is_refused(words: tuple[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "b.json"
+    Baseline(selection={"methods": ["ssp"]}, cells=[cell()]).save(file)
+    done = CliRunner().invoke(app, ["check", "--baseline", str(file), *words])
+    assert isinstance(done.exception, UserError)
+    assert "says what a new baseline holds" in done.exception.problem
+
+
+def test_every_flag_that_a_hint_names_is_one_of_check(tmp_path: Path) -> None:
+    shown = CliRunner().invoke(app, ["check", "--help"], env={"COLUMNS": "200"}).stdout
+    for flag in ("--weights", "--weights-dir", "--backbone", "--lists", "--suite", "--protocol"):
+        assert f"{flag} " in shown
+    words = ["--update", "-m", "hsnet[widths=4-8-16]", "-d", "mini-lesion"]
+    done = CliRunner().invoke(app, ["check", "--baseline", str(tmp_path / "b.json"), *words])
+    assert isinstance(done.exception, UserError)
+    named = set(re.findall(r"--[a-z-]+", (done.exception.hint or "").partition(", or ")[2]))
+    assert named
+    assert all(f"{flag} " in shown for flag in named)
+
+
+def test_the_workflow_of_a_method_installs_a_pinned_commit_and_types_what_exists() -> None:
+    text = (CHECKOUT / "docs" / "workflows" / "method-gate.yml").read_text()
+    workflow = yaml.safe_load(text)
+    assert re.fullmatch(r"git\+https://\S+@COMMIT", workflow["env"]["CDFSS_BENCH"])
+    steps = [step["run"] for step in workflow["jobs"]["check"]["steps"] if "run" in step]
+    assert steps[0] == 'pip install "cdfss-bench @ $CDFSS_BENCH"'
+    shown = CliRunner().invoke(app, ["check", "--help"], env={"COLUMNS": "200"}).stdout
+    assert all(f"{flag} " in shown for flag in re.findall(r"--[a-z-]+", steps[1]))
 
 
 def edited(baseline: Baseline, path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
