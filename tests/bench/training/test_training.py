@@ -217,6 +217,7 @@ def test_source_val_keeps_the_best_on_held_out_episodes(
     job, path = job_of(tmp_path, select="source-val", validate_every=0.34)
     card = train(job, path)
     assert (card.selection, card.score, card.episodes) == ("source-val", 30.0, 8)
+    assert written(path)[1].curve == ((4, 10.0), (8, 30.0), (12, 20.0))
     assert card.source["hold_out"] == 0.1
     scores = iter([10.0, 30.0])
     job, other = job_of(tmp_path / "cut", select="source-val", validate_every=0.34)

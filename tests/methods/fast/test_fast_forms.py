@@ -184,16 +184,18 @@ def test_gradients_pass_through_mixing_as_through_the_squeeze(
     torch.testing.assert_close(found, expected)
 
 
+# Few positions are enlarged by one product, many by one for each tap of the kernel.
+@pytest.mark.parametrize("size", [(4, 3), (9, 8)])
 @pytest.mark.parametrize("left", [(1, 1), (2, 2)])
-def test_mixing_onto_known_maps_is_mixing(left: tuple[int, int]) -> None:
+def test_mixing_onto_known_maps_is_mixing(left: tuple[int, int], size: tuple[int, int]) -> None:
     torch.manual_seed(1)
     block = Squeeze((8, 8, 8, 8), (3, 3, 3), (1, 1, 1)).double().eval()
-    coarse = Part.of(drawn(1, 8, 4, 3, *left).double()).maps.requires_grad_()
-    known = Part.of(drawn(1, 8, 9, 5, *left, seed=3).double()).maps
+    coarse = Part.of(drawn(1, 8, *size, *left).double()).maps.requires_grad_()
+    known = Part.of(drawn(1, 8, 17, 9, *left, seed=3).double()).maps
     mixing = Mixing(block)
-    enlarged = F.interpolate(coarse, (9, 5), mode="bilinear", align_corners=True)
+    enlarged = F.interpolate(coarse, (17, 9), mode="bilinear", align_corners=True)
     expected = mixing(enlarged + known, left)
-    again = mixing.onto(known, left, (4, 3))
+    again = mixing.onto(known, left, size)
     weights = drawn(*expected.shape, seed=2).double()
     (slope,) = torch.autograd.grad((expected * weights).sum(), coarse)
     for _ in range(2):
