@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -110,7 +110,8 @@ class Manifest(Sequence[Episode]):
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; an episode is [query, [supports], class_id, support_class_id]."""
-        values = {key: value for key, value in asdict(self).items() if key != "episodes"}
+        # Not `asdict`, which copies every episode.
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "episodes"}
         rows = [[e.query, list(e.supports), e.class_id, e.support_class_id] for e in self.episodes]
         return {**values, "episodes": rows}
 
