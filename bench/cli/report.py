@@ -107,6 +107,14 @@ def report(
             "and rows without a backbone. Repeatable."
         ),
     ] = None,
+    sizes: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--size",
+            help="Show only rows whose backbone sees images of this side in pixels (400, 1024, "
+            "...), and rows without a backbone. Repeatable.",
+        ),
+    ] = None,
     notes: Annotated[
         bool,
         typer.Option(
@@ -202,6 +210,8 @@ def report(
         found = run_results(results, damaged.append)
         if pretraining:
             found = _pretrained_on(pretraining, found)
+        if sizes:
+            found = _of_size(sizes, found)
         if latest:
             found = latest_versions(found)
         boards = leaderboards((answer.record for answer in found), arrangement)
@@ -352,6 +362,24 @@ def _pretrained_on(wanted: Sequence[str], found: Sequence[RunResult]) -> list[Ru
         for one in found
         if not (own := one.record.weights.pretraining.lower()) or own.startswith(begins)
     ]
+
+
+def _of_size(wanted: Sequence[int], found: Sequence[RunResult]) -> list[RunResult]:
+    """Results of backbones that see images of one of the sizes, and without a backbone.
+
+    Raises:
+        UserError: if none sees one of them.
+    """
+    from cdfss_bench.errors import UserError
+
+    known = sorted({one.record.method.input_size for one in found} - {0})
+    for size in wanted:
+        if size not in known:
+            raise UserError(
+                f"no backbone of these records sees images of {size} pixels",
+                hint=f"the sizes are {', '.join(map(str, known)) or 'not known'}",
+            )
+    return [one for one in found if one.record.method.input_size in (0, *wanted)]
 
 
 def _check_episodes(

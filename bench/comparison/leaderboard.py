@@ -91,6 +91,8 @@ class Row:
         weights_kind: what its weights are to it, as `records.WeightsPart.kind`.
         pretraining: what its backbone was pretrained on; empty without one.
         made_for: for which backbones its method was made, where it ran on another.
+        sizes: sides in pixels at which its backbone sees images, each with the side at which masks
+            are counted; none without a backbone.
         said: what the cards of its parts say of it.
         is_trial: whether it ran with the mini suite's weights on other data.
         version: of the newest of its records.
@@ -107,6 +109,7 @@ class Row:
     weights_kind: str = ""
     pretraining: str = ""
     made_for: str = ""
+    sizes: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
     said: tuple[str, ...] = ()
     is_trial: bool = False
     version: str = ""
@@ -431,6 +434,8 @@ def _add(board: Leaderboard, one: Chosen, names: Mapping[str, str]) -> None:
     row.weights_kind = record.weights_kind or row.weights_kind
     row.pretraining = record.weights.pretraining or row.pretraining
     row.made_for = next((n for n in record.notes if n.startswith(MADE_FOR)), row.made_for)
+    if record.method.input_size:
+        row.sizes.add((record.method.input_size, record.evaluator.image_size))
     row.said = tuple(n for n in record.notes if n.startswith(THIS_ROW)) or row.said
     row.is_trial = row.is_trial or record.is_trial
     row.version = version_of(record)

@@ -131,6 +131,8 @@ def _flat(board: Leaderboard, where: Standings, found: Measures) -> list[dict[st
             "control": row.is_control,
             "source": row.source,
             "weights_kind": row.weights_kind,
+            "pretraining": row.pretraining,
+            "input_size": "+".join(str(seen) for seen in sorted({s for s, _ in row.sizes})),
         }
         cost = row.cost
         costs = {

@@ -274,9 +274,11 @@ def _ends(low: float, high: float) -> str:
 
 
 def backbone(row: Row) -> str:
-    """Its name, and which its method was made for where that is another."""
+    """Its name, which its method was made for, and at which size it sees images, where unusual."""
     told = row.made_for.rpartition(", here ")[0]
     name = row.key.backbone or BLANK
+    if unusual := sorted({seen for seen, counted in row.sizes if seen != counted}):
+        name += f" at {' and '.join(map(str, unusual))} px"
     return f"{name} ({told})" if told else name
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.comparison.leaderboard import leaderboards
 from cdfss_bench.bench.comparison.ranking import standings
 from cdfss_bench.bench.records.results import run_results
-from cdfss_bench.bench.reporting.leaderboard_table import text_table
+from cdfss_bench.bench.reporting.leaderboard_table import backbone, text_table
 
 from ...support.records import write_cell
 
@@ -77,3 +79,28 @@ def test_a_pretraining_that_no_row_has_is_refused_by_name(results: Path) -> None
     assert code != 0
     assert "SA-1B" in text
     assert "ImageNet-1k" in text
+
+
+def test_rows_say_an_unusual_size_and_can_be_chosen_by_it(tmp_path: Path) -> None:
+    for method, size in (("ssp", 400), ("persam", 1024), ("all-foreground", 0)):
+        write_cell(
+            tmp_path, method, method__input_size=size, evaluator__image_size=400,
+            weights__pretraining="ImageNet-1k",
+        )  # fmt: skip
+    (board,) = leaderboards(one.record for one in run_results(tmp_path))
+    shown = {row.key.label: backbone(row) for row in board.rows.values()}
+    assert shown["persam"].endswith(" at 1024 px")
+    assert not any("px" in shown[name] for name in ("ssp", "all-foreground"))
+    _, text = typed(tmp_path)
+    lines = csv.DictReader(io.StringIO(text))
+    sizes = {line["label"]: line["input_size"] for line in lines}
+    assert sizes == {"ssp": "400", "persam": "1024", "all-foreground": ""}
+    code, text = typed(tmp_path, "--size", "1024")
+    assert code == 0
+    assert "persam" in text
+    assert "all-foreground" in text
+    assert "ssp" not in text
+    code, text = typed(tmp_path, "--size", "512")
+    assert code != 0
+    assert "sees images of 512 pixels" in text
+    assert "400, 1024" in text
