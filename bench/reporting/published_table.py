@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..comparison.current import STALE, STALE_LEGEND
 from ..comparison.leaderboard import ColumnKey, Leaderboard, Row
 from ..comparison.published import COMPARABILITY, Report
-from .text_table import BLANK, TextTable
+from .text_table import BLANK, STACKED, TextTable
 
 _BACKBONES = {"resnet-50": "resnet50", "vit-b": "vit-b"}
 
@@ -60,6 +60,8 @@ def published_table(board: Leaderboard, reports: Sequence[Report]) -> TextTable:
             *(f"source: {source}" for source in sources),
         ],
         sections=sections,
+        secondary=["comparability", STACKED],
+        whole="report --against published --wide",
     )
 
 

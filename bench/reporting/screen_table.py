@@ -55,11 +55,10 @@ class _Layout:
         return cell.partition(" [")[0]
 
     def pieces(self, text: str, at: int, *, header: bool = False) -> list[str]:
-        """Between what a line may end: words, or a number and its interval."""
+        """Between what a line may end: words, or a number and what stands behind it in brackets."""
         if header or at not in self.table.numeric:
             return _words(text)
-        value, bracket, rest = text.partition(" [")
-        return [value, f"[{rest}"] if bracket and self.stacked else [text]
+        return re.split(r" (?=[\[(])", text, maxsplit=1) if self.stacked else [text]
 
     def cells(self, at: int) -> list[list[str]]:
         """Pieces of the header and of each row in a column."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..records.cell_folder import CellFolder
 from ..records.schema import RunRecord
 from ..records.timings import STAGES, added, batches
-from .text_table import BLANK, TextTable
+from .text_table import BLANK, STACKED, TextTable
 
 
 def timing_table(records: Iterable[RunRecord], results: Path) -> TextTable:
@@ -40,5 +40,7 @@ def timing_table(records: Iterable[RunRecord], results: Path) -> TextTable:
         headers=["method", "cell", "episodes", "encoded", *STAGES, "total", "ms an episode"],
         rows=rows,
         numeric=frozenset(range(2, 10)),
+        secondary=["encoded", "episodes", STACKED],
+        whole="COLUMNS=160",
         notes=["load: waiting for pictures; match: condensing supports, matching, deciding"],
     )

@@ -81,7 +81,8 @@ def test_dry_run_shows_cells_and_learns_the_time(typed: Type) -> None:
     assert after[1]["seconds"] > 0
 
 
-def test_a_run_says_where_its_time_went(typed: Type) -> None:
+def test_a_run_says_where_its_time_went(typed: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     words = "run -m prototype -d mini-lesion --episodes 3 --no-cost --profile"
     told = typed(words)
     assert "where the time went" not in told.stdout
