@@ -128,7 +128,10 @@ def test_a_plan_file_is_the_same_as_flags(typed: Type, tmp_path: Path) -> None:
     assert "5-shot" not in typed_wins.stderr
 
 
-def test_a_plan_file_has_the_words_of_the_flags(typed: Type, tmp_path: Path) -> None:
+def test_a_plan_file_has_the_words_of_the_flags(
+    typed: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CDFSS_RESULTS")
     (tmp_path / "plan.yaml").write_text(
         "method: [prototype, 'ssp+lcm[k=5,beta=0.6]']\ndomain: mini-lesion\nshots: 1,5\n"
         "seed: 0..1\nepisodes: 2\nresults: elsewhere\nno-cost: true\n"
