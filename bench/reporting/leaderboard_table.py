@@ -335,6 +335,11 @@ def _reasons(board: Leaderboard) -> list[str]:
     ]
 
 
+_DETECTABLE = (
+    "detectable: the difference in points that this many episodes find in four cases of five"
+)
+
+
 def comparison_table(comparison: Comparison) -> TextTable:
     """Two methods side by side, a line per domain."""
     where = comparison.field
@@ -360,7 +365,7 @@ def comparison_table(comparison: Comparison) -> TextTable:
     ]
     notes = [
         "mIoU in %, paired by query image; episodes per seed; wins, ties, losses over all seeds",
-        "detectable: the difference in points that this many episodes find in four cases of five",
+        _DETECTABLE,
         f"a claim needs p <= 0.05 and {comparison.minimum:g} points",
     ]
     if any(each.interval is None for each in comparison.differences):
@@ -378,4 +383,5 @@ def comparison_table(comparison: Comparison) -> TextTable:
         notes=[*notes, *comparison.remarks, *note_lines(comparison.notes)],
         secondary=["ties", "losses", "wins", "seeds", "detectable", "episodes"],
         whole="compare --wide, or compare --json",
+        about={_DETECTABLE: ("detectable",)},
     )
