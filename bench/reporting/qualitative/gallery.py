@@ -42,6 +42,8 @@ FORMAT = 1
 """Of the files of masks; of another format they are drawn again."""
 CHUNK = 100
 """Episodes in one file of masks."""
+_NAMED = 3
+"""Records that are named in one line; of more the number stands."""
 
 
 @dataclass
@@ -109,7 +111,7 @@ class Gallery:
         return (
             f"gallery: {count:,} episodes of {len(answers)} records to draw, {kept:,} kept, "
             f"{about} {_spoken(seconds)} on the machine of the records"
-            + (" less where masks are saved" if self.saved and count else "")
+            + (", less where masks are saved" if self.saved and count else "")
         )
 
     def write(self) -> Path:
@@ -147,7 +149,10 @@ class Gallery:
                     who = f"{label} on {answer.record.domain.title}"
                     found.setdefault(group.reasons[answer.record.cell], []).append(who)
         return [
-            f"no pictures of {', '.join(dict.fromkeys(who))}: {why}" for why, who in found.items()
+            f"no pictures of {', '.join(dict.fromkeys(who))}: {why}"
+            if len(who) <= _NAMED
+            else f"no pictures of {len(who)} records: {why}"
+            for why, who in found.items()
         ]
 
     def _drawing(self, answer: RunResult) -> Callable[[EpisodeRow], NDArray[np.uint8]]:
@@ -240,13 +245,14 @@ def _grouped(boards: Sequence[Leaderboard], known: Mapping[str, RunResult]) -> I
     names: set[str] = set()
     for board in boards:
         found: dict[tuple[ColumnKey, int, str], list[tuple[str, RunResult]]] = {}
-        for section in board.sections():
-            for row in section.rows:
-                for column, score in row.scores.items():
-                    for seed, cell in score.cells.items():
-                        asked = hashlib.sha256(repr(known[cell].asked).encode()).hexdigest()
-                        key = (column, seed, asked)
-                        found.setdefault(key, []).append((row.key.label, known[cell]))
+        rows = [row for section in board.sections() for row in section.rows]
+        # Methods first: the page opens with the first three.
+        for row in sorted(rows, key=lambda row: row.is_control):
+            for column, score in row.scores.items():
+                for seed, cell in score.cells.items():
+                    asked = hashlib.sha256(repr(known[cell].asked).encode()).hexdigest()
+                    key = (column, seed, asked)
+                    found.setdefault(key, []).append((row.key.label, known[cell]))
         for (column, seed, asked), answers in sorted(found.items(), key=lambda item: item[0]):
             wanted = f"{column.domain}-{board.key.shots}shot-seed{seed}-{board.key.protocol}"
             name = safe_name(wanted)
