@@ -213,6 +213,16 @@ def test_the_page_is_one_whole_file_without_a_network(results: Path) -> None:
     assert told == {answer.record.episodes.sha256 for answer in run_results(results)}
 
 
+def test_shortened_runs_have_a_marked_mean_and_a_legend(tmp_path: Path) -> None:
+    for domain in DOMAINS:
+        write_cell(tmp_path, "ssp", domain, episodes=6, episodes__limited=True)
+        write_cell(tmp_path, "loec", domain, episodes=6, episodes__limited=True)
+    page = as_html(run_results(tmp_path))
+    assert re.search(r'data-value="\d\d\.\d\d">\s*<button[^>]*>\s*\d\d\.\d\d\*', page)
+    assert "mean over fewer episodes than the protocol has" in page
+    assert re.search(r"(loec|ssp) has the best mean \(\d\d\.\d\d\)\.", page)
+
+
 def test_rows_that_do_not_fit_stand_on_further_pages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
