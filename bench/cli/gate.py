@@ -31,6 +31,10 @@ def gate(
         bool,
         typer.Option("--update", help="Measure again, show what changed and write the baseline."),
     ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="A change for the better gives exit code 1 too."),
+    ] = False,
     options: SelectionOptions,
     episodes: Episodes = None,
     device: Device = "cpu",
@@ -55,7 +59,13 @@ def gate(
         return
     from cdfss_bench.files import explained_os_errors
 
-    from ..regression.baseline import compared, exit_code, markdown, read_baseline
+    from ..regression.baseline import (
+        compared,
+        exit_code,
+        markdown,
+        read_baseline,
+        verdict_on,
+    )
     from ..regression.measure import measured, narrowed
     from ..runtime.threads import set_threads
 
@@ -85,17 +95,18 @@ def gate(
         now.save(baseline)
         talk(f"wrote {baseline}: {len(now.cells)} cells")
         return
-    text = markdown(findings)
+    text = markdown(findings, strict=strict)
     if summary is not None:
         with (
             explained_os_errors(summary, "adding the verdict"),
             summary.open("a", encoding="utf-8") as file,
         ):
             file.write(text)
-    code = exit_code(findings)
+    code = exit_code(findings, strict=strict)
     if any(finding.verdict == "changed (better)" for finding in findings):
         talk("the same command with --update takes what is better into the baseline")
-    say({0: "no regression", 1: "REGRESSION", 2: "NOT COMPARABLE"}[code])
+    said = verdict_on(findings, strict=strict)
+    say(said.upper() if code else said)
     if code:
         raise typer.Exit(code)
 

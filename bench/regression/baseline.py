@@ -197,12 +197,24 @@ def compared(before: Sequence[GateCell], now: Sequence[GateCell]) -> list[Findin
     return findings
 
 
-def exit_code(findings: Sequence[Finding]) -> int:
-    """0: nothing is worse. 1: a regression. 2: no regression, but something is not comparable."""
+def exit_code(findings: Sequence[Finding], *, strict: bool = False) -> int:
+    """0: nothing is worse. 1: a regression. 2: no regression, but something is not comparable.
+
+    Args:
+        findings: of all cells.
+        strict: whether a change for the better is 1 too.
+    """
     verdicts = {finding.verdict for finding in findings}
-    if "regression" in verdicts:
+    if "regression" in verdicts or (strict and "changed (better)" in verdicts):
         return 1
     return 2 if "not comparable" in verdicts or not findings else 0
+
+
+def verdict_on(findings: Sequence[Finding], *, strict: bool = False) -> str:
+    """The verdict on all cells in one or two words."""
+    if exit_code(findings) == 0 and exit_code(findings, strict=strict) == 1:
+        return "changed (better)"
+    return ("no regression", "regression", "not comparable")[exit_code(findings)]
 
 
 def _of_cell(old: GateCell, new: GateCell) -> list[Finding]:
@@ -254,17 +266,15 @@ def _most(value: float, factor: float, slack: float) -> float:
     return max(factor * value, value + slack)
 
 
-def markdown(findings: Sequence[Finding]) -> str:
+def markdown(findings: Sequence[Finding], *, strict: bool = False) -> str:
     """What a pull request shows: the verdict, what is not fine, and what was looked at."""
     wrong = [finding for finding in findings if finding.verdict != "fine"]
     cells = len({finding.cell for finding in findings})
     better = sum(finding.verdict == "changed (better)" for finding in findings)
-    fine = f"{len(findings) - better} figures of {cells} cells are as in the baseline"
-    head = {
-        0: f"**No regression**: {fine}" + (f", {better} changed (better)." if better else "."),
-        1: "**Regression**",
-        2: "**Not comparable** with the baseline",
-    }[exit_code(findings)]
+    head = f"**{verdict_on(findings, strict=strict).capitalize()}**"
+    if exit_code(findings) == 0:
+        head += f": {len(findings) - better} figures of {cells} cells are as in the baseline"
+        head += f", {better} changed (better)." if better else "."
     lines = ["### cdfss-bench check", "", head, ""]
     if wrong:
         lines += ["| cell | what | baseline | now | verdict |", "|---|---|---:|---:|---|"]
