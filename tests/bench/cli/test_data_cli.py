@@ -103,7 +103,7 @@ def test_a_problem_is_exit_code_2_and_the_rest_is_made(typed: Type, tmp_path: Pa
         (["prepare", "--hospitals", "both"], "no domain is named"),
         (["prepare", "chestxray", "--from", "nowhere"], "nowhere does not exist"),
         (["prepare", "isic", "--classes", "nowhere.csv"], "nowhere.csv does not exist"),
-        (["prepare", "folder"], "there is no recipe for Own images in class folders"),
+        (["prepare", "folder"], "there is no recipe for Own images with mask files"),
         (["fetch", "mini-chest"], "has no download"),
         (["fetch", "nothing"], "unknown domain 'nothing'"),
     ],
