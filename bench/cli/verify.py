@@ -27,7 +27,7 @@ def verify(
     """
     from cdfss_bench.errors import UserError
 
-    from ..comparison.verify import verify as verified
+    from ..comparison.verify import verify_all
     from ..records.schema import record_paths
 
     folders = list(runs) if runs else [path.parent for path in record_paths(results)]
@@ -40,7 +40,7 @@ def verify(
             is_run = False
         if not is_run:
             raise UserError(f"{folder} holds no run.json", hint="name the folder of a run")
-    verdicts = [verified(folder) for folder in folders]
+    verdicts = verify_all(folders)
     wrong = [verdict for verdict in verdicts if verdict.problems]
     if as_json:
         say(json.dumps([verdict.to_json() for verdict in verdicts], indent=1))

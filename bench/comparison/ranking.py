@@ -76,7 +76,9 @@ def standings(board: Leaderboard, found: Iterable[RunResult]) -> Standings:
                 again = None
                 if is_pooled:
                     runs = [answer.rows for answer in answers[row.key]]
-                    again = resampled(clustered(runs, metric=board.metric), resamples=RESAMPLES)
+                    again = resampled(
+                        clustered(runs, metric=board.metric), resamples=RESAMPLES, by_class=False
+                    )
                 replicates[row.key, column] = again
                 interval = _stated(row.scores[column], again.mean if again else None)
                 p = p_values.get(place)

@@ -53,7 +53,7 @@ class Resampled:
 
     Attributes:
         mean: the interval of the mean over classes.
-        classes: the intervals of each class, in the order of the clusters.
+        classes: the intervals of each class, in the order of the clusters, if asked for.
         replicates: studentised deviations of the mean, [R].
         bounds: between which the value must lie.
     """
@@ -71,6 +71,7 @@ def resampled(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
     seed: int = 0,
+    by_class: bool = True,
 ) -> Resampled | None:
     """Intervals of `sum_j weights[j] * mIoU_j` and of the same of every class.
 
@@ -83,6 +84,7 @@ def resampled(
         resamples: R.
         level: of confidence.
         seed: of the private stream; with the class ids it decides every draw.
+        by_class: whether the intervals of the classes are asked for too.
 
     Returns:
         None where a run asks fewer than 5 query images of a class.
@@ -107,6 +109,7 @@ def resampled(
         tuple(
             _interval(e, s, _studentised(v - e, np.sqrt(r)), level, bounds)
             for v, r, e, s in zip(values, variances, estimates, np.sqrt(errors), strict=True)
+            if by_class
         ),
         studentised,
         bounds,

@@ -18,7 +18,7 @@ def metrics_of(rows: Sequence[EpisodeRow]) -> MetricsPart:
         ValueError: if there is no row.
     """
     found = measure([row.episode.class_id for row in rows], [row.counts for row in rows])
-    again = resampled(clustered([rows]))
+    again = resampled(clustered([rows]), by_class=False)
     # Four decimals of a percent: the last digits of sums of floats differ between processors.
     ends = (round(again.mean.low, 4), round(again.mean.high, 4)) if again else None
     return MetricsPart(
