@@ -387,11 +387,12 @@ def _known_order(typed: str, boards: Iterable[Leaderboard]) -> str:
 
 
 def _tell_apart(board: Leaderboard) -> None:
-    """Puts the version behind the label of rows that share label and backbone."""
-    shared = Counter((key.label, key.backbone) for key, row in board.rows.items() if row.scores)
-    for key, row in list(board.rows.items()):
-        if row.scores and shared[key.label, key.backbone] > 1:
-            del board.rows[key]
+    """Puts the version behind the label of rows that look alike: label, backbone and weights."""
+    looks = {key: key[:1] + key[2:4] for key, row in board.rows.items() if row.scores}
+    shared = Counter(looks.values())
+    for key, look in looks.items():
+        if shared[look] > 1:
+            row = board.rows.pop(key)
             own = with_version(key.label, key.label.partition(" (")[0], row.version)
             row.key = key._replace(label=own)
             board.rows[row.key] = row
