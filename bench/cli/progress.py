@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 PERIOD = 30.0
-"""Seconds between two lines of progress where there is no terminal."""
+"""Seconds between two lines of a run or a training where there is no terminal."""
+
+_QUIET = 10.0
+"""Seconds between two lines of other work there."""
 
 _PATIENCE = 1.0
 """Seconds of work that nobody needs to be told of."""
@@ -66,7 +69,7 @@ def progress(what: str, *, bytewise: bool = False) -> Generator[Callable[[int, i
         What is to be told (done, total); total 0 stands for unknown.
     """
     if not sys.stderr.isatty():
-        yield _lines(what, quiet_until=time.monotonic() + PERIOD)
+        yield _lines(what, quiet_until=time.monotonic() + _QUIET)
         return
     with bar(bytewise=bytewise) as shown:
         yield counting(shown, what)
@@ -124,7 +127,7 @@ def _lines(what: str, quiet_until: float = 0.0) -> Callable[[int, int], None]:
     def line(done: int, total: int) -> None:
         nonlocal quiet_until
         if time.monotonic() > quiet_until:
-            quiet_until = time.monotonic() + PERIOD
+            quiet_until = time.monotonic() + _QUIET
             talk(f"{what}: {done:,} of {f'{total:,}' if total else 'unknown'}")
 
     return line
