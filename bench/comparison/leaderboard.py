@@ -219,7 +219,7 @@ class Leaderboard:
             section.rows.sort(key=self._in_order)
         return [part._replace(is_told=True) for part in found] if len(found) > 1 else found
 
-    @property
+    @cached_property
     def pretrainings(self) -> list[str]:
         """What the backbones of its rows were pretrained on, each once."""
         return sorted({row.pretraining for row in self.rows.values()} - {""})

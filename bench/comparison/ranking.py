@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..records.results import RunResult
@@ -45,16 +45,20 @@ Standings = Mapping[tuple[RowKey, ColumnKey | None], Standing]
 """By row and column; None is the mean over the domains."""
 
 
-def standings(board: Leaderboard, found: Iterable[RunResult]) -> Standings:
+def standings(board: Leaderboard, found: Sequence[RunResult] | dict[str, RunResult]) -> Standings:
     """Where every row stands in every column, from the rows of the records.
 
     Intervals, ties and tests against controls exist of the metrics that pool counts by class, mIoU
     and Dice; of others there are ranks alone.
 
+    Args:
+        board: whose rows are ranked.
+        found: all results, or those that the board shows by cell, as `by_cell` gives them.
+
     Raises:
         RecordError: if a finished record has lost its rows.
     """
-    known = by_cell(found)
+    known = found if isinstance(found, dict) else by_cell(found)
     is_pooled = board.metric in POOLED
     controls = against_controls(board, known) if is_pooled else {}
     result: dict[tuple[RowKey, ColumnKey | None], Standing] = {}

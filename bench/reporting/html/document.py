@@ -84,9 +84,7 @@ def as_pages(
     """
     boards = leaderboards((answer.record for answer in found), arrangement)
     known = by_cell(found)
-    shown = {
-        board.key: _board(board, found, known, published, every_note=every_note) for board in boards
-    }
+    shown = {board.key: _board(board, known, published, every_note=every_note) for board in boards}
     page: dict[str, Any] = {
         "version": __version__,
         "done": sum(answer.record.status == "done" for answer in found),
@@ -142,13 +140,12 @@ def _group(
 
 def _board(
     board: Leaderboard,
-    found: Sequence[RunResult],
-    known: Mapping[str, RunResult],
+    known: dict[str, RunResult],
     published: Sequence[Report] | None,
     *,
     every_note: bool,
 ) -> dict[str, Any]:
-    where, rows = standings(board, found), rows_of(board)
+    where, rows = standings(board, known), rows_of(board)
     methods_first = sorted(rows, key=lambda row: row.is_control)
     drawn = _drawn(board, methods_first)
     colors = colors_of(drawn)
