@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,7 +40,7 @@ def methods(
     """
     from cdfss_bench.methods.registry.name_grammar import METHODS
     from cdfss_bench.methods.weights.resolve import runs_on
-    from cdfss_bench.methods.weights.search import default_folders, is_toy
+    from cdfss_bench.methods.weights.search import default_folders
 
     add_plugins(plugins)
     folders = [*(weights_dirs or ()), *default_folders()]
@@ -53,7 +54,7 @@ def methods(
         say(json.dumps(described, indent=1))
         return
     if pattern.lower() != "*" and len(cards) == 1:
-        show_method(cards[0], list(ready[cards[0].name]), wide=wide)
+        show_method(cards[0], _marked(ready[cards[0].name]), wide=wide)
         return
     rows = [
         [
@@ -61,7 +62,7 @@ def methods(
             card.kind,
             card.composition or card.alone or card.place or " ".join(card.offers),
             "" if card.adaptation == "none" else card.adaptation,
-            ", ".join(f"{b} (mini suite)" if is_toy(b) else b for b in ready[card.name]),
+            ", ".join(_marked(ready[card.name])),
             f"{card.venue} {card.year}" if card.year else "",
             card.summary or card.reason,
         ]
@@ -167,6 +168,13 @@ def runs(
             secondary=["protocol", "backbone", "version", "reason"],
             wide=wide,
         )
+
+
+def _marked(backbones: Iterable[str]) -> list[str]:
+    """Names of backbones, those of the mini suite marked."""
+    from cdfss_bench.methods.weights.search import is_toy
+
+    return [f"{name} (mini suite)" if is_toy(name) else name for name in backbones]
 
 
 def _matching(catalog: Catalog[Any], pattern: str) -> list[str]:

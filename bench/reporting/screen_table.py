@@ -24,6 +24,8 @@ _LONGEST = 24
 """Characters of a word of text (a path, a name) that stay together; no number has more."""
 _PROSE = 30
 """Characters of a line that free text gets while there are columns that may be left out."""
+_SHORT = 12
+"""Characters of text that stay on one line while there are columns that may be left out."""
 _STYLES = {"best": "bold", "second": "underline"}
 _JOINT = re.compile(
     r"(?<=[\w\]])(?=[+@][A-Za-z])|(?<=\w)(?=\[)|(?<=[,/])(?=\w)"
@@ -173,7 +175,8 @@ def _least(cells: Sequence[Sequence[str]], *, numeric: bool, tight: bool) -> int
     if tight:
         parts = [_parts(word) for pieces in rows for word in pieces]
         return max(least, min(_longest(parts), _LONGEST))
-    words = max(least, min(_longest(rows), _PROSE))
+    whole = max((_length("".join(pieces)) for pieces in rows), default=0)
+    words = max(least, min(_longest(rows), _PROSE), min(whole, _SHORT))
     wide = max(_length("".join(pieces)) for pieces in cells)
     return next(
         (
