@@ -202,7 +202,7 @@ def test_a_method_without_its_training_is_named_and_warned_of_once(
         "prototype": "not needed",
         "hsnet": "source-trained",
     }
-    planned = typed(f"{command} --dry-run")
+    planned = typed(f"{command} --dry-run --wide")
     assert planned.stderr.count("warning: ") == 1
     assert re.search(r"ssp \(not source-trained\) +mini-chest", planned.stdout)
 
