@@ -168,7 +168,7 @@ def test_the_cost_is_that_of_the_newest_current_record(tmp_path: Path) -> None:
     board = board_of(tmp_path)
     costs = {key.label: row.cost for key, row in board.rows.items()}
     assert costs == {"ssp": COST, "loec": dear}
-    assert {cells[0] for cells in cost_table(board).rows} == {f"loec{STALE}", "ssp"}
+    assert [cells[0] for cells in cost_table(board).rows] == ["ssp", f"loec{STALE}"]
     lines = csv.DictReader(io.StringIO(report(tmp_path, "--cost", "-f", "csv")))
     assert {line["label"]: line["code"] for line in lines} == {"ssp": "current", "loec": "stale"}
 
