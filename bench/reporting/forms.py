@@ -1,0 +1,130 @@
+"""Leaderboards as text, in every form that `report` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cdfss_bench.errors import UserError
+
+from ..comparison.leaderboard import Leaderboard
+from ..comparison.measures import Measures, in_metric, measures
+from ..comparison.published import Report
+from ..comparison.ranking import standings
+from ..records.results import RunResult
+from .boundary_table import boundary_tables
+from .citations import bibtex
+from .class_table import class_tables
+from .columns import only_columns
+from .cost_table import cost_table
+from .export import (
+    as_csv,
+    as_json,
+    classes_as_csv,
+    classes_as_json,
+    cost_as_csv,
+    cost_as_json,
+)
+from .latex import as_latex
+from .leaderboard_table import text_table
+from .paper_table import as_paper
+from .published_table import published_table
+from .text_table import TextTable, as_markdown
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is shown of leaderboards.
+
+    Attributes:
+        metric: of the tables, one of `METRICS`.
+        cost: whether it is the cost of the rows.
+        per_class: whether it is the IoU and Dice of every class.
+        boundary: whether it is the boundary measures.
+        paper: whether LaTeX is one table as papers print it.
+        every_note: whether each note of the records stands below, or two lines a row.
+        columns: names of those that are shown, all if there are none.
+        published: what papers report, if it shall stand beside.
+    """
+
+    metric: str = "miou"
+    cost: bool = False
+    per_class: bool = False
+    boundary: bool = False
+    paper: bool = False
+    every_note: bool = False
+    columns: tuple[str, ...] = ()
+    published: Sequence[Report] | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is what a page shows: mIoU, which stands beside costs anyway."""
+        return self.metric == "miou" and not (self.cost or self.per_class or self.boundary)
+
+
+def text_of(
+    form: str, boards: Sequence[Leaderboard], found: Sequence[RunResult], content: Content
+) -> str:
+    """The boards as `md`, `latex`, `bibtex`, `csv` or `json`.
+
+    Raises:
+        UserError: if the records hold nothing of what is asked for.
+        RecordError: if a finished record has lost its rows.
+    """
+    if form in ("csv", "json"):
+        return _exported(form, boards, found, content)
+    if form == "bibtex":
+        rows = (row for board in boards for part in board.sections() for row in part.rows)
+        return bibtex(row.key.label for row in rows)
+    if content.paper:
+        return as_paper(boards, [standings(b, found) for b in boards], content.columns)
+    tables = tables_of(boards, found, content)
+    return as_latex(tables) if form == "latex" else as_markdown(tables)
+
+
+def tables_of(
+    boards: Sequence[Leaderboard], found: Sequence[RunResult], content: Content
+) -> list[TextTable]:
+    """The tables of all boards, published figures behind those that they stand beside.
+
+    Raises:
+        UserError: if the records hold nothing of what is asked for.
+        RecordError: if a finished record has lost its rows.
+    """
+    tables: list[TextTable] = []
+    for board in boards:
+        tables += _tables(board, found, content)
+        if content.published is not None and board.key.suite == "cdfss":
+            tables.append(published_table(board, content.published))
+    if not tables:
+        raise UserError(
+            "no record here has boundary measures",
+            hint="type the run again with --boundary: its counts stay, and they are added",
+        )
+    return only_columns(tables, content.columns) if content.columns else tables
+
+
+def _tables(board: Leaderboard, found: Sequence[RunResult], content: Content) -> list[TextTable]:
+    if content.cost:
+        return [cost_table(board, every_note=content.every_note)]
+    if content.per_class or content.boundary:
+        measured = measures(board, found, intervals=False)
+        tables = class_tables(board, measured) if content.per_class else []
+        return tables + (boundary_tables(board, measured) if content.boundary else [])
+    shown = in_metric(board, content.metric, found)
+    return [text_table(shown, standings(shown, found), every_note=content.every_note)]
+
+
+def _exported(
+    form: str, boards: Sequence[Leaderboard], found: Sequence[RunResult], content: Content
+) -> str:
+    columns = content.columns
+    if content.cost:
+        return (cost_as_csv if form == "csv" else cost_as_json)(boards, columns)
+    if content.per_class:
+        measured: list[Measures] = [measures(b, found, intervals=False) for b in boards]
+        return (classes_as_csv if form == "csv" else classes_as_json)(boards, measured, columns)
+    # Keys of rows recur on other boards: each board is written with its own standings.
+    where = [standings(board, found) for board in boards]
+    measured = [measures(board, found) for board in boards]
+    return (as_csv if form == "csv" else as_json)(boards, where, measured, columns)
