@@ -13,6 +13,7 @@ from .support.imports import API_MODULES, FOLDERS, PROJECT, import_graph, import
 LAYERS = {
     "bench": (
         ("cli",),
+        ("python",),
         ("diagnose", "regression", "executors", "scaffold", "doctor"),
         ("reporting",),
         ("comparison",),

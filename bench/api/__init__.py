@@ -14,18 +14,33 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cdfss_bench.bench.evaluation.evaluator import evaluate
+    from cdfss_bench.bench.python.building import build
+    from cdfss_bench.bench.python.predicting import predict
+    from cdfss_bench.bench.python.reading import read_results
+    from cdfss_bench.bench.python.running import run
     from cdfss_bench.bench.records.schema import read_runs
     from cdfss_bench.datasets import open_domain
-    from cdfss_bench.methods import build
 
 _HOMES = {
-    "build": "cdfss_bench.methods",
+    "build": "cdfss_bench.bench.python.building",
     "open_domain": "cdfss_bench.datasets",
+    "predict": "cdfss_bench.bench.python.predicting",
+    "run": "cdfss_bench.bench.python.running",
+    "read_results": "cdfss_bench.bench.python.reading",
     "evaluate": "cdfss_bench.bench.evaluation.evaluator",
     "read_runs": "cdfss_bench.bench.records.schema",
 }
 
-__all__ = ["__version__", "build", "evaluate", "open_domain", "read_runs"]
+__all__ = [
+    "__version__",
+    "build",
+    "evaluate",
+    "open_domain",
+    "predict",
+    "read_results",
+    "read_runs",
+    "run",
+]
 
 try:
     __version__ = version("cdfss-bench")

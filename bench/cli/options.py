@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..planning.plugin_folders import add_plugins as add_plugins
+from ..runtime.device import chosen_device as chosen_device
 
 if TYPE_CHECKING:
     from ..planning.selection import Selection
@@ -357,28 +358,6 @@ def _narrowed(
         group["methods"] = tuple(name for name in group["methods"] if name in methods)
     own, *groups = kept
     return {"methods": own["methods"], "groups": tuple(g for g in groups if g["methods"])}
-
-
-def chosen_device(device: str) -> str:
-    """`auto` decided; whatever it is, fp32 keeps its digits there from now on.
-
-    Raises:
-        UserError: if the device is not there.
-    """
-    import torch
-
-    from cdfss_bench.bench.runtime.precision import exact_fp32
-    from cdfss_bench.errors import UserError
-
-    exact_fp32()
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"--device {device} cannot be used here: {reason}") from error
-    return device
 
 
 Boundary = Annotated[

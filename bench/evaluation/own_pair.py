@@ -128,7 +128,7 @@ def predict_images(
 
     shown, support = encoded(method)
     found = predict_episode(method, shown, support, masks, rng=rng, encode_again=encoded)
-    return found.mask[0].numpy()
+    return found.mask[0].cpu().numpy()
 
 
 def predict_pair(method: Method, pair: OwnPair, seed: int) -> NDArray[np.uint8]:

@@ -1,0 +1,1 @@
+"""What `cdfss_bench` offers to Python: build, predict, run and read results."""

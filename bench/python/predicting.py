@@ -1,0 +1,150 @@
+"""`cdfss_bench.predict`: the mask of one picture, from supports with masks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from cdfss_bench.errors import UserError
+from cdfss_bench.methods.core.method import Method
+
+from ..evaluation.own_pair import predict_pair, read_pair
+from .building import build, image_size
+
+Picture: TypeAlias = "str | os.PathLike[str] | NDArray[Any] | Image.Image"
+"""A file, an array [H, W] or [H, W, 3], or a PIL image."""
+
+_SAVED = frozenset({"1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA"})
+"""Modes of PIL that a PNG file holds unchanged."""
+
+
+def predict(
+    method: Method | str,
+    query: Picture,
+    supports: Picture | Sequence[Picture],
+    masks: Picture | Sequence[Picture],
+    *,
+    backbone: str | None = None,
+    size: int | None = None,
+    seed: int = 0,
+    mask_options: str = "",
+) -> NDArray[np.uint8]:
+    """Segment one picture, given others with masks of the object: `predict --query` in Python.
+
+    Pictures are files, uint8 arrays [H, W] or [H, W, 3], or PIL images, of any sizes; files and PIL
+    images are turned by their EXIF orientation. Masks are those too, in the size of their support:
+    0 and 1, 0 and 255 or bool; for others name the object's value with `mask_options`.
+
+    Args:
+        method: made by `build(..., pretrained=True)`, or the name of one that is built so.
+        query: the picture to segment.
+        supports: pictures that show the object.
+        masks: of the supports, in their order.
+        backbone: of a method that is given by its name.
+        size: side in pixels to which the method is shown every picture; by default that of `run`:
+            the mini suite's for its backbones, else that of the published evaluation.
+        seed: of what a method that learns at test draws, together with the bytes of the pictures.
+        mask_options: how masks are read, as options of the domain `folder`: `labels=1,ignore=255`.
+
+    Returns:
+        uint8 [H, W] of 0 and 1 in the size of the query.
+
+    Raises:
+        UserError: if a picture or mask cannot be read, or their numbers or sizes do not fit
+            together.
+        WeightsError: if weights of a method given by its name are missing.
+
+    Example:
+        >>> import numpy as np
+        >>> from cdfss_bench import predict
+        >>> mask = np.zeros((30, 40), bool)
+        >>> mask[5:20, 8:25] = True
+        >>> picture = np.where(mask[..., None], (220, 20, 20), (20, 160, 20)).astype(np.uint8)
+        >>> found = predict("prototype", picture[:, ::-1], picture, mask, backbone="resnet-mini")
+        >>> found.shape, found.dtype
+        ((30, 40), dtype('uint8'))
+    """
+    network = (
+        build(method, backbone=backbone, pretrained=True) if isinstance(method, str) else method
+    )
+    if network.training:
+        raise UserError("the method is in training mode", hint="method.eval()")
+    named = [("query", query), *_named("support", supports), *_named("mask", masks)]
+    with TemporaryDirectory() as folder:
+        files = {name: _file(one, name, Path(folder)) for name, one in named}
+        try:
+            pair = read_pair(
+                files["query"],
+                [file for name, file in files.items() if name.startswith("support")],
+                [file for name, file in files.items() if name.startswith("mask")],
+                size or image_size(network),
+                mask_options,
+            )
+        except UserError as error:
+            raise _in_python(error, folder) from None
+    device = next((each.device for each in network.parameters()), pair.query_image.device)
+    pair = replace(
+        pair,
+        query_image=pair.query_image.to(device),
+        support_images=pair.support_images.to(device),
+        support_masks=pair.support_masks.to(device),
+    )
+    return predict_pair(network, pair, seed)
+
+
+def _named(kind: str, given: Picture | Sequence[Picture]) -> list[tuple[str, Picture]]:
+    one = isinstance(given, str | os.PathLike | Image.Image) or hasattr(given, "shape")
+    pictures = [cast("Picture", given)] if one else list(cast("Sequence[Picture]", given))
+    return [(f"{kind} {number}", each) for number, each in enumerate(pictures, 1)]
+
+
+def _in_python(error: UserError, folder: str) -> UserError:
+    """The same error in words of this function; a picture that was no file has no path."""
+
+    def words(text: str) -> str:
+        return text.replace(f"{folder}{os.sep}", "").replace("--mask-options ", "mask_options=")
+
+    return type(error)(words(error.problem), hint=error.hint and words(error.hint))
+
+
+def _file(picture: Picture, name: str, folder: Path) -> Path:
+    """The picture as a file: its own, or a PNG file in `folder`."""
+    if isinstance(picture, str | os.PathLike):
+        return Path(picture)
+    if isinstance(picture, Image.Image):
+        image = ImageOps.exif_transpose(picture)
+        image = image if image.mode in _SAVED else image.convert("RGB")
+    else:
+        image = Image.fromarray(_eight_bits(picture, name))
+    path = folder / name
+    image.save(path, "PNG")
+    return path
+
+
+def _eight_bits(picture: Any, name: str) -> NDArray[np.uint8]:
+    values = np.asarray(picture)
+    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (3, 4)):
+        raise UserError(
+            f"the {name} is an array of shape {list(values.shape)}",
+            hint="give one array [H, W] or [H, W, 3] per picture; of several, a list",
+        )
+    if values.size == 0:
+        raise UserError(f"the {name} is an empty array of shape {list(values.shape)}")
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8) * np.uint8(255)
+    is_mask_of_floats = name.startswith("mask") and bool(np.isin(values, (0, 1)).all())
+    counts = values.dtype.kind in "iu" or is_mask_of_floats
+    if counts and values.min() >= 0 and values.max() <= 255:
+        return values.astype(np.uint8)
+    raise UserError(
+        f"the {name} is an array of {values.dtype} from {values.min():g} to {values.max():g}",
+        hint="give uint8 from 0 to 255; a mask may be bool",
+    )

@@ -1,0 +1,26 @@
+"""Which device a word means."""
+
+from __future__ import annotations
+
+
+def chosen_device(device: str) -> str:
+    """`auto` decided; whatever it is, fp32 keeps its digits there from now on.
+
+    Raises:
+        UserError: if the device is not there.
+    """
+    import torch
+
+    from cdfss_bench.errors import UserError
+
+    from .precision import exact_fp32
+
+    exact_fp32()
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device {device} cannot be used here: {reason}") from error
+    return device

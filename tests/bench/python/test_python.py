@@ -1,0 +1,221 @@
+"""The functions of `cdfss_bench`: the same weights, cells and masks as on the command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from cdfss_bench import build, predict, read_results, run
+from cdfss_bench.bench.cli import app
+from cdfss_bench.bench.evaluation.prediction import load_method
+from cdfss_bench.bench.planning.selection import Selection, plan
+from cdfss_bench.bench.python.reading import COLUMNS
+from cdfss_bench.errors import RecordError, UserError, WeightsError
+
+from ..cli.test_predict_own import MINI, drawn
+
+
+def state(method: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return dict(method.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("name", "backbone"),
+    [("loec", "resnet-mini"), ("hsnet", "resnet-mini"), ("ssp-vit", "vit-mini")],
+)
+def test_build_loads_the_weights_that_run_uses(name: str, backbone: str) -> None:
+    (planned,) = plan(Selection(methods=(name,), domains=("mini-lesion",), backbone=backbone))
+    assert planned.cell is not None
+    expected = state(load_method(planned.composition, planned.cell.weights))
+    found = build(name, backbone=backbone, pretrained=True)
+    bare = build(name, backbone=backbone)
+    assert found.training is False
+    assert all(torch.equal(value, expected[key]) for key, value in state(found).items())
+    assert any(not torch.equal(value, expected[key]) for key, value in state(bare).items())
+
+
+def test_weights_that_are_missing_are_refused_as_in_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CDFSS_WEIGHTS", str(tmp_path))
+    with pytest.raises(WeightsError, match="no pretrained weights of resnet50") as refused:
+        build("loec", pretrained=True)
+    assert refused.value.hint is not None
+    assert "weights fetch" in refused.value.hint
+    folder = tmp_path / "mine"
+    with pytest.raises(WeightsError, match="mine"):
+        build("loec", pretrained=True, weights_dirs=[folder])
+    with pytest.raises(UserError, match="needs the classes of a domain"):
+        build("loec@shuffled-support", backbone="resnet-mini", pretrained=True)
+
+
+def test_a_method_without_its_source_training_warns() -> None:
+    with pytest.warns(UserWarning, match=r"^loec: only the weights of its backbone are here"):
+        build("loec", backbone="vit-mini", pretrained=True)
+
+
+def test_predict_gives_the_mask_of_the_command_from_whatever_holds_the_picture(
+    tmp_path: Path,
+) -> None:
+    query, support, mask = drawn(tmp_path)
+    typed = ["--query", query, "--support", support, "--mask", mask, "-o", tmp_path / "out.png"]
+    assert CliRunner().invoke(app, [*MINI, *map(str, typed)]).exit_code == 0
+    expected = np.asarray(Image.open(tmp_path / "out.png")) // 255
+    method = build("prototype", backbone="resnet-mini", pretrained=True)
+    files = [query, support, mask]
+    opened = [Image.open(file) for file in files]
+    arrays = [np.asarray(one) for one in opened]
+    tensors = [torch.from_numpy(array.copy()) for array in arrays]
+    boolean = [*arrays[:2], arrays[2] > 0]
+    for one in (files, list(map(str, files)), opened, arrays, tensors, boolean):
+        pictures: Any = one
+        found = predict(method, pictures[0], [pictures[1]], [pictures[2]])
+        assert np.array_equal(found, expected)
+        assert (found.dtype, found.shape) == (np.uint8, (30, 40))
+    by_name = predict("prototype", query, support, mask, backbone="resnet-mini")
+    assert np.array_equal(by_name, expected)
+    assert predict(method, query, [support] * 2, [mask] * 2).shape == (30, 40)
+
+
+def test_predict_turns_a_picture_by_its_orientation(tmp_path: Path) -> None:
+    query, support, mask = drawn(tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(query).save(tmp_path / "turned.png", exif=exif)
+    method = build("prototype", backbone="resnet-mini", pretrained=True)
+    for turned in (tmp_path / "turned.png", Image.open(tmp_path / "turned.png")):
+        assert predict(method, turned, support, mask).shape == (40, 30)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"query": np.zeros((3, 8, 8), np.uint8)}, r"the query is an array of shape \[3, 8, 8\]"),
+        ({"query": np.zeros((8, 8, 3))}, "the query is an array of float64 from 0 to 0"),
+        ({"query": np.zeros((0, 8, 3), np.uint8)}, "the query is an empty array"),
+        ({"query": "nowhere.png"}, "^nowhere.png is missing"),
+        ({"masks": np.zeros((9, 9), bool)}, "mask 1"),
+        ({"masks": np.zeros((30, 40), bool)}, "^mask 1 shows no object\n  hint: .*mask_options="),
+        ({"masks": np.full((30, 40), 3)}, "in place of 0 and 1"),
+        ({"masks": []}, "as many masks as supports: 0 and 1"),
+    ],
+)
+def test_predict_refuses_in_a_sentence_without_paths_of_its_own(
+    tmp_path: Path, change: Mapping[str, Any], sentence: str
+) -> None:
+    query, support, mask = drawn(tmp_path)
+    method = build("prototype", backbone="resnet-mini", pretrained=True)
+    given: dict[str, Any] = {"query": query, "supports": support, "masks": mask, **change}
+    with pytest.raises(UserError, match=sentence) as refused:
+        predict(method, **given)
+    assert "/tmp" not in str(refused.value).replace(str(tmp_path), "")
+
+
+def test_predict_refuses_a_method_in_training_mode(tmp_path: Path) -> None:
+    query, support, mask = drawn(tmp_path)
+    with pytest.raises(UserError, match="in training mode"):
+        predict(build("ssp", backbone="resnet-mini").train(), query, support, mask)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two cells of the command line, with boundary measures."""
+    folder = tmp_path_factory.mktemp("results")
+    line = "run -m prototype -d mini-lesion -k 1 -k 2 --episodes 3 --no-cost --boundary --results"
+    assert CliRunner().invoke(app, [*line.split(), str(folder)]).exit_code == 0
+    return folder
+
+
+def test_run_means_the_cells_of_the_command(results: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in results.rglob("run.json")}
+    told: list[str] = []
+    cells = run(
+        "prototype", ["mini-lesion"], shots=[1, 2], episodes=3, cost=False, boundary=2,
+        results=results, told=told.append,
+    )  # fmt: skip
+    assert {path: path.stat().st_mtime_ns for path in results.rglob("run.json")} == before
+    known = read_results(results)
+    assert cells.sort_values("cell").values.tolist() == known.sort_values("cell").values.tolist()
+    assert [text.rpartition(": mIoU ")[0] for text in told] == [
+        f"prototype · mini-lesion · {shots}-shot · seed 0" for shots in (1, 2)
+    ]
+
+
+def test_the_levels_agree_with_each_other(results: Path) -> None:
+    cells, classes, episodes = (
+        read_results(results, level) for level in ("cell", "class", "episode")
+    )
+    for level, table in zip(("cell", "class", "episode"), (cells, classes, episodes), strict=True):
+        assert list(table.columns) == list(COLUMNS[level])
+    assert set(cells["code"]) == {"current"}
+    assert cells["episodes"].tolist() == [3, 3]
+    assert len(episodes) == 6
+    assert all(isinstance(supports, tuple) for supports in episodes["supports"])
+    assert episodes["boundary_iou"].notna().all()
+    for cell in cells.to_dict("records"):
+        mine = episodes[episodes["cell"] == cell["cell"]]
+        pooled = mine.groupby("class_id")[["inter", "union"]].sum()
+        assert (100 * pooled["inter"] / pooled["union"]).mean() == pytest.approx(cell["miou"])
+        of_class = classes[classes["cell"] == cell["cell"]]
+        assert of_class["iou"].mean() == pytest.approx(cell["miou"])
+        assert of_class["dice"].mean() == pytest.approx(cell["dice"])
+        assert mine["iou"].mean() == pytest.approx(cell["macro_iou"])
+        assert mine["dice"].mean() == pytest.approx(cell["macro_dice"])
+
+
+def test_what_cannot_be_read_is_refused_or_told(results: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there are no records under"):
+        read_results(tmp_path)
+    level: Any = "row"
+    with pytest.raises(UserError, match="unknown level 'row'"):
+        read_results(results, level)
+    broken = tmp_path / "runs" / "a" / "b" / "c" / "run.json"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("{")
+    with pytest.raises(RecordError):
+        read_results(tmp_path)
+    told: list[RecordError] = []
+    with pytest.raises(UserError, match="there are no records"):
+        read_results(tmp_path, told=told.append)
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"methods": "nonsuch"}, "unknown method"),
+        ({"domains": "nonsuch"}, "unknown domain"),
+        ({"domains": "isic"}, "ISIC 2018 needs a data root"),
+        ({"backbone": "nonsuch"}, "nonsuch"),
+        ({"episodes": 0}, "episodes"),
+        ({"shots": 0}, "shots begin at 1"),
+        ({"jobs": 0}, "at least one process"),
+        ({"boundary": float("nan")}, "no number of pixels"),
+        ({"device": "tpu9"}, "device tpu9 cannot be used here"),
+        ({"methods": ["ssp", "loec"], "weights": "a.safetensors"}, "does not say whose"),
+    ],
+)
+def test_run_refuses_before_anything_is_written(
+    tmp_path: Path, change: Mapping[str, Any], sentence: str
+) -> None:
+    given: dict[str, Any] = {"methods": "prototype", "domains": "mini-lesion", **change}
+    with pytest.raises(UserError, match=sentence):
+        run(**given, results=tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+def test_reading_results_does_not_load_torch(results: Path) -> None:
+    code = (
+        "import sys, cdfss_bench; cdfss_bench.read_results(sys.argv[1], 'episode');"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, results], check=True)
