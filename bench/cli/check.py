@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from .completion import complete_known_methods
 from .console import say, talk
 from .gate import gate
-from .options import AsJson, Plugins, add_plugins, complete_methods
+from .options import AsJson, Plugins, add_plugins
 
 app = typer.Typer(invoke_without_command=True)
 app.callback()(gate)
@@ -21,7 +22,8 @@ def method(
     names: Annotated[
         list[str],
         typer.Argument(
-            help="Methods, composed as HOST+PLUGIN\\[key=value].", autocompletion=complete_methods
+            help="Methods, composed as HOST+PLUGIN\\[key=value].",
+            autocompletion=complete_known_methods,
         ),
     ],
     plugins: Plugins = None,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from .completion import complete_runs
 from .console import left_out, say, show
 from .option_groups import expand_groups
 from .options import AsJson, Results, SelectionOptions, Wide, add_plugins
@@ -17,9 +18,17 @@ from .record_filter import FILTERS, record_filter
 @expand_groups
 def compare(
     a: Annotated[
-        str, typer.Argument(help="First method, NAME:HASH, or the folder of its run.", metavar="A")
+        str,
+        typer.Argument(
+            help="First method, NAME:HASH, or the folder of its run.",
+            metavar="A",
+            autocompletion=complete_runs,
+        ),
     ],
-    b: Annotated[str, typer.Argument(help="Second method, likewise.", metavar="B")],
+    b: Annotated[
+        str,
+        typer.Argument(help="Second method, likewise.", metavar="B", autocompletion=complete_runs),
+    ],
     options: Annotated[SelectionOptions, FILTERS],
     results: Results = Path("results"),
     minimum: Annotated[

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .completion import complete_known_domains
 from .console import say, talk
 from .data_output import (
     look_at,
@@ -20,7 +21,7 @@ from .data_output import (
     show_reports,
     show_summary,
 )
-from .options import AsJson, DataRoot, Lists, Plugins, Wide, add_plugins, complete_domains
+from .options import AsJson, DataRoot, Lists, Plugins, Wide, add_plugins
 from .progress import patient_progress, progress
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ Names = Annotated[
     typer.Argument(
         help="Domains. By default all real ones.",
         show_default=False,
-        autocompletion=complete_domains,
+        autocompletion=complete_known_domains,
     ),
 ]
 
@@ -89,7 +90,7 @@ def fetch(
     names: Annotated[
         list[str],
         typer.Argument(
-            help="Domains to download.", show_default=False, autocompletion=complete_domains
+            help="Domains to download.", show_default=False, autocompletion=complete_known_domains
         ),
     ],
     data_root: DataRoot = None,
@@ -150,7 +151,7 @@ def prepare(
             "'fss1000 --defects repair'. "
             "The card of each domain declares them: cdfss-bench list domains --json.",
             show_default=False,
-            autocompletion=complete_domains,
+            autocompletion=complete_known_domains,
         ),
     ],
     places: Annotated[
@@ -223,7 +224,7 @@ def prepare(
 @app.command()
 def show(
     names: Annotated[
-        list[str], typer.Argument(help="Domains to draw.", autocompletion=complete_domains)
+        list[str], typer.Argument(help="Domains to draw.", autocompletion=complete_known_domains)
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="PNG or JPEG file to write.")],
     data_root: DataRoot = None,

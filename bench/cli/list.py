@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .completion import complete_known_domains, complete_known_methods, complete_runs
 from .console import left_out, say, show_table, talk
 from .method_card import show_method
 from .options import AsJson, Plugins, Results, WeightsDirs, Wide, add_plugins
@@ -19,16 +21,22 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="List methods, domains or runs.")
 
-Pattern = Annotated[
+_pattern = partial(
+    typer.Argument, help="Pattern that names must match, such as 'ssp*'. A whole name shows more."
+)
+MethodPattern = Annotated[str, _pattern(autocompletion=complete_known_methods)]
+DomainPattern = Annotated[str, _pattern(autocompletion=complete_known_domains)]
+RunPattern = Annotated[
     str,
-    typer.Argument(help="Pattern that names must match, such as 'ssp*'. A whole name shows more."),
+    typer.Argument(
+        help="Pattern that names must match, such as 'ssp*'.", autocompletion=complete_runs
+    ),
 ]
-RunPattern = Annotated[str, typer.Argument(help="Pattern that names must match, such as 'ssp*'.")]
 
 
 @app.command()
 def methods(
-    pattern: Pattern = "*",
+    pattern: MethodPattern = "*",
     plugins: Plugins = None,
     weights_dirs: WeightsDirs = None,
     wide: Wide = False,
@@ -79,7 +87,10 @@ def methods(
 
 @app.command()
 def domains(
-    pattern: Pattern = "*", plugins: Plugins = None, wide: Wide = False, as_json: AsJson = False
+    pattern: DomainPattern = "*",
+    plugins: Plugins = None,
+    wide: Wide = False,
+    as_json: AsJson = False,
 ) -> None:
     """List source and target domains with licence and published number of episodes."""
     from cdfss_bench.datasets import DOMAINS

@@ -13,6 +13,12 @@ import typer
 
 from ..planning.plugin_folders import add_plugins as add_plugins
 from ..runtime.device import chosen_device as chosen_device
+from .completion import (
+    complete_backbones,
+    complete_domains,
+    complete_methods,
+    complete_weights,
+)
 
 if TYPE_CHECKING:
     from ..planning.selection import Selection
@@ -20,20 +26,6 @@ if TYPE_CHECKING:
 _select = partial(typer.Option, rich_help_panel="Selection")
 _data = partial(typer.Option, rich_help_panel="Data and weights")
 _compute = partial(typer.Option, rich_help_panel="Computing")
-
-
-def complete_methods(incomplete: str) -> list[str]:
-    """Method names for the shell."""
-    from cdfss_bench.methods.registry.name_grammar import METHODS
-
-    return [name for name in METHODS.names() if name.startswith(incomplete)]
-
-
-def complete_domains(incomplete: str) -> list[str]:
-    """Domain names for the shell."""
-    from cdfss_bench.datasets import DOMAINS
-
-    return [name for name in DOMAINS.names() if name.startswith(incomplete)]
 
 
 Domains = Annotated[
@@ -68,6 +60,7 @@ Backbone = Annotated[
     _data(
         help="Backbone. By default the first one of the method whose weights are found.",
         envvar="CDFSS_BACKBONE",
+        autocompletion=complete_backbones,
     ),
 ]
 WeightsDirs = Annotated[
@@ -276,6 +269,7 @@ class SelectionOptions:
         _data(
             "--weights",
             help="Trained weights: FILE, or METHOD=FILE for one of several methods. Repeatable.",
+            autocompletion=complete_weights,
         ),
     ] = None
     weights_dirs: WeightsDirs = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .completion import complete_runs
 from .console import left_out, show, talk
 from .list import runs as list_runs
 from .option_groups import expand_groups
@@ -44,6 +45,7 @@ def rm(
         typer.Argument(
             help="Method, NAME:HASH, id of a cell, or its folder; a pattern such as 'ssp*' too.",
             metavar="RUN...",
+            autocompletion=complete_runs,
         ),
     ],
     options: Annotated[SelectionOptions, FILTERS],

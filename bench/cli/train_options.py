@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .completion import complete_known_methods
 from .options import (
     Backbone,
     DataRoot,
@@ -19,7 +20,6 @@ from .options import (
     Results,
     Threads,
     WeightsDirs,
-    complete_methods,
     parsed_seeds,
 )
 
@@ -37,7 +37,10 @@ class TrainOptions:
     methods: Annotated[
         list[str] | None,
         typer.Option(
-            "--method", "-m", help="Method to train. Repeatable.", autocompletion=complete_methods
+            "--method",
+            "-m",
+            help="Method to train. Repeatable.",
+            autocompletion=complete_known_methods,
         ),
     ] = None
     plan: Annotated[

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from .completion import complete_run_folders
 from .console import say, talk
 from .options import AsJson, Results
 
@@ -15,7 +16,10 @@ from .options import AsJson, Results
 def verify(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(help="Folders of runs. By default all in the results folder."),
+        typer.Argument(
+            help="Folders of runs. By default all in the results folder.",
+            autocompletion=complete_run_folders,
+        ),
     ] = None,
     results: Results = Path("results"),
     as_json: AsJson = False,

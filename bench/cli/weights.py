@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from .completion import complete_known_backbones, complete_known_methods
 from .console import say, show_table, talk
 from .next_command import Written, say_how_to_run
-from .options import AsJson, Plugins, WeightsDirs, Wide, add_plugins, complete_methods
+from .options import AsJson, Plugins, WeightsDirs, Wide, add_plugins
 from .progress import progress
 
 app = typer.Typer(no_args_is_help=True, help="List, fetch and convert weights.")
@@ -72,7 +73,12 @@ def list_weights(
 
 @app.command()
 def fetch(
-    backbones: Annotated[list[str], typer.Argument(help="Backbones whose weights to download.")],
+    backbones: Annotated[
+        list[str],
+        typer.Argument(
+            help="Backbones whose weights to download.", autocompletion=complete_known_backbones
+        ),
+    ],
     folder: Annotated[
         Path | None,
         typer.Option(
@@ -103,12 +109,15 @@ def convert(
             "--method",
             "-m",
             help="Method that the checkpoint was trained as.",
-            autocompletion=complete_methods,
+            autocompletion=complete_known_methods,
         ),
     ],
     backbone: Annotated[
         str | None,
-        typer.Option(help="Backbone that it was trained on. By default the published one."),
+        typer.Option(
+            help="Backbone that it was trained on. By default the published one.",
+            autocompletion=complete_known_backbones,
+        ),
     ] = None,
     output: Annotated[
         Path | None,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -18,7 +19,7 @@ from cdfss_bench import build, predict, read_results, run
 from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.evaluation.prediction import load_method
 from cdfss_bench.bench.planning.selection import Selection, plan
-from cdfss_bench.bench.python.reading import COLUMNS
+from cdfss_bench.bench.python.reading import COLUMNS, Level
 from cdfss_bench.errors import RecordError, UserError, WeightsError
 
 from ..cli.test_predict_own import MINI, drawn
@@ -135,27 +136,33 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def table(results: Path, level: Level = "cell") -> Any:
+    return read_results(results, level)
+
+
+def by_cell(cells: Any) -> Any:
+    return cells.sort_values("cell", ignore_index=True)
+
+
 def test_run_means_the_cells_of_the_command(results: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in results.rglob("run.json")}
     told: list[str] = []
-    cells = run(
+    made = run(
         "prototype", ["mini-lesion"], shots=[1, 2], episodes=3, cost=False, boundary=2,
         results=results, told=told.append,
     )  # fmt: skip
     assert {path: path.stat().st_mtime_ns for path in results.rglob("run.json")} == before
-    known = read_results(results)
-    assert cells.sort_values("cell").values.tolist() == known.sort_values("cell").values.tolist()
+    pd.testing.assert_frame_equal(by_cell(made), by_cell(table(results)))
     assert [text.rpartition(": mIoU ")[0] for text in told] == [
         f"prototype · mini-lesion · {shots}-shot · seed 0" for shots in (1, 2)
     ]
 
 
 def test_the_levels_agree_with_each_other(results: Path) -> None:
-    cells, classes, episodes = (
-        read_results(results, level) for level in ("cell", "class", "episode")
-    )
-    for level, table in zip(("cell", "class", "episode"), (cells, classes, episodes), strict=True):
-        assert list(table.columns) == list(COLUMNS[level])
+    levels: tuple[Level, ...] = ("cell", "class", "episode")
+    tables = [table(results, level) for level in levels]
+    cells, classes, episodes = tables
+    assert [tuple(each.columns) for each in tables] == [COLUMNS[level] for level in levels]
     assert set(cells["code"]) == {"current"}
     assert cells["episodes"].tolist() == [3, 3]
     assert len(episodes) == 6
