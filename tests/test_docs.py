@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import json
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import cdfss_bench
@@ -161,6 +163,73 @@ def test_the_readme_shows_what_its_first_command_prints(tmp_path: Path) -> None:
     # Another processor may round a pixel or two in a million differently.
     assert scores(shown) == pytest.approx(scores(done.stdout), abs=0.05)
     assert len(scores(shown)) == 5
+
+
+def test_the_readme_shows_the_board_of_the_records_that_it_names() -> None:
+    page = (CHECKOUT / "README.md").read_text()
+    before, _, after = page.partition("<!-- board -->")
+    folder = re.findall(r"report --results ([\w./-]+)`", before)[-1]
+    shown = after.partition("```text\n")[2].partition("\n```")[0].splitlines()
+    program = Path(sys.executable).with_name("cdfss-bench")
+    done = subprocess.run(
+        [program, "report", "--results", folder],
+        cwd=CHECKOUT,
+        env={**os.environ, "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    printed = [line.rstrip() for line in done.stdout.splitlines()]
+    assert shown == printed[: len(shown)]
+    assert sum(bool(re.search(r"\d\d\.\d\d", line)) for line in shown) >= 3
+
+
+def test_the_figures_of_reproduced_are_those_of_the_records_and_of_the_papers() -> None:
+    page = (CHECKOUT / "docs" / "reproduced.md").read_text()
+    targets = ["fss1000", "deepglobe", "isic", "chestxray"]
+    cells = cdfss_bench.read_results(CHECKOUT / "results" / "sample")
+    ours = cells[cells["shots"] == 1].groupby(["method", "domain"])["miou"].mean()
+    papers = pd.read_csv(CHECKOUT / "results" / "published.csv")
+    for name in ("ssp (not source-trained)", "loec (not source-trained)", "prototype"):
+        expected = [f"{ours[name, target]:.2f}" for target in targets]
+        assert f"| `{name}` | {' | '.join(expected)} |" in page
+    for name in ("SSP", "LoEC"):
+        (line,) = re.findall(rf"^\| published {name}, [^|]+\| (.*) \|$", page, re.M)
+        figures = [float(word) for word in line.split(" | ")]
+        rows = papers[(papers["method"] == name) & (papers["shots"] == 1)][targets]
+        assert figures in rows.to_numpy().tolist()
+    table = page.partition("## On fragments")[0]
+    means = re.findall(r"^\| `[\w-]+` \| (\d\d\.\d+)", table, re.M)
+    assert len(means) >= 12
+    for mean in means:
+        assert float(mean) in papers[["mean", "isic"]].to_numpy()
+
+
+def test_the_site_builds_and_every_link_holds(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs")
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path / "site"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    reference = (tmp_path / "site" / "api.html").read_text()
+    for name in cdfss_bench.__all__:
+        assert name.startswith("_") or f'id="cdfss_bench.{name}"' in reference
+    assert "support images per episode" in reference
+
+
+def test_the_notebook_runs(tmp_path: Path) -> None:
+    book = json.loads((CHECKOUT / "docs" / "quickstart.ipynb").read_text())
+    code = ["".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "code"]
+    assert len(code) >= 5
+    script = "\n\n".join(code)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
