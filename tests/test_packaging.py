@@ -144,7 +144,10 @@ def test_the_datasets_folder_refuses_to_be_imported_by_its_bare_name() -> None:
 @pytest.mark.parametrize(
     ("name", "home"),
     [
-        ("build", "cdfss_bench.methods.registry.build"),
+        ("build", "cdfss_bench.bench.python.building"),
+        ("predict", "cdfss_bench.bench.python.predicting"),
+        ("run", "cdfss_bench.bench.python.running"),
+        ("read_results", "cdfss_bench.bench.python.reading"),
         ("open_domain", "cdfss_bench.datasets.core.registry"),
         ("evaluate", "cdfss_bench.bench.evaluation.evaluator"),
         ("read_runs", "cdfss_bench.bench.records.schema"),
