@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -31,20 +31,17 @@ def train(options: TrainOptions) -> None:
     from ..runtime.threads import set_threads
     from ..training.distributed import joined
     from ..training.plan import read_training_plan
-    from ..training.tensorboard import check_tensorboard
 
     add_plugins(options.plugins)
-    source = options.source_named()
-    if options.tensorboard:
-        check_tensorboard()
+    source, typed = options.source_named(), options.plan_values()
     if options.threads is not None:
         set_threads(options.threads)
     device = chosen_device(options.device)
     if options.pretrain:
-        _pretrain(options, source, device)
+        _pretrain(options, typed, source, device)
         return
-    typed = options.plan_values()
     plan = read_training_plan(options.plan, typed)
+    _check_trackers(plan)
     with joined(device) as (processes, own_device):
         done = _train_all(plan, options, own_device, processes)
     if not processes.leads:
@@ -76,13 +73,24 @@ def _train_all(
         was_there = one.output.is_file() and not options.fresh
         if processes.leads:
             _announce(one)
-        _train_one(one, options, listens=processes.leads)
+        _train_one(one, plan, options, listens=processes.leads)
         if processes.leads:
             talk(f"{one.output} is complete already" if was_there else f"wrote {one.output}")
     return done
 
 
-def _train_one(one: Planned, options: TrainOptions, *, listens: bool) -> None:
+def _check_trackers(plan: TrainingPlan) -> None:
+    """Refuse before any work what no library here can write."""
+    from ..training.tensorboard import check_tensorboard
+    from ..training.wandb_run import check_wandb
+
+    if plan.tensorboard:
+        check_tensorboard()
+    if plan.wandb:
+        check_wandb()
+
+
+def _train_one(one: Planned, plan: TrainingPlan, options: TrainOptions, *, listens: bool) -> None:
     from ..runtime.threads import fit_threads
     from ..training.conduct import Conduct, Step
     from ..training.trainer import train as train_job
@@ -99,7 +107,8 @@ def _train_one(one: Planned, options: TrainOptions, *, listens: bool) -> None:
             targets=one.targets,
             listener=listen if listens else None,
             fresh=options.fresh,
-            tensorboard=options.tensorboard,
+            tensorboard=plan.tensorboard,
+            wandb=plan.wandb,
         )
         try:
             train_job(one.job, one.output, conduct)
@@ -117,6 +126,12 @@ def _announce(one: Planned) -> None:
         f"{job.weights.backbone} from {job.init.name if job.init else job.weights.description}, "
         f"{job.recipe.episodes} episodes, seed {job.seed}"
     )
+    steps, decay = -(-job.recipe.episodes // job.recipe.batch), job.recipe.ema or 0.0
+    if steps < 1 / (1 - decay):
+        talk(
+            f"--ema {decay:g} averages over about {1 / (1 - decay):.0f} steps, and the training "
+            f"has {steps}: what is kept stays close to the weights of the first step"
+        )
     if job.bugs:
         talk(f"repeating oversights of the published code: {', '.join(job.bugs)}")
     if job.selection == "target-oracle":
@@ -142,13 +157,25 @@ def _evaluate(plan: TrainingPlan, done: list[Planned], options: TrainOptions, de
     exit_with(outcomes)
 
 
-def _pretrain(options: TrainOptions, source: str | None, device: str) -> None:
+def _pretrain(
+    options: TrainOptions, typed: Mapping[str, object], source: str | None, device: str
+) -> None:
     import dataclasses
+
+    from cdfss_bench.errors import UserError
 
     from ..training.pretrain import pretrain as pretrain_backbone
     from ..training.pretrain import recipe_for
+    from ..training.recipe import RECIPE_WORDS
     from ..training.sources import chosen_source, open_source
 
+    foreign = [word for word in (*RECIPE_WORDS, "tensorboard", "wandb") if word in typed]
+    if foreign:
+        flag = f"--{foreign[0].replace('_', '-')}"
+        raise UserError(
+            f"--pretrain trains a backbone by a recipe that has no {flag}",
+            hint="of the recipe, --epochs, --batch and --lr may be typed",
+        )
     named = chosen_source(source, options.data_root)
     domain = open_source(named, options.data_root, options.lists)
     backbone = options.backbone or "resnet-mini"

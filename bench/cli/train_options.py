@@ -112,6 +112,49 @@ class TrainOptions:
     lr: Annotated[
         float | None, _recipe(min=0.0, help="Learning rate. By default the recipe's.")
     ] = None
+    lr_part: Annotated[
+        list[str] | None,
+        _recipe(
+            help="Learning rate of one part as NAME=RATE: backbone, head (all the rest), or the "
+            "beginning of parameters' names, such as backbone.layer3=1e-4. Repeatable; --lr for "
+            "all other parts."
+        ),
+    ] = None
+    optimizer: Annotated[
+        str | None, _recipe(help="Optimiser: sgd, adam or adamw. By default the recipe's.")
+    ] = None
+    momentum: Annotated[float | None, _recipe(help="Momentum of SGD. By default the recipe's.")] = (
+        None
+    )
+    weight_decay: Annotated[
+        float | None,
+        _recipe(
+            help="Weight decay. By default the recipe's; with --optimizer adamw 0.01 where the "
+            "recipe has none."
+        ),
+    ] = None
+    schedule: Annotated[
+        str | None,
+        _recipe(
+            help="Course of the rate: constant, cosine or poly (both fall to zero), or parts of "
+            "the training after which it is divided by ten (0.5,0.75). By default the recipe's."
+        ),
+    ] = None
+    warmup: Annotated[
+        int | None,
+        _recipe(help="Steps in which the rate rises to its full value; 0 turns it off."),
+    ] = None
+    clip_norm: Annotated[
+        float | None,
+        _recipe(help="Length to which longer gradients are cut; 0 turns it off."),
+    ] = None
+    ema: Annotated[
+        float | None,
+        _recipe(
+            help="Decay of a moving average of the weights (0.999), which is validated and kept "
+            "in their place; 0 turns it off."
+        ),
+    ] = None
     freeze: Annotated[
         list[str] | None,
         _recipe(
@@ -211,6 +254,14 @@ class TrainOptions:
     tensorboard: Annotated[
         bool,
         _watch("--tensorboard", help="Also write the log for TensorBoard, beside the weights."),
+    ] = False
+    wandb: Annotated[
+        bool,
+        _watch(
+            "--wandb",
+            help="Also tell W&B of the training; with WANDB_MODE=offline it is written beside "
+            "the weights.",
+        ),
     ] = False
     data_root: DataRoot = None
     lists: Lists = None

@@ -62,7 +62,9 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _is_part(folder: str) -> bool:
-    hidden_or_made = folder.startswith(".") or folder.endswith((".egg-info", ".tensorboard"))
+    hidden_or_made = folder.startswith(".") or folder.endswith(
+        (".egg-info", ".tensorboard", ".wandb")
+    )
     return not hidden_or_made and folder not in _FOLDERS
 
 

@@ -1,8 +1,9 @@
 """An interrupted training on disk: one safetensors file, whole or not at all, never unpickled.
 
-It holds parameters and buffers, the optimiser's tensors, what a method remembers besides, and the
-best weights so far where weights are selected; its header holds the step and the training's card
-as JSON. Generators need no place: every step's is derived from the seed and the step's number.
+It holds parameters and buffers, the optimiser's tensors, the parameters' moving average, what a
+method remembers besides, and the best weights so far where weights are selected; its header holds
+the step and the training's card as JSON. Generators and rates need no place: every step's are
+derived from the step's number.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ def save_state(
     step: int,
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
+    average: nn.Module | None,
     best: Best,
 ) -> None:
     """Writes the state after `step` steps.
@@ -77,6 +79,8 @@ def save_state(
         for name, value in entries.items():
             if value is not None:
                 tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
+    if average is not None:
+        tensors |= {f"average.{k}": tensor for k, tensor in average.state_dict().items()}
     if isinstance(network, Remembering):
         tensors |= {f"memory.{k}": tensor for k, tensor in network.training_state().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in best.tensors.items()}
@@ -91,9 +95,14 @@ def save_state(
 
 
 def load_state(
-    path: Path, card: WeightsCard, *, network: nn.Module, optimizer: torch.optim.Optimizer
+    path: Path,
+    card: WeightsCard,
+    *,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: nn.Module | None,
 ) -> tuple[int, Best]:
-    """Puts a stored state into `network` and `optimizer`; the steps done, and the best so far.
+    """Puts a stored state into what is trained; the steps done, and the best so far.
 
     Raises:
         WeightsError: if the file is damaged.
@@ -104,6 +113,8 @@ def load_state(
     refuse_changed(stored, card, path, "was begun")
     network.load_state_dict(dict(_under(tensors, "network")))
     _load_optimizer(optimizer, dict(_under(tensors, "optimizer")))
+    if average is not None:
+        average.load_state_dict(dict(_under(tensors, "average")))
     if isinstance(network, Remembering):
         network.load_training_state(dict(_under(tensors, "memory")))
     score, at = header.get("best") or (float("-inf"), 0)

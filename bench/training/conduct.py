@@ -47,6 +47,7 @@ class Conduct:
         listener: told of every step.
         fresh: whether what an earlier training left is discarded.
         tensorboard: whether the log is written for TensorBoard too.
+        wandb: whether W&B is told too.
     """
 
     workers: int = 2
@@ -55,6 +56,7 @@ class Conduct:
     listener: Callable[[Step], None] | None = None
     fresh: bool = False
     tensorboard: bool = False
+    wandb: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Files:
         log: JSON lines with loss, rate and source-validation mIoU.
         curve: JSON lines with mIoU on the targets.
         scalars: a folder with both for TensorBoard.
+        wandb: a folder with both for W&B.
     """
 
     weights: Path
@@ -90,6 +93,11 @@ class Files:
     def scalars(self) -> Path:
         """The folder of TensorBoard's event files."""
         return self.weights.with_suffix(".tensorboard")
+
+    @property
+    def wandb(self) -> Path:
+        """The folder of W&B's files."""
+        return self.weights.with_suffix(".wandb")
 
     def lock(self) -> AbstractContextManager[object]:
         """The right to write here.

@@ -17,6 +17,7 @@ from cdfss_bench.methods.weights.search import trained_name
 from ..planning.cell import method_code
 from ..records.environment import packages
 from .distributed import Processes
+from .recipe import recorded, said, words_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,7 @@ class Job:
 
 def described(job: Job) -> WeightsCard:
     """The card of a training's weights, as far as it is known before."""
-    recipe = job.recipe.model_dump(exclude={"source", "bugs"})
-    host = job.composition.host.card
-    published = host.mini.recipe if job.domain.card.suite == "mini" else host.recipe
-    usual = published.model_dump() if published else recipe
-    usual = {**usual, "shots": job.composition.host.options.get("shots", usual["shots"])}
+    recipe, usual = recorded(job.recipe), recorded(_usual(job))
     source: dict[str, object] = {
         "domain": job.domain.title,
         "profile": job.domain.profile,
@@ -87,7 +84,11 @@ def described(job: Job) -> WeightsCard:
         init=file_sha256(job.init) if job.init else "",
         seed=job.seed,
         episodes=job.recipe.episodes,
-        deviations={k: (usual[k], v) for k, v in recipe.items() if usual[k] != v},
+        deviations={
+            key: (said(usual.get(key)), said(recipe.get(key)))
+            for key in dict.fromkeys((*recipe, *usual))
+            if usual.get(key) != recipe.get(key)
+        },
         as_published=job.bugs,
         precision="bf16" if job.precision == "bf16" else "fp32",
         processes=job.processes.count,
@@ -98,13 +99,21 @@ def described(job: Job) -> WeightsCard:
     )
 
 
+def _usual(job: Job) -> Recipe:
+    """The card's recipe for such a training."""
+    host = job.composition.host
+    published = host.card.mini.recipe if job.domain.card.suite == "mini" else host.card.recipe
+    usual = published or job.recipe
+    return usual.model_copy(update={"shots": host.options.get("shots", usual.shots)})
+
+
 def reproduction(job: Job) -> str:
     """The command that does this training again, defaults and all."""
     recipe, source = job.recipe, job.domain.card.name.removesuffix("-source")
     words = ["cdfss-bench", "train", "-m", str(job.composition), "--source", source]
     words += ["--backbone", job.weights.backbone, "--seed", str(job.seed)]
     words += ["--episodes", str(recipe.episodes), "--batch", str(recipe.batch)]
-    words += ["--lr", f"{recipe.lr:g}", "--freeze", recipe.freeze]
+    words += ["--lr", f"{recipe.lr}", "--freeze", recipe.freeze, *words_of(recipe, _usual(job))]
     host = job.composition.host.card
     if any(r is not None and r.init for r in (recipe, host.recipe, host.mini.recipe)):
         words += ["--init", recipe.init or "none"]

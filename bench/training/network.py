@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from cdfss_bench.errors import UserError
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.registry.build import build
 from cdfss_bench.methods.registry.card import Recipe
@@ -16,6 +15,7 @@ from cdfss_bench.methods.weights.load import load_initial, load_weights
 from cdfss_bench.methods.weights.resolve import Weights
 
 from .loader import number_of
+from .rates import parameter_groups
 
 
 def begun(composition: Composition, weights: Weights, init: Path | None, seed: int) -> Method:
@@ -40,16 +40,14 @@ def optimizer_of(network: Method, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimiser over what is trained.
 
     Raises:
-        UserError: if nothing is left to train.
+        UserError: if nothing is left to train, or in a part that has a rate of its own.
     """
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    if not parameters:
-        raise UserError("nothing is left to train: every parameter is frozen")
+    groups, decay = parameter_groups(network, recipe), recipe.weight_decay
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
-    return torch.optim.SGD(
-        parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-    )
+        return torch.optim.Adam(groups, weight_decay=decay)
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, weight_decay=decay)
+    return torch.optim.SGD(groups, momentum=recipe.momentum, weight_decay=decay)
 
 
 def learned(

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from cdfss_bench.cards import validated
 from cdfss_bench.datasets import Domain
@@ -28,6 +35,7 @@ from ..planning.selection import Selection, open_domains, plan_file
 from .checkpoint import stored_seed
 from .distributed import Processes
 from .job import Job
+from .recipe import RECIPE_WORDS, changed_recipe
 from .sources import chosen_source, open_source, source_of_suite
 from .validation import Targets
 
@@ -68,6 +76,11 @@ class TrainingPlan(BaseModel):
             selected on it, else nothing.
         eval_targets_every: fraction of an epoch after which the targets are asked, as a diagnosis.
         domains: the targets; empty for all of the suite.
+        schedule: `constant`, the name of a curve, or parts of the training after which the rate is
+            divided by ten.
+        lr_part: rates of single parts, or texts `NAME=RATE`.
+        tensorboard: whether the log is written for TensorBoard too.
+        wandb: whether W&B is told too.
         evaluate: what is run with each training's weights.
 
     The others override the recipe's entry of that name, or mean what they mean in `run`.
@@ -82,7 +95,15 @@ class TrainingPlan(BaseModel):
     episodes: int | None = Field(default=None, ge=1)
     epochs: int | None = Field(default=None, ge=1)
     batch: int | None = Field(default=None, ge=1)
-    lr: float | None = Field(default=None, ge=0)
+    lr: float | None = None
+    optimizer: str | None = None
+    momentum: float | None = None
+    weight_decay: float | None = None
+    schedule: str | tuple[float, ...] | None = None
+    warmup: int | None = None
+    lr_part: dict[str, float] | tuple[str, ...] = ()
+    clip_norm: float | None = None
+    ema: float | None = None
     freeze: tuple[str, ...] = ()
     init: str | None = None
     sam: float | None = Field(default=None, ge=0)
@@ -100,6 +121,8 @@ class TrainingPlan(BaseModel):
     data_root: Path | None = None
     lists: Path | None = None
     weights_dirs: tuple[Path, ...] = ()
+    tensorboard: bool = False
+    wandb: bool = False
     evaluate: Evaluation | None = None
 
     @field_validator("methods", "seeds", "freeze", "domains", mode="before")
@@ -108,6 +131,12 @@ class TrainingPlan(BaseModel):
         many = value if isinstance(value, list | tuple) else (value,)
         # YAML reads the stage `1` as a number.
         return [str(one) if isinstance(one, int) else one for one in many]
+
+    @field_validator("schedule", "lr_part", mode="before")
+    @classmethod
+    def _one_number_or_text(cls, value: Any, info: ValidationInfo) -> Any:
+        single = str if info.field_name == "lr_part" else float
+        return (value,) if isinstance(value, single) else value
 
     @model_validator(mode="after")
     def _means_one_thing(self) -> TrainingPlan:
@@ -308,9 +337,9 @@ def _changed(
         episodes = plan.epochs * sum(domain.counts)
     init = "" if plan.init == "none" else plan.init
     typed = {"episodes": episodes, "batch": plan.batch, "lr": plan.lr, "freeze": frozen}
-    changed = {**typed, "init": init, "sam": plan.sam}
-    given = {key: value for key, value in changed.items() if value is not None}
-    return validated(Recipe, {**recipe.model_dump(), **given}, f"the recipe of {method}")
+    typed |= {"init": init, "sam": plan.sam}
+    typed |= {word: getattr(plan, word) for word in RECIPE_WORDS}
+    return changed_recipe(recipe, typed, method)
 
 
 def _initial(init: str, weights: Weights, folders: Sequence[Path], *, is_mini: bool) -> Path | None:

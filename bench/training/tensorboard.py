@@ -37,19 +37,24 @@ class Scalars:
             self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1)
 
     def add(self, row: Mapping[str, object]) -> None:
-        """The numbers of one line: loss, terms, rate, mIoU (%)."""
-        step = row["step"]
-        told = {tag: row[key] for key, tag in _TAGS.items() if row.get(key) is not None}
-        terms = cast("Mapping[str, object]", row.get("terms", {}))
-        told |= {f"terms/{name}": value for name, value in terms.items()}
-        if "domain" in row:
-            told[f"miou/{row['domain']}"] = row["miou"]
-        for tag, value in told.items():
-            self._writer.add_scalar(tag, value, step)
+        """The numbers of one line: loss, terms, rates, mIoU (%)."""
+        for tag, value in numbers_of(row).items():
+            self._writer.add_scalar(tag, value, row["step"])
 
     def close(self) -> None:
         """Writes what is waiting."""
         self._writer.close()
+
+
+def numbers_of(row: Mapping[str, object]) -> dict[str, object]:
+    """The numbers of one line of the log or of the curve, by the tag under which they are shown."""
+    told = {tag: row[key] for key, tag in _TAGS.items() if row.get(key) is not None}
+    for key, group in (("terms", "terms"), ("lr_parts", "rate")):
+        values = cast("Mapping[str, object]", row.get(key, {}))
+        told |= {f"{group}/{name}": value for name, value in values.items()}
+    if "domain" in row:
+        told[f"miou/{row['domain']}"] = row["miou"]
+    return told
 
 
 def check_tensorboard() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cdfss_bench.datasets import Episode
 from cdfss_bench.errors import UserError
@@ -20,6 +20,7 @@ from cdfss_bench.methods.weights.checkpoints import write_checkpoint
 
 from ..runtime.allocator import keep_memory
 from ..runtime.precision import exact_fp32
+from .averaging import Averaged
 from .checkpoint import Best, load_state, refuse_changed, save_state
 from .compile_check import check_gradient, compiled
 from .conduct import Conduct, Files, Step
@@ -28,9 +29,11 @@ from .episodes import TrainingEpisodes, check_source, validation_episodes
 from .job import Job, described
 from .loader import Loaded, Loading, number_of
 from .network import begun, freeze, is_finite, learned, optimizer_of
+from .rates import factor
 from .sam import sharpen
 from .tensorboard import Scalars
 from .validation import JsonLines, miou, watched_steps
+from .wandb_run import WandbRun
 
 _LOGGED = 1000
 """Steps of which the log tells, spread over the training."""
@@ -60,7 +63,8 @@ def train(job: Job, output: Path, conduct: Conduct | None = None) -> WeightsCard
         if conduct.fresh and job.processes.leads:
             for path in (output, files.state, files.log.path, files.curve.path):
                 path.unlink(missing_ok=True)
-            shutil.rmtree(files.scalars, ignore_errors=True)
+            for folder in (files.scalars, files.wandb):
+                shutil.rmtree(folder, ignore_errors=True)
         finished = read_card(output) if output.is_file() and not conduct.fresh else None
         if finished is not None:
             refuse_changed(finished, described(job), output, "was trained")
@@ -100,6 +104,7 @@ class _Training:
             )
         self.network = initialised(job)
         self.optimizer = optimizer_of(self.network, recipe)
+        self.average = Averaged(self.network, recipe.ema) if recipe.ema else None
         self.objective = Objective(self.network, job.processes, job.precision)
         self.plain = wrapped(self.objective, job.processes)
         self.compute = compiled(self.plain, job.device) if job.compiled else self.plain
@@ -118,18 +123,21 @@ class _Training:
         self.best = Best()
         self.saved = 0
         self.validation: float | None = None
-        self.scalars: Scalars | None = None
+        self.trackers: list[Scalars | WandbRun] = []
 
     def run(self) -> WeightsCard:
         """From where the state on disk stands to the weights."""
         first = self._resumed()
-        if self.conduct.tensorboard and self.job.processes.leads:
-            self.scalars = Scalars(self.files.scalars, first)
         try:
+            if self.conduct.tensorboard and self.job.processes.leads:
+                self.trackers.append(Scalars(self.files.scalars, first))
+            if self.conduct.wandb and self.job.processes.leads:
+                name = self.files.weights.stem
+                self.trackers.append(WandbRun(self.files.wandb, name, self.card, first))
             self._steps(first)
         finally:
-            if self.scalars is not None:
-                self.scalars.close()
+            for tracker in self.trackers:
+                tracker.close()
         return self._finished()
 
     def _steps(self, first: int) -> None:
@@ -168,7 +176,11 @@ class _Training:
         path, first = self.files.state, 0
         if path.is_file():
             first, self.best = load_state(
-                path, self.card, network=self.network, optimizer=self.optimizer
+                path,
+                self.card,
+                network=self.network,
+                optimizer=self.optimizer,
+                average=self.average,
             )
         self.saved = first
         if self.job.processes.leads:
@@ -178,8 +190,9 @@ class _Training:
 
     def _step(self, loaded: Loaded) -> tuple[float | None, dict[str, float]]:
         job, recipe, rows = self.job, self.job.recipe, len(loaded.episodes)
+        scale = factor(recipe, loaded.number, self.total)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._rate(loaded.number)
+            group["lr"] = group["initial_lr"] * scale
         loss, values = cast(
             "tuple[Tensor | None, dict[str, Tensor]]", self.compute(loaded.batch, rows)
         )
@@ -203,7 +216,12 @@ class _Training:
         if recipe.sam:
             loaded.rng.set_state(loaded.draws)
             sharpen(self.network, lambda: self._again(loaded), radius=recipe.sam)
+        if recipe.clip_norm:
+            trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update()
         self.network.end_step()
         if self._is_saved_after(loaded.number + 1) and not is_finite(self.network):
             raise self._not_a_number("a parameter is no longer a number", loaded)
@@ -213,10 +231,6 @@ class _Training:
         loss, _ = self.objective(loaded.batch, len(loaded.episodes))
         assert loss is not None  # the first pass had one
         return loss
-
-    def _rate(self, step: int) -> float:
-        drops = [round(fraction * self.total) for fraction in self.job.recipe.schedule]
-        return self.job.recipe.lr * 0.1 ** sum(step >= drop for drop in drops)
 
     def _is_saved_after(self, step: int) -> bool:
         return step % self.conduct.save_every == 0 or step == self.total
@@ -254,21 +268,30 @@ class _Training:
             "step": step,
             "episodes": self._episodes(step),
             "loss": loss,
-            "lr": self._rate(step - 1),
+            "lr": self.job.recipe.lr * factor(self.job.recipe, step - 1, self.total),
         }
+        if self.job.recipe.lr_parts:
+            groups = self.optimizer.param_groups
+            row["lr_parts"] = {g["part"]: g["lr"] for g in groups if g["part"]}
         self._tell(self.files.log, {**row, **({"terms": terms} if len(terms) > 1 else {})})
+
+    def _as_kept(self) -> AbstractContextManager[None]:
+        """The network with the weights that would be kept now: the average's, if there is one."""
+        return nullcontext() if self.average is None else self.average.in_place()
 
     def _validate(self, step: int) -> None:
         """Asks held-out source episodes (or an oracle's targets) and keeps the better weights."""
         device, rule = self.job.device, self.job.selection
         row: dict[str, object] = {"step": step, "episodes": self._episodes(step)}
         if self.held_out:
-            self.validation = miou(self.network, self.job.domain, self.held_out, device)
+            with self._as_kept():
+                self.validation = miou(self.network, self.job.domain, self.held_out, device)
             self._tell(self.files.log, {**row, "source_val_miou": round(self.validation, 4)})
         score = self.validation if rule == "source-val" else None
         if rule == "target-oracle":
             assert self.conduct.targets is not None  # the command line sees to it
-            scores = self.conduct.targets.scores(self.network, device)
+            with self._as_kept():
+                scores = self.conduct.targets.scores(self.network, device)
             score = sum(scores.values()) / len(scores)
             self._tell(self.files.log, {**row, "target_oracle_miou": round(score, 4)})
         if score is not None and score > self.best.score:
@@ -277,7 +300,8 @@ class _Training:
     def _diagnose(self, step: int) -> None:
         assert self.conduct.targets is not None
         episodes = self._episodes(step)
-        scores = self.conduct.targets.scores(self.network, self.job.device)
+        with self._as_kept():
+            scores = self.conduct.targets.scores(self.network, self.job.device)
         self._tell(
             self.files.curve,
             *(
@@ -295,9 +319,9 @@ class _Training:
 
     def _tell(self, file: JsonLines, *rows: Mapping[str, object]) -> None:
         file.add(*rows)
-        if self.scalars is not None:
+        for tracker in self.trackers:
             for row in rows:
-                self.scalars.add(row)
+                tracker.add(row)
 
     def _episodes(self, step: int) -> int:
         return min(step * self.job.recipe.batch, len(self.drawn))
@@ -309,13 +333,15 @@ class _Training:
             step=step,
             network=self.network,
             optimizer=self.optimizer,
+            average=self.average,
             best=self.best,
         )
         self.saved = step
 
     def _learned(self) -> dict[str, Tensor]:
         job = self.job
-        return learned(self.network, job.composition, job.weights, job.seed)
+        with self._as_kept():
+            return learned(self.network, job.composition, job.weights, job.seed)
 
     def _finished(self) -> WeightsCard:
         if not self.drawn.sha256:  # the state on disk was that of the last step

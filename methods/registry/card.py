@@ -9,6 +9,10 @@ from pydantic import Field, model_validator
 from cdfss_bench.cards import Card
 from cdfss_bench.options import Option, Value
 
+Optimizer = Literal["adam", "adamw", "sgd"]
+Schedule = Literal["cosine", "poly"]
+"""Rates that fall smoothly to zero: half a cosine wave, or (1 - t) ** 0.9."""
+
 Bug = Literal[
     "epochs-repeat", "epochs-repeat-from-second", "boundary-is-background", "wall-clock-seed"
 ]
@@ -25,13 +29,18 @@ class Recipe(Card):
     """Source training as published; every deviation typed on the command line is recorded.
 
     Attributes:
-        optimizer: `adam` or `sgd`.
+        optimizer: `adam`, `adamw` or `sgd`.
         lr: learning rate.
         momentum: of SGD.
-        weight_decay: L2.
+        weight_decay: L2, with AdamW decoupled.
         batch: episodes per step.
         episodes: in all.
-        schedule: fractions of the training at which the rate is divided by ten.
+        schedule: fractions of the training at which the rate is divided by ten; or the name of a
+            curve that it falls by.
+        warmup: steps in which the rate rises linearly to its full value.
+        lr_parts: learning rates of single parts (see `parameter_groups`).
+        clip_norm: length to which the whole gradient is cut.
+        ema: decay of the moving average of the parameters, which is kept in their place.
         augment: `none` (squash to the input size) or `flip` (each image mirrored half of the time).
         shots: supports per training episode.
         freeze: stages that are not trained: `none`, `1`, `1-2`, `1-3`, or `all` (the backbone).
@@ -44,13 +53,17 @@ class Recipe(Card):
         source: where the recipe stands (paper section or published file).
     """
 
-    optimizer: Literal["adam", "sgd"]
+    optimizer: Optimizer
     lr: float
     momentum: float = 0.0
     weight_decay: float = 0.0
     batch: int
     episodes: int
-    schedule: tuple[float, ...] = ()
+    schedule: Schedule | tuple[float, ...] = ()
+    warmup: int | None = Field(default=None, ge=1)
+    lr_parts: dict[str, float] | None = None
+    clip_norm: float | None = Field(default=None, gt=0)
+    ema: float | None = Field(default=None, gt=0, lt=1)
     augment: Literal["none", "flip"] = "none"
     shots: int = 1
     freeze: Literal["none", "1", "1-2", "1-3", "all"] = "none"

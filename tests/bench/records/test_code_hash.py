@@ -289,7 +289,7 @@ def test_weights_that_were_trained_into_the_folder_do_not_count(tmp_path: Path) 
     tensors = {f"layer{i}.weight": torch.zeros(1) for i in range(2000)}
     write_checkpoint(tmp_path / "weights" / "mine.safetensors", tensors, card)
     written = ("mine.log.jsonl", "mine.curve.jsonl", "mine.training", "mine.tensorboard/events")
-    put(tmp_path, {f"weights/{name}": "{}\n" for name in written})
+    put(tmp_path, {f"weights/{name}": "{}\n" for name in (*written, "mine.wandb/id")})
     assert plugin_hash(tmp_path) == before
     safetensors.torch.save_file(tensors, tmp_path / "theirs.safetensors")
     assert plugin_hash(tmp_path) != before

@@ -44,6 +44,16 @@ def _common_cache(
     monkeypatch.setenv("CDFSS_CACHE", str(tmp_path_factory.getbasetemp() / "pictures"))
 
 
+RECIPE: dict[str, Any] = {
+    "optimizer": "adamw",
+    "schedule": "cosine",
+    "warmup": 2,
+    "lr_part": ["backbone.layer3=1e-4"],
+    "clip_norm": 0.5,
+    "ema": 0.8,
+}
+
+
 def stopped_after(step: int) -> Conduct:
     """A training that is interrupted, with a state every second step."""
 
@@ -276,6 +286,8 @@ def test_watched_steps() -> None:
         ("dra", {"init": "none"}),
         ("ssp", {"select": "source-val"}),
         ("ssp+lem[sigma=auto]", {}),
+        ("ssp", {**RECIPE, "select": "source-val", "validate_every": 0.3}),
+        ("dra", {**RECIPE, "init": "none", "sam": 0.05}),
     ],
 )
 def test_an_interrupted_training_ends_as_an_undisturbed_one(
