@@ -109,6 +109,7 @@ def _train_one(one: Planned, plan: TrainingPlan, options: TrainOptions, *, liste
             fresh=options.fresh,
             tensorboard=plan.tensorboard,
             wandb=plan.wandb,
+            memory=int((plan.memory or 0) * 2**30),
         )
         try:
             train_job(one.job, one.output, conduct)

@@ -263,6 +263,15 @@ class TrainOptions:
             "the weights.",
         ),
     ] = False
+    memory: Annotated[
+        float | None,
+        typer.Option(
+            help="GiB of features of a wholly frozen backbone to keep (HSNet, PATNet, APSeg), "
+            "which are then computed by a faster form, equal up to rounding; 0 keeps none. By "
+            "default off.",
+            rich_help_panel="Computing",
+        ),
+    ] = None
     data_root: DataRoot = None
     lists: Lists = None
     weights_dirs: WeightsDirs = None

@@ -48,6 +48,7 @@ class Conduct:
         fresh: whether what an earlier training left is discarded.
         tensorboard: whether the log is written for TensorBoard too.
         wandb: whether W&B is told too.
+        memory: bytes of features that are kept, where a frozen backbone's are (`Recipe.folded`).
     """
 
     workers: int = 2
@@ -57,6 +58,7 @@ class Conduct:
     fresh: bool = False
     tensorboard: bool = False
     wandb: bool = False
+    memory: int = 0
 
 
 @dataclass(frozen=True, slots=True)

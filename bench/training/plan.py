@@ -79,6 +79,7 @@ class TrainingPlan(BaseModel):
         schedule: `constant`, the name of a curve, or parts of the training after which the rate is
             divided by ten.
         lr_part: rates of single parts, or texts `NAME=RATE`.
+        memory: GiB of features of a frozen backbone that are kept.
         tensorboard: whether the log is written for TensorBoard too.
         wandb: whether W&B is told too.
         evaluate: what is run with each training's weights.
@@ -104,6 +105,7 @@ class TrainingPlan(BaseModel):
     lr_part: dict[str, float] | tuple[str, ...] = ()
     clip_norm: float | None = None
     ema: float | None = None
+    memory: float | None = None
     freeze: tuple[str, ...] = ()
     init: str | None = None
     sam: float | None = Field(default=None, ge=0)
@@ -142,6 +144,10 @@ class TrainingPlan(BaseModel):
     def _means_one_thing(self) -> TrainingPlan:
         if self.episodes is not None and self.epochs is not None:
             raise ValueError("episodes and epochs say the same thing: give one of them")
+        if self.memory is not None and self.compile:
+            raise ValueError(
+                "memory and compile exclude each other: kept features are not compiled"
+            )
         if self.select == "target-oracle" and not self.oracle:
             raise ValueError(
                 "target-oracle chooses weights by target labels and marks them so for ever; "

@@ -15,6 +15,7 @@ ADAMW_DECAY = 0.01
 
 RECIPE_WORDS = (
     "optimizer", "momentum", "weight_decay", "schedule", "warmup", "lr_part", "clip_norm", "ema",
+    "memory",
 )  # fmt: skip
 """Words of a plan that only the training of a method knows, not that of a backbone."""
 
@@ -39,7 +40,7 @@ def changed_recipe(recipe: Recipe, typed: Mapping[str, Any], method: str) -> Rec
         given["schedule"] = _schedule(given["schedule"])
     if parts := given.pop("lr_part", None):
         given["lr_parts"] = _parts(parts)
-    for key in ("lr", "weight_decay", "clip_norm", "warmup"):
+    for key in ("lr", "weight_decay", "clip_norm", "warmup", "memory"):
         if key in given and not 0 <= given[key] < math.inf:
             raise UserError(
                 f"{_flag(key)} is {given[key]:g}, and must be a finite number from 0 on",
@@ -51,6 +52,8 @@ def changed_recipe(recipe: Recipe, typed: Mapping[str, Any], method: str) -> Rec
                 f"{_flag(key)} is {given[key]:g}, and must be at least 0 and less than 1",
                 hint=f"usual values are {'0.9' if key == 'momentum' else '0.99 to 0.9999'}",
             )
+    if given.pop("memory", None) is not None:
+        given["folded"] = True
     optimizer = given.get("optimizer", recipe.optimizer)
     if given.get("momentum") and optimizer != "sgd":
         raise UserError(
@@ -63,6 +66,12 @@ def changed_recipe(recipe: Recipe, typed: Mapping[str, Any], method: str) -> Rec
         if key in given:
             given[key] = given[key] or None
     new = validated(Recipe, {**recipe.model_dump(), **given}, f"the recipe of {method}")
+    if new.folded and new.freeze != "all":
+        raise UserError(
+            f"--memory keeps features of a backbone that is wholly frozen, and {method} trains "
+            "stages of its backbone",
+            hint="leave --memory out, or add --freeze all where the method has a head to train",
+        )
     steps = -(-new.episodes // new.batch)
     if (new.warmup or 0) >= steps:
         raise UserError(
@@ -105,6 +114,8 @@ def words_of(recipe: Recipe, usual: Recipe) -> list[str]:
     for key in ("warmup", "clip_norm", "ema"):
         if (now := getattr(recipe, key)) != getattr(usual, key):
             words += [_flag(key), str(now or 0)]
+    if recipe.folded:
+        words += ["--memory", "0"]  # the amount changes nothing
     return words
 
 

@@ -26,6 +26,7 @@ from .compile_check import check_gradient, compiled
 from .conduct import Conduct, Files, Step
 from .distributed import Objective, mean_over_processes, wrapped
 from .episodes import TrainingEpisodes, check_source, validation_episodes
+from .frozen_features import FrozenFeatures
 from .job import Job, described
 from .loader import Loaded, Loading, number_of
 from .network import begun, freeze, is_finite, learned, optimizer_of
@@ -104,6 +105,9 @@ class _Training:
             )
         self.network = initialised(job)
         self.optimizer = optimizer_of(self.network, recipe)
+        self.frozen: FrozenFeatures | None = None
+        if recipe.folded:
+            self.frozen = FrozenFeatures(self.network, conduct.memory, job.device)
         self.average = Averaged(self.network, recipe.ema) if recipe.ema else None
         self.objective = Objective(self.network, job.processes, job.precision)
         self.plain = wrapped(self.objective, job.processes)
@@ -154,7 +158,8 @@ class _Training:
             number = loaded.number
             if number == first or self._round(number) != self._round(number - 1):
                 self._announce_round(number)
-            loss, terms = self._step(loaded)
+            with nullcontext() if self.frozen is None else self.frozen.in_place():
+                loss, terms = self._step(loaded)
             done = number + 1
             if self.job.processes.leads:
                 if done % logged == 0 or done == self.total:

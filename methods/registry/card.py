@@ -41,6 +41,7 @@ class Recipe(Card):
         lr_parts: learning rates of single parts (see `parameter_groups`).
         clip_norm: length to which the whole gradient is cut.
         ema: decay of the moving average of the parameters, which is kept in their place.
+        folded: whether a wholly frozen backbone computes image by image with folded norms.
         augment: `none` (squash to the input size) or `flip` (each image mirrored half of the time).
         shots: supports per training episode.
         freeze: stages that are not trained: `none`, `1`, `1-2`, `1-3`, or `all` (the backbone).
@@ -64,6 +65,7 @@ class Recipe(Card):
     lr_parts: dict[str, float] | None = None
     clip_norm: float | None = Field(default=None, gt=0)
     ema: float | None = Field(default=None, gt=0, lt=1)
+    folded: bool | None = None
     augment: Literal["none", "flip"] = "none"
     shots: int = 1
     freeze: Literal["none", "1", "1-2", "1-3", "all"] = "none"

@@ -168,18 +168,19 @@ def test_the_header_names_every_change_and_an_untouched_recipe_none(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "changed",
+    ("method", "changed"),
     [
-        EVERYTHING,
-        {"optimizer": "adam", "schedule": [0.5, 0.75], "lr": 0.00123456789},
-        {"optimizer": "adamw", "weight_decay": 0, "schedule": "poly"},
-        {"momentum": 0.5},
+        ("ssp", EVERYTHING),
+        ("ssp", {"optimizer": "adam", "schedule": [0.5, 0.75], "lr": 0.00123456789}),
+        ("ssp", {"optimizer": "adamw", "weight_decay": 0, "schedule": "poly"}),
+        ("ssp", {"momentum": 0.5}),
+        ("hsnet", {"memory": 2}),
     ],
 )
 def test_the_recorded_command_gives_the_same_recipe(
-    changed: dict[str, Any], tmp_path: Path
+    method: str, changed: dict[str, Any], tmp_path: Path
 ) -> None:
-    job, _ = job_of(tmp_path, **changed)
+    job, _ = job_of(tmp_path, method, **changed)
     words, typed = shlex.split(reproduction(job))[2:], dict[str, Any]()
     for flag, value in zip(words[::2], words[1::2], strict=True):
         key = {"-m": "methods", "--seed": "seeds"}.get(flag, flag[2:].replace("-", "_"))
@@ -222,6 +223,8 @@ def test_a_plan_file_has_the_same_words(tmp_path: Path) -> None:
         ({"ema": 1.0}, "--ema is 1, and must be at least 0 and less than 1", "0.999"),
         ({"momentum": 1.5}, "--momentum is 1.5", "0.9"),
         ({"momentum": 0.9, "optimizer": "adamw"}, "--momentum belongs to SGD", "leave --momentum"),
+        ({"memory": 1}, "ssp trains stages of its backbone", "leave --memory out"),
+        ({"memory": -1}, "--memory is -1", "leave --memory out"),
         ({"lr_part": ["backbone"]}, "--lr-part backbone is not NAME=RATE", "backbone=1e-4"),
         ({"lr_part": ["backbone=0"]}, "with a positive rate", "--freeze"),
         ({"lr_part": ["head=1", "head=2"]}, "a part that is named once", "--freeze"),

@@ -288,6 +288,7 @@ def test_watched_steps() -> None:
         ("ssp+lem[sigma=auto]", {}),
         ("ssp", {**RECIPE, "select": "source-val", "validate_every": 0.3}),
         ("dra", {**RECIPE, "init": "none", "sam": 0.05}),
+        ("hsnet", {**RECIPE, "lr_part": [], "memory": 1}),
     ],
 )
 def test_an_interrupted_training_ends_as_an_undisturbed_one(
