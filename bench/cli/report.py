@@ -208,9 +208,13 @@ def _write_pages(
     options: SelectionOptions,
 ) -> None:
     """Write a site, a page with those that continue it, or one page to standard output."""
+    from ..reporting.forms import check_columns
     from ..reporting.html.document import as_html, as_pages
     from ..reporting.html.site import write_site
 
+    if content.columns:
+        # Every page is written by itself; what none of them has is refused before.
+        check_columns(boards, content.columns)
     panels = _redrawer(options).panels if pictures.panels else None
     notes, published = content.every_note, content.published
     if site is None and output is None:

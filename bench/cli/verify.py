@@ -22,9 +22,18 @@ def verify(
         ),
     ] = None,
     results: Results = Path("results"),
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full", help="Compute again what agreed before and holds the same bytes since."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Recompute every hash and metric of recorded runs from their rows and compare.
+
+    Files are always hashed. Runs that agreed in an earlier call of the same code, and hold the same
+    bytes since, are not computed again without --full.
 
     Exit code 0: everything agrees. 1: something was changed or is missing. 2: there is nothing to
     check, a record cannot be read, or a value in it is not a number.
@@ -44,7 +53,7 @@ def verify(
             is_run = False
         if not is_run:
             raise UserError(f"{folder} holds no run.json", hint="name the folder of a run")
-    verdicts = verify_all(folders)
+    verdicts = verify_all(folders, again=full)
     wrong = [verdict for verdict in verdicts if verdict.problems]
     if as_json:
         say(json.dumps([verdict.to_json() for verdict in verdicts], indent=1))

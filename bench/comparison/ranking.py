@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
+from functools import cached_property, partial
 
+from ..records.kept import Kept
 from ..records.results import RunResult
 from ..statistics.bootstrap import Interval, Resampled, resampled, together
 from ..statistics.claims import ALPHA
 from ..statistics.clusters import clustered
 from ..statistics.permutation import difference, holm, p_value, swapped
 from .current import by_cell
-from .leaderboard import ColumnKey, Leaderboard, Row, RowKey, Score
+from .leaderboard import ColumnKey, Leaderboard, RowKey, Score
 from .shuffled_control import AgainstControl, against_controls
 
 RESAMPLES = 2_000
@@ -49,7 +51,8 @@ def standings(board: Leaderboard, found: Sequence[RunResult] | dict[str, RunResu
     """Where every row stands in every column, from the rows of the records.
 
     Intervals, ties and tests against controls exist of the metrics that pool counts by class, mIoU
-    and Dice; of others there are ranks alone.
+    and Dice; of others there are ranks alone. What was computed of the same rows before is not
+    computed again (`Kept`).
 
     Args:
         board: whose rows are ranked.
@@ -59,10 +62,15 @@ def standings(board: Leaderboard, found: Sequence[RunResult] | dict[str, RunResu
         RecordError: if a finished record has lost its rows.
     """
     known = found if isinstance(found, dict) else by_cell(found)
+    with Kept("standings", board.metric, *map(str, board.key)) as kept:
+        return _standings(board, known, kept)
+
+
+def _standings(board: Leaderboard, known: dict[str, RunResult], kept: Kept) -> Standings:
     is_pooled = board.metric in POOLED
-    controls = against_controls(board, known) if is_pooled else {}
+    controls = against_controls(board, known, kept) if is_pooled else {}
     result: dict[tuple[RowKey, ColumnKey | None], Standing] = {}
-    replicates: dict[tuple[RowKey, ColumnKey], Resampled | None] = {}
+    drawn: dict[tuple[RowKey, ColumnKey], _Drawn] = {}
     for column in board.columns:
         for section in board.sections():
             rows = [row for row in section.rows if column in row.scores]
@@ -75,16 +83,14 @@ def standings(board: Leaderboard, found: Sequence[RunResult] | dict[str, RunResu
             ranked = ranked if section.is_ranked else []
             p_values: dict[int, float] = {}
             if is_pooled:
-                p_values = _against_best([answers[row.key] for row in ranked], board.metric)
+                p_values = _against_best([answers[row.key] for row in ranked], board.metric, kept)
             for place, row in enumerate(rows):
-                again = None
+                interval = None
                 if is_pooled:
-                    runs = [answer.rows for answer in answers[row.key]]
-                    again = resampled(
-                        clustered(runs, metric=board.metric), resamples=RESAMPLES, by_class=False
-                    )
-                replicates[row.key, column] = again
-                interval = _stated(row.scores[column], again.mean if again else None)
+                    own = _Drawn(answers[row.key], board.metric)
+                    drawn[row.key, column] = own
+                    again = _interval(kept.get(["resampled", own.contents], own.interval))
+                    interval = _stated(row.scores[column], again)
                 p = p_values.get(place)
                 result[row.key, column] = Standing(
                     interval,
@@ -97,7 +103,8 @@ def standings(board: Leaderboard, found: Sequence[RunResult] | dict[str, RunResu
         ranked = [(mean, row) for row in section.rows if (mean := board.mean(row)) is not None]
         ranked.sort(key=lambda pair: (board.is_stale(pair[1], None), -pair[0]))
         for rank, (_, row) in enumerate(ranked, 1):
-            interval = _of_mean(row, board, replicates)
+            parts = [drawn.get((row.key, column)) for column in board.mean_columns]
+            interval = _of_mean([part for part in parts if part is not None], kept)
             is_ranked = section.is_ranked and not board.is_stale(row, None)
             result[row.key, None] = Standing(interval, rank if is_ranked else None, tied=False)
     return result
@@ -111,17 +118,40 @@ def _stated(score: Score, resampled_here: Interval | None) -> Interval | None:
     return replace(resampled_here, low=low, high=high)
 
 
-def _of_mean(
-    row: Row,
-    board: Leaderboard,
-    replicates: Mapping[tuple[RowKey, ColumnKey], Resampled | None],
-) -> Interval | None:
-    parts = [replicates[row.key, column] for column in board.mean_columns]
-    known = [part for part in parts if part is not None]
-    return together(known) if len(known) == len(parts) else None
+class _Drawn:
+    """The results of a row in a column; they are resampled where what is asked is not kept."""
+
+    def __init__(self, results: Sequence[RunResult], metric: str):
+        self._results = results
+        self._metric = metric
+        self.contents = _contents(results)
+
+    @cached_property
+    def resampled(self) -> Resampled | None:
+        runs = [result.rows for result in self._results]
+        return resampled(clustered(runs, metric=self._metric), resamples=RESAMPLES, by_class=False)
+
+    def interval(self) -> tuple[float, ...] | None:
+        return astuple(self.resampled.mean) if self.resampled else None
 
 
-def _against_best(ordered: list[list[RunResult]], metric: str) -> dict[int, float]:
+def _contents(results: Sequence[RunResult]) -> list[str]:
+    return [result.content for result in results]
+
+
+def _interval(kept: Sequence[float] | None) -> Interval | None:
+    return None if kept is None else Interval(*kept)
+
+
+def _of_mean(parts: Sequence[_Drawn], kept: Kept) -> Interval | None:
+    def compute() -> tuple[float, ...] | None:
+        known = [part.resampled for part in parts if part.resampled is not None]
+        return astuple(together(known)) if known and len(known) == len(parts) else None
+
+    return _interval(kept.get(["mean", [part.contents for part in parts]], compute))
+
+
+def _against_best(ordered: list[list[RunResult]], metric: str, kept: Kept) -> dict[int, float]:
     """By place of a row, the best first, the p value of the paired test against the best.
 
     Adjusted by Holm's rule; rows that were not asked the same episodes have none.
@@ -134,7 +164,11 @@ def _against_best(ordered: list[list[RunResult]], metric: str) -> dict[int, floa
     for index, row in enumerate(others, 1):
         # Other seeds or a control's other supports: not paired, so nothing is said.
         if [answer.record.episodes.sha256 for answer in row] == episodes:
-            clusters = clustered([answer.rows for answer in (*best, *row)], metric=metric)
-            under_null = swapped(clusters, permutations=RESAMPLES)
-            p_values[index] = p_value(difference(clusters), under_null)
+            key = ["paired", _contents(best), _contents(row)]
+            p_values[index] = kept.get(key, partial(_tested, best, row, metric))
     return dict(holm(p_values))
+
+
+def _tested(best: Sequence[RunResult], row: Sequence[RunResult], metric: str) -> float:
+    clusters = clustered([answer.rows for answer in (*best, *row)], metric=metric)
+    return p_value(difference(clusters), swapped(clusters, permutations=RESAMPLES))

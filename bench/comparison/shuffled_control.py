@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple
+from functools import partial
 from typing import Literal, NamedTuple
 
+from ..records.kept import Kept
 from ..records.results import RunResult
 from ..statistics.bootstrap import Interval, resampled
 from ..statistics.claims import ALPHA, MINIMUM, NONE, detectable, is_no_gain
@@ -53,7 +56,7 @@ class AgainstControl(NamedTuple):
 
 
 def against_controls(
-    board: Leaderboard, by_cell: Mapping[str, RunResult]
+    board: Leaderboard, by_cell: Mapping[str, RunResult], kept: Kept
 ) -> dict[tuple[RowKey, ColumnKey], AgainstControl]:
     """Every row that has a control on the board against it, column by column.
 
@@ -62,6 +65,7 @@ def against_controls(
     Args:
         board: whose rows are compared.
         by_cell: the results that the board shows.
+        kept: what was computed of the same rows before.
 
     Raises:
         RecordError: if a finished record has lost its rows.
@@ -74,8 +78,13 @@ def against_controls(
             if other is None or score.is_stale or other.is_stale:
                 continue
             pairs = _pairs(score, other, by_cell)
-            if pairs:
-                tested[column] = _tested(pairs, column, board.metric)
+            contents = [(ours.content, theirs.content) for ours, theirs in pairs]
+            compute = partial(_tested, pairs, column, board.metric)
+            found = kept.get(["shuffled", column.domain, contents], compute)
+            if found is not None:
+                points, p, ends = found
+                interval = None if ends is None else Interval(*ends)
+                tested[column] = AgainstControl(points, p, interval)
         adjusted = holm({column: found.p for column, found in tested.items()})
         for column, found in tested.items():
             result[row.key, column] = found._replace(p=adjusted[column])
@@ -83,8 +92,12 @@ def against_controls(
 
 
 def _tested(
-    pairs: list[tuple[RunResult, RunResult]], column: ColumnKey, metric: str
-) -> AgainstControl:
+    common: Sequence[tuple[RunResult, RunResult]], column: ColumnKey, metric: str
+) -> tuple[float, float, tuple[float, ...] | None] | None:
+    """What `AgainstControl` holds, p not adjusted; None where no pair asked the same queries."""
+    pairs = [(a, b) for a, b in common if a.asked == b.asked]
+    if not pairs:
+        return None
     ours, theirs = ([pair[i].rows for pair in pairs] for i in (0, 1))
     clusters = clustered([*ours, *theirs], metric=metric)
     under_null = swapped(
@@ -93,15 +106,14 @@ def _tested(
     points, share = difference(clusters), 1 / len(pairs)
     weights = [share] * len(pairs) + [-share] * len(pairs)
     again = resampled(clusters, weights, resamples=PERMUTATIONS)
-    return AgainstControl(points, p_value(points, under_null), again.mean if again else None)
+    return points, p_value(points, under_null), astuple(again.mean) if again else None
 
 
 def _pairs(
     ours: Score, theirs: Score, by_cell: Mapping[str, RunResult]
 ) -> list[tuple[RunResult, RunResult]]:
-    """Answers of the seeds that both have, as far as they ask the same queries."""
-    pairs = [
+    """Answers of the seeds that both have."""
+    return [
         (by_cell[ours.cells[seed]], by_cell[theirs.cells[seed]])
         for seed in sorted(ours.cells.keys() & theirs.cells.keys())
     ]
-    return [(a, b) for a, b in pairs if a.asked == b.asked]

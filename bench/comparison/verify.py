@@ -9,14 +9,17 @@ import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from cdfss_bench import plain_json
+from cdfss_bench.canonical import digest, file_sha256
 from cdfss_bench.datasets import Manifest
 from cdfss_bench.errors import UserError
 
 from ..records.cell_folder import CellFolder, EpisodeRow, parse_row
+from ..records.kept import Kept
 from ..records.schema import MetricsPart, RunRecord, read_whatever_seal
 from ..runtime.threads import available_cpus
 from ..statistics.summary import metrics_of
@@ -53,8 +56,42 @@ class Verdict:
         return {"run": str(self.path), "status": self.status, "problems": list(self.problems)}
 
 
-def verify_all(paths: Sequence[Path]) -> list[Verdict]:
-    """`verify` of each of the folders, in order, by as many processes as there are processors."""
+def verify_all(paths: Sequence[Path], *, again: bool = False) -> list[Verdict]:
+    """`verify` of each of the folders, in order, by as many processes as there are processors.
+
+    A folder in which nothing was wrong before is not computed again while its files hold the same
+    bytes and the code is the same.
+
+    Args:
+        paths: of the folders.
+        again: whether all of them are computed again.
+    """
+    with Kept("verified") as kept:
+        keys = {path: _content(path) for path in paths}
+        new = [path for path, key in keys.items() if again or not kept.knows(key)]
+        computed = dict(zip(new, _computed(new), strict=True))
+        for path, verdict in computed.items():
+            # What was changed meanwhile is not noted.
+            if not verdict.problems and _content(path) == keys[path]:
+                kept.get(keys[path], partial(str, verdict.status))
+        return [
+            computed.get(path) or Verdict(path, kept.get(keys[path], str), ()) for path in paths
+        ]
+
+
+def _content(path: Path) -> str:
+    """Stands for the name of a folder and the bytes of its files."""
+    sums: list[str] = []
+    folder = CellFolder(path)
+    for file in (folder.record, folder.manifest, folder.rows, folder.timings):
+        try:
+            sums.append(file_sha256(file))
+        except OSError as error:
+            sums.append(str(error.errno))
+    return digest([path.resolve().parts[-3:], sums])
+
+
+def _computed(paths: Sequence[Path]) -> list[Verdict]:
     processes = available_cpus()
     if len(paths) < MANY or processes == 1:
         return [verify(path) for path in paths]

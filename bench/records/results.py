@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+import hashlib
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from cdfss_bench.errors import RecordError
 
 from .cell_folder import CellFolder, EpisodeRow, parse_row
+from .kept import Kept
 from .schema import RunRecord, read_record, record_paths
 
 
@@ -46,7 +52,8 @@ class RunResult:
         """
         file = CellFolder(self.path.parent).rows
         try:
-            lines = file.read_text(encoding="utf-8").splitlines()
+            raw = file.read_bytes()
+            lines = raw.decode("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise RecordError(
                 f"{file} cannot be read ({error})", hint=f"cdfss-bench verify {self.path.parent}"
@@ -59,20 +66,31 @@ class RunResult:
                 f"{file} does not hold the {self.record.episodes.count} episodes of its record",
                 hint="type the run again: only what is missing is computed",
             )
-        if not self.is_whole:
+        if hashlib.sha256(raw).hexdigest() != self.record.episodes.rows_sha256:
             raise RecordError(
                 f"{file} was changed after it was written: its sha256 is another",
                 hint="type the run again: only what is damaged is computed",
             )
         return tuple(sorted(known, key=lambda row: row.index))
 
-    @property
+    @cached_property
     def is_whole(self) -> bool:
         """Whether the file of the rows is the one that was written, which its hash tells."""
         try:
             return CellFolder(self.path.parent).rows_sha256() == self.record.episodes.rows_sha256
         except OSError:
             return False
+
+    @property
+    def content(self) -> str:
+        """Stands for the rows in keys of what is computed from them.
+
+        Raises:
+            RecordError: if they are not those that were written.
+        """
+        if not self.is_whole:
+            _ = self.rows
+        return f"{self.record.episodes.rows_sha256} {self.record.episodes.count}"
 
     @property
     def asked(self) -> list[tuple[str, int]]:
@@ -94,16 +112,46 @@ def run_results(
         RecordError: for a damaged record, unless `told` is given.
     """
     found: list[RunResult] = []
-    for path in record_paths(results):
-        try:
-            one = RunResult(path, read_record(path))
-            # Rows are read where a number needs them; what is wrong with them is told here.
-            if told is not None and one.record.status == "done" and not one.is_whole:
-                _ = one.rows
-        except RecordError as error:
-            if told is None:
-                raise
-            told(error)
-        else:
-            found.append(one)
+    with Kept("seals", str(results.resolve())) as seals, _uncollected():
+        for path in record_paths(results):
+            try:
+                one = RunResult(path, _read(path, seals))
+                # Rows are read where a number needs them; what is wrong with them is told here.
+                if told is not None and one.record.status == "done" and not one.is_whole:
+                    _ = one.rows
+            except RecordError as error:
+                if told is None:
+                    raise
+                told(error)
+            else:
+                found.append(one)
     return found
+
+
+def _read(path: Path, seals: Kept) -> RunRecord:
+    """`read_record`, without computing the seal of bytes again that were found to fit theirs."""
+    try:
+        raw = path.read_bytes()
+        known = hashlib.sha256(raw).hexdigest()
+        if seals.knows(known):
+            record = RunRecord.model_validate_json(raw)
+            seals.get(known, bool)
+            return record
+    except (OSError, ValidationError):
+        return read_record(path)
+    record = read_record(path)
+    if path.read_bytes() == raw:
+        seals.get(known, bool)
+    return record
+
+
+@contextmanager
+def _uncollected() -> Generator[None]:
+    """No garbage collection: of many records that stay it would find nothing, again and again."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()

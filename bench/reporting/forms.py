@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cdfss_bench.errors import UserError
 
+from ..comparison.current import by_cell
 from ..comparison.leaderboard import Leaderboard
 from ..comparison.measures import Measures, in_metric, measures
 from ..comparison.published import Report
@@ -56,11 +57,6 @@ class Content:
     columns: tuple[str, ...] = ()
     published: Sequence[Report] | None = None
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether it is what a page shows: mIoU, which stands beside costs anyway."""
-        return self.metric == "miou" and not (self.cost or self.per_class or self.boundary)
-
 
 def text_of(
     form: str, boards: Sequence[Leaderboard], found: Sequence[RunResult], content: Content
@@ -77,7 +73,8 @@ def text_of(
         rows = (row for board in boards for part in board.sections() for row in part.rows)
         return bibtex(row.key.label for row in rows)
     if content.paper:
-        return as_paper(boards, [standings(b, found) for b in boards], content.columns)
+        known = by_cell(found)
+        return as_paper(boards, [standings(board, known) for board in boards], content.columns)
     tables = tables_of(boards, found, content)
     return as_latex(tables) if form == "latex" else as_markdown(tables)
 
@@ -92,8 +89,9 @@ def tables_of(
         RecordError: if a finished record has lost its rows.
     """
     tables: list[TextTable] = []
+    known = by_cell(found)
     for board in boards:
-        tables += _tables(board, found, content)
+        tables += _tables(board, found, known, content)
         if content.published is not None and board.key.suite == "cdfss":
             tables.append(published_table(board, content.published))
     if not tables:
@@ -104,6 +102,15 @@ def tables_of(
     return only_columns(tables, content.columns) if content.columns else tables
 
 
+def check_columns(boards: Sequence[Leaderboard], columns: Sequence[str]) -> None:
+    """Refuses a column that none of the boards' tables has.
+
+    Raises:
+        UserError: if there is one.
+    """
+    only_columns([text_table(board, {}) for board in boards], columns)
+
+
 def _tables(board: Leaderboard, found: Sequence[RunResult], content: Content) -> list[TextTable]:
     if content.cost:
         return [cost_table(board, every_note=content.every_note)]
@@ -112,7 +119,7 @@ def _tables(board: Leaderboard, found: Sequence[RunResult], content: Content) ->
         tables = class_tables(board, measured) if content.per_class else []
         return tables + (boundary_tables(board, measured) if content.boundary else [])
     shown = in_metric(board, content.metric, found)
-    return [text_table(shown, standings(shown, found), every_note=content.every_note)]
+    return [text_table(shown, standings(shown, known), every_note=content.every_note)]
 
 
 def _exported(
@@ -125,6 +132,7 @@ def _exported(
         measured: list[Measures] = [measures(b, found, intervals=False) for b in boards]
         return (classes_as_csv if form == "csv" else classes_as_json)(boards, measured, columns)
     # Keys of rows recur on other boards: each board is written with its own standings.
-    where = [standings(board, found) for board in boards]
+    known = by_cell(found)
+    where = [standings(board, known) for board in boards]
     measured = [measures(board, found) for board in boards]
     return (as_csv if form == "csv" else as_json)(boards, where, measured, columns)
