@@ -85,7 +85,7 @@ def _content(path: Path) -> str:
     folder = CellFolder(path)
     for file in (folder.record, folder.manifest, folder.rows, folder.timings):
         try:
-            sums.append(file_sha256(file))
+            sums.append(file_sha256(file) if file.is_file() else "")
         except OSError as error:
             sums.append(str(error.errno))
     return digest([path.resolve().parts[-3:], sums])
