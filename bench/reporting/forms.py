@@ -111,7 +111,9 @@ def check_columns(boards: Sequence[Leaderboard], columns: Sequence[str]) -> None
     only_columns([text_table(board, {}) for board in boards], columns)
 
 
-def _tables(board: Leaderboard, found: Sequence[RunResult], content: Content) -> list[TextTable]:
+def _tables(
+    board: Leaderboard, found: Sequence[RunResult], known: dict[str, RunResult], content: Content
+) -> list[TextTable]:
     if content.cost:
         return [cost_table(board, every_note=content.every_note)]
     if content.per_class or content.boundary:
