@@ -20,6 +20,7 @@ from .conftest import CHECKOUT
 RESULTS = CHECKOUT / "results"
 COMMITTED = record_paths(RESULTS / "committed")
 SAMPLE = RESULTS / "sample"
+BOARD = RESULTS / "mini"
 
 
 def test_there_are_committed_records() -> None:
@@ -39,6 +40,27 @@ def test_a_committed_record_verifies_and_is_complete(path: Path) -> None:
     }  # fmt: skip
     schema = json.loads((RESULTS / "run.schema.json").read_text())
     jsonschema.validate(json.loads(path.read_text()), schema)
+
+
+def test_the_board_of_the_mini_suite_verifies_and_answers_all_of_its_plan() -> None:
+    program = Path(sys.executable).with_name("cdfss-bench")
+    done = subprocess.run(
+        [program, *"run --plan leaderboard --dry-run --json --results".split(), BOARD],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answered: set[str] = set()
+    for path in record_paths(BOARD):
+        record = read_record(path)
+        if record.status == "done":
+            assert verify(path.parent).problems == ()
+            assert record.cost is not None
+            assert not record.episodes.limited
+        cell = f"{record.domain.title} · {record.episodes.shots}-shot · seed {record.episodes.seed}"
+        answered.add(f"{record.method.label} · {cell}")
+    planned = {cell["name"] for cell in json.loads(done.stdout)}
+    assert answered == planned
 
 
 def test_the_sample_is_marked_as_one_and_its_page_shows_its_records() -> None:
