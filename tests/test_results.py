@@ -45,7 +45,7 @@ def test_a_committed_record_verifies_and_is_complete(path: Path) -> None:
 def test_the_board_of_the_mini_suite_verifies_and_answers_all_of_its_plan() -> None:
     program = Path(sys.executable).with_name("cdfss-bench")
     done = subprocess.run(
-        [program, *"run --plan leaderboard --dry-run --json --results".split(), BOARD],
+        [program, *["run", "--plan", "leaderboard", "--dry-run", "--json", "--results"], BOARD],
         capture_output=True,
         text=True,
         check=True,

@@ -34,6 +34,14 @@ MODELS = {
 }
 """The domains of the mini suite and what each is drawn after."""
 
+VERDICTS = {
+    "sign and size": "Sign and size are seen here",
+    "sign": "The sign alone is seen",
+    "not shown": "Not shown here (0 lies inside the interval)",
+    "the contrary": "The contrary is seen here",
+}
+"""What is said of a difference that a paper reports, and how a sentence on it begins."""
+
 
 class Line(NamedTuple):
     """A difference: the methods here, and the names of the same in `published.csv` (or empty)."""
@@ -169,6 +177,7 @@ def _table(
     *domains, mean = MODELS
     heads = ["shots", runs, "A minus B", "paper", "here", "reproduces", *domains]
     rows = [heads, ["---"] * len(heads)]
+    told: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
     for shots, line, ours in lines:
         # Without one of the domains there is no mean to compare.
         if ours.keys() == MODELS.keys():
@@ -178,6 +187,8 @@ def _table(
             }
             paper = {domain: _difference(*figures) for domain, figures in two.items()}
             here = ours[mean]
+            verdict = _verdict(paper[mean], here.points)
+            told.get(verdict, []).append(f"`{line.a}` minus `{line.b}` ({shots}-shot)")
             rows.append(
                 [
                     str(shots),
@@ -187,14 +198,16 @@ def _table(
                     if paper[mean] is not None
                     else "–",
                     f"{here.a:.2f} - {here.b:.2f} = {_bold(here.points, '+.2f')} ({_ends(here)})",
-                    _verdict(paper[mean], here.points),
+                    verdict,
                     *(
                         f"{_text(paper[domain])} / {_bold(ours[domain].points, '+.1f')}"
                         for domain in domains
                     ),
                 ]
             )
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    table = [f"| {' | '.join(row)} |" for row in rows]
+    sentences = [f"{VERDICTS[name]}: {', '.join(which)}." for name, which in told.items() if which]
+    return "\n".join([*table, "", *sentences]).rstrip()
 
 
 def _difference(a: float | None, b: float | None) -> float | None:
