@@ -187,7 +187,7 @@ def _table(
             }
             paper = {domain: _difference(*figures) for domain, figures in two.items()}
             here = ours[mean]
-            verdict = _verdict(paper[mean], here.points)
+            verdict = verdict_of(paper[mean], here.points)
             told.get(verdict, []).append(f"`{line.a}` minus `{line.b}` ({shots}-shot)")
             rows.append(
                 [
@@ -227,7 +227,8 @@ def _bold(points: Range, form: str) -> str:
     return f"**{text}**" if points.excludes_zero else text
 
 
-def _verdict(paper: float | None, ours: Range) -> str:
+def verdict_of(paper: float | None, ours: Range) -> str:
+    """What of a paper's difference is seen in ours."""
     if paper is None:
         return "–"
     if not ours.excludes_zero:
