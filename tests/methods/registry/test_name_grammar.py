@@ -66,7 +66,8 @@ def test_options_in_brackets_belong_to_the_part_before_them() -> None:
     found = parse("ssp[refine=off]+lcm[k=5,beta=0.6,center=yes,descriptor=flatten]")
     assert found.host.options == {"refine": False, "layer": "", "size": 0}
     changed = {"k": 5, "beta": 0.6, "center": True, "descriptor": "flatten"}
-    assert found.plugins[0].options == {"stage": 1, "patch": 16, "w": 0.6, "auto": False} | changed
+    kept = {"stage": 1, "activation": "none", "patch": 16, "w": 0.6, "auto": False}
+    assert found.plugins[0].options == kept | changed
     assert found.plugins[0].given.keys() == changed.keys()
 
 
