@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,6 +70,7 @@ def report(
     """
     from cdfss_bench.errors import UserError
 
+    from ..comparison.current import by_cell, chosen
     from ..comparison.leaderboard import leaderboards
     from ..comparison.published import find_published, read_published
     from ..reporting.forms import tables_of, text_of
@@ -78,7 +80,10 @@ def report(
     arrangement = _arrangement(rows, asked)
     with left_out() as damaged:
         found = _chosen(results, rows, damaged)
-        boards = leaderboards((answer.record for answer in found), arrangement)
+        choice = chosen(answer.record for answer in found)
+        boards = leaderboards((answer.record for answer in found), arrangement, choice)
+        # Thousands of records stay to the end; collections need not look at them again and again.
+        gc.freeze()
         if not boards:
             raise UserError(
                 f"there are no records under {results / 'runs'}",
@@ -96,9 +101,9 @@ def report(
         if site is not None or form == "html":
             _write_pages(site, output, found, boards, content, arrangement, pictures, options)
         elif form == "table" and output is None:
-            show(*tables_of(boards, found, content), wide=wide)
+            show(*tables_of(boards, found, by_cell(found, choice), content), wide=wide)
         else:
-            _write(text_of(form, boards, found, content), output)
+            _write(text_of(form, boards, found, by_cell(found, choice), content), output)
 
 
 def _check(

@@ -90,10 +90,16 @@ def chosen(records: Iterable[RunRecord]) -> Choice:
     return Choice(tuple(sorted(shown, key=_age)), tuple(left_out))
 
 
-def shown(found: Iterable[RunResult]) -> list[RunResult]:
-    """The results that are shown, one per row, column and seed (`chosen`)."""
+def shown(found: Iterable[RunResult], choice: Choice | None = None) -> list[RunResult]:
+    """The results that are shown, one per row, column and seed.
+
+    Args:
+        found: of all cells.
+        choice: `chosen` of their records, where it is at hand.
+    """
     known = list(found)
-    kept = {id(one.record) for one in chosen(answer.record for answer in known).shown}
+    choice = choice or chosen(answer.record for answer in known)
+    kept = {id(one.record) for one in choice.shown}
     return [answer for answer in known if id(answer.record) in kept]
 
 
@@ -111,9 +117,9 @@ def latest_versions(found: Sequence[RunResult]) -> list[RunResult]:
     ]
 
 
-def by_cell(found: Iterable[RunResult]) -> dict[str, RunResult]:
-    """The results that leaderboards show, by the id of their cell."""
-    return {answer.record.cell: answer for answer in shown(found)}
+def by_cell(found: Iterable[RunResult], choice: Choice | None = None) -> dict[str, RunResult]:
+    """The results that leaderboards show (`shown`), by the id of their cell."""
+    return {answer.record.cell: answer for answer in shown(found, choice)}
 
 
 def by_seed(found: Sequence[RunResult]) -> dict[int, RunResult]:

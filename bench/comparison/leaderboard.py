@@ -15,7 +15,7 @@ from cdfss_bench.methods.registry.name_grammar import MADE_FOR, METHODS, THIS_RO
 
 from ..records.counts import EVALUATOR_VERSION
 from ..records.schema import CostPart, RunRecord
-from .current import Chosen, State, chosen, is_finished
+from .current import Choice, Chosen, State, chosen, is_finished
 from .keys import (
     BoardKey,
     ColumnKey,
@@ -334,7 +334,9 @@ class Leaderboard:
 
 
 def leaderboards(
-    records: Iterable[RunRecord], arrangement: Arrangement = BY_MEAN
+    records: Iterable[RunRecord],
+    arrangement: Arrangement = BY_MEAN,
+    choice: Choice | None = None,
 ) -> list[Leaderboard]:
     """The leaderboards of all records, mini suite last, fewer shots first.
 
@@ -343,13 +345,14 @@ def leaderboards(
     Args:
         records: of all cells.
         arrangement: of their rows; by default the best mean first, with controls.
+        choice: `chosen` of the records, where it is at hand.
 
     Raises:
         UserError: for an order that is none.
     """
     known = list(records)
     names = shown_names(known)
-    choice = chosen(known)
+    choice = choice or chosen(known)
     boards: dict[BoardKey, Leaderboard] = {}
     for one in choice.shown:
         key = board_key(one.record)

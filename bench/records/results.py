@@ -12,11 +12,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from cdfss_bench.canonical import file_sha256
 from cdfss_bench.errors import RecordError
 
 from .cell_folder import CellFolder, EpisodeRow, parse_row
 from .kept import Kept
 from .schema import RunRecord, read_record, record_paths
+
+_ROWS = CellFolder(Path()).rows.name
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class RunResult:
     def is_whole(self) -> bool:
         """Whether the file of the rows is the one that was written, which its hash tells."""
         try:
-            return CellFolder(self.path.parent).rows_sha256() == self.record.episodes.rows_sha256
+            return file_sha256(self.path.with_name(_ROWS)) == self.record.episodes.rows_sha256
         except OSError:
             return False
 

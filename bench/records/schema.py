@@ -386,7 +386,7 @@ def sealed(values: dict[str, Any]) -> str:
 
 def record_paths(results: Path) -> list[Path]:
     """Every `run.json` under a results folder, sorted."""
-    return sorted((results / "runs").glob("*/*/*/run.json"))
+    return sorted((results / "runs").glob("*/*/*/run.json"), key=lambda path: path.parts)
 
 
 def read_runs(

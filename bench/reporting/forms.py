@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from cdfss_bench.errors import UserError
 
-from ..comparison.current import by_cell
 from ..comparison.leaderboard import Leaderboard
 from ..comparison.measures import Measures, in_metric, measures
 from ..comparison.published import Report
@@ -59,37 +58,55 @@ class Content:
 
 
 def text_of(
-    form: str, boards: Sequence[Leaderboard], found: Sequence[RunResult], content: Content
+    form: str,
+    boards: Sequence[Leaderboard],
+    found: Sequence[RunResult],
+    known: dict[str, RunResult],
+    content: Content,
 ) -> str:
     """The boards as `md`, `latex`, `bibtex`, `csv` or `json`.
+
+    Args:
+        form: one of these.
+        boards: of mIoU.
+        found: all results.
+        known: those that the boards show, as `by_cell` gives them.
+        content: what is shown.
 
     Raises:
         UserError: if the records hold nothing of what is asked for.
         RecordError: if a finished record has lost its rows.
     """
     if form in ("csv", "json"):
-        return _exported(form, boards, found, content)
+        return _exported(form, boards, found, known, content)
     if form == "bibtex":
         rows = (row for board in boards for part in board.sections() for row in part.rows)
         return bibtex(row.key.label for row in rows)
     if content.paper:
-        known = by_cell(found)
         return as_paper(boards, [standings(board, known) for board in boards], content.columns)
-    tables = tables_of(boards, found, content)
+    tables = tables_of(boards, found, known, content)
     return as_latex(tables) if form == "latex" else as_markdown(tables)
 
 
 def tables_of(
-    boards: Sequence[Leaderboard], found: Sequence[RunResult], content: Content
+    boards: Sequence[Leaderboard],
+    found: Sequence[RunResult],
+    known: dict[str, RunResult],
+    content: Content,
 ) -> list[TextTable]:
     """The tables of all boards, published figures behind those that they stand beside.
+
+    Args:
+        boards: of mIoU.
+        found: all results.
+        known: those that the boards show, as `by_cell` gives them.
+        content: what is shown.
 
     Raises:
         UserError: if the records hold nothing of what is asked for.
         RecordError: if a finished record has lost its rows.
     """
     tables: list[TextTable] = []
-    known = by_cell(found)
     for board in boards:
         tables += _tables(board, found, known, content)
         if content.published is not None and board.key.suite == "cdfss":
@@ -125,7 +142,11 @@ def _tables(
 
 
 def _exported(
-    form: str, boards: Sequence[Leaderboard], found: Sequence[RunResult], content: Content
+    form: str,
+    boards: Sequence[Leaderboard],
+    found: Sequence[RunResult],
+    known: dict[str, RunResult],
+    content: Content,
 ) -> str:
     columns = content.columns
     if content.cost:
@@ -134,7 +155,6 @@ def _exported(
         measured: list[Measures] = [measures(b, found, intervals=False) for b in boards]
         return (classes_as_csv if form == "csv" else classes_as_json)(boards, measured, columns)
     # Keys of rows recur on other boards: each board is written with its own standings.
-    known = by_cell(found)
     where = [standings(board, known) for board in boards]
     measured = [measures(board, found) for board in boards]
     return (as_csv if form == "csv" else as_json)(boards, where, measured, columns)

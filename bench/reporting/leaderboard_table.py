@@ -121,11 +121,11 @@ SHORT = "*"
 
 def _secondary(board: Leaderboard) -> list[str]:
     """What a narrow screen may lack, the least needed first; nothing that tells rows apart."""
-    same = {key: [other for other in board.rows if other.name == key.name] for key in board.rows}
-    backbones = any(key.backbone != o.backbone for key, others in same.items() for o in others)
-    weights = any(
-        key.backbone == o.backbone and key != o for key, others in same.items() for o in others
-    )
+    used: dict[str, list[str]] = {}
+    for key in board.rows:
+        used.setdefault(key.name, []).append(key.backbone)
+    backbones = any(len(set(names)) > 1 for names in used.values())
+    weights = any(len(set(names)) < len(names) for names in used.values())
     told = ["weights"] * (not weights) + ["backbone"] * (not backbones)
     costs = ["params", "ms", "GFLOP"]
     return [

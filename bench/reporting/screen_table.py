@@ -151,6 +151,8 @@ def _fitted(table: TextTable, width: int | None) -> tuple[_Layout, list[int] | N
 
 
 def _length(text: str) -> int:
+    if text.isascii() and text.isprintable():
+        return len(text.rstrip())
     from rich.cells import cell_len
 
     return cell_len(text.rstrip())
