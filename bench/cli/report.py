@@ -145,6 +145,8 @@ def _check(
             "the page says what everything costs anyway, papers do not",
             hint="leave --cost out, or ask for it alone: report --cost -f csv",
         )
+    if asked.conclusions and (asked.metric != "miou" or asked.per_class or asked.boundary):
+        raise UserError("conclusions are drawn from mIoU", hint="leave --conclusions out")
     other = asked.metric != "miou" or asked.per_class or asked.boundary
     if other and (on_page or against is not None or asked.cost):
         raise UserError(
@@ -173,6 +175,7 @@ def _content(asked: ContentOptions, published: Sequence[Report] | None) -> Conte
         per_class=asked.per_class,
         boundary=asked.boundary,
         paper=asked.style == "paper",
+        conclusions=asked.conclusions,
         every_note=asked.notes,
         columns=_columns(asked),
         published=published,

@@ -86,6 +86,14 @@ class ContentOptions:
             "them.",
         ),
     ] = False
+    conclusions: Annotated[
+        bool,
+        _what(
+            "--conclusions",
+            help="Say below each table of mIoU what its paired tests allow to conclude, as the "
+            "page does.",
+        ),
+    ] = False
     notes: Annotated[
         bool,
         _what("--notes", help="Print every note of a record; by default at most two lines a row."),

@@ -16,6 +16,7 @@ from .boundary_table import boundary_tables
 from .citations import bibtex
 from .class_table import class_tables
 from .columns import only_columns
+from .concluded_table import with_conclusions
 from .cost_table import cost_table
 from .export import (
     as_csv,
@@ -42,6 +43,7 @@ class Content:
         per_class: whether it is the IoU and Dice of every class.
         boundary: whether it is the boundary measures.
         paper: whether LaTeX is one table as papers print it.
+        conclusions: whether what the paired tests allow to conclude stands below tables of mIoU.
         every_note: whether each note of the records stands below, or two lines a row.
         columns: names of those that are shown, all if there are none.
         published: what papers report, if it shall stand beside.
@@ -52,6 +54,7 @@ class Content:
     per_class: bool = False
     boundary: bool = False
     paper: bool = False
+    conclusions: bool = False
     every_note: bool = False
     columns: tuple[str, ...] = ()
     published: Sequence[Report] | None = None
@@ -138,7 +141,9 @@ def _tables(
         tables = class_tables(board, measured) if content.per_class else []
         return tables + (boundary_tables(board, measured) if content.boundary else [])
     shown = in_metric(board, content.metric, found)
-    return [text_table(shown, standings(shown, known), every_note=content.every_note)]
+    where = standings(shown, known)
+    table = text_table(shown, where, every_note=content.every_note)
+    return [with_conclusions(table, board, known, where) if content.conclusions else table]
 
 
 def _exported(
