@@ -1,6 +1,6 @@
-"""The tables of `docs/reproduction.md`, computed from the records and from what papers report.
+"""The tables of `docs/ablations.md`, computed from the records and from what papers report.
 
-`python -m tests.support.reproduction` writes them into the page anew.
+`python -m tests.support.ablations` writes them into the page anew.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cdfss_bench.errors import RecordError
 from cdfss_bench.files import write_atomically
 
 RESULTS = Path(__file__).parents[2] / "results"
-PAGE = RESULTS.parent / "docs" / "reproduction.md"
+PAGE = RESULTS.parent / "docs" / "ablations.md"
 MODELS = {
     "mini-objects": "fss1000",
     "mini-landcover": "deepglobe",
