@@ -64,17 +64,19 @@ def cost_of(method: Method, *, shots: int, size: int, device: str) -> CostPart:
     """Parameters, FLOPs (2 per multiply-add), latencies and memory of `method`.
 
     Args:
-        method: is brought to the device. Its operations are counted in the form for accelerators,
-            whose number does not depend on the masks; time is taken of the form that runs on the
-            device (`Method.optimized_for`).
+        method: is brought to the device. Its operations are counted on the CPU, so that they are
+            the same wherever the times are taken, in the form for accelerators, whose number does
+            not depend on the masks; time is taken of the form that runs on the device
+            (`Method.optimized_for`).
         shots: supports per episode.
         size: side of the images in pixels.
         device: where the latencies are taken. On a CPU episodes are taken one by one, as `run`
             does; on an accelerator the batch with the most episodes per second is found too.
     """
-    method = method.to(device).eval()
+    method = method.cpu().eval()
     with torch.no_grad():
-        counts = _counted(_counted_form(method), probe(shots, size, device))
+        counts = _counted(_counted_form(method), probe(shots, size, "cpu"))
+        method = method.to(device)
         with OwnTime() as own:
             timed = _timed(method, shots, size, device)
     encodings = (1 + shots) * (2 if method.adapts_encoder else 1)
