@@ -20,11 +20,8 @@ from numpy.typing import NDArray
 from cdfss_bench import __version__
 from cdfss_bench.datasets import Domain
 from cdfss_bench.errors import (
-    CompositionError,
-    DataError,
     RecordError,
     UserError,
-    WeightsError,
 )
 from cdfss_bench.files import write_atomically
 from cdfss_bench.progress import progress_of
@@ -131,7 +128,7 @@ class Gallery:
                             assert draw is not None
                             self._write_masks(answer, chunk, draw)
                             tell(done := done + 1, total)
-                    except (CompositionError, DataError, RecordError, WeightsError) as error:
+                    except UserError as error:
                         group.reasons[answer.record.cell] = error.problem
                 self._write_page(group)
         page = self.folder / "index.html"
