@@ -40,9 +40,11 @@ def damaged(whole: bytes, rng: Random) -> bytes:
 
 
 def shown_by(results: Path) -> dict[str, MetricsPart | None] | UserError:
-    """What `report` would show, or why it would not."""
+    """What `report` would show, or why it would not; rows are read where a number needs them."""
     try:
-        return {answer.record.cell: answer.record.metrics for answer in run_results(results)}
+        found = run_results(results)
+        assert all(answer.rows for answer in found)
+        return {answer.record.cell: answer.record.metrics for answer in found}
     except UserError as error:
         return error
 

@@ -235,7 +235,7 @@ def test_a_dry_run_shows_options_and_sums_up_many_cells(typed: Type) -> None:
         ("train -m dra --source mini --init nowhere.pth", "nowhere.pth does not exist"),
         ("train -m dra --source mini --init sps", "did you mean ssp"),
         ("train -m dra --source mini --init prototype", "starts from weights of prototype"),
-        ("train -m ssp --source mni", "'source'"),
+        ("train -m ssp --source mni", "source 'mni'"),
         ("train -m ssp --source pascal", "needs a data root"),
         ("train -m ssp --source mini --freeze 4", "'freeze'"),
         ("train -m ssp --source mini --select target-oracle", "say --oracle"),

@@ -17,6 +17,11 @@ from .test_sam_totals import decoder, encoder
 LEARNT, PROTOTYPE = 8, 1
 
 
+def prototypes(plan: SAMPlan, side: int) -> int:
+    """Two weighted sums of cells: by the support's masks, or of the query's cells alike."""
+    return 2 * 2 * plan.channels * (side // plan.patch) ** 2
+
+
 def selection(plan: SAMPlan, side: int) -> int:
     """A cosine of every support cell to every query cell."""
     return 2 * (side // plan.patch) ** 4 * plan.channels
@@ -46,9 +51,8 @@ def prompted(plan: SAMPlan, side: int) -> int:
 
 def episode(plan: SAMPlan, side: int, shots: int = 1) -> int:
     """Everything but the encoder, of K shots that vote."""
-    prototypes = 2 * 2 * plan.channels * (side // plan.patch) ** 2
-    parts = (selection, generator, transformation, prompted)
-    return shots * (prototypes + sum(part(plan, side) for part in parts))
+    parts = (prototypes, prototypes, selection, generator, transformation, prompted)
+    return shots * sum(part(plan, side) for part in parts)
 
 
 def counted(shots: int, combine: str) -> int:
@@ -66,8 +70,7 @@ def test_an_episode_of_apseg(shots: int) -> None:
 
 def test_prototypes_of_several_supports_need_one_decoding() -> None:
     plan, side, shots = PLANS["sam-mini"], 128, 3
-    cells, width = (side // plan.patch) ** 2, plan.channels
-    total = shots * (2 * 2 * width * cells + selection(plan, side))
+    total = shots * (prototypes(plan, side) + selection(plan, side)) + prototypes(plan, side)
     total += transformation(plan, side, shown=shots) + generator(plan, side, shown=shots)
     assert counted(shots, "prototype_mean") == total + prompted(plan, side)
 
