@@ -32,10 +32,10 @@ def show_summary(summary: Summary) -> None:
         "could not be used": len(summary.problems),
     }
     rows = [[what, f"{count:,}"] for what, count in (*counts.items(), *made.items())]
-    rows += [["profile", summary.profile], ["fingerprint", summary.fingerprint[:16]]]
     title = f"{summary.domain} in {summary.folder}"
     headers = ["what", "count"]
     show(TextTable(title, headers, rows, numeric=frozenset({1})))
+    say(f"profile     │ {summary.profile}\nfingerprint │ {summary.fingerprint[:16]}")
     _list_some("left out or odd", summary.odd)
     _list_some("could not be used", summary.problems)
     if summary.problems:

@@ -61,7 +61,7 @@ def test_prepare_prints_a_table_and_what_was_left_out(typed: Type, chest: Path) 
     done = typed("prepare", "chestxray", "--from", str(chest), "--data-root", "a root")
     assert done.returncode == 0, done.stderr
     assert re.search(r"^ Shenzhen +3$", done.stdout, re.M)
-    assert re.search(r"^ profile +partial: 3 of 566 images$", done.stdout, re.M)
+    assert re.search(r"^profile +│ partial: 3 of 566 images$", done.stdout, re.M)
     assert "3 pairs of Montgomery (MCUCXR_*) are left out" in done.stderr
     assert "cdfss-bench data show chestxray --data-root 'a root' -o chestxray.png" in done.stderr
     again = typed("prepare", "chestxray", "--from", str(chest), "--data-root", "a root", "--json")
