@@ -20,6 +20,7 @@ from cdfss_bench.errors import UserError
 
 from ..records.cell_folder import CellFolder, EpisodeRow, parse_row
 from ..records.kept import Kept
+from ..records.place import folder_of
 from ..records.schema import MetricsPart, RunRecord, read_whatever_seal
 from ..runtime.threads import available_cpus
 from ..statistics.summary import metrics_of
@@ -151,13 +152,7 @@ def _of_times(where: str, values: dict[str, Any]) -> Iterator[str]:
 
 
 def _of_record(record: RunRecord, folder: CellFolder) -> Iterator[str]:
-    home = CellFolder.of(
-        Path(),
-        domain=record.domain.title,
-        shots=record.episodes.shots,
-        label=record.method.label,
-        cell=record.cell,
-    )
+    home = folder_of(record, Path())
     if home.path.parts[-3:] != folder.path.resolve().parts[-3:]:
         yield f"the folder should be {'/'.join(home.path.parts[-3:])} by what run.json says"
     if record.status == "done" and record.metrics is None:

@@ -21,6 +21,7 @@ from ..planning.cell import (
 )
 from ..records.cell_folder import CellFolder, EpisodeRow
 from ..records.environment import describe
+from ..records.place import folder_of
 from ..records.results import RunResult
 from ..records.schema import MethodPart, RunRecord, WeightsPart, read_record
 from ..statistics.summary import metrics_of
@@ -119,13 +120,7 @@ def score(
     masks.require_complete()
     rows, hashes = _counted(episode_set, masks, boundary)
     record = _begun(episode_set, statement, masks_sha256(hashes))
-    place = CellFolder.of(
-        results,
-        domain=record.domain.title,
-        shots=record.episodes.shots,
-        label=record.method.label,
-        cell=record.cell,
-    )
+    place = folder_of(record, results)
     with place.lock(wait=10):
         known = _known(place, record.cell)
         if known is not None:

@@ -17,6 +17,7 @@ from cdfss_bench.methods.core.method import Method
 from ..planning.cell import Cell, now, refused_record
 from ..planning.selection import Planned
 from ..records.cell_folder import Appender, CellFolder, EpisodeRow, checksum
+from ..records.place import folder_of
 from ..records.removal import forget_refusals
 from ..records.schema import RunRecord
 from ..records.timings import Clock
@@ -136,7 +137,7 @@ class Runner:
                 self.settings.device,
             )
             record.command = self.command or record.command
-            record.save(_folder_of(record, self.results).record)
+            record.save(folder_of(record, self.results).record)
             return Outcome(planned, "refused", record, planned.reason)
         known = cell.finished_record(self.results)
         if known is None or self.extras.missing_in(cell, known):
@@ -350,13 +351,3 @@ class Runner:
     def _tell(self, planned: Planned, done: int, total: int) -> None:
         if self.listener is not None:
             self.listener(Progress(planned, done, total))
-
-
-def _folder_of(record: RunRecord, results: Path) -> CellFolder:
-    return CellFolder.of(
-        results,
-        domain=record.domain.title,
-        shots=record.episodes.shots,
-        label=record.method.label,
-        cell=record.cell,
-    )

@@ -10,6 +10,7 @@ from cdfss_bench.errors import RecordError, UserError
 from cdfss_bench.files import explained_os_errors
 
 from .cell_folder import CellFolder
+from .place import folder_of
 from .schema import RunRecord, read_record
 
 
@@ -80,13 +81,7 @@ def forget_refusals(done: RunRecord, results: Path) -> None:
         done: the finished record.
         results: the results folder; nothing happens where it may only be read.
     """
-    own = CellFolder.of(
-        results,
-        domain=done.domain.title,
-        shots=done.episodes.shots,
-        label=done.method.label,
-        cell=done.cell,
-    ).path
+    own = folder_of(done, results).path
     for path in own.parent.glob("*/run.json"):
         if path.parent == own:
             continue

@@ -17,6 +17,7 @@ from cdfss_bench.errors import RecordError
 
 from .cell_folder import CellFolder, EpisodeRow, parse_row
 from .kept import Kept
+from .place import folder_of
 from .schema import RunRecord, read_record, record_paths
 
 _ROWS = CellFolder(Path()).rows.name
@@ -37,14 +38,7 @@ class RunResult:
     @classmethod
     def of(cls, record: RunRecord, results: Path) -> RunResult:
         """The cell of a record under a results folder."""
-        folder = CellFolder.of(
-            results,
-            domain=record.domain.title,
-            shots=record.episodes.shots,
-            label=record.method.label,
-            cell=record.cell,
-        )
-        return cls(folder.record, record)
+        return cls(folder_of(record, results).record, record)
 
     @cached_property
     def rows(self) -> tuple[EpisodeRow, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..records.cell_folder import CellFolder
+from ..records.place import folder_of
 from ..records.schema import RunRecord
 from ..records.timings import STAGES, added, batches
 from .text_table import BLANK, STACKED, TextTable
@@ -15,13 +15,7 @@ def timing_table(records: Iterable[RunRecord], results: Path) -> TextTable:
     """A line per finished cell: seconds by stage, the earlier parts of a resumed run included."""
     rows: list[list[str]] = []
     for record in records:
-        folder = CellFolder.of(
-            results,
-            domain=record.domain.title,
-            shots=record.episodes.shots,
-            label=record.method.label,
-            cell=record.cell,
-        )
+        folder = folder_of(record, results)
         spent = added(batches(folder.timings))
         if not spent.episodes:
             continue
