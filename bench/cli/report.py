@@ -101,9 +101,9 @@ def report(
         if site is not None or form == "html":
             _write_pages(site, output, found, boards, content, arrangement, pictures, options)
         elif form == "table" and output is None:
-            show(*tables_of(boards, found, by_cell(found, choice), content), wide=wide)
+            show(*tables_of(boards, by_cell(found, choice), content), wide=wide)
         else:
-            _write(text_of(form, boards, found, by_cell(found, choice), content), output)
+            _write(text_of(form, boards, by_cell(found, choice), content), output)
 
 
 def _check(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from cdfss_bench.errors import UserError
 from cdfss_bench.methods.registry.name_grammar import parse
@@ -49,6 +49,10 @@ class Choice:
 def is_finished(record: RunRecord) -> bool:
     """Whether a record has a number."""
     return record.status == "done" and record.metrics is not None
+
+
+Found: TypeAlias = "Sequence[RunResult] | dict[str, RunResult]"
+"""All results, or those that leaderboards show, as `by_cell` gives them."""
 
 
 def chosen(records: Iterable[RunRecord]) -> Choice:
@@ -117,8 +121,15 @@ def latest_versions(found: Sequence[RunResult]) -> list[RunResult]:
     ]
 
 
-def by_cell(found: Iterable[RunResult], choice: Choice | None = None) -> dict[str, RunResult]:
-    """The results that leaderboards show (`shown`), by the id of their cell."""
+def by_cell(found: Found, choice: Choice | None = None) -> dict[str, RunResult]:
+    """The results that leaderboards show (`shown`), by the id of their cell.
+
+    Args:
+        found: all results, or what this function gave before, which is given again.
+        choice: `chosen` of their records, where it is at hand.
+    """
+    if isinstance(found, dict):
+        return found
     return {answer.record.cell: answer for answer in shown(found, choice)}
 
 

@@ -6,7 +6,7 @@ of any age.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -15,7 +15,7 @@ from ..statistics.bootstrap import Interval, resampled
 from ..statistics.boundaries import BoundarySummary, summarised
 from ..statistics.clusters import clustered
 from ..statistics.metrics import METRICS, Metrics, measure
-from .current import by_cell
+from .current import Found, by_cell
 from .leaderboard import ColumnKey, Leaderboard, RowKey, Score
 from .ranking import RESAMPLES
 
@@ -41,12 +41,12 @@ Measures = Mapping[tuple[RowKey, ColumnKey], Measured]
 """By row and column."""
 
 
-def measures(board: Leaderboard, found: Iterable[RunResult], *, intervals: bool = True) -> Measures:
+def measures(board: Leaderboard, found: Found, *, intervals: bool = True) -> Measures:
     """All metrics of every row in every column.
 
     Args:
         board: what is shown.
-        found: the results that it shows, with their rows.
+        found: all results, or those that it shows, with their rows.
         intervals: whether that of Dice is wanted, which takes most of the time.
 
     Raises:
@@ -62,13 +62,13 @@ def measures(board: Leaderboard, found: Iterable[RunResult], *, intervals: bool 
     }
 
 
-def in_metric(board: Leaderboard, metric: str, found: Iterable[RunResult]) -> Leaderboard:
+def in_metric(board: Leaderboard, metric: str, found: Found) -> Leaderboard:
     """The same board with another metric in the place of mIoU.
 
     Args:
         board: of mIoU.
         metric: one of `METRICS`.
-        found: the results that it shows, with their rows.
+        found: all results, or those that it shows, with their rows.
 
     Raises:
         RecordError: if a finished record has lost its rows.
@@ -89,7 +89,7 @@ def in_metric(board: Leaderboard, metric: str, found: Iterable[RunResult]) -> Le
 
 
 def _in_metric(score: Score, metric: str, known: Mapping[str, RunResult]) -> Score:
-    of_seed = {seed: _metrics(known[cell]) for seed, cell in score.cells.items()}
+    of_seed = {seed: metrics_of(known[cell]) for seed, cell in score.cells.items()}
     per_class: dict[int, list[float]] = {}
     for one in of_seed.values():
         for class_id, value in one.classes(metric).items():
@@ -99,7 +99,7 @@ def _in_metric(score: Score, metric: str, known: Mapping[str, RunResult]) -> Sco
 
 
 def _measured(results: list[RunResult], *, intervals: bool) -> Measured:
-    of_seed = [_metrics(one) for one in results]
+    of_seed = [metrics_of(one) for one in results]
     dice_interval = None
     if intervals:
         clusters = clustered([one.rows for one in results], metric="dice")
@@ -120,5 +120,10 @@ def _measured(results: list[RunResult], *, intervals: bool) -> Measured:
     )
 
 
-def _metrics(result: RunResult) -> Metrics:
+def metrics_of(result: RunResult) -> Metrics:
+    """The metrics of a result, from its rows.
+
+    Raises:
+        RecordError: if rows are damaged or missing.
+    """
     return measure([r.episode.class_id for r in result.rows], [r.counts for r in result.rows])

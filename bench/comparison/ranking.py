@@ -12,7 +12,7 @@ from ..statistics.bootstrap import Interval, Resampled, resampled, together
 from ..statistics.claims import ALPHA
 from ..statistics.clusters import clustered
 from ..statistics.permutation import difference, holm, p_value, swapped
-from .current import by_cell
+from .current import Found, by_cell
 from .leaderboard import ColumnKey, Leaderboard, RowKey, Score
 from .shuffled_control import AgainstControl, against_controls
 
@@ -47,7 +47,7 @@ Standings = Mapping[tuple[RowKey, ColumnKey | None], Standing]
 """By row and column; None is the mean over the domains."""
 
 
-def standings(board: Leaderboard, found: Sequence[RunResult] | dict[str, RunResult]) -> Standings:
+def standings(board: Leaderboard, found: Found) -> Standings:
     """Where every row stands in every column, from the rows of the records.
 
     Intervals, ties and tests against controls exist of the metrics that pool counts by class, mIoU
@@ -61,7 +61,7 @@ def standings(board: Leaderboard, found: Sequence[RunResult] | dict[str, RunResu
     Raises:
         RecordError: if a finished record has lost its rows.
     """
-    known = found if isinstance(found, dict) else by_cell(found)
+    known = by_cell(found)
     with Kept("standings", board.metric, *map(str, board.key)) as kept:
         return _standings(board, known, kept)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -12,9 +12,9 @@ import pandas as pd
 from cdfss_bench.errors import RecordError, UserError, unknown
 
 from ..comparison.current import state_of
-from ..records.cell_folder import EpisodeRow
+from ..comparison.measures import metrics_of
 from ..records.results import RunResult, run_results
-from ..statistics.metrics import METRICS, Metrics, iou, measure
+from ..statistics.metrics import METRICS, iou
 
 Level: TypeAlias = Literal["cell", "class", "episode"]
 
@@ -127,12 +127,8 @@ def _shared(one: RunResult) -> dict[str, Any]:
     }
 
 
-def _metrics(rows: Sequence[EpisodeRow]) -> Metrics:
-    return measure([row.episode.class_id for row in rows], [row.counts for row in rows])
-
-
 def _cell(one: RunResult) -> Iterator[dict[str, Any]]:
-    record, metrics = one.record, _metrics(one.rows)
+    record, metrics = one.record, metrics_of(one)
     cost = record.cost
     stated = record.metrics.miou_interval if record.metrics else None
     yield {
@@ -153,7 +149,7 @@ def _cell(one: RunResult) -> Iterator[dict[str, Any]]:
 
 
 def _classes(one: RunResult) -> Iterator[dict[str, Any]]:
-    metrics = _metrics(one.rows)
+    metrics = metrics_of(one)
     asked = [row.episode.class_id for row in one.rows]
     for class_id, value in metrics.per_class.items():
         yield {

@@ -63,7 +63,6 @@ class Content:
 def text_of(
     form: str,
     boards: Sequence[Leaderboard],
-    found: Sequence[RunResult],
     known: dict[str, RunResult],
     content: Content,
 ) -> str:
@@ -72,7 +71,6 @@ def text_of(
     Args:
         form: one of these.
         boards: of mIoU.
-        found: all results.
         known: those that the boards show, as `by_cell` gives them.
         content: what is shown.
 
@@ -81,19 +79,18 @@ def text_of(
         RecordError: if a finished record has lost its rows.
     """
     if form in ("csv", "json"):
-        return _exported(form, boards, found, known, content)
+        return _exported(form, boards, known, content)
     if form == "bibtex":
         rows = (row for board in boards for part in board.sections() for row in part.rows)
         return bibtex(row.key.label for row in rows)
     if content.paper:
         return as_paper(boards, [standings(board, known) for board in boards], content.columns)
-    tables = tables_of(boards, found, known, content)
+    tables = tables_of(boards, known, content)
     return as_latex(tables) if form == "latex" else as_markdown(tables)
 
 
 def tables_of(
     boards: Sequence[Leaderboard],
-    found: Sequence[RunResult],
     known: dict[str, RunResult],
     content: Content,
 ) -> list[TextTable]:
@@ -101,7 +98,6 @@ def tables_of(
 
     Args:
         boards: of mIoU.
-        found: all results.
         known: those that the boards show, as `by_cell` gives them.
         content: what is shown.
 
@@ -111,7 +107,7 @@ def tables_of(
     """
     tables: list[TextTable] = []
     for board in boards:
-        tables += _tables(board, found, known, content)
+        tables += _tables(board, known, content)
         if content.published is not None and board.key.suite == "cdfss":
             tables.append(published_table(board, content.published))
     if not tables:
@@ -131,16 +127,14 @@ def check_columns(boards: Sequence[Leaderboard], columns: Sequence[str]) -> None
     only_columns([text_table(board, {}) for board in boards], columns)
 
 
-def _tables(
-    board: Leaderboard, found: Sequence[RunResult], known: dict[str, RunResult], content: Content
-) -> list[TextTable]:
+def _tables(board: Leaderboard, known: dict[str, RunResult], content: Content) -> list[TextTable]:
     if content.cost:
         return [cost_table(board, every_note=content.every_note)]
     if content.per_class or content.boundary:
-        measured = measures(board, found, intervals=False)
+        measured = measures(board, known, intervals=False)
         tables = class_tables(board, measured) if content.per_class else []
         return tables + (boundary_tables(board, measured) if content.boundary else [])
-    shown = in_metric(board, content.metric, found)
+    shown = in_metric(board, content.metric, known)
     where = standings(shown, known)
     table = text_table(shown, where, every_note=content.every_note)
     return [with_conclusions(table, board, known, where) if content.conclusions else table]
@@ -149,7 +143,6 @@ def _tables(
 def _exported(
     form: str,
     boards: Sequence[Leaderboard],
-    found: Sequence[RunResult],
     known: dict[str, RunResult],
     content: Content,
 ) -> str:
@@ -157,9 +150,9 @@ def _exported(
     if content.cost:
         return (cost_as_csv if form == "csv" else cost_as_json)(boards, columns)
     if content.per_class:
-        measured: list[Measures] = [measures(b, found, intervals=False) for b in boards]
+        measured: list[Measures] = [measures(b, known, intervals=False) for b in boards]
         return (classes_as_csv if form == "csv" else classes_as_json)(boards, measured, columns)
     # Keys of rows recur on other boards: each board is written with its own standings.
     where = [standings(board, known) for board in boards]
-    measured = [measures(board, found) for board in boards]
+    measured = [measures(board, known) for board in boards]
     return (as_csv if form == "csv" else as_json)(boards, where, measured, columns)

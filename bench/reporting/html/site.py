@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cdfss_bench.files import write_atomically
 
+from ...comparison.current import by_cell
 from ...comparison.leaderboard import BY_MEAN, Arrangement, leaderboards
 from ...comparison.measures import measures
 from ...comparison.published import Report
@@ -44,8 +45,9 @@ def write_site(
         UserError: if the folder cannot be written.
     """
     boards = leaderboards((answer.record for answer in found), arrangement)
-    where = [standings(board, found) for board in boards]
-    measured = [measures(board, found) for board in boards]
+    known = by_cell(found)
+    where = [standings(board, known) for board in boards]
+    measured = [measures(board, known) for board in boards]
     schema = json.dumps(published_schema(), indent=1) + "\n"
     files = {
         **as_pages(
