@@ -71,7 +71,7 @@ def report(
     from cdfss_bench.errors import UserError
 
     from ..comparison.current import by_cell, chosen
-    from ..comparison.leaderboard import leaderboards
+    from ..comparison.gathering import leaderboards
     from ..comparison.published import find_published, read_published
     from ..reporting.forms import tables_of, text_of
 

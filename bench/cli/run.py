@@ -260,7 +260,7 @@ def show_results(
     outcomes: Sequence[Outcome], results: Path, *, wide: bool = False, as_json: bool = False
 ) -> None:
     """Print the leaderboards of what was computed or known."""
-    from ..comparison.leaderboard import leaderboards
+    from ..comparison.gathering import leaderboards
     from ..comparison.measures import measures
     from ..reporting.export import as_json as to_json
     from ..reporting.leaderboard_table import text_table
@@ -274,7 +274,7 @@ def show_results(
 
 
 def _show_boundaries(outcomes: Sequence[Outcome], results: Path, *, wide: bool) -> None:
-    from ..comparison.leaderboard import leaderboards
+    from ..comparison.gathering import leaderboards
     from ..comparison.measures import measures
     from ..reporting.boundary_table import boundary_tables
 

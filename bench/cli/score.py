@@ -78,7 +78,7 @@ def score(
     """
     from cdfss_bench.errors import UserError
 
-    from ..comparison.leaderboard import leaderboards
+    from ..comparison.gathering import leaderboards
     from ..comparison.measures import measures
     from ..evaluation.episode_export import INDEX, read_index
     from ..evaluation.external import UNSTATED, Statement

@@ -8,9 +8,10 @@ from cdfss_bench.datasets import DOMAINS
 from cdfss_bench.datasets.core.domain import COPY
 
 from .current import STALE_LEGEND, State
-from .leaderboard import ColumnKey, Leaderboard, Row, controls_of
+from .leaderboard import ColumnKey, Leaderboard, controls_of
 from .notes import note_lines
 from .ranking import POOLED, Standings
+from .rows import Row
 from .shuffled_control import AgainstControl
 
 

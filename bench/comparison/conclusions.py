@@ -17,8 +17,9 @@ from ..records.schema import NOT_TRAINED
 from ..statistics.claims import ALPHA, MINIMUM
 from ..statistics.clusters import clustered
 from ..statistics.permutation import difference, holm, p_value, swapped
-from .leaderboard import BARE, CONTROL, ColumnKey, Leaderboard, Row, Section
+from .leaderboard import BARE, ColumnKey, Leaderboard, Section
 from .ranking import Standings
+from .rows import CONTROL, Row
 
 MOST_ROWS = 12
 """Rows of a section that are compared with its best, the best first."""

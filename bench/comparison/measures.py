@@ -16,8 +16,9 @@ from ..statistics.boundaries import BoundarySummary, summarised
 from ..statistics.clusters import clustered
 from ..statistics.metrics import METRICS, Metrics, measure
 from .current import Found, by_cell
-from .leaderboard import ColumnKey, Leaderboard, RowKey, Score
+from .leaderboard import ColumnKey, Leaderboard, RowKey
 from .ranking import RESAMPLES
+from .rows import Score
 
 
 @dataclass(frozen=True)

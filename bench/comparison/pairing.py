@@ -9,7 +9,7 @@ from cdfss_bench.errors import RecordError
 from ..records.results import RunResult
 from .current import by_seed, state_of
 from .keys import ColumnKey, column_key
-from .leaderboard import CONTROL
+from .rows import CONTROL
 
 Pairs = dict[ColumnKey, list[tuple[int, RunResult, RunResult]]]
 """(seed, result of A, result of B) by column."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
-from .leaderboard import APART, ColumnKey, Leaderboard, Row, RowKey
+from .leaderboard import APART, ColumnKey, Leaderboard, RowKey
+from .rows import Row
 
 K = TypeVar("K")
 

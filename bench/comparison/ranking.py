@@ -13,7 +13,8 @@ from ..statistics.claims import ALPHA
 from ..statistics.clusters import clustered
 from ..statistics.permutation import difference, holm, p_value, swapped
 from .current import Found, by_cell
-from .leaderboard import ColumnKey, Leaderboard, RowKey, Score
+from .leaderboard import ColumnKey, Leaderboard, RowKey
+from .rows import Score
 from .shuffled_control import AgainstControl, against_controls
 
 RESAMPLES = 2_000

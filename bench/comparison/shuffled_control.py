@@ -13,7 +13,8 @@ from ..statistics.bootstrap import Interval, resampled
 from ..statistics.claims import ALPHA, MINIMUM, NONE, detectable, is_no_gain
 from ..statistics.clusters import clustered
 from ..statistics.permutation import difference, holm, p_value, swapped
-from .leaderboard import ColumnKey, Leaderboard, RowKey, Score, controls_of
+from .leaderboard import ColumnKey, Leaderboard, RowKey, controls_of
+from .rows import Score
 
 PERMUTATIONS = 2_000
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from ..comparison.caveats import code_notes, record_notes
 from ..comparison.current import STALE
-from ..comparison.leaderboard import Leaderboard, Row, RowKey
+from ..comparison.leaderboard import Leaderboard, RowKey
 from ..comparison.pareto import by_machine, frontier, measured
+from ..comparison.rows import Row
 from ..records.schema import CostPart
 from .leaderboard_table import backbone, title, weights
 from .number_format import UNSTEADY_LEGEND, count, differs, fft, gflop, is_steady, steadiness

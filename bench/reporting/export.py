@@ -8,9 +8,10 @@ import json
 from collections.abc import Sequence
 from typing import Any, cast
 
-from ..comparison.leaderboard import ColumnKey, Leaderboard, Score, missing_columns
+from ..comparison.leaderboard import ColumnKey, Leaderboard, missing_columns
 from ..comparison.measures import Measured, Measures
 from ..comparison.ranking import Standing, Standings
+from ..comparison.rows import Score
 from .columns import only_keys
 from .cost_table import cost_lines
 from .number_format import is_steady

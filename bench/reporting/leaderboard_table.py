@@ -10,17 +10,10 @@ from cdfss_bench.methods.registry.name_grammar import MADE_FOR, THIS_ROW
 
 from ..comparison.caveats import against_control, guards, record_notes
 from ..comparison.current import STALE, STALE_LEGEND
-from ..comparison.leaderboard import (
-    ColumnKey,
-    Leaderboard,
-    Row,
-    Score,
-    controls_of,
-    missing_columns,
-    seeds_of,
-)
+from ..comparison.leaderboard import ColumnKey, Leaderboard, controls_of, missing_columns, seeds_of
 from ..comparison.notes import note_lines
 from ..comparison.ranking import Standings
+from ..comparison.rows import Row, Score
 from ..statistics.claims import MINIMUM
 from ..statistics.metrics import METRICS
 from .number_format import UNSTEADY_LEGEND, count, differs, fft, gflop, is_steady, milliseconds

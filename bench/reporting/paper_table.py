@@ -10,8 +10,9 @@ from cdfss_bench.datasets import DOMAINS
 from cdfss_bench.methods.backbones.card import BACKBONES
 
 from ..comparison.current import STALE
-from ..comparison.leaderboard import BoardKey, ColumnKey, Leaderboard, Row, RowKey
+from ..comparison.leaderboard import BoardKey, ColumnKey, Leaderboard, RowKey
 from ..comparison.ranking import Standings
+from ..comparison.rows import Row
 from .citations import published
 from .latex import escaped
 from .leaderboard_table import SHORT, SUITES

@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 
 from ..comparison.current import STALE, STALE_LEGEND
-from ..comparison.leaderboard import ColumnKey, Leaderboard, Row
+from ..comparison.leaderboard import ColumnKey, Leaderboard
 from ..comparison.published import COMPARABILITY, Report
+from ..comparison.rows import Row
 from .text_table import BLANK, STACKED, TextTable
 
 _BACKBONES = {"resnet-50": "resnet50", "vit-b": "vit-b"}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from ..comparison.current import STALE
-from ..comparison.leaderboard import ColumnKey, Leaderboard, Row, RowKey
+from ..comparison.leaderboard import ColumnKey, Leaderboard, RowKey
+from ..comparison.rows import Row
 
 
 def row_names(board: Leaderboard) -> dict[RowKey, str]:

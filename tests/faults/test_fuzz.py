@@ -19,7 +19,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cdfss_bench.bench.cli import app
-from cdfss_bench.bench.comparison.leaderboard import leaderboards
+from cdfss_bench.bench.comparison.gathering import leaderboards
 from cdfss_bench.bench.comparison.verify import verify
 from cdfss_bench.bench.planning.selection import Selection, read_plan
 from cdfss_bench.bench.records.results import run_results

@@ -10,16 +10,11 @@ from cdfss_bench import __version__
 
 from ...comparison.conclusions import conclusions
 from ...comparison.current import by_cell
-from ...comparison.leaderboard import (
-    BY_MEAN,
-    Arrangement,
-    BoardKey,
-    Leaderboard,
-    Row,
-    leaderboards,
-)
+from ...comparison.gathering import leaderboards
+from ...comparison.leaderboard import BY_MEAN, Arrangement, BoardKey, Leaderboard
 from ...comparison.published import Report
 from ...comparison.ranking import standings
+from ...comparison.rows import Row
 from ...records.results import RunResult
 from ..columns import narrowed
 from ..cost_table import cost_table

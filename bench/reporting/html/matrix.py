@@ -9,7 +9,7 @@ from cdfss_bench.errors import RecordError
 
 from ...comparison.compare import compare
 from ...comparison.current import STALE
-from ...comparison.leaderboard import Row
+from ...comparison.rows import Row
 from ...records.results import RunResult
 from ..text_table import BLANK
 

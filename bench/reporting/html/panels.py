@@ -9,7 +9,8 @@ from typing import Any
 
 from cdfss_bench.errors import UserError
 
-from ...comparison.leaderboard import Leaderboard, Row
+from ...comparison.leaderboard import Leaderboard
+from ...comparison.rows import Row
 from ...records.results import RunResult
 from ..qualitative.examples import Layer, Panel
 from .rendering import render

@@ -9,7 +9,8 @@ from pathlib import Path
 from cdfss_bench.files import write_atomically
 
 from ...comparison.current import by_cell
-from ...comparison.leaderboard import BY_MEAN, Arrangement, leaderboards
+from ...comparison.gathering import leaderboards
+from ...comparison.leaderboard import BY_MEAN, Arrangement
 from ...comparison.measures import measures
 from ...comparison.published import Report
 from ...comparison.ranking import standings

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ...comparison.current import STALE
-from ...comparison.leaderboard import CONTROL, Leaderboard, Row, RowKey, missing_columns
+from ...comparison.leaderboard import Leaderboard, RowKey, missing_columns
+from ...comparison.rows import CONTROL, Row
 from ..columns import spoken
 from ..number_format import UNSTEADY
 from ..text_table import BLANK, TextTable

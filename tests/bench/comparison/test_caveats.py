@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from cdfss_bench.bench.comparison.leaderboard import CONTROL, leaderboards
+from cdfss_bench.bench.comparison.gathering import leaderboards
 from cdfss_bench.bench.comparison.ranking import standings
+from cdfss_bench.bench.comparison.rows import CONTROL
 from cdfss_bench.bench.comparison.shuffled_control import AgainstControl
 from cdfss_bench.bench.evaluation.runner import Outcome
 from cdfss_bench.bench.planning.selection import Selection, plan

@@ -9,7 +9,8 @@ import pytest
 
 from cdfss_bench.bench.comparison.conclusions import conclusions
 from cdfss_bench.bench.comparison.current import by_cell
-from cdfss_bench.bench.comparison.leaderboard import BY_MEAN, Arrangement, leaderboards
+from cdfss_bench.bench.comparison.gathering import leaderboards
+from cdfss_bench.bench.comparison.leaderboard import BY_MEAN, Arrangement
 from cdfss_bench.bench.comparison.ranking import standings
 from cdfss_bench.bench.records.results import run_results
 

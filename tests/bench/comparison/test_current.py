@@ -17,7 +17,8 @@ from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.comparison.compare import chosen as meant
 from cdfss_bench.bench.comparison.compare import compare
 from cdfss_bench.bench.comparison.current import STALE, STALE_LEGEND, chosen, state_of
-from cdfss_bench.bench.comparison.leaderboard import Leaderboard, leaderboards
+from cdfss_bench.bench.comparison.gathering import leaderboards
+from cdfss_bench.bench.comparison.leaderboard import Leaderboard
 from cdfss_bench.bench.comparison.published import read_published
 from cdfss_bench.bench.comparison.ranking import standings
 from cdfss_bench.bench.planning.cell import named_reader_code

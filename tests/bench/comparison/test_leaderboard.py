@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cdfss_bench.bench.comparison.leaderboard import Leaderboard, leaderboards
+from cdfss_bench.bench.comparison.gathering import leaderboards
+from cdfss_bench.bench.comparison.leaderboard import Leaderboard
 from cdfss_bench.bench.records.schema import RunRecord
 from cdfss_bench.bench.reporting.export import as_csv, as_json
 from cdfss_bench.bench.reporting.leaderboard_table import text_table

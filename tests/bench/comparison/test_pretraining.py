@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cdfss_bench.bench.cli import app
-from cdfss_bench.bench.comparison.leaderboard import leaderboards
+from cdfss_bench.bench.comparison.gathering import leaderboards
 from cdfss_bench.bench.comparison.ranking import standings
 from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.reporting.leaderboard_table import backbone, text_table

@@ -6,7 +6,7 @@ import csv
 import io
 from pathlib import Path
 
-from cdfss_bench.bench.comparison.leaderboard import leaderboards
+from cdfss_bench.bench.comparison.gathering import leaderboards
 from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.reporting.export import as_csv
 from cdfss_bench.bench.reporting.leaderboard_table import text_table

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cdfss_bench.bench.comparison.leaderboard import leaderboards
+from cdfss_bench.bench.comparison.gathering import leaderboards
 from cdfss_bench.bench.cost.latency import (
     OwnTime,
     added,

@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.comparison.compare import chosen, compare
 from cdfss_bench.bench.comparison.current import state_of
-from cdfss_bench.bench.comparison.leaderboard import controls_of, leaderboards
+from cdfss_bench.bench.comparison.gathering import leaderboards
+from cdfss_bench.bench.comparison.leaderboard import controls_of
 from cdfss_bench.bench.comparison.verify import verify
 from cdfss_bench.bench.evaluation.episode_export import export
 from cdfss_bench.bench.evaluation.evaluator import Settings

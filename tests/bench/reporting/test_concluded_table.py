@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cdfss_bench.bench.comparison.conclusions import conclusions
 from cdfss_bench.bench.comparison.current import by_cell
-from cdfss_bench.bench.comparison.leaderboard import leaderboards
+from cdfss_bench.bench.comparison.gathering import leaderboards
 from cdfss_bench.bench.comparison.ranking import standings
 from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.reporting.concluded_table import with_conclusions

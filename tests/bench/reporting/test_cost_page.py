@@ -13,7 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cdfss_bench.bench.cli import app
-from cdfss_bench.bench.comparison.leaderboard import Leaderboard, leaderboards
+from cdfss_bench.bench.comparison.gathering import leaderboards
+from cdfss_bench.bench.comparison.leaderboard import Leaderboard
 from cdfss_bench.bench.comparison.pareto import frontier
 from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.records.schema import BatchPart, CostPart

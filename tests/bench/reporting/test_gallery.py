@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.comparison.current import by_cell
-from cdfss_bench.bench.comparison.leaderboard import leaderboards
+from cdfss_bench.bench.comparison.gathering import leaderboards
 from cdfss_bench.bench.evaluation.runner import Outcome
 from cdfss_bench.bench.records.cell_folder import EpisodeRow
 from cdfss_bench.bench.records.results import RunResult, run_results

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cdfss_bench.bench.comparison.current import by_cell
-from cdfss_bench.bench.comparison.leaderboard import leaderboards
+from cdfss_bench.bench.comparison.gathering import leaderboards
 from cdfss_bench.bench.evaluation.runner import Outcome
 from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.reporting.qualitative.gallery import Gallery

@@ -14,7 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cdfss_bench.bench.cli import app
-from cdfss_bench.bench.comparison.leaderboard import ORACLE, leaderboards
+from cdfss_bench.bench.comparison.gathering import leaderboards
+from cdfss_bench.bench.comparison.leaderboard import ORACLE
 from cdfss_bench.bench.comparison.published import read_published
 from cdfss_bench.bench.comparison.ranking import standings
 from cdfss_bench.bench.records.results import run_results

@@ -13,7 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cdfss_bench.bench.cli import app
-from cdfss_bench.bench.comparison.leaderboard import Leaderboard, leaderboards
+from cdfss_bench.bench.comparison.gathering import leaderboards
+from cdfss_bench.bench.comparison.leaderboard import Leaderboard
 from cdfss_bench.bench.comparison.measures import in_metric, measures
 from cdfss_bench.bench.comparison.ranking import standings
 from cdfss_bench.bench.records.boundary import Boundary
