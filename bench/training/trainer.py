@@ -209,6 +209,10 @@ class _Training:
         mean = terms.pop("")
         if not bool(torch.isfinite(loss)) or mean != mean:
             raise self._not_a_number(f"the loss is {float(loss.detach())}", loaded)
+        if not loss.requires_grad:
+            # DRA with a frozen backbone: nothing was perturbed, so no adapter took part.
+            self.network.end_step()
+            return mean, terms
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if self.unproven:

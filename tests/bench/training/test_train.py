@@ -69,6 +69,17 @@ def test_the_first_round_of_dra_looks_and_the_second_learns(
     assert set(second.terms) == {"first", "query_self", "support_self", "style"}
 
 
+def test_a_step_that_perturbs_nothing_changes_nothing_where_only_adapters_are_trained(
+    tmp_path: Path,
+) -> None:
+    steps: list[Step] = []
+    given = job("dra", init=SSP, rounds=1, freeze="all", episodes=16)
+    train(given, tmp_path / "dra.safetensors", Conduct(listener=steps.append))
+    perturbed = [step.terms["style"] > 0 for step in steps]
+    assert any(perturbed)
+    assert not all(perturbed)
+
+
 def test_a_training_starts_from_the_checkpoint_that_it_names() -> None:
     trained = read_checkpoint(SSP).tensors
     state = initialised(job("dra", init=SSP)).state_dict()
