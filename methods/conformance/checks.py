@@ -41,6 +41,7 @@ STEPS = (
     "logits",
     "adapt",
     "adapt_encoded",
+    "adapted_to",
 )
 """What the evaluator calls, and what those call."""
 

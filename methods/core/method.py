@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,22 @@ from .contract import Adaptation, EpisodeBatch, LossTerm, PublishedWork, check_e
 from .feature_batch import FeatureBatch
 from .host import Host
 from .plugin_api import LearningPlugin
+
+
+class AdaptationData(NamedTuple):
+    """What a method may learn from at test.
+
+    Attributes:
+        support: features of the episode's K supports.
+        masks: [K, H, W] of 0 and 1.
+        rng: the episode's private generator.
+        query: features of the query, without its mask; given to transductive methods only.
+    """
+
+    support: FeatureBatch
+    masks: Tensor
+    rng: torch.Generator | None
+    query: FeatureBatch | None
 
 
 class Method(Host):
@@ -213,20 +229,19 @@ class Method(Host):
         *,
         rng: torch.Generator | None = None,
         query: FeatureBatch | None = None,
-    ) -> Method:
-        """As `adapt`, from features that are already there.
-
-        Args:
-            support: features of the K supports.
-            masks: [K, H, W] of 0 and 1.
-            rng: the episode's private generator.
-            query: features of the query; given to transductive methods only.
+    ) -> Self:
+        """As `adapt`, from features that are already there; see `AdaptationData`.
 
         Raises:
             ValueError: if a transductive method is not given the query, or one that draws no `rng`.
         """
         if self.adaptation == "none":
             return self
+        return self.adapted_to(AdaptationData(support, masks, rng, query))
+
+    def adapted_to(self, given: AdaptationData) -> Self:
+        """What `adapt_encoded` gives of a method that adapts: an episode's copy."""
+        support, masks, rng, query = given
         return adapting.adapted(self, support, masks, rng=rng, query=query)
 
     def train(self, mode: bool = True) -> Method:  # noqa: FBT001, FBT002  (torch's signature)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +24,7 @@ from ..blocks.shear_fit import WIDTH, Adapter, Views, fit
 from ..core.adaptation import copy_of, ordinary
 from ..core.contract import Adaptation, SupportState
 from ..core.feature_batch import FeatureBatch
-from ..core.method import Method
+from ..core.method import AdaptationData, Method
 from ..core.plugin_api import Plugin
 
 IMAGE, MASK = "image", "mask"
@@ -98,21 +98,13 @@ class ABCDFSS(Method):
 
     # -- adapt (section 3) ---------------------------------------------------------------------
 
-    def adapt_encoded(
-        self,
-        support: FeatureBatch,
-        masks: Tensor,
-        *,
-        rng: torch.Generator | None = None,
-        query: FeatureBatch | None = None,
-    ) -> Method:
+    def adapted_to(self, given: AdaptationData) -> Self:
         """A copy whose adapters were drawn from `rng` and fitted to this episode.
 
         Raises:
             ValueError: without a generator or without the query.
         """
-        if self.adaptation == "none":
-            return super().adapt_encoded(support, masks, rng=rng, query=query)
+        support, masks, rng, query = given
         if rng is None or query is None:
             raise ValueError("ABCDFSS draws, and looks at the query: hand over both")
         ready = copy_of(self)

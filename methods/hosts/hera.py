@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +40,7 @@ from ..core.adaptation import copy_of, ordinary
 from ..core.contract import Adaptation, SupportState
 from ..core.feature_batch import FeatureBatch
 from ..core.leave_one_out import support_views
+from ..core.method import AdaptationData
 from ..core.plugin_api import Plugin
 from .ssp import self_supported_scores
 
@@ -173,18 +175,10 @@ class HERA(Prototype):
 
     # -- adapt -----------------------------------------------------------------------------------
 
-    def adapt_encoded(
-        self,
-        support: FeatureBatch,
-        masks: Tensor,
-        *,
-        rng: torch.Generator | None = None,
-        query: FeatureBatch | None = None,
-    ) -> HERA:
-        """An episode's copy that has chosen its layers and fitted its MLP; see `Method`."""
-        del query
+    def adapted_to(self, given: AdaptationData) -> Self:
+        """An episode's copy that has chosen its layers and fitted its MLP."""
         with torch.inference_mode(mode=False):
-            support, masks = ordinary(support), masks.clone()
+            support, masks = ordinary(given.support), given.masks.clone()
             copied = copy_of(self)
             shots = len(support)
             with torch.no_grad():
@@ -192,7 +186,7 @@ class HERA(Prototype):
                 copied.choice = copied.chosen(support, masks)
             if self.fits:
                 with torch.enable_grad():
-                    copied.learn(support, masks, rng)
+                    copied.learn(support, masks, given.rng)
             if self.pac == "auto":
                 with torch.no_grad():
                     votes = copied.votes_for_pac(support, masks, shots)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from ..blocks.self_support import self_support
 from ..core.contract import Adaptation, LossTerm
 from ..core.feature_batch import FeatureBatch
 from ..core.leave_one_out import choose_on
-from ..core.method import Method
+from ..core.method import AdaptationData
 from ..core.plugin_api import Place, Plugin
 from .ssp import (
     SSP,
@@ -190,21 +191,15 @@ class IFA(SSP):
 
     # -- adaptation ----------------------------------------------------------------------------
 
-    def adapt_encoded(
-        self,
-        support: FeatureBatch,
-        masks: Tensor,
-        *,
-        rng: torch.Generator | None = None,
-        query: FeatureBatch | None = None,
-    ) -> Method:
+    def adapted_to(self, given: AdaptationData) -> Self:
         """A copy whose later stages were tuned on the episode's support and nothing else.
 
         Raises:
             ValueError: without a generator.
         """
         if self.steps == 0:
-            return super().adapt_encoded(support, masks, rng=rng, query=query)
+            return super().adapted_to(given)
+        support, masks, rng, _ = given
         if rng is None:
             raise ValueError("IFA draws views of the support: give adapt a generator")
         ready = copy.deepcopy(self)

@@ -16,7 +16,7 @@ averaged.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import Literal, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +34,7 @@ from ..blocks.sam_prompt import MASK_SCALE, NEGATIVE, POSITIVE
 from ..core.adaptation import copy_of
 from ..core.contract import Adaptation, SupportState
 from ..core.feature_batch import FeatureBatch
-from ..core.method import Method
+from ..core.method import AdaptationData
 from ..core.plugin_api import Plugin
 from .prompted import PromptedSAM
 
@@ -153,18 +153,9 @@ class PerSAM(PromptedSAM):
 
     # -- PerSAM-F ------------------------------------------------------------------------------
 
-    def adapt_encoded(
-        self,
-        support: FeatureBatch,
-        masks: Tensor,
-        *,
-        rng: torch.Generator | None = None,
-        query: FeatureBatch | None = None,
-    ) -> Method:
-        """See `Method.adapt_encoded`; nothing is drawn."""
-        del rng, query
-        if not self.finetune:
-            return self
+    def adapted_to(self, given: AdaptationData) -> Self:
+        """A copy that learnt its mixture of masks; nothing is drawn."""
+        support, masks, *_ = given
         with torch.inference_mode(mode=False), torch.no_grad():
             logits = self.support_logits(support, masks)
             copied = copy_of(self)
