@@ -12,12 +12,7 @@ from torch import nn
 
 
 def publish_with_prefix(network: nn.Module, published: str) -> None:
-    """Lets `network.state_dict()` give, and `load_state_dict` take, `published` for `backbone.`.
-
-    Args:
-        network: with a child called `backbone`.
-        published: what the published keys have in its place; may be empty.
-    """
+    """Lets state dicts of `network` have `published`, maybe empty, in the place of `backbone.`."""
     if published == "backbone.":
         return
 
@@ -43,13 +38,7 @@ def publish_with_prefix(network: nn.Module, published: str) -> None:
 
 
 def publish_as(network: nn.Module, ours: str, published: str) -> None:
-    """Lets `network.state_dict()` give, and `load_state_dict` take, `published` for `ours`.
-
-    Args:
-        network: that has the entries.
-        ours: prefix of their keys.
-        published: what the published keys have in its place.
-    """
+    """Lets state dicts of `network` have the prefix `published` in the place of `ours`."""
 
     def rename(state: dict[str, Any], old: str, new: str) -> None:
         for key in list(state):

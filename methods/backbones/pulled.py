@@ -11,14 +11,10 @@ from .transformer import Transformer
 def attended(
     trunk: Transformer, index: int, tokens: Tensor, grid: tuple[int, int], *, pull: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """All tokens [N, T, C] behind the attention of a block, before its MLP, and `patch_graph`.
+    """All tokens [N, T, C] behind a block's attention, before its MLP, and `patch_graph`.
 
-    Args:
-        trunk: the network.
-        index: of the block, from 0.
-        tokens: what the block sees, [N, T, C].
-        grid: of the patches, (h, w).
-        pull: off for the block's own attention.
+    `tokens` [N, T, C] are what the block sees, their patches on a `grid` (h, w); with `pull` off it
+    is the block's own attention.
     """
     block, rotation = trunk.block(index), trunk.rotation(grid)
     query, key, value = block.attn.parts(block.norm1(tokens), rotation)

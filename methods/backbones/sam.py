@@ -141,12 +141,7 @@ class Attention(nn.Module):
 def _attended(query: Tensor, key: Tensor, value: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Attention of maps [M, h, w, d]; relative positions meet the unscaled query.
 
-    Args:
-        query: of the maps.
-        key: of the maps.
-        value: of the maps.
-        rows: relative positions of rows [h, h, d].
-        columns: relative positions of columns [w, w, d].
+    Those of rows are [h, h, d], those of columns [w, w, d].
     """
     height, width, depth = query.shape[1:]
     by_row = torch.einsum("mhwd,hkd->mhwk", query, rows)

@@ -25,13 +25,7 @@ HSV_RANGES = (20 / 180, 30 / 255, 20 / 255)
 
 
 def view(image: Tensor, mask: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Another view of `image` [3, H, W] and its mask [H, W]: turned alike, the image recoloured.
-
-    Args:
-        image: ImageNet-normalised.
-        mask: of any type.
-        rng: the private generator.
-    """
+    """Another view of `image` [3, H, W] and its mask [H, W]: turned alike, the image recoloured."""
     image, mask = _turned(image, mask, rng)
     constants = onto(torch.tensor((IMAGE_MEAN, IMAGE_STD), dtype=image.dtype), image.device)
     mean, std = constants[..., None, None]

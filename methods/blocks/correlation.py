@@ -17,13 +17,10 @@ def directions(features: Tensor) -> Tensor:
 
 
 def hypercorrelation(query: Sequence[Tensor], support: Sequence[Tensor]) -> Tensor:
-    """Stacked correlations of one stage's taps: [B, taps, hq, wq, hs, ws], negative ones cut to 0.
+    """Correlations of query taps [B, C, hq, wq] with masked support taps [B, C, hs, ws].
 
-    Args:
-        query: taps [B, C, hq, wq].
-        support: masked taps [B, C, hs, ws].
-
-    Source: HSNet eq. 1, `model/base/correlation.py`.
+    They are stacked, [B, taps, hq, wq, hs, ws], and negative ones cut to 0 (HSNet eq. 1,
+    `model/base/correlation.py`).
     """
     maps: list[Tensor] = []
     for q, s in zip(query, support, strict=True):

@@ -34,24 +34,14 @@ class Matches:
     likeness: Tensor
 
     def kept(self, members: Tensor) -> Tensor:
-        """Query cells that lead back to a class, bool [Q].
-
-        Args:
-            members: support cells of the class, bool [S].
-        """
+        """Query cells, bool [Q], that lead back to a class's support cells, bool [S]."""
         reached = torch.zeros_like(self.to_support).index_add_(0, self.to_query, members.long())
         return (reached > 0) & members[self.to_support]
 
 
 @torch.no_grad()
 def matched(support: Tensor, query: Tensor, inside: Tensor) -> Matches:
-    """The matches of two sets of cells.
-
-    Args:
-        support: cells [S, C].
-        query: cells [Q, C].
-        inside: support cells of the object, bool [S].
-    """
+    """The matches of cells [S, C] and [Q, C]; `inside` are the support's object's, bool [S]."""
     shown, asked = _unit(support), _unit(query)
     columns = torch.arange(len(asked), device=asked.device)
     best = asked.new_full((len(asked),), -torch.inf)

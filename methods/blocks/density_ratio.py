@@ -17,15 +17,10 @@ CHUNK = 1024
 
 
 def log_ratio(points: Tensor, fore: Tensor, back: Tensor, bandwidth: float | Tensor) -> Tensor:
-    """Logarithm of the ratio of two kernel densities at each point, [N].
+    """Logarithm of the ratio of two kernel densities at each of the `points` [N, C], [N].
 
-    The kernel is `exp((cosine - 1) / bandwidth)`; each density is divided by its number of anchors.
-
-    Args:
-        points: [N, C], of length 1.
-        fore: foreground anchors [n, C], likewise.
-        back: background anchors [m, C], likewise.
-        bandwidth: of the kernel.
+    Points and anchors ([n, C] and [m, C]) have length 1. The kernel is `exp((cosine - 1) /
+    bandwidth)`; each density is divided by its number of anchors.
     """
     parts: list[Tensor] = []
     for rows in points.split(CHUNK):
@@ -40,13 +35,9 @@ def log_ratio(points: Tensor, fore: Tensor, back: Tensor, bandwidth: float | Ten
 def margins(fore: Tensor, back: Tensor, bandwidths: Sequence[float] = BANDWIDTHS) -> Tensor:
     """How well each bandwidth tells the anchors' classes apart when each is left out, [bandwidths].
 
-    The mean log ratio at foreground anchors minus that at background anchors; an anchor does not
-    count for its own class. A class of one anchor, which is then without density, has no mean.
-
-    Args:
-        fore: foreground anchors [n, C], of length 1.
-        back: background anchors [m, C], likewise.
-        bandwidths: those to compare.
+    Anchors are [n, C] and [m, C], of length 1. It is the mean log ratio at foreground anchors minus
+    that at background anchors; an anchor does not count for its own class. A class of one anchor,
+    which is then without density, has no mean.
     """
     in_fore, in_back = _own_sums(fore, bandwidths), _own_sums(back, bandwidths)
     fore_in_back, back_in_fore = _cross_sums(fore, back, bandwidths)

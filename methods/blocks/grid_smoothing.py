@@ -18,16 +18,10 @@ EPS = 1e-6
 
 
 def smoothed(scores: Tensor, unit: Tensor, colours: Tensor, size: tuple[int, int]) -> Tensor:
-    """`scores` [N] after `STEPS` steps of a walk on the grid that returns to them, [N].
+    """`scores` [N] after `STEPS` steps of a walk on the grid (h, w) that returns to them, [N].
 
-    Neighbours weigh by the cosine of their features, by their colours and by how near their
-    original scores are in units of the standard deviation.
-
-    Args:
-        scores: of the positions, row by row.
-        unit: features of length 1, [C, N].
-        colours: mean colour of each position, in [0, 1], [3, N].
-        size: (h, w) of the grid.
+    Neighbours weigh by the cosine of their features `unit` [C, N], by their `colours` in [0, 1] [3,
+    N] and by how near their original scores are in units of the standard deviation.
     """
     spread = scores.std() + EPS
     weights = unit.mT @ unit / LIKENESS

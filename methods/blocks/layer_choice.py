@@ -62,13 +62,8 @@ class LayerChoice:
 def mixed_layers(best: int, low: int, high: int) -> list[tuple[int, ...]]:
     """The six mixes tried around layer `best`: window, wider window, front, tail, sparse, union.
 
-    All lie within [low, high] and end with `high`. A front, tail or sparse set that repeats an
-    earlier one is moved by a layer; where that leaves nothing it stays a repetition.
-
-    Args:
-        best: the best single layer.
-        low: the first candidate.
-        high: the last layer, which every mix has.
+    All lie within [low, high] and end with `high`, the last layer. A front, tail or sparse set that
+    repeats an earlier one is moved by a layer; where that leaves nothing it stays a repetition.
     """
     window = _window(best, WIDE, low, high)
     wider = _window(best, WIDER, low, high)
@@ -100,14 +95,10 @@ def _moved(
 
 
 def mix_weights(scores: Tensor, layers: Sequence[int]) -> Tensor:
-    """Weights [n] of the layers of a mix, the last of which is the network's last.
+    """Weights [n] of the ascending layers of a mix, whose IoUs are `scores` [n].
 
     `softmax(26 (s - mean s) - |l - last| / 2)`, no weight below 0.02/n before they are divided by
-    their sum.
-
-    Args:
-        scores: IoU of each of the layers, [n].
-        layers: their indices, ascending.
+    their sum; the last of the layers is the network's last.
     """
     distance = scores.new_tensor([layers[-1] - layer for layer in layers])
     logits = SHARPNESS * (scores - scores.mean()) - DEPTH_PENALTY * distance

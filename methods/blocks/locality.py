@@ -45,11 +45,8 @@ class Pull:
 def pull_of(query: Tensor, key: Tensor, *, registers: int) -> Pull:
     """The gate and strength of each head, read from what its queries and keys look at.
 
-    Args:
-        query: of the class token, registers and patches, [N, heads, 1 + R + P, d], after any
-            rotation.
-        key: likewise.
-        registers: R; none give the patches all the weight.
+    Both are [N, heads, 1 + R + P, d], after any rotation: of the class token, R registers (none
+    give the patches all the weight) and P patches.
     """
     patches = key[:, :, 1 + registers :]
     entropy_q = _entropy(query[:, :, 1:], patches, registers)
@@ -94,14 +91,8 @@ def pulled_attention(
     """Attention probabilities [N, heads, T, T] with the block between patches pulled.
 
     `z softmax(log A + alpha log prior)`, z the mass of a row in that block. Rows and columns of
-    class token and registers stay as they are.
-
-    Args:
-        query: [N, heads, 1 + R + P, d] after any rotation.
-        key: likewise.
-        grid: of the P patches, (h, w); the published code takes squares only.
-        registers: R.
-        pull: by default that of these queries and keys.
+    class token and registers stay as they are. Queries and keys are those of `pull_of`, whose pull
+    is taken unless one is given; the published code takes square grids (h, w) only.
     """
     pull = pull_of(query, key, registers=registers) if pull is None else pull
     first = 1 + registers
@@ -121,9 +112,7 @@ def pulled_attention(
 def patch_graph(attention: Tensor, *, first: int) -> Tensor:
     """How patches attend to each other, [N, P, P]: mean of the heads, symmetric, rows of sum 1.
 
-    Args:
-        attention: [N, heads, first + P, first + P].
-        first: class token and registers.
+    `attention` is [N, heads, first + P, first + P], class token and registers first.
     """
     mean = attention[..., first:, first:].mean(1)
     both = 0.5 * (mean + mean.transpose(-2, -1))

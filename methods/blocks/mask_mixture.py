@@ -43,10 +43,7 @@ class MixingStep(NamedTuple):
 def mixing_steps(logits: Tensor, truth: Tensor, steps: int) -> Iterator[MixingStep]:
     """Learns w1 and w2: AdamW on dice and focal loss, its rate on a cosine down to zero.
 
-    Args:
-        logits: of three masks of each of K supports [K, 3, H, W].
-        truth: 0 and 1, float [K, H, W].
-        steps: in all.
+    `logits` [K, 3, H, W] are of three masks of each of K supports, `truth` [K, H, W] is 0 and 1.
     """
     weights = torch.full((2,), 1 / 3, dtype=logits.dtype, device=logits.device)
     optimizer = torch.optim.AdamW(

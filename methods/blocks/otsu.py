@@ -13,14 +13,11 @@ _LIGHTEST = float(torch.finfo(torch.float32).eps)
 
 
 def otsu(values: Tensor, *, ignored_share: float = 0.0) -> Tensor:
-    """The value that splits `values` into two classes most different from each other, a scalar.
+    """The value that splits `values` (not all equal) into the two most different classes.
 
-    The values are scaled to 256 levels by their own extremes; of equally good levels the lowest is
-    taken. OpenCV's `threshold(..., THRESH_OTSU)` finds the same level.
-
-    Args:
-        values: of any shape, not all equal.
-        ignored_share: of the range, from below: what lies there is not counted.
+    The values are scaled to 256 levels by their own extremes, those in the lowest `ignored_share`
+    of that range are not counted; of equally good levels the lowest is taken. OpenCV's
+    `threshold(..., THRESH_OTSU)` finds the same level.
     """
     low, high = values.min(), values.max()
     scaled = ((values - low) / (high - low) * (LEVELS - 1)).to(torch.uint8)

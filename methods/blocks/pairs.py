@@ -11,13 +11,8 @@ PAIR_SCALE = 10.0
 def pairwise_loss(query: Tensor, truth: Tensor, support: Tensor, masks: Tensor) -> Tensor:
     """Binary cross entropy of `10 cos(support position, query position)` against equal labels.
 
-    Pairs count that hold at least one foreground position and no undecided one.
-
-    Args:
-        query: [B, C, h, w].
-        truth: [B, h, w] of 0, 1 and 255.
-        support: [B, S, C, h, w].
-        masks: [B, S, h, w], values as above.
+    Pairs count that hold at least one foreground position and no undecided one: `truth` [B, h, w]
+    of `query` [B, C, h, w] and `masks` [B, S, h, w] of `support` [B, S, C, h, w] are 0, 1 and 255.
     """
     ours = F.normalize(query.flatten(2), dim=1)
     theirs = F.normalize(support.movedim(2, 1).flatten(2), dim=1)

@@ -69,13 +69,10 @@ class PromptGenerator(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def sparse(self, fore: Tensor, support: Tensor, query: Tensor, positions: Tensor) -> Tensor:
-        """Tokens of the prompt [B, 1 + T, C], the prototype's first.
+        """Tokens of the prompt [B, 1 + T, C], the object's prototype `fore` [B, C] first.
 
-        Args:
-            fore: prototype of the object [B, C].
-            support: transformed support cells under the mask [B, S, C].
-            query: transformed query cells [B, Q, C].
-            positions: codes of the query cells [1, Q, C], so that a token can say where.
+        Support cells [B, S, C] under the mask and query cells [B, Q, C] are transformed;
+        `positions` [1, Q, C] are codes of the latter, so that a token can say where.
         """
         learnt = self.tokens.expand(len(fore), -1, -1)
         tokens = torch.cat((fore[:, None], learnt), dim=1)
@@ -86,11 +83,8 @@ class PromptGenerator(nn.Module):
     def dense(self, embedding: Tensor, transformed: Tensor, fore: Tensor, prior: Tensor) -> Tensor:
         """What is added to the map of a missing mask prompt, [B, C, h, w].
 
-        Args:
-            embedding: of the query [B, C, h, w].
-            transformed: the same map, transformed.
-            fore: prototype of the object [B, C].
-            prior: likeness of each cell to the support's object, 0 to 1 [B, 1, h, w].
+        It is made of the query's embedding, the same `transformed` [B, C, h, w], the object's
+        prototype `fore` [B, C], and the likeness of each cell to it, `prior`, 0 to 1 [B, 1, h, w].
         """
         everywhere = fore[..., None, None].expand_as(embedding)
         joined = torch.cat((embedding, transformed, everywhere, prior), dim=1)

@@ -49,11 +49,7 @@ def cosine_scores(
 ) -> Tensor:
     """Logits [B, 2, h, w], channel 0 background: `scale` x cosine to each prototype.
 
-    Args:
-        features: [B, C, h, w].
-        fore: [B, C, 1, 1] or one prototype per position [B, C, h, w].
-        back: likewise.
-        scale: factor of both.
+    A prototype is [B, C, 1, 1], or [B, C, h, w] with one per position.
     """
     to_back = F.cosine_similarity(features, back, dim=1)
     to_fore = F.cosine_similarity(features, fore, dim=1)

@@ -35,10 +35,6 @@ class Purifier(nn.Module):
     def forward(self, maps: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """[N, C, h, w] -> [N, C, 2h, 2w].
 
-        Args:
-            maps: of the transformer.
-            rng: the training step's generator.
-
         Raises:
             ValueError: in training with dropout, if there is no generator.
         """

@@ -22,14 +22,11 @@ def background(mask: Tensor) -> Tensor:
 
 
 def regions(back: Tensor, first: int) -> Tensor:
-    """The background [h, w] (bool) cut into five regions, bool [5, h, w].
+    """The background [h, w] (bool, five positions at least) cut into five regions, bool [5, h, w].
 
     Five centres are chosen, each the farthest from those before it, and every position belongs to
-    its nearest centre; ties go to the earlier one.
-
-    Args:
-        back: with at least five positions.
-        first: number of the first centre among the positions, row by row.
+    its nearest centre; ties go to the earlier one. `first` is the number of the first centre among
+    the positions, row by row.
     """
     places = back.nonzero()
     nearest = _squared_distances(places, first)

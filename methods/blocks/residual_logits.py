@@ -70,12 +70,7 @@ def calibrated(
 ) -> Tensor:
     """Logits [N, 2, H, W] = [-l, l], l the prior's logit plus the weighted, scaled residuals.
 
-    Args:
-        logits: the prediction, [N, 2, H, W].
-        features: [N, C, h, w].
-        images: ImageNet-normalised, [N, 3, H, W].
-        graph: how positions attend to each other, [N, h*w, h*w].
-        weights: of the residuals from features, image and attention.
+    The first four arguments are those of `residuals`.
     """
     prior = prior_logit(logits)
     total = prior

@@ -68,11 +68,7 @@ class Attention(nn.Module):
     def forward(self, q: Tensor, k: Tensor, v: Tensor, guide: Tensor | None = None) -> Tensor:
         """Queries [B, T, C], keys and values [B, S, C] -> [B, T, C].
 
-        Args:
-            q: queries.
-            k: keys.
-            v: values.
-            guide: [B, S]; with it the weights are softmax(softmax(q.k) + guide) (PerSAM).
+        With a `guide` [B, S] the weights are softmax(softmax(q.k) + guide) (PerSAM).
         """
         query, key, value = (
             layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
@@ -125,12 +121,7 @@ class TwoWayLayer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Tokens [B, T, C] and image cells [B, S, C], both renewed.
 
-        Args:
-            tokens: queries.
-            image: keys.
-            codes: of the tokens [B, T, C].
-            positions: codes of the cells [B or 1, S, C].
-            guide: of this call.
+        Their codes are `codes` [B, T, C] and `positions` [B or 1, S, C].
         """
         if self.first:
             tokens = self.self_attn(tokens, tokens, tokens)

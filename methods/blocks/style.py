@@ -133,10 +133,7 @@ Adapter = Callable[[Tensor], Tensor]
 def perturbed(features: Tensor, centre: Tensor, noise: StyleNoise) -> Tensor:
     """`(1 + alpha) x - alpha c + beta c`: another contrast about `centre`, and another mean.
 
-    Args:
-        features: [N, C, h, w].
-        centre: [N or 1, C, 1, 1].
-        noise: [N, C, 1, 1].
+    Features are [N, C, h, w], the centre is [N or 1, C, 1, 1].
     """
     return (1 + noise.alpha) * features - noise.alpha * centre + noise.beta * centre
 

@@ -76,15 +76,8 @@ def fit(
 ) -> list[list[float]]:
     """N - 1 steps of Adam; step n predicts each of N images from every n of the others.
 
-    All cross entropies of a step weigh the same; 255 counts for neither class.
-
-    Args:
-        features: gives maps [N, C, h, w] at the parameters' present values.
-        masks: [N, H, W] of 0, 1 and 255.
-        parameters: that are learnt.
-        pool: as in `Pool`.
-        segment: as in `Segment`.
-        rate: of Adam.
+    All cross entropies of a step weigh the same; `masks` [N, H, W] are 0, 1 and 255, which counts
+    for neither class. `features` gives maps [N, C, h, w] at the parameters' present values.
 
     Returns:
         The cross entropies of each step, by image and then by subset in lexicographic order.

@@ -8,19 +8,13 @@ from torch import Tensor
 
 
 def token_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Which positions of a map show the object; one at least where the mask has any pixel.
+    """Which positions of a map of `size` show the object, bool [N, h, w], by masks [N, H, W].
 
-    Bilinear (corners not aligned) and more than a half; where that leaves nothing, nearest
-    neighbour; where that leaves nothing either, the position at the centroid of the mask. The
-    published code divides the centroid by a whole number (`H // w`); here it is `H / h`, which is
-    the same where the sides divide, and stays inside the map where they do not.
-
-    Args:
-        masks: [N, H, W] of 0 and 1.
-        size: (h, w) of the map.
-
-    Returns:
-        Bool [N, h, w].
+    One at least where the mask has any pixel: bilinear (corners not aligned) and more than a half;
+    where that leaves nothing, nearest neighbour; where that leaves nothing either, the position at
+    the centroid of the mask. The published code divides the centroid by a whole number (`H // w`);
+    here it is `H / h`, which is the same where the sides divide, and stays inside the map where
+    they do not.
     """
     full = masks[:, None].float()
     found = F.interpolate(full, size, mode="bilinear", align_corners=False)[:, 0] > 0.5
@@ -28,14 +22,10 @@ def token_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def never_lost(found: Tensor, masks: Tensor) -> Tensor:
-    """`found` bool [N, h, w]; where a row is empty, by the nearest neighbour or the centroid.
+    """`found` bool [N, h, w]; where a row is empty, `masks` by nearest neighbour or centroid.
 
     Everything is computed for all rows, since to ask which are empty would make the host wait for
     an accelerator.
-
-    Args:
-        found: the masks at the resolution of a map.
-        masks: the same at image size, bool [N, H, W].
     """
     nearest = F.interpolate(masks[:, None].float(), found.shape[1:], mode="nearest")[:, 0] > 0.5
     found = torch.where(_any(found), found, nearest)

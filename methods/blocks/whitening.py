@@ -15,11 +15,8 @@ LEAST_VARIANCE = 1e-6
 def products(tokens: Tensor, seen: Tensor) -> Tensor:
     """What `whitening` needs of references, in one tensor that is brought to the host: [S, C+2, C].
 
-    Products of all channels, then sums over the foreground and over the background.
-
-    Args:
-        tokens: [S, C, M] of S references.
-        seen: bool [S, M], where the foreground is.
+    Products of all channels of `tokens` [S, C, M], then sums over the foreground, `seen` bool [S,
+    M], and over the background.
     """
     return torch.stack(
         [
@@ -32,12 +29,9 @@ def products(tokens: Tensor, seen: Tensor) -> Tensor:
 def whitening(parts: Tensor, counts: Sequence[int]) -> Tensor | None:
     """The inverse root of the pooled covariance within the classes, float64 [C, C] on the CPU.
 
-    None where a class has no token. The covariance is put together and inverted in float64 on the
-    CPU: the order of the references does not show, and every device has the same.
-
-    Args:
-        parts: `products` of the references, on the host.
-        counts: of their tokens of the foreground and of the background.
+    None where a class has no token. `parts` are the `products` of the references, `counts` those of
+    their foreground and background tokens. The covariance is put together and inverted in float64
+    on the CPU: the order of the references does not show, and every device has the same.
     """
     if min(counts) == 0:
         return None

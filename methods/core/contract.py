@@ -82,13 +82,9 @@ def check_episode(
     *,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """The one place where shapes, types and values are checked.
+    """The one place where shapes, types and values are checked: see `Method.predict`.
 
-    Args:
-        query_images: shall be [B, 3, H, W].
-        support_images: shall be [B, K, 3, H, W].
-        support_masks: shall be [B, K, H, W] of 0 and 1.
-        dtype: of the network's parameters, which the images shall have; None for one without.
+    Images shall have the `dtype` of the network's parameters; None for one without.
 
     Raises:
         ValueError: saying what was expected and what came.

@@ -236,16 +236,9 @@ class Host(nn.Module, ABC):
         return vote(foreground(upsampled(logits, size)))
 
     def self_prediction(self, support: FeatureBatch, masks: Tensor) -> Callable[[], Tensor]:
-        """A function that predicts one support from itself, called at each step of an adaptation.
+        """`replay` of one support as its own query.
 
         Score plug-ins are left out: they correct predictions, nothing is learnt through them.
-
-        Args:
-            support: features of one support, N = 1.
-            masks: [1, H, W] of 0 and 1.
-
-        Returns:
-            A function that gives logits [1, 1, 2, h, w] at the parameters' present values.
         """
         return self.replay(support, support, masks)
 
@@ -254,13 +247,8 @@ class Host(nn.Module, ABC):
     ) -> Callable[[], Tensor]:
         """A function that matches one query with one support, called at each step of an adaptation.
 
-        Args:
-            query: features of the query, N = 1; the support's own in a self-prediction.
-            support: features of the support, N = 1.
-            masks: [1, H, W] of 0 and 1.
-
-        Returns:
-            As `self_prediction`.
+        Each has N = 1 and the mask is [1, H, W] of 0 and 1; what is called gives logits [1, 1, 2,
+        h, w] at the parameters' present values.
         """
         show = self.transforming(support)
         ask = show if query is support else self.transforming(query)

@@ -14,14 +14,10 @@ COPIES = 2
 
 
 def choose_on(host: Host, support: FeatureBatch, masks: Tensor) -> None:
-    """Lets the score plug-ins of `host` that adapt choose, in the order in which they act.
+    """Lets the score plug-ins of an episode's copy choose, in the order in which they act.
 
-    What feature or head plug-ins have learnt by then, they learnt from all supports.
-
-    Args:
-        host: an episode's own copy, which changes.
-        support: features of the K supports.
-        masks: [K, H, W] of 0 and 1.
+    What feature or head plug-ins have learnt by then, they learnt from all K supports, whose masks
+    are [K, H, W] of 0 and 1.
     """
     if all(plugin.adaptation == "none" for plugin in host.score_plugins):
         return
@@ -49,11 +45,7 @@ def support_views(host: Host, support: FeatureBatch, masks: Tensor) -> tuple[Fea
     """The supports; of a single one itself and two copies of it, their foreground doubled.
 
     HERA's copies: its random placing of the object has one outcome, so that both are equal.
-
-    Args:
-        host: encodes the copy.
-        support: features of the K supports, with their `image`.
-        masks: [K, H, W] of 0 and 1.
+    `support` has its `image`, masks are [K, H, W] of 0 and 1.
     """
     if len(support) > 1:
         return support, masks

@@ -129,14 +129,10 @@ class Method(Host):
     def published_work(
         self, query: FeatureBatch, support: FeatureBatch, masks: Tensor
     ) -> PublishedWork | None:
-        """How the published code does this episode; None where that is not known.
+        """How the published code does the episode of one query and K supports, masks [K, H, W].
 
-        It counts for the class that defines it alone; see `published_work.py`.
-
-        Args:
-            query: features of one query.
-            support: features of its K supports.
-            masks: [K, H, W] of 0 and 1.
+        None where that is not known. It counts for the class that defines it alone; see
+        `published_work.py`.
         """
         del query, support, masks
         return None

@@ -164,9 +164,7 @@ class FeaturePlugin(LearningPlugin):
     def gate(self, features: Tensor, seen: Tensor) -> Tensor:
         """`features` [N, C, h, w] with each channel weighted by what `seen` shows.
 
-        Args:
-            features: to be weighted.
-            seen: the masked maps of a support, or a query's own, [N, C, h, w].
+        That is the masked maps of a support, or a query's own, [N, C, h, w].
         """
         del seen
         return features
@@ -206,11 +204,8 @@ class AnchorPlugin(LearningPlugin):
     ) -> Callable[[], Tensor] | None:
         """What gives the loss at the anchors' present values; None where there is none to take.
 
-        Args:
-            host: the copy that learns.
-            support: features of the K supports.
-            masks: [K, H, W] of 0 and 1.
-            query: features of the query.
+        `host` is the copy that learns, from one query and K supports with masks [K, H, W] of 0 and
+        1.
         """
 
 
@@ -245,21 +240,12 @@ class MapPlugin(Plugin):
         return None
 
     def choose(self, host: PluginHost, support: FeatureBatch, masks: Tensor) -> None:
-        """Told of an episode's support, on the episode's copy of the method.
-
-        Args:
-            host: the copy.
-            support: features of the K supports.
-            masks: [K, H, W] of 0 and 1.
-        """
+        """Told of an episode's K supports and masks [K, H, W], on the episode's copy."""
 
     def refined(self, backbone: Backbone, rows: FeatureBatch, tap: str) -> Mapping[str, Tensor]:
-        """What takes the place of the last tap that is read, as `map`, and what else is kept.
+        """What takes the place of `tap`, the last that is read, as `map`, and what else is kept.
 
-        Args:
-            backbone: of the host.
-            rows: with the taps and tokens that were asked for, as `tap:NAME` and `tokens:STAGE`.
-            tap: its name.
+        `rows` have the taps and tokens that were asked for, as `tap:NAME` and `tokens:STAGE`.
         """
         del backbone, rows, tap
         return {}
@@ -307,12 +293,7 @@ class ScorePlugin(Plugin, ABC):
     def choose(
         self, trials: Sequence[Trial], decide: Callable[[Tensor, tuple[int, int]], Tensor]
     ) -> None:
-        """Sets what is chosen from the support; here nothing is.
-
-        Args:
-            trials: one per support.
-            decide: the host's own rule, `Method.decide`.
-        """
+        """Sets what is chosen from one trial per support by the host's rule; here nothing is."""
 
     def correct(self, logits: Tensor, rows: FeatureBatch) -> Tensor:
         """`calibrate` for features of queries, `rows`, of which it may read more than one map."""

@@ -21,13 +21,7 @@ def published_work(
     It is not known of plug-ins that correct scores and of learning at test: no such code was
     published (LCM, APM's fine-tuning, TFI), or it does another thing (IFA's). Nor is it known of a
     class that does not say it itself: what somebody derives from SSP was not published by SSP's
-    authors.
-
-    Args:
-        method: whose episode it is.
-        query: features of one query.
-        support: features of its K supports.
-        masks: [K, H, W] of 0 and 1.
+    authors. The arguments are those of `Method.published_work`.
     """
     says = "published_work" in vars(type(method))
     if not says or method.adaptation != "none" or method.score_plugins:

@@ -116,16 +116,10 @@ class ABCDFSS(Method):
     def fit(
         self, support: FeatureBatch, masks: Tensor, query: FeatureBatch, shears: Sequence[Shear]
     ) -> list[Tensor]:
-        """Fits this network's adapters from their present values.
+        """Fits this network's adapters from their present values, by A copies of each image.
 
-        Args:
-            support: features of the K supports.
-            masks: [K, H, W] of 0 and 1.
-            query: features of the query.
-            shears: of the A copies.
-
-        Returns:
-            For each tap the terms of the loss before each step, [steps, 5].
+        Masks are [K, H, W] of 0 and 1; for each tap the terms of the loss before each step, [steps,
+        5].
         """
         with torch.inference_mode(mode=False):
             return self.fitted(ordinary(support), masks.clone(), ordinary(query), shears)
@@ -203,12 +197,10 @@ def copies(maps: Tensor, shears: Sequence[Shear]) -> Tensor:
 
 
 def attended(query: Tensor, support: Tensor, masks: Tensor) -> Tensor:
-    """What share of each query position's attention falls on the masks, [1, h, w].
+    """What share of each query position's attention falls on the masks [K, h, w], [1, h, w].
 
-    Args:
-        query: adapted features [1, 64, h, w], of any length.
-        support: of all K supports [K, 64, h, w], among whose positions one softmax chooses.
-        masks: [K, h, w].
+    One softmax chooses among the positions of all K supports [K, 64, h, w]; adapted features, the
+    query's [1, 64, h, w] too, may have any length.
     """
     keys = support.flatten(2).transpose(0, 1).flatten(1)
     weights = (query[0].flatten(1).T @ keys / math.sqrt(WIDTH)).softmax(-1)
@@ -229,9 +221,6 @@ def threshold(scores: Tensor) -> Tensor:
     """What a foreground score exceeds, a scalar: the larger of Otsu's threshold and the mean.
 
     A constant map has no foreground (ours; the published code divides by zero).
-
-    Args:
-        scores: of one query, of any shape.
     """
     if bool(scores.max() - scores.min() < FLAT):
         return scores.max()

@@ -136,12 +136,7 @@ class APSeg(PromptedSAM):
     # -- prompts (MPG) and mask ------------------------------------------------------------------
 
     def prompts(self, query: Tensor, supports: FeatureBatch) -> Prompts:
-        """The prompts of B queries [B, C, g, g] with S supports each, together.
-
-        Args:
-            query: embeddings.
-            supports: states of B*S supports, an episode's side by side.
-        """
+        """The prompts of B queries [B, C, g, g] with S supports each, an episode's side by side."""
         height, width = supports.size
         per_episode = {
             name: tensor.unflatten(0, (len(query), -1)) for name, tensor in supports.tensors.items()

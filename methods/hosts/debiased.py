@@ -93,11 +93,9 @@ class Debiased(Method):
         return without(self.basis(size, unit), unit)
 
     def basis(self, size: tuple[int, int], like: Tensor) -> Tensor | None:
-        """The directions that are removed, [C, s]; None where none are.
+        """The directions that are removed from images of `size`, [C, s]; None where none are.
 
-        Args:
-            size: (height, width) of the images in pixels.
-            like: a tensor on the device that computes.
+        The device of `like` computes.
         """
         if not self.directions:
             return None

@@ -198,14 +198,10 @@ class DRA(SSP):
         *,
         shots: int = 1,
     ) -> Restyled:
-        """Features of both streams, which meet after every stage.
+        """Features of both streams, which meet after every stage: [B, 3, H, W] and [B*K, 3, H, W].
 
-        Args:
-            query_images: [B, 3, H, W].
-            support_images: [B*K, 3, H, W], an episode's K side by side.
-            noise: what was drawn, the same for a query and its supports; None leaves the features
-                as they are. They stay so too where neither perturbation was drawn.
-            shots: K.
+        The noise is the same for a query and its supports; without, or where neither perturbation
+        was drawn, features stay as they are.
         """
         traces: list[StyleTrace] = []
 

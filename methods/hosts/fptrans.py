@@ -383,12 +383,9 @@ class FPTrans(Method):
 
 
 def proxy_scores(query: Tensor, fore: Tensor, back: Tensor) -> Tensor:
-    """Logits [B, 2, h, w]: 20 x cosine to the foreground and to the nearest background proxy.
+    """Logits [B, 2, h, w] of maps [B, C, h, w]: 20 x cosine to the proxies.
 
-    Args:
-        query: maps [B, C, h, w].
-        fore: [B, C].
-        back: [B, P, C].
+    They are `fore` [B, C] and the nearest of `back` [B, P, C].
     """
     directions = F.normalize(query.flatten(2), dim=1)
     proxies = F.normalize(torch.cat((fore[:, None], back), dim=1), dim=2)

@@ -115,13 +115,8 @@ def class_tokens(support: FeatureBatch) -> tuple[Tensor, Tensor]:
 def similarity_maps(query: Tensor, tokens: Tensor, centres: Tensor) -> Tensor:
     """Cosine to each centre [k, C], then the Gram map: [k + 1, h, w]; [0, h, w] without tokens.
 
-    The Gram map is `q^T G q` with `G` the mean of `x x^T` over the class's tokens `x` at unit
-    length, `q` as it is, scaled to [0, 1] within the query.
-
-    Args:
-        query: [C, h, w].
-        tokens: of one class, [n, C].
-        centres: of its clusters.
+    The Gram map of `query` [C, h, w] is `q^T G q` with `G` the mean of `x x^T` over the class's
+    tokens `x` [n, C] at unit length, `q` as it is, scaled to [0, 1] within the query.
     """
     if not len(tokens):
         return query.new_empty((0, *query.shape[1:]))

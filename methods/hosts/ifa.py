@@ -113,14 +113,11 @@ class IFA(SSP):
     def predicted_both_ways(
         self, query: Tensor, support: Tensor, fore: Tensor, back: Tensor, *, rounds: int
     ) -> Pass:
-        """One pass (`iter_BFP`).
+        """One pass (`iter_BFP`) of features [B, C, h, w] and [B*K, C, h, w].
 
-        Args:
-            query: features [B, C, h, w].
-            support: features [B*K, C, h, w], an episode's K side by side.
-            fore: prototype [B, C, 1, 1].
-            back: prototype [B, C, 1, 1], or one per position [B, C, h, w].
-            rounds: of self-support on the query; 2 with refinement.
+        An episode's K supports stand side by side. Prototypes are [B, C, 1, 1], that of the
+        background may be one per position [B, C, h, w]; `rounds` of self-support on the query are 2
+        with refinement.
         """
         there = self_supported_scores(query, fore, back, rounds=rounds)
         shots = len(support) // len(query)
@@ -142,11 +139,8 @@ class IFA(SSP):
     ) -> list[Pass]:
         """`count` passes, each from the prototypes that the one before came back with.
 
-        Args:
-            query: features [B, C, h, w].
-            support: features [B*K, C, h, w], an episode's K side by side.
-            support_masks: [B, K, H, W] of 0, 1 and 255.
-            count: how many; the first refines, the others do not.
+        Features as in `predicted_both_ways`, masks [B, K, H, W] of 0, 1 and 255. The first pass
+        refines, the others do not.
         """
         fore, back = (p[..., None, None] for p in mean_prototypes(support, support_masks))
         done: list[Pass] = []
@@ -210,12 +204,9 @@ class IFA(SSP):
         return ready
 
     def tune(self, images: Tensor, masks: Tensor, rng: torch.Generator) -> None:
-        """`steps` updates of this network, the first stages and every normalisation left alone.
+        """`steps` updates of this network on K images [K, 3, H, W] and masks [K, H, W] of 0 and 1.
 
-        Args:
-            images: [K, 3, H, W].
-            masks: [K, H, W] of 0 and 1.
-            rng: the episode's private generator.
+        The first stages and every normalisation are left alone.
         """
         shots = len(images)
         optimizer = torch.optim.SGD(

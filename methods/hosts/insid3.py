@@ -151,15 +151,11 @@ class INSID3(Debiased):
         return found
 
     def clustered(self, query: Matched, labels: Tensor) -> Clusters:
-        """Clusters of the undebiased features, and their scores.
+        """Clusters of the undebiased features, by the number of each position's, [N], on the host.
 
-        The score is likeness to the supports' prototype, times likeness to the best-matched
-        cluster (the seed), times the share of candidates; the last factor is in the published code
-        and not in the paper. The seed's share counts as 1.
-
-        Args:
-            query: what is known of it.
-            labels: the number of each position's cluster, [N], on the host.
+        The score is likeness to the supports' prototype, times likeness to the best-matched cluster
+        (the seed), times the share of candidates; the last factor is in the published code and not
+        in the paper. The seed's share counts as 1.
         """
         unit, tokens, prototype, similarity, candidates = query
         members = onto(F.one_hot(labels).to(unit.dtype), unit.device)
@@ -175,13 +171,10 @@ class INSID3(Debiased):
 
 
 def matched(unit: Tensor, tokens: Tensor, references: Tensor, seen: Tensor) -> Matched:
-    """Where a query looks like the object of its supports.
+    """Where a query looks like the object of its K supports.
 
-    Args:
-        unit: features of the query, of length 1 at each position, [C, N].
-        tokens: the same, debiased, [C, N].
-        references: debiased features of the K supports, [K, C, M].
-        seen: their masks, bool [K, M].
+    Features of the query are [C, N], of length 1 at each position, as they are and debiased;
+    debiased ones of the supports [K, C, M], their masks bool [K, M].
     """
     # The mean of the shots' means, then one normalisation.
     prototype = F.normalize(mean_prototype(references, seen), dim=0)
@@ -196,14 +189,10 @@ def cosine_distances(unit: Tensor) -> Tensor:
 
 
 def average_linkage(distances: Tensor, distance: float) -> Tensor:
-    """Clusters by average linkage (UPGMA), cut at `distance`.
+    """Clusters by average linkage (UPGMA) of distances [N, N] on the host.
 
-    Args:
-        distances: of all pairs, [N, N], on the host.
-        distance: mean distance above which two clusters stay apart.
-
-    Returns:
-        Labels [N] in the order of the first position of each cluster.
+    Those stay apart whose mean distance is above `distance`. Labels [N] are in the order of the
+    first position of each cluster.
     """
     count = len(distances)
     if count == 1:

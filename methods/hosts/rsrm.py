@@ -157,9 +157,7 @@ class RSRM(Method):
     def episode(self, residuals: Tensor, support: FeatureBatch) -> Matching:
         """Everything between the residuals [L, C, h, w] of a query and its score map.
 
-        Args:
-            residuals: of the query.
-            support: states of its K supports, each with at least one foreground token.
+        Each of its K supports has at least one foreground token.
         """
         return self.matched([self.enhanced(residuals, support)])[0]
 
@@ -224,9 +222,7 @@ class RSRM(Method):
 def largest_cosines(query: Tensor, scales: Sequence[Tensor]) -> Tensor:
     """Largest cosine of each query token [N, C] to a class at each of three scales: [3, N].
 
-    Args:
-        query: tokens.
-        scales: tokens or centres [n, C] of the class; none if it has no token.
+    A scale is tokens or centres [n, C]; a class without a token has none.
     """
     unit = F.normalize(query, dim=1)
     if not scales:
@@ -248,9 +244,7 @@ def probabilities(tokens: Tensor, prototypes: Tensor) -> Tensor:
 def robust_thresholds(shares: Tensor, mask: Tensor) -> Tensor:
     """Mean of the thresholds that nearly best recover a support's own mask: [2], foreground first.
 
-    Args:
-        shares: probabilities of background and foreground, [2, N].
-        mask: bool [N].
+    From probabilities of background and foreground, [2, N], and the mask, bool [N].
     """
     numbers = torch.arange(STEPS + 1, device=shares.device)
     steps = numbers / STEPS
@@ -268,9 +262,7 @@ def robust_thresholds(shares: Tensor, mask: Tensor) -> Tensor:
 def query_sets(shares: Tensor, thresholds: Tensor) -> Tensor:
     """Query tokens taken for background and for foreground, bool [2, N]; neither set is empty.
 
-    Args:
-        shares: probabilities of background and foreground, [2, N].
-        thresholds: [2], foreground first.
+    From probabilities of background and foreground, [2, N], and thresholds [2], foreground first.
     """
     sets = shares > thresholds.flip(0)[:, None]
     best = shares.topk(min(FALLBACK, shares.shape[1]), dim=1).indices
@@ -281,11 +273,7 @@ def query_sets(shares: Tensor, thresholds: Tensor) -> Tensor:
 def enhanced_tokens(tokens: Tensor, query: Tensor, mask: Tensor, prior: Tensor) -> Tensor:
     """Half a support's tokens, half what they find among the query's of their class, [N, C].
 
-    Args:
-        tokens: of the support, [N, C].
-        query: [N, C].
-        mask: of the support, bool [N].
-        prior: of the query, bool [2, N], background first.
+    `prior` are the query's sets, bool [2, N], background first; the support's mask is bool [N].
     """
     allowed = torch.where(mask[:, None], prior[1], prior[0])
     logits = tokens @ query.T / tokens.shape[1] ** 0.5

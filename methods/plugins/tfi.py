@@ -66,15 +66,9 @@ def transformed_divergence(
 ) -> Callable[[], Tensor]:
     """What gives the divergence of foreground prototypes AFTER the transformation.
 
-    Args:
-        host: its first pair of anchors is read at each call.
-        support: features of N * K supports, an episode's K side by side.
-        masks: [N * K, H, W].
-        query: features of N queries.
-        predicted: [N, H, W] of 0 and 1.
-
-    Returns:
-        A function that gives the sum over taps, queries and channels, meant over shots.
+    The sum over taps, queries and channels, meant over shots, of N queries with masks `predicted`
+    [N, H, W] and N * K supports with masks [N * K, H, W], an episode's side by side. The host's
+    first pair of anchors is read at each call.
     """
     shots = len(support) // len(query)
     pairs: list[tuple[str, Tensor, Tensor]] = []
@@ -103,16 +97,8 @@ def soft_mask_divergence(
     """What gives the divergence of untransformed prototypes under the predicted soft mask.
 
     The query's prototype is `sum(F p [p >= 0.5]) / sum(p)` with p the foreground probability at the
-    tap's size; the gradient reaches the anchors through p alone.
-
-    Args:
-        host: its first pair of anchors is read at each call.
-        support: features of K supports.
-        masks: [K, H, W].
-        query: features of one query.
-
-    Returns:
-        A function that gives the sum over taps and channels, meant over shots.
+    tap's size; the gradient reaches the anchors, which are read at each call, through p alone. It
+    is the sum over taps and channels, meant over K supports with masks [K, H, W].
     """
     taps = host.lowest_taps
     count = range(len(support))

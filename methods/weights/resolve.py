@@ -190,13 +190,7 @@ def pretrained_for(
     folders: Sequence[Path],
     on_mini: bool = False,
 ) -> Weights:
-    """The backbone weights with which a training of `composition` begins.
-
-    Args:
-        composition: what is trained.
-        backbone: its name; None as in `resolve_weights`.
-        folders: where to look, in order.
-        on_mini: whether the source is the mini suite's.
+    """The backbone weights with which a training of `composition` begins; see `resolve_weights`.
 
     Raises:
         WeightsError: if none are at hand.
@@ -243,12 +237,8 @@ def initial_for(
 ) -> Path:
     """The checkpoint trained as `composition` with which another training begins.
 
-    Args:
-        composition: what it was trained as.
-        weights: the backbone weights under it (see `pretrained_for`).
-        folders: where to look, in order.
-        on_mini: whether the source is the mini suite's; what was trained there begins no other
-            training, unless the backbone is the mini suite's too.
+    It stands on `weights`. What was trained on the mini source begins no other training, unless the
+    data or the backbone are the mini suite's too.
 
     Raises:
         WeightsError: if none is at hand, with the command that makes it.

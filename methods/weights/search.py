@@ -91,10 +91,8 @@ def find_pretrained(
 ) -> tuple[Path, Pretrained] | None:
     """The backbone's weights file in the first folder that has one, with its card entry.
 
-    Args:
-        name: of the backbone.
-        folders: where to look, in order; the package's own comes last.
-        toys: whether a file that was pretrained on the mini source counts.
+    The package's own folder comes last. Without `toys` no file counts that was pretrained on the
+    mini source.
     """
     for folder in (*folders, PACKAGED):
         for entry in BACKBONES.card(name).pretrained:
