@@ -61,13 +61,7 @@ class ChannelLayerNorm(nn.LayerNorm):
 
 
 class Downsampling(nn.Sequential):
-    """Normalisation `0` and a 2x2 convolution `1`, strided, or dilated and padded to keep the size.
-
-    Args:
-        inside: channels.
-        out: channels.
-        dilation: None for stride 2.
-    """
+    """Normalisation `0`, 2x2 convolution `1`: strided, or dilated and padded to keep the size."""
 
     def __init__(self, inside: int, out: int, dilation: int | None):
         stride, spread = (2, 1) if dilation is None else (1, dilation)

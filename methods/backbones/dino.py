@@ -38,13 +38,9 @@ BASE = 100.0
 
 @dataclass(frozen=True, slots=True)
 class DinoPlan:
-    """What distinguishes one network from another.
+    """Channels of a token, heads of each attention, blocks, and whether DINOv2 has registers.
 
-    Attributes:
-        width: channels of a token.
-        heads: of each attention.
-        depth: blocks.
-        registers: whether DINOv2 has them; DINOv3 always does.
+    DINOv3 always has them.
     """
 
     width: int
@@ -63,12 +59,7 @@ V3_PLANS = {f"dinov3-{size}16": DinoPlan(*numbers) for size, numbers in _SIZES.i
 
 
 class DINOv2(Transformer):
-    """DINOv2, with or without registers, which get no position and stand behind the class token.
-
-    Args:
-        plan: which network.
-        until: the deepest stage to build.
-    """
+    """DINOv2, with or without registers, which get no position and stand behind the class token."""
 
     elastic = ("pos_embed",)
 
@@ -157,9 +148,6 @@ class MaskedLinear(nn.Linear):
     """The map to queries, keys and values, of which the keys have no bias.
 
     The bias counts as far as `bias_mask` (1, keys 0) says, which published files hold.
-
-    Args:
-        width: channels of a token.
     """
 
     bias_mask: Tensor
@@ -176,12 +164,7 @@ class MaskedLinear(nn.Linear):
 
 
 class DINOv3(Transformer):
-    """DINOv3, its four storage tokens behind the class token.
-
-    Args:
-        plan: which network.
-        until: the deepest stage to build.
-    """
+    """DINOv3, its four storage tokens behind the class token."""
 
     def __init__(self, plan: DinoPlan, *, until: str = "semantic"):
         depth = built_blocks(plan.depth, until)

@@ -103,13 +103,7 @@ class PatchEmbedding(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention in a map, with decomposed relative positions.
-
-    Args:
-        width: channels of a token.
-        heads: among which they are divided.
-        side: of the map for which the tables of relative positions are made.
-    """
+    """Self-attention in a map, with relative positions decomposed, of tables made for a `side`."""
 
     def __init__(self, width: int, heads: int, side: int):
         super().__init__()
@@ -187,12 +181,7 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention in windows or in all of the map, and MLP, each normalised before and added.
-
-    Args:
-        plan: which network.
-        window: side of a window in tokens; 0 sees all of the map.
-    """
+    """Attention in windows (of 0: in all of the map) and MLP, each normalised before and added."""
 
     def __init__(self, plan: SAMPlan, window: int):
         super().__init__()
@@ -222,13 +211,7 @@ class Block(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """The vision transformer and its neck; `SAM.walk` goes through it.
-
-    Args:
-        plan: which network.
-        depth: blocks that are built.
-        whole: whether the neck is built.
-    """
+    """The vision transformer, and its neck if it is built whole; `SAM.walk` goes through it."""
 
     def __init__(self, plan: SAMPlan, depth: int, *, whole: bool):
         super().__init__()
@@ -265,15 +248,8 @@ class SAM(Backbone):
     """An image encoder in stages, beside a prompt encoder and a mask decoder.
 
     The tap and output of a block are its sum of branch and shortcut, those of the neck the image
-    embedding. An edit of stage 1 acts before positions are added.
-
-    Args:
-        plan: which network.
-        until: the deepest stage to build; prompt encoder and decoder are built with the neck.
-
-    Attributes:
-        prompt_encoder: see `PromptEncoder`.
-        mask_decoder: see `MaskDecoder`.
+    embedding. An edit of stage 1 acts before positions are added. Prompt encoder and decoder are
+    built with the neck.
     """
 
     pyramid = ()

@@ -13,12 +13,7 @@ MLP_RATIO = 4
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """Rotary positions of the patches of one grid.
-
-    Attributes:
-        sin: of every angle [h*w, D], D channels of a head.
-        cos: likewise.
-    """
+    """Rotary positions of the patches of one grid: sine and cosine of every angle [h*w, D]."""
 
     sin: Tensor
     cos: Tensor
@@ -57,13 +52,7 @@ class LayerScale(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention among all tokens of an image.
-
-    Args:
-        width: channels of a token.
-        heads: of them.
-        qkv: the linear map to queries, keys and values; a plain one by default.
-    """
+    """Self-attention among all tokens; `qkv` gives queries, keys, values (by default linear)."""
 
     def __init__(self, width: int, heads: int, qkv: nn.Linear | None = None):
         super().__init__()

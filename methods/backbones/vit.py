@@ -63,10 +63,6 @@ class ViT(Transformer):
 
     Images of any multiple of the patch size are taken: the position embedding is resampled
     (bicubic) to their grid. A file may hold it for any square grid.
-
-    Args:
-        plan: which network.
-        until: the deepest stage to build.
     """
 
     elastic = ("pos_embed",)

@@ -11,13 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """Over images, float64.
-
-    Attributes:
-        count: how many, a scalar.
-        first: sum of the contrasts, [C].
-        second: sum of their squares, [C].
-    """
+    """Count of images, a scalar, sums of their contrasts and of the squares, [C]; float64."""
 
     count: Tensor
     first: Tensor

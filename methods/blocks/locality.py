@@ -29,11 +29,8 @@ NORM_EPS = 1e-6
 class Pull:
     """What the heads of an attention do, each [N, heads].
 
-    Attributes:
-        entropy_q: of the queries among patches.
-        entropy_k: of the keys.
-        gate: share of the near prior.
-        strength: of the pull.
+    Entropies of the queries among patches and of the keys, the share of the near prior, and the
+    strength of the pull.
     """
 
     entropy_q: Tensor

@@ -66,10 +66,8 @@ def mixing_steps(logits: Tensor, truth: Tensor, steps: int) -> Iterator[MixingSt
 class MixingObjective:
     """Dice and focal loss of logits [K, P], means over K, and the derivative of their sum.
 
-    Written out, since a thousand steps of automatic differentiation take several times as long.
-
-    Args:
-        truth: 0 and 1, float [K, P].
+    Written out, since a thousand steps of automatic differentiation take several times as long. The
+    truth is 0 and 1, float [K, P].
     """
 
     def __init__(self, truth: Tensor):

@@ -25,12 +25,7 @@ LAYERS = 2
 
 
 class PromptLayer(nn.Module):
-    """Tokens to the support, to each other, to the query; each added and normalised after.
-
-    Args:
-        channels: of tokens and cells.
-        heads: of each attention.
-    """
+    """Tokens to the support, to each other, to the query; each added and normalised after."""
 
     def __init__(self, channels: int, heads: int):
         super().__init__()
@@ -49,13 +44,7 @@ class PromptLayer(nn.Module):
 
 
 class PromptGenerator(nn.Module):
-    """Prompts of B queries.
-
-    Args:
-        channels: of the image embedding.
-        heads: of each attention.
-        tokens: learnt ones, beside the one of the object's prototype.
-    """
+    """Prompts of B queries; `tokens` are learnt, beside the one of the object's prototype."""
 
     def __init__(self, channels: int, heads: int, tokens: int):
         super().__init__()

@@ -10,12 +10,8 @@ from torch import Tensor, nn
 class Purifier(nn.Module):
     """Doubles the resolution: bilinear map plus a narrow learned correction.
 
-    Keys are `layers.{0,3,6}` (FPTrans `networks/FPTrans.py`, HSLNet).
-
-    Args:
-        channels: of the maps, in and out.
-        hidden: of the correction, 256 at 768 channels.
-        dropout: share of the correction's activations that training sets to zero.
+    Keys are `layers.{0,3,6}` (FPTrans `networks/FPTrans.py`, HSLNet). The correction has `hidden`
+    channels, 256 of 768; training sets a share `dropout` of its activations to zero.
     """
 
     def __init__(self, channels: int, *, hidden: int, dropout: float = 0.1):

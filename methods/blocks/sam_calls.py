@@ -46,14 +46,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class PromptedImage:
-    """One image, encoded, that can be asked.
-
-    Attributes:
-        prompts: SAM's prompt encoder.
-        decoder: SAM's mask decoder.
-        embedding: of the image [C, h, w].
-        frame: in which SAM saw the image.
-    """
+    """One image that can be asked: SAM's other parts, its embedding [C, h, w], its frame."""
 
     prompts: PromptEncoder
     decoder: MaskDecoder

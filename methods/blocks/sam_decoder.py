@@ -47,13 +47,9 @@ class Guide:
 
 
 class Attention(nn.Module):
-    """Attention of one set of tokens to another, in an inner width.
+    """Attention of one set of tokens to another, in an inner width, that of tokens by `reduction`.
 
-    Args:
-        channels: of the tokens.
-        heads: among which the inner width is divided.
-        reduction: of the inner width.
-        key_bias: whether keys have a bias, as SAM's do, though no softmax depends on it.
+    SAM's keys have a bias, though no softmax depends on it.
     """
 
     def __init__(self, channels: int, heads: int, reduction: int = 1, *, key_bias: bool = True):
@@ -96,12 +92,8 @@ class TokenMLP(nn.Module):
 class TwoWayLayer(nn.Module):
     """Tokens to themselves, tokens to image, MLP, image to tokens; each normalised after.
 
-    Args:
-        channels: of tokens and image cells.
-        heads: of each attention.
-        hidden: of the MLP.
-        first: whether it is the first, whose self-attention has no residual and sees no codes:
-            there the tokens are their own codes.
+    The self-attention of the first layer has no residual and sees no codes: there the tokens are
+    their own codes.
     """
 
     def __init__(self, channels: int, heads: int, hidden: int, *, first: bool):
@@ -185,13 +177,7 @@ class HeadMLP(nn.Module):
 
 
 class MaskDecoder(nn.Module):
-    """From an image embedding and a prompt to masks and their predicted IoU.
-
-    Args:
-        channels: of the embedding and the tokens.
-        heads: of each attention.
-        hidden: of the MLPs in the layers.
-    """
+    """From an image embedding and a prompt to masks and their predicted IoU."""
 
     def __init__(self, channels: int, heads: int = 8, hidden: int = 2048):
         super().__init__()

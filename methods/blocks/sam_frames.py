@@ -24,12 +24,7 @@ STD = (58.395, 57.12, 57.375)
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The square of `side` pixels in which SAM sees an image of `size`.
-
-    Attributes:
-        size: (H, W) of the image in pixels.
-        side: of the square in pixels.
-    """
+    """The square of `side` pixels in which SAM sees an image of `size` (H, W) in pixels."""
 
     size: tuple[int, int]
     side: int

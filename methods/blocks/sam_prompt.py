@@ -68,12 +68,7 @@ class PositionalEncoding(nn.Module):
 
 
 class PromptEncoder(nn.Module):
-    """Points, boxes and masks as what the mask decoder takes.
-
-    Args:
-        channels: of tokens and maps.
-        mask_channels: inside the layers that reduce a mask to the grid.
-    """
+    """Points, boxes and masks as what the mask decoder takes."""
 
     def __init__(self, channels: int, mask_channels: int = 16):
         super().__init__()

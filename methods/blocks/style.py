@@ -18,12 +18,7 @@ EPS = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """Statistics of each channel over all positions, [N, C, 1, 1] each.
-
-    Attributes:
-        mean: of the channel.
-        var: its unbiased variance.
-    """
+    """Mean and unbiased variance of each channel over all positions, [N, C, 1, 1] each."""
 
     mean: Tensor
     var: Tensor
@@ -61,12 +56,7 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class StyleNoise:
-    """Random factors on a style, [N, C, 1, 1] each.
-
-    Attributes:
-        alpha: on the contrast.
-        beta: on the mean.
-    """
+    """Random factors on a style, [N, C, 1, 1] each: `alpha` on the contrast, `beta` on the mean."""
 
     alpha: Tensor
     beta: Tensor

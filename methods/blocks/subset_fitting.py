@@ -33,9 +33,7 @@ Segment = Callable[[Tensor, Tensor, Tensor], Tensor]
 class FusionMLP(nn.Module):
     """Corrects a mix of layers position by position: `y = x + 0.30 gamma MLP(LN(x))`.
 
-    Args:
-        width: channels.
-        rng: draws the two linear maps, uniform in +-1/sqrt(inputs); biases begin at 0.
+    Linear maps are drawn uniform in +-1/sqrt(inputs); biases begin at 0.
     """
 
     def __init__(self, width: int, rng: torch.Generator):

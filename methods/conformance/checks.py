@@ -90,13 +90,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one check.
-
-    Attributes:
-        check: in words.
-        problem: what is wrong; empty where the check passes.
-        seconds: that the check took.
-    """
+    """What one check, in words, found wrong (empty if nothing), and the seconds that it took."""
 
     check: str
     problem: str

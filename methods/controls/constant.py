@@ -19,7 +19,6 @@ class Constant(Method):
 
     Args:
         backbone: none is needed.
-        plugins: none fits.
         shape: `all`, `nothing` or `ellipse`.
         radius: semi-axes of the ellipse as a share of the image's sides.
     """

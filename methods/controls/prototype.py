@@ -24,7 +24,6 @@ class Prototype(Method):
 
     Args:
         backbone: any with a `semantic` stage; features are that stage's last tap.
-        plugins: what it carries.
         layer: which features are read instead; see `Backbone.layer`.
         size: side in pixels to which images are brought for the backbone; 0 leaves them.
     """

@@ -213,9 +213,7 @@ class AnchorPlugin(LearningPlugin):
 class MixedTaps:
     """Which block outputs a host matches in the place of its stage's last tap.
 
-    Attributes:
-        names: of one tap (`layer3.4`), read as it is, or of several, whose directions are mixed.
-        weights: of the mix, one per tap.
+    Of one tap (`layer3.4`), read as it is, or of several, whose directions are mixed by weights.
     """
 
     names: tuple[str, ...]

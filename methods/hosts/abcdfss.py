@@ -41,7 +41,6 @@ class ABCDFSS(Method):
 
     Args:
         backbone: with a pyramid; stages of it that were not built are left out.
-        plugins: none.
         steps: of the fit; 0 compares behind adapters as they were drawn.
         stages: `all` of the pyramid, or `coarse`, all but the finest.
 

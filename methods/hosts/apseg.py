@@ -39,11 +39,9 @@ VOID = 255
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """What SAM's decoder is given for B queries.
+    """What SAM's decoder is given for B queries: sparse tokens [B, T, C], dense map [B, C, g, g].
 
-    Attributes:
-        sparse: tokens [B, T, C].
-        dense: map [B, C, g, g], that of a missing mask prompt included.
+    The latter includes that of a missing mask prompt.
     """
 
     sparse: Tensor
@@ -55,7 +53,6 @@ class APSeg(PromptedSAM):
 
     Args:
         backbone: a SAM.
-        plugins: none; it offers no place.
         combine: of several supports `vote` of the masks that each gives; `prototype_mean` of their
             prototypes, with all their cells; `token_concat`, their tokens side by side and the mean
             of their dense prompts.

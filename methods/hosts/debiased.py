@@ -37,7 +37,6 @@ class Debiased(Method):
 
     Args:
         backbone: any; the map is the last tap of its `semantic` stage.
-        plugins: none fits.
         size: side in pixels to which images are brought before they are encoded; 0 leaves them.
         svd: directions to remove; -1 means `published` of every 1024 channels on a transformer
             and none on a convolutional network, whose map of a black image varies at the borders

@@ -62,13 +62,7 @@ class StyleTrace:
 
 @dataclass(frozen=True, slots=True)
 class Restyled:
-    """What the two streams gave in training.
-
-    Attributes:
-        query: [B, C, h, w].
-        support: [B*K, C, h, w].
-        traces: one per adapter.
-    """
+    """What the two streams gave in training: [B, C, h, w], [B*K, C, h, w], a trace per adapter."""
 
     query: Tensor
     support: Tensor
@@ -84,7 +78,6 @@ class DRA(SSP):
 
     Args:
         backbone: any with a `semantic` stage.
-        plugins: what it carries.
         kernel: side of the adapters' convolutions.
         dilation: of the adapters' convolutions.
         noise_local: standard deviation of the local perturbation.

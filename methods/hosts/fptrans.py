@@ -61,10 +61,8 @@ class Supports:
 class Seen:
     """What the prompted encoder made of B episodes of S supports.
 
-    Attributes:
-        query: normalised maps [B, C, h, w].
-        support: normalised maps [B, S, C, h, w].
-        prompts: as they left the last block, [B, n, C], foreground first.
+    Normalised maps [B, C, h, w] and [B, S, C, h, w]; prompts as they left the last block, [B, n,
+    C], foreground first.
     """
 
     query: Tensor
@@ -88,7 +86,6 @@ class FPTrans(Method):
 
     Args:
         backbone: a vision transformer.
-        plugins: what it carries.
         classes: prompt groups are kept for so many classes.
         shots: supports per episode that it is trained for; it decides the number of groups.
         hidden: inner channels of the purifier.

@@ -66,13 +66,10 @@ class Known(NamedTuple):
 
 
 class Query(NamedTuple):
-    """One query.
+    """One query on a map of `size` (h, w).
 
-    Attributes:
-        unit: features of length 1, [C, N].
-        tokens: the same, debiased, [C, N].
-        colours: mean colour of each position in [0, 1], [3, N].
-        size: (h, w) of the map.
+    Features of length 1 [C, N], the same debiased, and each position's mean colour in [0, 1], [3,
+    N].
     """
 
     unit: Tensor
@@ -84,11 +81,8 @@ class Query(NamedTuple):
 class Density(NamedTuple):
     """Scores of one query's positions.
 
-    Attributes:
-        bandwidth: that was chosen, without dimensions.
-        margin: by which it tells the anchors apart, likewise.
-        ratio: log density ratio, [N].
-        smoothed: the same, smoothed on the grid, [N].
+    The chosen bandwidth and the margin by which it tells the anchors apart have no dimensions; the
+    log density ratio, as it is and smoothed on the grid, is [N].
     """
 
     bandwidth: Tensor
@@ -100,11 +94,8 @@ class Density(NamedTuple):
 class Decision(NamedTuple):
     """What FROST computes of one query and its K supports.
 
-    Attributes:
-        whitened: features of the query, [C, N]; debiased only where a class has no token.
-        candidates: bool [N].
-        gate: where the mask may be, bool [h, w].
-        density: None where a class has no token.
+    Whitened features [C, N], candidates bool [N], and where the mask may be, bool [h, w]. Where a
+    class has no token, features are debiased only and there is no density.
     """
 
     whitened: Tensor
@@ -118,7 +109,6 @@ class FROST(Debiased):
 
     Args:
         backbone: any; DINOv3 ViT-L/16 is published.
-        plugins: none fits.
         size: side in pixels of what the encoder sees; 0 leaves the images as they are.
         svd: directions of the black image that are removed; see `Debiased`.
     """

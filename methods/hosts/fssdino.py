@@ -35,7 +35,6 @@ class FSSDINO(Method):
 
     Args:
         backbone: any with a `semantic` stage.
-        plugins: none fits.
         size: side in pixels to which images are brought for the backbone; 0 leaves them.
 
     Attributes:

@@ -60,7 +60,6 @@ class HERA(Prototype):
 
     Args:
         backbone: a transformer.
-        plugins: none.
         pgr: whether attention is pulled.
         pac: `always` as the published scripts, `auto` where it helps on the supports, `never`.
         fit: whether the MLP learns from the support.

@@ -67,7 +67,6 @@ class IFA(SSP):
 
     Args:
         backbone: any with a `semantic` stage.
-        plugins: what it carries.
         steps: updates per episode; 0 leaves the source model as it is.
         views: augmented queries per update.
         lr: learning rate of the updates.

@@ -83,7 +83,6 @@ class INSID3(Debiased):
 
     Args:
         backbone: any; DINOv3 ViT-L/16 is published.
-        plugins: none fits.
         size: side in pixels of what the encoder sees; 0 leaves the images as they are.
         svd: directions of the black image that are removed; see `Debiased`.
         tau: clusters are cut where their mean cosine falls below it.

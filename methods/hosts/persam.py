@@ -49,7 +49,6 @@ class PerSAM(PromptedSAM):
 
     Args:
         backbone: a SAM.
-        plugins: none; it offers no place.
         combine: `mean` of the supports' target embeddings, or a `vote` of their masks (ours).
         finetune: PerSAM-F.
         steps: of PerSAM-F.

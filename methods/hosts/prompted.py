@@ -21,7 +21,6 @@ class PromptedSAM(Method):
 
     Args:
         backbone: a SAM.
-        plugins: none; it offers no place.
         combine: how several supports are; `vote` by the masks that each gives.
         input_size: side in pixels of SAM's square; 0 is the backbone's own.
 

@@ -92,7 +92,6 @@ class RSRM(Method):
 
     Args:
         backbone: a vision transformer.
-        plugins: none fits.
         size: side in pixels to which images are brought for the backbone; 0 leaves them.
 
     Attributes:

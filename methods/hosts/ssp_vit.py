@@ -27,7 +27,6 @@ class SSPViT(SSP):
 
     Args:
         backbone: a vision transformer.
-        plugins: what it carries.
         hidden: inner channels of the purifier.
         dropout: in the purifier while training.
 
