@@ -17,6 +17,7 @@ from cdfss_bench.methods.controls.prototype import Prototype
 from cdfss_bench.methods.registry.build import accepted, refusal
 
 from ...support.contract import episodes, seeded
+from ...support.draws import normal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -38,10 +39,6 @@ def made(name: str) -> Transformer:
         for parameter in net.parameters():
             torch.nn.init.normal_(parameter, std=0.5)
     return net.eval()
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def images(net: Transformer, rows: int = 3, columns: int = 4) -> Tensor:

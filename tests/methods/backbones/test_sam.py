@@ -18,6 +18,8 @@ from cdfss_bench.methods.blocks.sam_frames import Frame
 from cdfss_bench.methods.weights.load import load_weights
 from cdfss_bench.methods.weights.resolve import resolve_weights
 
+from ...support.draws import normal
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -29,27 +31,23 @@ def mini() -> SAM:
     return network.requires_grad_(requires_grad=False)
 
 
-def noise(*shape: int) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
-
-
 @pytest.mark.parametrize("size", [(128, 128), (64, 64), (200, 120), (40, 8)])
 def test_images_of_any_number_of_patches_are_embedded(size: tuple[int, int]) -> None:
-    embedding = mini().embedding(noise(1, 3, *size))
+    embedding = mini().embedding(normal(1, 3, *size))
     assert embedding.shape == (1, 64, size[0] // 8, size[1] // 8)
     assert bool(embedding.isfinite().all())
 
 
 def test_an_image_that_does_not_divide_into_patches_is_refused() -> None:
     with pytest.raises(UserError, match="images of 100x128 pixels do not divide") as caught:
-        mini().embedding(noise(1, 3, 100, 128))
+        mini().embedding(normal(1, 3, 100, 128))
     assert caught.value.hint == "use sides that are multiples of 8"
 
 
 def test_a_window_attends_to_its_padding_and_to_nothing_outside() -> None:
     network = mini()
     block = network.image_encoder.blocks[0]
-    maps = noise(1, 16, 16, 64)
+    maps = normal(1, 16, 16, 64)
     changed = maps.clone()
     changed[:, 0, 0] += 1
     moved = (block(changed) != block(maps)).any(-1)[0]
@@ -60,8 +58,8 @@ def test_a_window_attends_to_its_padding_and_to_nothing_outside() -> None:
 @pytest.mark.parametrize("rows", [1, 3])
 def test_row_i_of_the_images_meets_row_i_of_the_prompts(rows: int) -> None:
     network = mini()
-    embedding, dense = noise(2, rows, 64, 16, 16)
-    sparse = noise(rows, 3, 64)
+    embedding, dense = normal(2, rows, 64, 16, 16)
+    sparse = normal(rows, 3, 64)
     positions = network.prompt_encoder.dense_positions((16, 16))
     masks, scores = network.mask_decoder(embedding, positions, sparse, dense, several=True)
     assert masks.shape == (rows, 3, 64, 64)
@@ -98,7 +96,7 @@ def test_the_frame_keeps_the_sides_ratio_and_pads_below_and_right() -> None:
 
 
 def test_masks_come_back_in_two_steps() -> None:
-    low, frame = noise(1, 1, 64, 64), Frame((100, 100), 128)
+    low, frame = normal(1, 1, 64, 64), Frame((100, 100), 128)
     square = F.interpolate(low, (128, 128), mode="bilinear", align_corners=False)
     expected = F.interpolate(square, (100, 100), mode="bilinear", align_corners=False)
     assert torch.equal(frame.restored(low), expected)

@@ -31,18 +31,11 @@ from cdfss_bench.methods.weights.load import load_weights
 from cdfss_bench.methods.weights.resolve import pretrained_for, resolve_weights
 
 from ...support.contract import composition, episodes, fresh, network, seeded
+from ...support.draws import generator, normal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 HOSTS = ("ssp-vit", "fptrans")
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=generator(seed))
 
 
 def transformer(plan: ViTPlan | None = None) -> ViT:

@@ -34,13 +34,11 @@ from cdfss_bench.methods.blocks.self_support import (
 from cdfss_bench.methods.blocks.voting import foreground, upsampled, vote
 from cdfss_bench.methods.fast.flat_conv4d import FlatCenterPivotConv4d
 
+from ...support.draws import normal
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 Array = NDArray[np.float64]
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def close(found: Tensor, expected: Array, atol: float = 1e-5) -> None:

@@ -18,10 +18,7 @@ from cdfss_bench.methods.blocks.positional_basis import black_images, positional
 from cdfss_bench.methods.blocks.token_masks import token_masks
 from cdfss_bench.methods.blocks.whitening import products, whitening
 
-
-def drawn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
+from ...support.draws import normal
 
 # -- masks at the map's resolution --------------------------------------------------------------
 
@@ -64,14 +61,14 @@ def test_a_black_image_is_zero_before_it_is_normalised() -> None:
 
 
 def test_the_basis_has_the_largest_directions_and_no_more_than_there_are() -> None:
-    rows = torch.linalg.qr(drawn(12, 3)).Q
-    maps = rows @ torch.diag(torch.tensor([5.0, 1.0, 1e-4])) @ drawn(3, 40, seed=1) + 0.3
+    rows = torch.linalg.qr(normal(12, 3)).Q
+    maps = rows @ torch.diag(torch.tensor([5.0, 1.0, 1e-4])) @ normal(3, 40, seed=1) + 0.3
     two = positional_basis(maps, 9, least=1e-3)
     assert two.shape == (12, 2)
     torch.testing.assert_close(two @ (two.mT @ rows[:, :2]), rows[:, :2], rtol=0, atol=1e-3)
     assert positional_basis(maps, 1).shape == (12, 1)
     assert positional_basis(maps, 99).shape == (12, 12)
-    left = without(two, F.normalize(drawn(4, 12, 7), dim=1))
+    left = without(two, F.normalize(normal(4, 12, 7), dim=1))
     torch.testing.assert_close(two.mT @ left, torch.zeros(4, 2, 7), rtol=0, atol=1e-6)
 
 
@@ -91,9 +88,9 @@ def test_positions_above_zero_are_alike_or_the_highest_tenth() -> None:
 def test_half_of_the_references_must_agree(
     neighbours: int, least: int, references: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    query, others = drawn(6, 30), drawn(references, 6, 20, seed=1)
-    seen = drawn(references, 20, seed=2) > 0
-    among = drawn(30, seed=3) > -0.5
+    query, others = normal(6, 30), normal(references, 6, 20, seed=1)
+    seen = normal(references, 20, seed=2) > 0
+    among = normal(30, seed=3) > -0.5
     monkeypatch.setattr(candidates, "CHUNK", 7)
     found = agreeing(query, others, seen, among, neighbours=neighbours, least=least)
     for position in range(30):
@@ -113,7 +110,7 @@ def test_of_equal_matches_the_first_counts() -> None:
 
 
 def test_the_prototype_is_a_mean_of_means_and_empty_references_have_none() -> None:
-    tokens, seen = drawn(3, 4, 9), torch.zeros(3, 9, dtype=torch.bool)
+    tokens, seen = normal(3, 4, 9), torch.zeros(3, 9, dtype=torch.bool)
     seen[0, :2] = True
     seen[2, 3:] = True
     expected = (tokens[0, :, :2].mean(1) + tokens[2, :, 3:].mean(1)) / 2
@@ -141,8 +138,8 @@ def plain_margin(fore: Tensor, back: Tensor, bandwidth: float) -> float:
 
 @pytest.mark.parametrize("chunk", [4, 1000])
 def test_margins_leave_each_anchor_out(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    fore = F.normalize(drawn(9, 5, seed=1) + 0.5, dim=1)
-    back = F.normalize(drawn(14, 5, seed=2), dim=1)
+    fore = F.normalize(normal(9, 5, seed=1) + 0.5, dim=1)
+    back = F.normalize(normal(14, 5, seed=2), dim=1)
     monkeypatch.setattr(density_ratio, "CHUNK", chunk)
     expected = [plain_margin(fore.double(), back.double(), h) for h in BANDWIDTHS]
     torch.testing.assert_close(
@@ -151,13 +148,13 @@ def test_margins_leave_each_anchor_out(chunk: int, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_single_anchor_has_no_margin_of_its_own() -> None:
-    fore, back = F.normalize(drawn(1, 5), dim=1), F.normalize(drawn(6, 5, seed=1), dim=1)
+    fore, back = F.normalize(normal(1, 5), dim=1), F.normalize(normal(6, 5, seed=1), dim=1)
     assert margins(fore, back).isfinite().all()
     assert margins(back, fore).isfinite().all()
 
 
 def test_the_ratio_compares_mean_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    points, fore, back = (F.normalize(drawn(n, 5, seed=n), dim=1) for n in (8, 3, 11))
+    points, fore, back = (F.normalize(normal(n, 5, seed=n), dim=1) for n in (8, 3, 11))
     monkeypatch.setattr(density_ratio, "CHUNK", 3)
     found = log_ratio(points, fore, back, 0.2)
     one, other = (((points @ a.mT - 1) / 0.2).exp().mean(1) for a in (fore, back))
@@ -168,7 +165,7 @@ def test_the_ratio_compares_mean_kernels(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_whitening_is_the_inverse_root_of_the_shrunk_covariance_within_classes() -> None:
-    tokens, seen = drawn(3, 4, 50) * torch.tensor([3.0, 1.0, 1.0, 0.2])[:, None], drawn(3, 50) > 0
+    tokens, seen = normal(3, 4, 50) * torch.tensor([3.0, 1.0, 1.0, 0.2])[:, None], normal(3, 50) > 0
     counts = [int(seen.sum()), int((~seen).sum())]
     matrix = whitening(products(tokens, seen), counts)
     assert matrix is not None
@@ -185,7 +182,7 @@ def test_whitening_is_the_inverse_root_of_the_shrunk_covariance_within_classes()
 
 @pytest.mark.parametrize("value", [True, False])
 def test_one_class_alone_is_not_whitened(value: bool) -> None:  # noqa: FBT001
-    parts = products(drawn(1, 4, 9), torch.full((1, 9), value))
+    parts = products(normal(1, 4, 9), torch.full((1, 9), value))
     assert whitening(parts, (9, 0) if value else (0, 9)) is None
 
 
@@ -194,8 +191,8 @@ def test_one_class_alone_is_not_whitened(value: bool) -> None:  # noqa: FBT001
 
 def test_scores_spread_among_near_and_similar_neighbours() -> None:
     size = (2, 19)
-    scores, colours = drawn(38), drawn(3, 38, seed=1).sigmoid()
-    unit = F.normalize(drawn(6, 38, seed=2), dim=0)
+    scores, colours = normal(38), normal(3, 38, seed=1).sigmoid()
+    unit = F.normalize(normal(6, 38, seed=2), dim=0)
     weights = torch.zeros(38, 38)
     for i in range(38):
         for j in range(38):

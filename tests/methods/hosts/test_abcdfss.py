@@ -27,14 +27,11 @@ from cdfss_bench.methods.hosts.abcdfss import (
 )
 
 from ...support.contract import Episodes, episodes, fresh, tensors
+from ...support.draws import generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SHEARS: list[Shear] = [(7, -12), (-3, 16)]
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def drawn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:

@@ -20,16 +20,9 @@ from cdfss_bench.methods.blocks.style import (
 from cdfss_bench.methods.hosts.dra import DRA, Perturbation, StyleTrace, alignment
 
 from ...support.contract import episodes, fresh, network, seeded
+from ...support.draws import generator, normal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=generator(seed))
 
 
 def dra() -> DRA:

@@ -35,6 +35,7 @@ from cdfss_bench.methods.hosts.hera import HERA, segmented
 from cdfss_bench.methods.hosts.ssp import self_supported_scores
 
 from ...support.contract import seeded
+from ...support.draws import normal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -57,10 +58,6 @@ def asked(shots: int, side: int = 64, seed: int = 0) -> Episodes:
 def encoded(net: HERA, given: Episodes) -> tuple[FeatureBatch, Tensor]:
     with torch.no_grad():
         return net.encode(given.support_images[0]), given.support_masks[0]
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 # -- an episode leaves nothing behind --------------------------------------------------------------

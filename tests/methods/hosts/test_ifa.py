@@ -14,12 +14,9 @@ from cdfss_bench.methods.hosts.ifa import IFA
 from cdfss_bench.methods.weights.search import trained_name
 
 from ...support.contract import Episodes, built, episodes, fresh, network, seeded, tensors
+from ...support.draws import generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def ifa() -> IFA:

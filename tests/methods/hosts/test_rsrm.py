@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 
 from cdfss_bench.errors import CompositionError
 from cdfss_bench.methods import build
@@ -22,6 +21,7 @@ from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.hosts.rsrm import RSRM, Matching, query_sets, robust_thresholds
 
 from ...support.contract import Episodes, episodes
+from ...support.draws import normal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -35,10 +35,6 @@ def host() -> RSRM:
 @pytest.fixture(scope="module")
 def net() -> RSRM:
     return host()
-
-
-def normal(*shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
 def matching(net: RSRM, given: Episodes) -> tuple[Matching, FeatureBatch]:

@@ -21,16 +21,13 @@ from cdfss_bench.methods.core.plugin_api import Trial
 from cdfss_bench.methods.plugins.lcm import GRID, LCM
 
 from ...support.contract import composition, episodes, seeded
+from ...support.draws import normal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def decide(logits: Tensor, size: tuple[int, int]) -> Tensor:
     return vote(foreground(upsampled(logits, size)))
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def drawn_trials(count: int = 3, shots: int = 2) -> list[Trial]:

@@ -17,12 +17,9 @@ from cdfss_bench.methods.plugins.lem import LEM, REACH
 from cdfss_bench.methods.weights.search import trained_name
 
 from ...support.contract import episodes, seeded
+from ...support.draws import generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def features(count: int = 4, channels: int = 5, seed: int = 0) -> Tensor:

@@ -19,16 +19,9 @@ from cdfss_bench.methods.plugins.lcm_shift import LCMShift
 from cdfss_bench.methods.plugins.lem import LEM, swap_amplitude
 
 from ...support.contract import Episodes, episodes, fresh, network, seeded
+from ...support.draws import generator, normal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=generator(seed))
 
 
 def activations(*shape: int, seed: int = 0) -> Tensor:
