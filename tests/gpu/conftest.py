@@ -33,7 +33,7 @@ def cuda(device: str) -> str:
 
 
 @pytest.fixture(autouse=True)
-def _pictures_are_drawn_once(
+def pictures_are_drawn_once(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CDFSS_CACHE", str(tmp_path_factory.getbasetemp() / "pictures"))

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from ..support.vectors import Open, Vectors
+from ..support.vectors import Open, OpenScenes, Scenes, Vectors
 
 
 @pytest.fixture
@@ -25,3 +25,9 @@ def one_thread() -> Iterator[None]:
 def vectors(shared: Path, fill: ModuleType) -> Open:
     """Opens one .npz of the vectors of HSNet, PATNet and APM."""
     return lambda name: Vectors(shared / "reference", name, fill)
+
+
+@pytest.fixture(scope="module")
+def scenes(shared: Path, fill: ModuleType) -> OpenScenes:
+    """Opens one .npz of the vectors of SSP, DR-Adapter and IFA."""
+    return lambda name: Scenes(shared / "reference", name, fill)

@@ -10,6 +10,7 @@ from collections.abc import Generator
 
 import pytest
 
+from ..gpu.conftest import pictures_are_drawn_once  # noqa: F401  (an autouse fixture)
 from ..support import simulated_device
 
 
@@ -26,10 +27,3 @@ def device() -> Generator[str]:
         pytest.skip("torch has no hooks for a simulated device, or a real one is here")
     with simulated_device.simulated() as name:
         yield name
-
-
-@pytest.fixture(autouse=True)
-def _pictures_are_drawn_once(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CDFSS_CACHE", str(tmp_path_factory.getbasetemp() / "pictures"))

@@ -9,14 +9,10 @@ import torch
 
 from cdfss_bench.bench.evaluation.evaluator import Settings
 from cdfss_bench.datasets import open_domain
-from cdfss_bench.methods import METHODS, build, parse
-from cdfss_bench.methods.core.method import Method
-from cdfss_bench.methods.registry.build import fitting
-from cdfss_bench.methods.weights.load import load_weights
-from cdfss_bench.methods.weights.resolve import resolve_weights
+from cdfss_bench.methods import METHODS, parse
 
 from ..gpu.test_evaluator import counted, largest
-from ..gpu.test_learning import HOSTS, SHARE, gradients_apart, losses
+from ..gpu.test_learning import HOSTS, SHARE, adapting, gradients_apart, losses
 from ..support.contract import trained_compositions
 from ..support.simulated_device import counted_waits
 
@@ -37,14 +33,6 @@ WAITS = {
 }
 """The most waits that an adaptation by three steps and matching may take, a 2-shot episode; what
 today's code takes stands in docs/speed.md."""
-
-
-def adapting(name: str) -> Method:
-    composition = parse(name).in_miniature()
-    backbone = next(b for b in fitting(composition) if b.endswith("mini"))
-    built = build(composition, backbone=backbone)
-    load_weights(built, resolve_weights(composition, backbone=backbone, folders=[]))
-    return built.eval()
 
 
 def test_whatever_learns_at_test_is_asked() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import ModuleType
 
 import torch
@@ -16,8 +15,7 @@ from .vectors import StoredVectors
 class NewVectors(StoredVectors):
     """One .npz of `new/vectors.json`, its cases by id."""
 
-    def __init__(self, folder: Path, name: str, fill: ModuleType):
-        super().__init__(folder, "vectors.json", name, fill)
+    manifest = "vectors.json"
 
 
 def filled_dino(name: str, fill: ModuleType, *, seed: int = 0) -> Transformer:

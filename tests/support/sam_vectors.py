@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,8 +20,7 @@ REDUCED = SAMPlan(96, 4, 4, (1, 3))
 class SAMVectors(StoredVectors):
     """One .npz of `sam.json`, its cases by id; outputs are named without their case."""
 
-    def __init__(self, folder: Path, name: str, fill: ModuleType):
-        super().__init__(folder, "sam.json", name, fill)
+    manifest = "sam.json"
 
     def inputs(self, case: str) -> list[Tensor]:
         """The case's drawn inputs, in order."""

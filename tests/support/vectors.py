@@ -6,15 +6,21 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cdfss_bench.methods.blocks.voting import foreground
 from cdfss_bench.methods.core.contract import EpisodeBatch
+from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
+from cdfss_bench.methods.hosts.hsnet import HSNet
+from cdfss_bench.methods.hosts.patnet import PATNet
+
+Net = TypeVar("Net", bound=Method)
 
 
 class StoredVectors:
@@ -22,13 +28,15 @@ class StoredVectors:
 
     Args:
         folder: of both.
-        manifest: the JSON file that describes the cases.
         name: of the .npz.
         fill: the module that makes inputs.
     """
 
-    def __init__(self, folder: Path, manifest: str, name: str, fill: ModuleType):
-        stated = json.loads((folder / manifest).read_text())
+    manifest: ClassVar[str]
+    """The JSON file that describes the cases."""
+
+    def __init__(self, folder: Path, name: str, fill: ModuleType):
+        stated = json.loads((folder / self.manifest).read_text())
         self.seed: int = stated.get("seed", 0)
         self.cases: dict[str, dict[str, Any]] = {
             case["id"]: case for case in stated["files"][name]["cases"]
@@ -68,8 +76,7 @@ class StoredVectors:
 class Vectors(StoredVectors):
     """One .npz of `hsnet_patnet_apm.json`, its cases by id."""
 
-    def __init__(self, folder: Path, name: str, fill: ModuleType):
-        super().__init__(folder, "hsnet_patnet_apm.json", name, fill)
+    manifest = "hsnet_patnet_apm.json"
 
     def inputs(self, case: str) -> dict[str, Tensor]:
         """The case's inputs by name."""
@@ -123,6 +130,42 @@ def _check_gradients(vectors: Vectors, case: str, net: Method) -> None:
         assert all(p.grad is None for p in still)
 
 
+def overridden(vectors: Vectors, case: str, net: Net) -> Net:
+    """`net` with the entries that the case states."""
+    stated = vectors.cases[case].get("overrides", {})
+    changed = {key: torch.tensor(literal) for key, literal in stated.items()}
+    net.load_state_dict({**net.state_dict(), **changed})
+    return net
+
+
+def check_whole_model(vectors: Vectors, case: str, net: HSNet | PATNet) -> None:
+    """Correlations, scores and masks of one-shot episodes, as far as they are stored."""
+    query_images, support_images, support_masks = vectors.episode(case)
+    with torch.no_grad():
+        query = net.encode(query_images)
+        states = net.encode_support(net.encode(support_images[:, 0]), support_masks[:, 0])
+        rows = FeatureBatch.cat(cast("list[FeatureBatch]", states))
+        correlations = net.correlate(net.apply_feature_plugins(query), rows)
+        for layer, correlation in zip((4, 3, 2), correlations, strict=True):
+            vectors.check(case, f"{case}.corr.layer{layer}", correlation)
+        low = net.match_states(query, states, shots=1)
+        vectors.check(case, f"{case}.logits_low", low[:, 0])
+        full = net.logits(query_images, support_images, support_masks)
+        if any(spec["array"] == f"{case}.logits" for spec in vectors.cases[case]["outputs"]):
+            vectors.check(case, f"{case}.logits", full[:, 0])
+        mask = net.predict(query_images, support_images, support_masks)
+    vectors.check(case, f"{case}.mask", mask)
+
+
+def check_votes(vectors: Vectors, case: str, net: Method) -> None:
+    """The mask of each of five shots, and the one that they vote for."""
+    inputs = vectors.episode(case)
+    with torch.no_grad():
+        per_shot = foreground(net.logits(*inputs)).to(torch.uint8)
+        vectors.check(case, f"{case}.per_shot", per_shot)
+        vectors.check(case, f"{case}.mask", net.predict(*inputs))
+
+
 class Scenes:
     """One .npz of `ssp_dra_ifa.json`, with its scenes."""
 
@@ -170,3 +213,6 @@ class Scenes:
             np.testing.assert_allclose(
                 value, stored, rtol=spec.get("rtol", 0), atol=spec.get("atol", 0), err_msg=array
             )
+
+
+OpenScenes = Callable[[str], Scenes]

@@ -15,7 +15,7 @@ from cdfss_bench.errors import CompositionError
 from cdfss_bench.methods import METHODS, parse
 from cdfss_bench.methods.backbones.card import BACKBONES
 from cdfss_bench.methods.blocks.prototypes import fore_and_background
-from cdfss_bench.methods.blocks.voting import foreground, upsampled
+from cdfss_bench.methods.blocks.voting import foreground, upsampled, vote
 from cdfss_bench.methods.conformance.checks import generator_states
 from cdfss_bench.methods.core import host
 from cdfss_bench.methods.core.contract import EpisodeBatch
@@ -43,8 +43,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 every = pytest.mark.parametrize("name", compositions())
 every_trained = pytest.mark.parametrize("name", trained_compositions())
-
-ORDER = [3, 1, 4, 0, 2]
 
 
 def asked(name: str, count: int = 2, shots: int = 2, seed: int = 0) -> Episodes:
@@ -147,6 +145,23 @@ def test_a_state_that_was_kept_is_as_good_as_one_made_with_its_episode(name: str
         kept = [s.detached_copy() if isinstance(s, FeatureBatch) else s for s in states]
         matched = net.match_states(query, kept, shots=2)
     assert torch.equal(upsampled(matched, given.size).float(), scores(net, given))
+
+
+@pytest.mark.parametrize("name", ["fssdino", "insid3", "frost", "rsrm"])
+def test_the_order_of_supports_does_not_change_a_bit(name: str) -> None:
+    given = asked(name, 2, 5)
+    expected = scores(network(name), given)
+    assert torch.equal(scores(network(name), given.reordered([4, 2, 0, 3, 1])), expected)
+
+
+@pytest.mark.parametrize("name", ["apseg", "persam[combine=vote]"])
+def test_the_vote_is_that_of_the_masks_of_each_support_alone(name: str) -> None:
+    net, given = network(name), asked(name, 1, 3)
+    query, support, truth = given.inputs
+    with torch.no_grad():
+        alone = [net.predict(query, support[:, [i]], truth[:, [i]]) for i in range(3)]
+    assert torch.equal(masks(net, given), vote(torch.stack(alone, dim=1)))
+    assert net.votes
 
 
 @every

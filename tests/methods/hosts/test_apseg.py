@@ -18,7 +18,6 @@ from cdfss_bench.methods.blocks.anchors import (
     transformed,
 )
 from cdfss_bench.methods.blocks.sam_frames import Frame
-from cdfss_bench.methods.blocks.voting import vote
 from cdfss_bench.methods.conformance.probe import episodes, seeded
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.hosts.apseg import APSeg, Prompts, cell_shares, dice
@@ -175,6 +174,7 @@ def test_one_support_is_the_same_by_every_rule(combine: str) -> None:
 @torch.no_grad()
 def test_an_episode_of_three_supports_stands_alone(combine: str) -> None:
     method, given = apseg(combine=combine), episodes(3, 3, 64)
+    assert method.votes == (combine == "vote")
     together = method.logits(*given.inputs)
     assert together.shape == (3, 3 if combine == "vote" else 1, 2, 64, 64)
     assert torch.equal(method.logits(*given.only([1]).inputs)[0], together[1])
@@ -182,16 +182,6 @@ def test_an_episode_of_three_supports_stands_alone(combine: str) -> None:
     if combine == "vote":
         reordered = reordered[:, [1, 2, 0]]
     assert torch.allclose(reordered, together, atol=2e-5)
-
-
-@torch.no_grad()
-def test_the_vote_is_that_of_the_masks_of_each_support_alone() -> None:
-    method, given = apseg(), episodes(1, 3, 64)
-    query, support, masks = given.inputs
-    alone = [method.predict(query, support[:, i : i + 1], masks[:, i : i + 1]) for i in range(3)]
-    assert torch.equal(method.predict(*given.inputs), vote(torch.stack(alone, dim=1)))
-    assert method.votes
-    assert not apseg(combine="prototype_mean").votes
 
 
 @torch.no_grad()

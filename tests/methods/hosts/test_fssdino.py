@@ -69,13 +69,6 @@ def test_few_tokens_are_their_own_centres(net: FSSDINO) -> None:
 
 
 @torch.no_grad()
-def test_the_order_of_supports_does_not_change_a_bit(net: FSSDINO) -> None:
-    given = episodes(2, 5, 64)
-    scores = net.logits(*given.inputs)
-    assert torch.equal(net.logits(*given.reordered([4, 2, 0, 3, 1]).inputs), scores)
-
-
-@torch.no_grad()
 def test_a_support_shown_twice_weighs_no_more_than_once(net: FSSDINO) -> None:
     given = episodes(1, 1, 128)
     once = net.logits(*given.inputs)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -18,18 +16,11 @@ from cdfss_bench.methods.core.contract import EpisodeBatch
 from cdfss_bench.methods.hosts.dra import DRA, Perturbation, Restyled, alignment
 from cdfss_bench.methods.hosts.ssp import mean_prototypes, pixel_error, with_own_prototypes
 
-from ...support.vectors import Scenes
+from ...support.vectors import OpenScenes, Scenes
 
 pytestmark = pytest.mark.shared
 
-Open = Callable[[str], Scenes]
-
 WIDTHS = (128, 256, 512)
-
-
-@pytest.fixture(scope="module")
-def scenes(shared: Path, fill: ModuleType) -> Open:
-    return lambda name: Scenes(shared / "reference", name, fill)
 
 
 def filled(fill: ModuleType) -> DRA:
@@ -57,7 +48,7 @@ def test_the_state_dict_has_the_published_entries(dra: DRA) -> None:
 
 
 @pytest.mark.parametrize("index", range(3))
-def test_adapter(index: int, scenes: Open, dra: DRA) -> None:
+def test_adapter(index: int, scenes: OpenScenes, dra: DRA) -> None:
     reference = scenes("dra_parts.npz")
     x = reference.array(f"dra.adapter{index}.x", (2, WIDTHS[index], 40, 44))
     with torch.no_grad():
@@ -86,7 +77,7 @@ class Parts:
 
 
 @pytest.fixture
-def parts(scenes: Open) -> Parts:
+def parts(scenes: OpenScenes) -> Parts:
     return Parts(scenes("dra_parts.npz"))
 
 
@@ -125,7 +116,7 @@ def test_rectification_and_its_cycle(parts: Parts, dra: DRA) -> None:
 
 
 @pytest.mark.parametrize("case", ["small_1shot", "full_1shot", "small_5shot"])
-def test_whole_network(case: str, scenes: Open, dra: DRA) -> None:
+def test_whole_network(case: str, scenes: OpenScenes, dra: DRA) -> None:
     reference = scenes("dra_episode.npz")
     query_images, _, images, masks = reference.episode(case)
     styles: list[Style] = []
@@ -163,7 +154,7 @@ def pair(reference: Scenes, name: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return query, query_mask, support, support_mask
 
 
-def test_the_bank_of_styles(scenes: Open, fill: ModuleType) -> None:
+def test_the_bank_of_styles(scenes: OpenScenes, fill: ModuleType) -> None:
     reference = scenes("dra_train.npz")
     net = filled(fill)
     net.train()
@@ -184,7 +175,7 @@ def test_the_bank_of_styles(scenes: Open, fill: ModuleType) -> None:
 
 @pytest.mark.parametrize("case", ["none", "local", "global", "both"])
 def test_training(
-    case: str, scenes: Open, fill: ModuleType, monkeypatch: pytest.MonkeyPatch
+    case: str, scenes: OpenScenes, fill: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reference = scenes("dra_train.npz")
     net = filled(fill)

@@ -22,6 +22,7 @@ from cdfss_bench.methods.core.leave_one_out import support_views
 from cdfss_bench.methods.hosts.hera import HERA
 
 from ...support.dino_vectors import NewVectors, fill_dino
+from ...support.recipes import images
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
 
@@ -44,17 +45,13 @@ def net(vectors: NewVectors, fill: ModuleType) -> HERA:
 
 def episode(vectors: NewVectors, name: str, count: int) -> tuple[Tensor, Tensor]:
     """Images [n, 3, H, W] and masks [n, H, W] of the recipe `episode`."""
-    masks = vectors.input(f"{name}.mask", (count, *SIZE), "mask")
-    tone = vectors.input(f"{name.partition('/')[0]}.tone", (3, 1, 1))
-    tone = tone / tone.square().mean().sqrt()
-    images = vectors.input(f"{name}.image", (count, 3, *SIZE)) + GAIN * tone * masks[:, None]
-    return images, masks
+    return images(vectors, name, count, *SIZE, GAIN)
 
 
 @torch.no_grad()
 def views(net: HERA, vectors: NewVectors, shots: int) -> tuple[FeatureBatch, Tensor]:
-    images, masks = episode(vectors, f"hera{shots}/support", shots)
-    return support_views(net, net.encode(images), masks)
+    shown, masks = episode(vectors, f"hera{shots}/support", shots)
+    return support_views(net, net.encode(shown), masks)
 
 
 def test_the_mixes_around_every_layer(vectors: NewVectors) -> None:
@@ -83,12 +80,12 @@ def test_the_layer_that_is_chosen(net: HERA, vectors: NewVectors, shots: int) ->
 
 
 def test_the_mix_of_layers(net: HERA, vectors: NewVectors) -> None:
-    images, _ = episode(vectors, "hera5/support", 5)
+    shown, _ = episode(vectors, "hera5/support", 5)
     layers = mixed_layers(17, FIRST, DEPTH - 1)[0]
     weights = mix_weights(vectors.input("hera.scores", (8,), "uniform"), layers)
     vectors.check("fusion map", "fusion.weights", weights)
     with torch.no_grad():
-        rows = net.encode(images[:1])
+        rows = net.encode(shown[:1])
         maps = [net.plain(rows, layer) for layer in layers]
     vectors.check("fusion map", "fusion.map", WIDTH**0.5 * mixed(maps, weights.tolist()))
 
@@ -96,8 +93,8 @@ def test_the_mix_of_layers(net: HERA, vectors: NewVectors) -> None:
 @torch.no_grad()
 def test_the_attention_that_is_pulled(net: HERA, vectors: NewVectors) -> None:
     case = "PGR in block 17"
-    images, _ = episode(vectors, "hera5/support", 5)
-    block, before = net.backbone.block(17), net.encode(images[:1]).tensors["tokens.16"]
+    shown, _ = episode(vectors, "hera5/support", 5)
+    block, before = net.backbone.block(17), net.encode(shown[:1]).tensors["tokens.16"]
     rotation = net.backbone.rotation(GRID)
     query, key, _ = block.attn.parts(block.norm1(before), rotation)
     pull = pull_of(query, key, registers=4)

@@ -17,7 +17,14 @@ from cdfss_bench.methods.blocks.hpn import HPNLearner
 from cdfss_bench.methods.blocks.voting import foreground, upsampled, vote
 from cdfss_bench.methods.hosts.hsnet import HSNet
 
-from ...support.vectors import Open, Vectors, check_training
+from ...support.vectors import (
+    Open,
+    Vectors,
+    check_training,
+    check_votes,
+    check_whole_model,
+    overridden,
+)
 
 pytestmark = pytest.mark.shared
 
@@ -92,10 +99,8 @@ def test_learner(case: str, taps: tuple[int, int, int], vectors: Open, fill: Mod
 def whole(vectors: Vectors, fill: ModuleType, case: str, backbone: str) -> HSNet:
     net = build("hsnet", backbone=backbone)
     filled(fill, net)
-    for key, literal in vectors.cases[case].get("overrides", {}).items():
-        net.load_state_dict({**net.state_dict(), key: torch.tensor(literal)})
     assert isinstance(net, HSNet)
-    return net
+    return overridden(vectors, case, net)
 
 
 @pytest.mark.parametrize(
@@ -103,32 +108,12 @@ def whole(vectors: Vectors, fill: ModuleType, case: str, backbone: str) -> HSNet
 )
 def test_whole_model(case: str, backbone: str, vectors: Open, fill: ModuleType) -> None:
     reference = vectors("hsnet.npz")
-    net = whole(reference, fill, case, backbone)
-    query_images, support_images, support_masks = reference.episode(case)
-    with torch.no_grad():
-        query = net.encode(query_images)
-        states = net.encode_support(net.encode(support_images[:, 0]), support_masks[:, 0])
-        rows = type(query).cat(list(states))  # pyright: ignore[reportArgumentType]
-        for layer, correlation in zip((4, 3, 2), net.correlate(query, rows), strict=True):
-            reference.check(case, f"{case}.corr.layer{layer}", correlation)
-        low = net.match_states(query, states, shots=1)
-        reference.check(case, f"{case}.logits_low", low[:, 0])
-        names = {spec["array"] for spec in reference.cases[case]["outputs"]}
-        full = net.logits(query_images, support_images, support_masks)
-        if f"{case}.logits" in names:
-            reference.check(case, f"{case}.logits", full[:, 0])
-        mask = net.predict(query_images, support_images, support_masks)
-    reference.check(case, f"{case}.mask", mask)
+    check_whole_model(reference, case, whole(reference, fill, case, backbone))
 
 
 def test_five_shots_vote(vectors: Open, fill: ModuleType) -> None:
-    case = "hs200_5shot"
-    reference = vectors("hsnet.npz")
-    net = whole(reference, fill, case, "resnet50")
-    inputs = reference.episode(case)
-    with torch.no_grad():
-        reference.check(case, f"{case}.per_shot", foreground(net.logits(*inputs)).to(torch.uint8))
-        reference.check(case, f"{case}.mask", net.predict(*inputs))
+    reference, case = vectors("hsnet.npz"), "hs200_5shot"
+    check_votes(reference, case, whole(reference, fill, case, "resnet50"))
 
 
 def test_vote_alone(vectors: Open) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import cast
 
@@ -17,16 +15,9 @@ from cdfss_bench.methods.core.contract import LossTerm
 from cdfss_bench.methods.hosts.ifa import IFA
 from cdfss_bench.methods.hosts.ssp import with_own_prototypes
 
-from ...support.vectors import Scenes
+from ...support.vectors import OpenScenes
 
 pytestmark = pytest.mark.shared
-
-Open = Callable[[str], Scenes]
-
-
-@pytest.fixture(scope="module")
-def scenes(shared: Path, fill: ModuleType) -> Open:
-    return lambda name: Scenes(shared / "reference", name, fill)
 
 
 def filled(fill: ModuleType) -> IFA:
@@ -51,7 +42,7 @@ def ifa(fill: ModuleType) -> IFA:
         "b2s1_eval_refine",
     ],
 )
-def test_there_and_back(tag: str, scenes: Open, ifa: IFA) -> None:
+def test_there_and_back(tag: str, scenes: OpenScenes, ifa: IFA) -> None:
     reference = scenes("ifa_bfp.npz")
     batch, shots = int(tag[1]), int(tag[3])
     u = reference.array("ifa.u", (1024,))[None, :, None, None]
@@ -84,7 +75,7 @@ def test_there_and_back(tag: str, scenes: Open, ifa: IFA) -> None:
         reference.check(f"{tag}_{name}", found[name])
 
 
-def test_prototypes_of_episodes_in_a_batch_are_not_mixed(scenes: Open, ifa: IFA) -> None:
+def test_prototypes_of_episodes_in_a_batch_are_not_mixed(scenes: OpenScenes, ifa: IFA) -> None:
     reference = scenes("ifa_bfp.npz")
     query = reference.array("ifa.q.noise", (2, 1024, 9, 11))
     support = reference.array("ifa.s.noise", (6, 1024, 9, 11))
@@ -102,7 +93,7 @@ def test_prototypes_of_episodes_in_a_batch_are_not_mixed(scenes: Open, ifa: IFA)
 
 
 @pytest.mark.parametrize("case", ["small_1shot", "small_5shot"])
-def test_inference_is_ssps(case: str, scenes: Open, ifa: IFA) -> None:
+def test_inference_is_ssps(case: str, scenes: OpenScenes, ifa: IFA) -> None:
     reference = scenes("ssp_episode.npz")
     query_images, _, images, masks = reference.episode(case)
     with torch.no_grad():
@@ -115,7 +106,7 @@ def total(terms: dict[str, LossTerm]) -> Tensor:
 
 
 @pytest.mark.parametrize("case", ["1shot", "5shot"])
-def test_losses(case: str, scenes: Open, fill: ModuleType) -> None:
+def test_losses(case: str, scenes: OpenScenes, fill: ModuleType) -> None:
     reference = scenes("ifa_train.npz")
     net = filled(fill)
     net.train()
@@ -155,7 +146,9 @@ def test_losses(case: str, scenes: Open, fill: ModuleType) -> None:
     reference.check(f"{case}_grad_norms", torch.stack(norms))
 
 
-def test_adaptation_tunes_what_the_published_code_tunes(scenes: Open, fill: ModuleType) -> None:
+def test_adaptation_tunes_what_the_published_code_tunes(
+    scenes: OpenScenes, fill: ModuleType
+) -> None:
     published = scenes("ifa_train.npz").spec["grad_norm_names"]
     net = filled(fill)
     chosen = {id(parameter) for parameter in net._tunable()}  # pyright: ignore[reportPrivateUsage]

@@ -13,12 +13,18 @@ from torch import Tensor
 from cdfss_bench.methods import build
 from cdfss_bench.methods.blocks.anchors import coordinates, prototype_basis, transformed
 from cdfss_bench.methods.blocks.prototypes import resized_masks
-from cdfss_bench.methods.blocks.voting import foreground, upsampled
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.hosts.patnet import PATNet, prototypes
 from cdfss_bench.methods.plugins.tfi import divergence, transformed_divergence
 
-from ...support.vectors import Open, Vectors, check_training
+from ...support.vectors import (
+    Open,
+    Vectors,
+    check_training,
+    check_votes,
+    check_whole_model,
+    overridden,
+)
 
 pytestmark = pytest.mark.shared
 
@@ -32,10 +38,7 @@ def filled(fill: ModuleType, backbone: str) -> PATNet:
 
 
 def whole(vectors: Vectors, fill: ModuleType, case: str, backbone: str = "resnet50") -> PATNet:
-    net = copy.deepcopy(filled(fill, backbone))
-    for key, literal in vectors.cases[case].get("overrides", {}).items():
-        net.load_state_dict({**net.state_dict(), key: torch.tensor(literal)})
-    return net
+    return overridden(vectors, case, copy.deepcopy(filled(fill, backbone)))
 
 
 def check_transformation(
@@ -96,31 +99,12 @@ def test_features(vectors: Open, fill: ModuleType) -> None:
 )
 def test_whole_model(case: str, backbone: str, vectors: Open, fill: ModuleType) -> None:
     reference = vectors("patnet.npz")
-    net = whole(reference, fill, case, backbone)
-    query_images, support_images, support_masks = reference.episode(case)
-    with torch.no_grad():
-        query = net.encode(query_images)
-        states = net.encode_support(net.encode(support_images[:, 0]), support_masks[:, 0])
-        rows = FeatureBatch.cat(list(states))  # pyright: ignore[reportArgumentType]
-        for layer, correlation in zip((4, 3, 2), net.correlate(query, rows), strict=True):
-            reference.check(case, f"{case}.corr.layer{layer}", correlation)
-        low = net.match_states(query, states, shots=1)
-        reference.check(case, f"{case}.logits_low", low[:, 0])
-        reference.check(case, f"{case}.logits", upsampled(low, query.size)[:, 0])
-        reference.check(case, f"{case}.mask", net.decide(low, query.size))
+    check_whole_model(reference, case, whole(reference, fill, case, backbone))
 
 
 def test_five_shots_vote(vectors: Open, fill: ModuleType) -> None:
-    case = "pat200_5shot"
-    reference = vectors("patnet.npz")
-    net = whole(reference, fill, case)
-    query_images, support_images, support_masks = reference.episode(case)
-    with torch.no_grad():
-        query = net.encode(query_images)
-        low = net.match(query, net.encode(support_images.flatten(0, 1)), support_masks)
-        per_shot = foreground(upsampled(low, query.size)).to(torch.uint8)
-        reference.check(case, f"{case}.per_shot", per_shot)
-        reference.check(case, f"{case}.mask", net.decide(low, query.size))
+    reference, case = vectors("patnet.npz"), "pat200_5shot"
+    check_votes(reference, case, whole(reference, fill, case))
 
 
 def test_training_steps(vectors: Open, fill: ModuleType) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -18,16 +17,9 @@ from cdfss_bench.methods.blocks.voting import upsampled
 from cdfss_bench.methods.core.contract import EpisodeBatch
 from cdfss_bench.methods.hosts.ssp import SSP, mean_prototypes, with_own_prototypes
 
-from ...support.vectors import Scenes
+from ...support.vectors import OpenScenes
 
 pytestmark = pytest.mark.shared
-
-Open = Callable[[str], Scenes]
-
-
-@pytest.fixture(scope="module")
-def scenes(shared: Path, fill: ModuleType) -> Open:
-    return lambda name: Scenes(shared / "reference", name, fill)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +31,7 @@ def ssp(fill: ModuleType, shared: Path) -> SSP:
 
 
 @pytest.mark.parametrize("size", ["small", "full"])
-def test_backbone(size: str, scenes: Open, ssp: SSP) -> None:
+def test_backbone(size: str, scenes: OpenScenes, ssp: SSP) -> None:
     reference = scenes("ssp_backbone.npz")
     spec = reference.spec["inputs"][size]
     batch, _, height, width = spec["shape"]
@@ -52,7 +44,7 @@ def test_backbone(size: str, scenes: Open, ssp: SSP) -> None:
                 reference.check(name, maps.taps[-1] if index == 3 else maps.output)
 
 
-def test_masked_means(scenes: Open) -> None:
+def test_masked_means(scenes: OpenScenes) -> None:
     reference = scenes("ssp_parts.npz")
     features = reference.array("ssp.map.f", (3, 6, 13, 17))
     mask = reference.array("ssp.map.mask", (3, 104, 136), "mask")
@@ -62,7 +54,7 @@ def test_masked_means(scenes: Open) -> None:
     reference.check("map_bg", masked_mean(features, mask == 0))
 
 
-def test_similarity(scenes: Open) -> None:
+def test_similarity(scenes: OpenScenes) -> None:
     reference = scenes("ssp_parts.npz")
     scores = cosine_scores(
         reference.array("ssp.fn.f", (2, 1024, 9, 11)),
@@ -73,7 +65,7 @@ def test_similarity(scenes: Open) -> None:
 
 
 @pytest.mark.parametrize("branch", ["threshold", "top12", "mixed"])
-def test_self_support(branch: str, scenes: Open) -> None:
+def test_self_support(branch: str, scenes: OpenScenes) -> None:
     reference = scenes("ssp_parts.npz")
     features = reference.array("ssp.fn.f", (2, 1024, 9, 11))
     out = reference.array(f"ssp.fn.out.{branch}", (2, 2, 9, 11))
@@ -91,7 +83,7 @@ def test_self_support(branch: str, scenes: Open) -> None:
 
 
 @pytest.mark.parametrize("shots", [1, 5])
-def test_matching_of_given_features(shots: int, scenes: Open, ssp: SSP) -> None:
+def test_matching_of_given_features(shots: int, scenes: OpenScenes, ssp: SSP) -> None:
     reference = scenes("ssp_parts.npz")
     u = reference.array("ssp.head.u", (1024,))[None, :, None, None]
     v = reference.array("ssp.head.v", (1024,))[None, :, None, None]
@@ -118,7 +110,7 @@ def test_matching_of_given_features(shots: int, scenes: Open, ssp: SSP) -> None:
 
 
 @pytest.mark.parametrize("case", ["small_1shot", "small_5shot", "full_1shot", "full_5shot"])
-def test_whole_network(case: str, scenes: Open, ssp: SSP) -> None:
+def test_whole_network(case: str, scenes: OpenScenes, ssp: SSP) -> None:
     reference = scenes("ssp_episode.npz")
     query_images, _, images, masks = reference.episode(case)
     shots = images.shape[1]
@@ -150,7 +142,7 @@ def test_whole_network(case: str, scenes: Open, ssp: SSP) -> None:
 
 
 @pytest.mark.parametrize("case", ["1shot_plain", "1shot_refine", "2shot_refine"])
-def test_training_step(case: str, scenes: Open, fill: ModuleType) -> None:
+def test_training_step(case: str, scenes: OpenScenes, fill: ModuleType) -> None:
     reference = scenes("ssp_train.npz")
     net = build("ssp", refine="refine" in case)
     fill.fill(net, 0, "")

@@ -179,13 +179,6 @@ def test_an_image_that_is_its_own_support_is_recovered(net: RSRM) -> None:
 
 
 @torch.no_grad()
-def test_the_order_of_supports_does_not_change_a_bit(net: RSRM) -> None:
-    given = episodes(2, 5, 64)
-    scores = net.logits(*given.inputs)
-    assert torch.equal(net.logits(*given.reordered([4, 2, 0, 3, 1]).inputs), scores)
-
-
-@torch.no_grad()
 def test_supports_without_object_are_left_out(net: RSRM) -> None:
     given = episodes(1, 2, 64)
     alone = net.logits(given.query_images, given.support_images[:, :1], given.support_masks[:, :1])

@@ -12,14 +12,12 @@ from torch import Tensor
 
 from cdfss_bench.methods import build
 from cdfss_bench.methods.backbones.base import Stage
-from cdfss_bench.methods.blocks.voting import foreground, upsampled
 from cdfss_bench.methods.core.adaptation import descend, learning, self_prediction_errors
-from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.hosts.hsnet import HSNet
 from cdfss_bench.methods.plugins.acpa import ACPA, mean_phase
 from cdfss_bench.methods.plugins.apm import APM, APMM, APMS
 
-from ...support.vectors import Open, Vectors
+from ...support.vectors import Open, Vectors, check_votes, check_whole_model, overridden
 
 pytestmark = pytest.mark.shared
 
@@ -36,12 +34,10 @@ def filled(fill: ModuleType, name: str) -> HSNet:
 
 def whole(vectors: Vectors, fill: ModuleType, case: str) -> HSNet:
     name = "hsnet+apm-s+acpa" if case.startswith("apms") else "hsnet+apm-m+acpa"
-    net = copy.deepcopy(filled(fill, name))
-    spec = vectors.cases[case]
-    changed = {key: torch.tensor(literal) for key, literal in spec.get("overrides", {}).items()}
-    for key, given in spec.get("set", {}).items():
-        changed[key] = vectors.input(given["name"], given["shape"], given["kind"])
-    net.load_state_dict({**net.state_dict(), **changed})
+    net = overridden(vectors, case, copy.deepcopy(filled(fill, name)))
+    given = vectors.cases[case].get("set", {})
+    drawn = {key: vectors.input(g["name"], g["shape"], g["kind"]) for key, g in given.items()}
+    net.load_state_dict({**net.state_dict(), **drawn})
     return net
 
 
@@ -82,32 +78,12 @@ def test_attention(stem: str, vectors: Open, fill: ModuleType) -> None:
 @pytest.mark.parametrize("case", ["apmm200", "apms200", "apmm400", "apmm200_init"])
 def test_whole_model(case: str, vectors: Open, fill: ModuleType) -> None:
     reference = vectors("apm.npz")
-    net = whole(reference, fill, case)
-    query_images, support_images, support_masks = reference.episode(case)
-    with torch.no_grad():
-        query = net.encode(query_images)
-        states = net.encode_support(net.encode(support_images[:, 0]), support_masks[:, 0])
-        rows = FeatureBatch.cat(list(states))  # pyright: ignore[reportArgumentType]
-        correlations = net.correlate(net.apply_feature_plugins(query), rows)
-        for layer, correlation in zip((4, 3, 2), correlations, strict=True):
-            reference.check(case, f"{case}.corr.layer{layer}", correlation)
-        low = net.match_states(query, states, shots=1)
-        reference.check(case, f"{case}.logits_low", low[:, 0])
-        reference.check(case, f"{case}.logits", upsampled(low, query.size)[:, 0])
-        reference.check(case, f"{case}.mask", net.decide(low, query.size))
+    check_whole_model(reference, case, whole(reference, fill, case))
 
 
 def test_five_shots_vote(vectors: Open, fill: ModuleType) -> None:
-    case = "apmm200_5shot"
-    reference = vectors("apm.npz")
-    net = whole(reference, fill, case)
-    query_images, support_images, support_masks = reference.episode(case)
-    with torch.no_grad():
-        query = net.encode(query_images)
-        low = net.match(query, net.encode(support_images.flatten(0, 1)), support_masks)
-        per_shot = foreground(upsampled(low, query.size)).to(torch.uint8)
-        reference.check(case, f"{case}.per_shot", per_shot)
-        reference.check(case, f"{case}.mask", net.decide(low, query.size))
+    reference, case = vectors("apm.npz"), "apmm200_5shot"
+    check_votes(reference, case, whole(reference, fill, case))
 
 
 def test_fine_tuning_on_the_support(vectors: Open, fill: ModuleType) -> None:

@@ -289,13 +289,21 @@ STARTS = {
 
 
 @pytest.mark.parametrize("what", STARTS)
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".npz"])
+@pytest.mark.parametrize(
+    ("suffix", "sentence"),
+    [
+        (".pth", "is not a checkpoint that can be read safely"),
+        (".safetensors", "is not a readable safetensors file"),
+        (".npz", "is not a readable .npz file"),
+    ],
+)
 def test_what_is_no_checkpoint_is_called_by_its_name(
-    tmp_path: Path, what: str, suffix: str
+    tmp_path: Path, what: str, suffix: str, sentence: str
 ) -> None:
     path = tmp_path / f"a{suffix}"
     path.write_bytes(STARTS[what])
     problem = refused(path).problem
+    assert sentence in problem
     assert (what if suffix == ".pth" else what.partition(",")[0]) in problem
 
 
@@ -381,9 +389,14 @@ def test_numbers_of_another_kind_are_refused_by_name(kind: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
-def test_half_and_double_precision_become_float32(tmp_path: Path, kind: torch.dtype) -> None:
-    torch.save({key: nn.Parameter(t.to(kind)) for key, t in TENSORS.items()}, tmp_path / "a.pth")
-    found = read_checkpoint(tmp_path / "a.pth").tensors
+@pytest.mark.parametrize("save", [save_file, torch.save])
+def test_half_and_double_precision_become_float32(
+    tmp_path: Path, save: Callable[[dict[str, Tensor], Path], None], kind: torch.dtype
+) -> None:
+    given = {key: nn.Parameter(t.to(kind)) for key, t in TENSORS.items()}
+    save({**given, "count": torch.tensor(1)}, tmp_path / "a.pth")
+    found = dict(read_checkpoint(tmp_path / "a.pth").tensors)
+    assert found.pop("count").dtype == torch.int64
     assert {t.dtype for t in found.values()} == {torch.float32}
     assert torch.equal(found["weight"], TENSORS["weight"])
     assert not any(t.requires_grad for t in found.values())

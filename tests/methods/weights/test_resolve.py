@@ -139,19 +139,11 @@ def test_plug_ins_that_do_not_train_are_left_out_of_the_trained_name(
 
 def test_the_first_folder_that_has_a_file_wins(tmp_path: Path, packaged: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    for place in (first, second):
-        place.mkdir()
-    put_backbone(packaged)
-    assert resolved("ssp", [first, second]).pretrained == packaged / "resnet-mini.safetensors"
-    put_backbone(second)
-    assert resolved("ssp", [first, second]).pretrained == second / "resnet-mini.safetensors"
-    put_backbone(first)
-    assert resolved("ssp", [first, second]).pretrained == first / "resnet-mini.safetensors"
-
-
-def test_a_folder_that_does_not_exist_holds_nothing(tmp_path: Path, packaged: Path) -> None:
-    put_backbone(packaged)
-    assert resolved("ssp", [tmp_path / "nowhere"]).backbone == MINI
+    places = [tmp_path / "nowhere", first, second]
+    for place in (packaged, second, first):
+        place.mkdir(exist_ok=True)
+        put_backbone(place)
+        assert resolved("ssp", places).pretrained == place / "resnet-mini.safetensors"
 
 
 def test_files_of_one_folder_are_taken_in_the_cards_order(folder: Path) -> None:
@@ -811,24 +803,20 @@ def test_published_weights_are_fetched_into_a_new_folder(
     assert [p.name for p in path.parent.iterdir()] == ["net.pth"]
 
 
-def test_the_right_file_is_kept_and_not_asked_for_again(
-    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(("content", "asked"), [(CONTENT, []), (b"half of it", ["/net.pth"])])
+def test_the_right_file_is_kept_and_a_wrong_one_replaced(
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    content: bytes,
+    asked: list[str],
 ) -> None:
     server.files["/net.pth"] = CONTENT
     publish(monkeypatch, entry(f"{server.address}/net.pth"))
-    (tmp_path / "net.pth").write_bytes(CONTENT)
+    (tmp_path / "net.pth").write_bytes(content)
     assert fetch_pretrained("net", tmp_path) == tmp_path / "net.pth"
-    assert server.asked == []
-
-
-def test_a_wrong_file_of_that_name_is_replaced(
-    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    server.files["/net.pth"] = CONTENT
-    publish(monkeypatch, entry(f"{server.address}/net.pth"))
-    (tmp_path / "net.pth").write_bytes(b"half of it")
-    assert fetch_pretrained("net", tmp_path).read_bytes() == CONTENT
-    assert server.asked == ["/net.pth"]
+    assert (tmp_path / "net.pth").read_bytes() == CONTENT
+    assert server.asked == asked
 
 
 @pytest.mark.parametrize("short_by", [0, 7])
