@@ -18,19 +18,12 @@ EditStage = Callable[[int, Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A run of blocks at one resolution and width.
+    """A run of blocks at one resolution and width."""
 
-    Attributes:
-        name: as in the state dict (`layer3`) or the paper (`conv4`).
-        channels: of its output and of each of its taps.
-        stride: image pixels per map position.
-        taps: how many block outputs it offers.
-    """
-
-    name: str
-    channels: int
-    stride: int
-    taps: int
+    name: str  # as in the state dict (`layer3`) or the paper (`conv4`)
+    channels: int  # of its output and of each of its taps
+    stride: int  # image pixels per map position
+    taps: int  # how many block outputs it offers
 
 
 @dataclass(frozen=True, slots=True)

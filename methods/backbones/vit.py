@@ -30,25 +30,15 @@ UNUSED = ("head.", "head_dist.", "blocks.10.", "blocks.11.")
 
 @dataclass(frozen=True, slots=True)
 class ViTPlan:
-    """What distinguishes one transformer from another.
+    """What distinguishes one transformer from another."""
 
-    Attributes:
-        width: channels of a token.
-        heads: of each attention.
-        depth: blocks that are kept.
-        published_depth: blocks in pretrained files.
-        patch: side of a patch in image pixels.
-        grid: side of the position embedding, in patches, as constructed.
-        distilled: whether a distillation token follows the class token.
-    """
-
-    width: int
-    heads: int
-    depth: int
-    published_depth: int
-    patch: int
-    grid: int
-    distilled: bool = False
+    width: int  # channels of a token
+    heads: int  # of each attention
+    depth: int  # blocks that are kept
+    published_depth: int  # blocks in pretrained files
+    patch: int  # side of a patch in image pixels
+    grid: int  # side of the position embedding, in patches, as constructed
+    distilled: bool = False  # whether a distillation token follows the class token
 
 
 PLANS = {
@@ -111,22 +101,12 @@ class ViT(Transformer):
 
     def positions(self, size: tuple[int, int]) -> Tensor:
         """The position embedding [1, P + h*w, C] of a grid of `size`, resampled if need be."""
-        return _resampled(self.pos_embed, self.prefix, size)
-
-    def regrid(self, side: int) -> None:
-        """Gives the position embedding the grid `side` x `side`, resampled as `positions` does."""
-        with torch.no_grad():
-            grid = _resampled(self.pos_embed, self.prefix, (side, side)).contiguous()
-        self.pos_embed = nn.Parameter(grid, requires_grad=self.pos_embed.requires_grad)
-
-
-def _resampled(positions: Tensor, prefix: int, size: tuple[int, int]) -> Tensor:
-    side = square_side(positions, prefix)
-    if size == (side, side):
-        return positions
-    grid = positions[:, prefix:].transpose(1, 2).unflatten(2, (side, side))
-    grid = F.interpolate(grid, size, mode="bicubic", align_corners=False)
-    return torch.cat((positions[:, :prefix], grid.flatten(2).transpose(1, 2)), dim=1)
+        side = square_side(self.pos_embed, self.prefix)
+        if size == (side, side):
+            return self.pos_embed
+        grid = self.pos_embed[:, self.prefix :].transpose(1, 2).unflatten(2, (side, side))
+        grid = F.interpolate(grid, size, mode="bicubic", align_corners=False)
+        return torch.cat((self.pos_embed[:, : self.prefix], grid.flatten(2).transpose(1, 2)), dim=1)
 
 
 def build(name: str, *, until: str, output_stride: Literal[8, 16, 32]) -> ViT:

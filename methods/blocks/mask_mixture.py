@@ -23,21 +23,13 @@ def equal_mixture(masks: Tensor) -> Tensor:
 
 
 class MixingStep(NamedTuple):
-    """One step of PerSAM-F.
+    """One step of PerSAM-F."""
 
-    Attributes:
-        dice: before the step.
-        focal: before the step.
-        gradient: of their sum with respect to w1 and w2 [2].
-        rate: of the step.
-        mixture: (1 - w1 - w2, w1, w2) after the step [3].
-    """
-
-    dice: Tensor
-    focal: Tensor
-    gradient: Tensor
-    rate: float
-    mixture: Tensor
+    dice: Tensor  # before the step
+    focal: Tensor  # before the step
+    gradient: Tensor  # of their sum with respect to w1 and w2 [2]
+    rate: float  # of the step
+    mixture: Tensor  # (1 - w1 - w2, w1, w2) after the step [3]
 
 
 def mixing_steps(logits: Tensor, truth: Tensor, steps: int) -> Iterator[MixingStep]:

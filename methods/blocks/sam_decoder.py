@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .sam_prompt import LayerNorm2d
+from .layer_norm import LayerNorm2d
 
 LAYERS = 2
 MASKS = 4

@@ -25,27 +25,13 @@ from torch import Tensor, nn
 
 from cdfss_bench.transfer import onto
 
-NORM_EPS = 1e-6
+from .layer_norm import LayerNorm2d
+
 MASK_SCALE = 4
 """Side of a mask prompt, and of the decoder's masks, in cells of the image embedding."""
 
 PADDING, NEGATIVE, POSITIVE = -1, 0, 1
 """Labels of points; a padding point is a token that stands nowhere."""
-
-
-class LayerNorm2d(nn.Module):
-    """Normalisation over the channels of a map, with the biased variance."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """[N, C, h, w] -> [N, C, h, w]."""
-        centred = maps - maps.mean(1, keepdim=True)
-        scale = (centred.square().mean(1, keepdim=True) + NORM_EPS).sqrt()
-        return self.weight[:, None, None] * (centred / scale) + self.bias[:, None, None]
 
 
 class PositionalEncoding(nn.Module):

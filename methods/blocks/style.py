@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .layer_norm import LayerNorm2d
+
 EPS = 1e-6
 
 
@@ -74,21 +76,6 @@ class StyleNoise:
         return StyleNoise(alpha, beta)
 
 
-class ChannelNorm(nn.Module):
-    """Normalises each position over its channels (biased variance), then scales and shifts."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, C, h, w] -> the same shape."""
-        centred = x - x.mean(1, keepdim=True)
-        scale = torch.sqrt(centred.square().mean(1, keepdim=True) + EPS)
-        return self.weight[:, None, None] * (centred / scale) + self.bias[:, None, None]
-
-
 class Rectifier(nn.Sequential):
     """Three unpadded dilated convolutions; the style of what they give is a correction.
 
@@ -106,10 +93,10 @@ class Rectifier(nn.Sequential):
 
         super().__init__(
             convolution(),
-            ChannelNorm(channels),
+            LayerNorm2d(channels),
             nn.ReLU(),
             convolution(),
-            ChannelNorm(channels),
+            LayerNorm2d(channels),
             nn.ReLU(),
             convolution(),
         )

@@ -17,10 +17,7 @@ from ..core.plugin_api import Plugin
 class Constant(Method):
     """The same mask for every episode: everything, nothing, or an ellipse in the middle.
 
-    Args:
-        backbone: none is needed.
-        shape: `all`, `nothing` or `ellipse`.
-        radius: semi-axes of the ellipse as a share of the image's sides.
+    Options: see the cards.
     """
 
     def __init__(

@@ -22,10 +22,7 @@ class Prototype(Method):
 
     Nothing is trained: as a control row it shows what pretrained features alone can do.
 
-    Args:
-        backbone: any with a `semantic` stage; features are that stage's last tap.
-        layer: which features are read instead; see `Backbone.layer`.
-        size: side in pixels to which images are brought for the backbone; 0 leaves them.
+    Options: see `prototype.yaml`.
     """
 
     offers = frozenset({Place.FEATURE, Place.SCORE, Place.MAPS})

@@ -39,10 +39,7 @@ DARK_SHARE = 0.05
 class ABCDFSS(Method):
     """Adapters fitted to the episode, then attention from the query to all supports' positions.
 
-    Args:
-        backbone: with a pyramid; stages of it that were not built are left out.
-        steps: of the fit; 0 compares behind adapters as they were drawn.
-        stages: `all` of the pyramid, or `coarse`, all but the finest.
+    Options: see `abcdfss.yaml`.
 
     State-dict keys: `adapters.TAP.{conv,linear,bn}.{weight,bias}`, taps from fine to coarse.
     """

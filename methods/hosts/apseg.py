@@ -51,14 +51,7 @@ class Prompts:
 class APSeg(PromptedSAM):
     """A frozen SAM, prompted by what support and query have in common.
 
-    Args:
-        backbone: a SAM.
-        combine: of several supports `vote` of the masks that each gives; `prototype_mean` of their
-            prototypes, with all their cells; `token_concat`, their tokens side by side and the mean
-            of their dense prompts.
-        alpha: weight of the support's prototypes beside the pseudo query's.
-        tokens: learnt tokens of the prompt.
-        input_size: side in pixels of SAM's square; 0 is the backbone's own.
+    Options: see `apseg.yaml`.
 
     Raises:
         CompositionError: if the size does not divide into patches.

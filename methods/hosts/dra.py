@@ -17,47 +17,16 @@ from torch import Tensor, nn
 from cdfss_bench.errors import CompositionError, UserError
 
 from ..backbones.base import Backbone, StageMaps
-from ..blocks.style import Rectifier, Style, StyleNoise, cycled, perturbed, rectified
+from ..blocks.style import Rectifier, Style, StyleNoise, rectified
+from ..blocks.style_alignment import Perturbation, StyleTrace, alignment, disturbed, folded
 from ..core.contract import EpisodeBatch, LossTerm, PublishedWork
 from ..core.feature_batch import FeatureBatch
 from ..core.plugin_api import Place, Plugin, Role
 from .ssp import SSP
 
 STYLE_WEIGHT = 2.0
-BANK_MOMENTUM = 0.99
 PROBABILITY = 0.5
 """Of local perturbation, and, drawn apart, of global perturbation (`forward`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Perturbation:
-    """What is drawn for one training step: a noise per adapter, B rows each.
-
-    Attributes:
-        local: on each image about its own mean; None where it was not drawn.
-        shared: on all images about the bank's mean ("global" in the paper); None likewise.
-    """
-
-    local: Sequence[StyleNoise] | None
-    shared: Sequence[StyleNoise] | None
-
-
-@dataclass(frozen=True, slots=True)
-class StyleTrace:
-    """Styles at one stage; rows are the queries, then the supports.
-
-    Attributes:
-        seen: of the stage's output, before anything was done to it.
-        target: what rectification shall come back to: `seen`, or the bank's where only the shared
-            perturbation acted; None where nothing was perturbed.
-        first: after rectification.
-        second: after another perturbation and rectification.
-    """
-
-    seen: Style
-    target: Style | None = None
-    first: Style | None = None
-    second: Style | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +45,7 @@ class DRA(SSP):
     and normalisation uses the batch's statistics. At test each image is rectified by itself, so
     features stay cacheable, and K shots are averaged as SSP averages them.
 
-    Args:
-        backbone: any with a `semantic` stage.
-        kernel: side of the adapters' convolutions.
-        dilation: of the adapters' convolutions.
-        noise_local: standard deviation of the local perturbation.
-        noise_global: standard deviation of the shared perturbation.
+    Options: see `dra.yaml`.
 
     State-dict keys: the backbone's without a prefix, `DR_Adapter.{i}.*`
     (DR-Adapter `model/SSP_matching.py`).
@@ -205,9 +169,17 @@ class DRA(SSP):
             if noise is None or (noise.local is None and noise.shared is None):
                 traces.append(StyleTrace(seen))
                 return query, support
-            query, support, trace = self._disturbed(index, query, support, noise, seen, shots)
+            bank = seen.average() if self.bank is None else self.bank[index]
+            changed, trace = disturbed(
+                [(query, 1), (support, shots)],
+                self._fitting(index, query),
+                seen,
+                Style(bank.mean.to(query), bank.var.to(query)),
+                local=noise.local and noise.local[index],
+                shared=noise.shared and noise.shared[index],
+            )
             traces.append(trace)
-            return query, support
+            return changed[0], changed[1]
 
         query, support = self._walked_together(query_images, support_images, meet)
         return Restyled(query, support, traces)
@@ -220,11 +192,9 @@ class DRA(SSP):
     def end_step(self) -> None:
         """Folds the styles that the step saw into the bank, `0.99 old + 0.01 new`."""
         super().end_step()
-        if self._seen is None:
-            return
-        new = [style.average() for style in self._seen]
-        self.bank = new if self.bank is None else _folded(self.bank, new)
-        self._seen = None
+        if self._seen is not None:
+            self.bank = folded(self.bank, [style.average() for style in self._seen])
+            self._seen = None
 
     def training_state(self) -> dict[str, Tensor]:
         """The bank: what an interrupted training needs besides parameters and buffers."""
@@ -258,42 +228,6 @@ class DRA(SSP):
             )
         return adapter
 
-    def _disturbed(
-        self,
-        index: int,
-        query: Tensor,
-        support: Tensor,
-        noise: Perturbation,
-        seen: Style,
-        shots: int,
-    ) -> tuple[Tensor, Tensor, StyleTrace]:
-        adapter = self._fitting(index, query)
-        bank = seen.average() if self.bank is None else self.bank[index]
-        centre = Style(bank.mean.to(query), bank.var.to(query))
-        streams = [(query, 1), (support, shots)]
-        changed: list[Tensor] = []
-        first: list[Style] = []
-        second: list[Style] = []
-        for features, repeats in streams:
-            factors: StyleNoise | None = None
-            if noise.local is not None:
-                factors = noise.local[index].repeated(repeats, features)
-                mean = features.mean((2, 3), keepdim=True)
-                features = perturbed(features, mean, factors)
-            if noise.shared is not None:
-                shared = noise.shared[index].repeated(repeats, features)
-                features = perturbed(features, centre.mean, shared)
-                # The local noise goes round the cycle where both act.
-                factors = factors or shared
-            assert factors is not None
-            features, style = rectified(features, adapter)
-            changed.append(features)
-            first.append(style)
-            second.append(cycled(features, style, adapter, factors))
-        target = seen if noise.local is not None else centre.expand(len(seen.mean))
-        trace = StyleTrace(seen, target, Style.cat(first), Style.cat(second))
-        return changed[0], changed[1], trace
-
     def _walked_together(
         self,
         query_images: Tensor,
@@ -321,25 +255,3 @@ class DRA(SSP):
             if maps.stage.name == self.stage:
                 return query.taps[-1], maps.taps[-1]
         raise AssertionError(f"the backbone has no stage {self.stage}")
-
-
-def alignment(traces: Sequence[StyleTrace]) -> Tensor:
-    """The mean over stages of the distances of the first and second style to the target."""
-    terms = [
-        trace.target.distance(trace.first) + trace.target.distance(trace.second)
-        if trace.target is not None and trace.first is not None and trace.second is not None
-        else trace.seen.mean.new_zeros(())
-        for trace in traces
-    ]
-    return torch.stack(terms).mean()
-
-
-def _folded(old: Sequence[Style], new: Sequence[Style]) -> list[Style]:
-    kept, added = BANK_MOMENTUM, 1 - BANK_MOMENTUM
-    return [
-        Style(
-            kept * before.mean.to(now.mean) + added * now.mean,
-            kept * before.var.to(now.var) + added * now.var,
-        )
-        for before, now in zip(old, new, strict=True)
-    ]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cdfss_bench.canonical import seed_of
@@ -21,6 +20,7 @@ from ..backbones.vit import UNUSED, ViT
 from ..blocks.boundary import boundary_weights, weighted_cross_entropy
 from ..blocks.pairs import pairwise_loss
 from ..blocks.prototypes import masked_mean, nearest_masks
+from ..blocks.proxies import Supports, proxy_scores
 from ..blocks.purifier import Purifier
 from ..blocks.regions import REGIONS, background, drawn_first, region_means, regions
 from ..blocks.voting import upsampled
@@ -30,31 +30,8 @@ from ..core.method import Method
 from ..core.plugin_api import Place, Plugin, Role, ScorePlugin
 
 TOKENS_PER_GROUP = 12
-SCALE = 20.0
 PAIR_WEIGHT = 0.02
 _TOKEN_EPS, _PROXY_EPS = 1e-6, 1e-5
-
-
-@dataclass(frozen=True, slots=True)
-class Supports:
-    """What FPTrans needs of the S supports of B episodes, beside the images.
-
-    Attributes:
-        fore: class-aware foreground tokens [B, S, C].
-        back: class-aware background tokens [B, S, 5, C].
-        objects: where the object is at the purified resolution, [B, S, 2h, 2w].
-        regions: the background regions there, [B, S, 5, 2h, 2w].
-    """
-
-    fore: Tensor
-    back: Tensor
-    objects: Tensor
-    regions: Tensor
-
-    def per_episode(self, shots: int) -> Supports:
-        """Supports side by side, [B*S, ...], as B episodes of S."""
-        parts = (self.fore, self.back, self.objects, self.regions)
-        return Supports(*(part.unflatten(0, (-1, shots)) for part in parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +61,7 @@ class FPTrans(Method):
     the prompts' groups are drawn for each episode from its supports' contents, the first centre of
     a background from its own image and mask; `groups` and `firsts` take draws from elsewhere.
 
-    Args:
-        backbone: a vision transformer.
-        classes: prompt groups are kept for so many classes.
-        shots: supports per episode that it is trained for; it decides the number of groups.
-        hidden: inner channels of the purifier.
-        dropout: in the purifier while training.
-        boundary: whether pixels near the object's border weigh more in the losses.
+    Options: see `fptrans.yaml`.
 
     State-dict keys: `encoder.backbone.*` with `prompt_tokens`, `original_encoder.*`,
     `purifier.layers.*` (FPTrans `networks/FPTrans.py`).
@@ -377,17 +348,6 @@ class FPTrans(Method):
             query = plugin.edit(index, query, role=Role.QUERY, rng=rng)
         support = support.unflatten(0, (-1, images - 1))
         return torch.cat((query[:, None], support), dim=1).flatten(0, 1)
-
-
-def proxy_scores(query: Tensor, fore: Tensor, back: Tensor) -> Tensor:
-    """Logits [B, 2, h, w] of maps [B, C, h, w]: 20 x cosine to the proxies.
-
-    They are `fore` [B, C] and the nearest of `back` [B, P, C].
-    """
-    directions = F.normalize(query.flatten(2), dim=1)
-    proxies = F.normalize(torch.cat((fore[:, None], back), dim=1), dim=2)
-    cosines = (proxies @ directions).unflatten(2, query.shape[-2:])
-    return SCALE * torch.stack((cosines[:, 1:].amax(1), cosines[:, 0]), dim=1)
 
 
 def _transformer(backbone: Backbone) -> ViT:

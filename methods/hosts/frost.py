@@ -36,19 +36,12 @@ GATE_RADIUS = 4
 
 
 class References(NamedTuple):
-    """The views of an episode's supports: all as they are, then all mirrored.
+    """The views of an episode's supports: all as they are, then all mirrored."""
 
-    Attributes:
-        tokens: debiased features [S, C, M].
-        seen: their masks, bool [S, M].
-        areas: pixels of foreground in each of the K supports' masks at image size, [K].
-        pixels: of such a mask.
-    """
-
-    tokens: Tensor
-    seen: Tensor
-    areas: Tensor
-    pixels: int
+    tokens: Tensor  # debiased features [S, C, M]
+    seen: Tensor  # their masks, bool [S, M]
+    areas: Tensor  # pixels of foreground in each of the K supports' masks at image size, [K]
+    pixels: int  # of such a mask
 
 
 class Known(NamedTuple):
@@ -107,10 +100,7 @@ class Decision(NamedTuple):
 class FROST(Debiased):
     """Density ratio of whitened features, smoothed, inside a gate of matching positions.
 
-    Args:
-        backbone: any; DINOv3 ViT-L/16 is published.
-        size: side in pixels of what the encoder sees; 0 leaves the images as they are.
-        svd: directions of the black image that are removed; see `Debiased`.
+    Options: see `frost.yaml`.
     """
 
     def __init__(

@@ -33,9 +33,7 @@ NO_TOKENS = -2.0
 class FSSDINO(Method):
     """Scores of background and target from their tokens in all supports together.
 
-    Args:
-        backbone: any with a `semantic` stage.
-        size: side in pixels to which images are brought for the backbone; 0 leaves them.
+    Options: see `fssdino.yaml`.
 
     Attributes:
         initial: which tokens of a class are the first centres of its k-means; called for the

@@ -58,11 +58,7 @@ class HERA(Prototype):
     behind a mix, to the support, and corrects the query's scores (PAC). Before an episode it reads
     the last block.
 
-    Args:
-        backbone: a transformer.
-        pgr: whether attention is pulled.
-        pac: `always` as the published scripts, `auto` where it helps on the supports, `never`.
-        fit: whether the MLP learns from the support.
+    Options: see `hera.yaml`.
 
     State-dict keys: `backbone.` and the backbone's.
     """

@@ -43,19 +43,12 @@ MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One bi-directional prediction.
+    """One bi-directional prediction."""
 
-    Attributes:
-        query: the support's prototypes applied to the query, and the query's own.
-        support: the query's prototypes applied back to each support, [B*K, 2, h, w].
-        fore: the foreground prototype for the next pass, [B, C, 1, 1].
-        back: its background prototype, one per position, [B, C, h, w].
-    """
-
-    query: SSPScores
-    support: Tensor
-    fore: Tensor
-    back: Tensor
+    query: SSPScores  # the support's prototypes applied to the query, and the query's own
+    support: Tensor  # the query's prototypes applied back to each support, [B*K, 2, h, w]
+    fore: Tensor  # the foreground prototype for the next pass, [B, C, 1, 1]
+    back: Tensor  # its background prototype, one per position, [B, C, h, w]
 
 
 class IFA(SSP):
@@ -65,11 +58,7 @@ class IFA(SSP):
     of three passes. `adapt` fine-tunes the later stages on the episode's own supports, whose
     augmented views stand in for the query, and starts afresh for every episode.
 
-    Args:
-        backbone: any with a `semantic` stage.
-        steps: updates per episode; 0 leaves the source model as it is.
-        views: augmented queries per update.
-        lr: learning rate of the updates.
+    Options: see `ifa.yaml`.
 
     State-dict keys: as SSP (IFA `model/IFA_matching.py`).
     """

@@ -29,64 +29,35 @@ PUBLISHED_DIRECTIONS = 500
 
 
 class Clusters(NamedTuple):
-    """The clusters of one query, numbered by their first position in row-major order.
+    """The clusters of one query, numbered by their first position in row-major order."""
 
-    Attributes:
-        labels: of each position, [N].
-        prototypes: mean debiased feature of each, of length 1, [G, C].
-        scores: what is compared with alpha, [G].
-    """
-
-    labels: Tensor
-    prototypes: Tensor
-    scores: Tensor
+    labels: Tensor  # of each position, [N]
+    prototypes: Tensor  # mean debiased feature of each, of length 1, [G, C]
+    scores: Tensor  # what is compared with alpha, [G]
 
 
 class Matched(NamedTuple):
-    """What is known of a query before its clusters are.
+    """What is known of a query before its clusters are."""
 
-    Attributes:
-        unit: features of the query, of length 1 at each position, [C, N].
-        tokens: the same, debiased, [C, N].
-        prototype: of the object in the supports, of length 1, [C].
-        similarity: cosine of each position to it, [N].
-        candidates: bool [N].
-    """
-
-    unit: Tensor
-    tokens: Tensor
-    prototype: Tensor
-    similarity: Tensor
-    candidates: Tensor
+    unit: Tensor  # features of the query, of length 1 at each position, [C, N]
+    tokens: Tensor  # the same, debiased, [C, N]
+    prototype: Tensor  # of the object in the supports, of length 1, [C]
+    similarity: Tensor  # cosine of each position to it, [N]
+    candidates: Tensor  # bool [N]
 
 
 class Decision(NamedTuple):
-    """What INSID3 computes of one query and its K supports.
+    """What INSID3 computes of one query and its K supports."""
 
-    Attributes:
-        prototype: of the object in the supports, of length 1, [C].
-        similarity: cosine of each position to it, [N].
-        candidates: bool [N].
-        clusters: None where there are no candidates.
-        mask: bool [N].
-    """
-
-    prototype: Tensor
-    similarity: Tensor
-    candidates: Tensor
-    clusters: Clusters | None
-    mask: Tensor
+    matched: Matched  # before clusters are known
+    clusters: Clusters | None  # None where there are no candidates
+    mask: Tensor  # bool [N]
 
 
 class INSID3(Debiased):
     """Clusters of the query that match the supports and are like the best-matched one.
 
-    Args:
-        backbone: any; DINOv3 ViT-L/16 is published.
-        size: side in pixels of what the encoder sees; 0 leaves the images as they are.
-        svd: directions of the black image that are removed; see `Debiased`.
-        tau: clusters are cut where their mean cosine falls below it.
-        alpha: score above which a cluster is the object.
+    Options: see `insid3.yaml`.
     """
 
     def __init__(
@@ -129,10 +100,6 @@ class INSID3(Debiased):
         shares = F.interpolate(decided, query.size, mode="bilinear", align_corners=False)
         return torch.stack((torch.full_like(shares, 0.5), shares), dim=2)
 
-    def decision(self, unit: Tensor, tokens: Tensor, references: Tensor, seen: Tensor) -> Decision:
-        """What is computed of one query; the arguments are those of `matched`."""
-        return self.decisions([matched(unit, tokens, references, seen)])[0]
-
     def decisions(self, queries: Sequence[Matched]) -> list[Decision]:
         """What is computed of several queries, whose clusters are found on the host together."""
         distances = torch.stack([cosine_distances(one.unit) for one in queries])
@@ -146,7 +113,7 @@ class INSID3(Debiased):
             if is_any:
                 clusters = self.clustered(one, average_linkage(apart, 1 - self.tau))
                 mask = (clusters.scores > self.alpha)[clusters.labels]
-            found.append(Decision(one.prototype, one.similarity, one.candidates, clusters, mask))
+            found.append(Decision(one, clusters, mask))
         return found
 
     def clustered(self, query: Matched, labels: Tensor) -> Clusters:

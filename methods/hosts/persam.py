@@ -47,12 +47,7 @@ _LEAST = 1e-12
 class PerSAM(PromptedSAM):
     """SAM, prompted from the support.
 
-    Args:
-        backbone: a SAM.
-        combine: `mean` of the supports' target embeddings, or a `vote` of their masks (ours).
-        finetune: PerSAM-F.
-        steps: of PerSAM-F.
-        input_size: side in pixels of SAM's square; 0 is the backbone's own.
+    Options: see `persam.yaml`.
 
     Raises:
         CompositionError: if `vote` is asked of PerSAM-F, or the size does not divide into patches.

@@ -9,7 +9,6 @@ scales (HPM).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import torch
@@ -50,49 +49,28 @@ NEVER = -1.0
 """Cosine to a class that has no token in a support."""
 
 
-@dataclass(frozen=True, slots=True)
-class Matching:
-    """What matching a query with its K supports computes, for inspection.
-
-    Attributes:
-        thresholds: (foreground, background) of each support, [K, 2].
-        prior: whether a query token counts as background, foreground, bool [2, N].
-        enhanced: tokens of each support, [K, N, C].
-        maps: [K, 3, 2, N]: each support's maps at three scales, foreground first.
-        scores: [2, N], background first.
-    """
-
-    thresholds: Tensor
-    prior: Tensor
-    enhanced: Tensor
-    maps: Tensor
-    scores: Tensor
-
-
 class Enhanced(NamedTuple):
-    """A query and its K supports before they are compared.
+    """A query and its K supports before they are compared."""
 
-    Attributes:
-        query: fused tokens [N, C].
-        tokens: of the supports, enhanced, [K, N, C].
-        masks: of the supports' tokens, bool [K, N], on the host.
-        thresholds: as in `Matching`.
-        prior: likewise.
-    """
+    query: Tensor  # fused tokens [N, C]
+    tokens: Tensor  # of the supports, enhanced, [K, N, C]
+    masks: Tensor  # of the supports' tokens, bool [K, N], on the host
+    thresholds: Tensor  # (foreground, background) of each support, [K, 2]
+    prior: Tensor  # whether a query token counts as background, foreground, bool [2, N]
 
-    query: Tensor
-    tokens: Tensor
-    masks: Tensor
-    thresholds: Tensor
-    prior: Tensor
+
+class Matching(NamedTuple):
+    """What matching a query with its K supports computes."""
+
+    enhanced: Enhanced  # what is compared
+    maps: Tensor  # [K, 3, 2, N]: each support's maps at three scales, foreground first
+    scores: Tensor  # [2, N], background first
 
 
 class RSRM(Method):
     """Fused attention residuals, supports enhanced by the query, cosines at three scales.
 
-    Args:
-        backbone: a vision transformer.
-        size: side in pixels to which images are brought for the backbone; 0 leaves them.
+    Options: see `rsrm.yaml`.
 
     Attributes:
         initial: which tokens of a class are the first centres of its k-means; called once for each
@@ -153,15 +131,8 @@ class RSRM(Method):
         ]
         return torch.stack(scores)[:, None]
 
-    def episode(self, residuals: Tensor, support: FeatureBatch) -> Matching:
-        """Everything between the residuals [L, C, h, w] of a query and its score map.
-
-        Each of its K supports has at least one foreground token.
-        """
-        return self.matched([self.enhanced(residuals, support)])[0]
-
     def enhanced(self, residuals: Tensor, support: FeatureBatch) -> Enhanced:
-        """ASE; the arguments are those of `episode`."""
+        """ASE of residuals [L, C, h, w] of a query, with supports that each have the object."""
         weights = mean_weights(support.tensors["weights"])
         query = fused(residuals, weights).flatten(1).T
         shown = torch.stack([fused(a, weights).flatten(1).T for a in support.tensors["A"]])
@@ -214,7 +185,7 @@ class RSRM(Method):
                 ]
             )
             scores = unordered_mean(torch.stack([weighted(each) for each in maps]))
-            found.append(Matching(one.thresholds, one.prior, one.tokens, maps, scores))
+            found.append(Matching(one, maps, scores))
         return found
 
 

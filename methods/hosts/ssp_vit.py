@@ -25,10 +25,7 @@ class SSPViT(SSP):
 
     Masks are brought to the map's size by nearest neighbour before features are pooled.
 
-    Args:
-        backbone: a vision transformer.
-        hidden: inner channels of the purifier.
-        dropout: in the purifier while training.
+    Options: see `ssp-vit.yaml`.
 
     State-dict keys: `backbone.backbone.*` and `backbone.purifier.*` (HSLNet `model/hslnet.py`).
     """

@@ -15,9 +15,7 @@ class Finetune(HeadPlugin):
     What a method that adapts adds must show against this: APM's own Table 5 has full fine-tuning
     at +27 points on chest films.
 
-    Args:
-        steps: of Adam per episode.
-        lr: its rate.
+    Options: see `finetune.yaml`.
     """
 
     def __init__(self, *, steps: int = 60, lr: float = 1e-3):

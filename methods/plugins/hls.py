@@ -30,8 +30,7 @@ class HLS(MapPlugin):
     block before the host's stage and every block of that stage. A single support is compared with
     two copies of itself, as HERA does.
 
-    Args:
-        mix: whether mixes of layers are candidates beside single ones.
+    Options: see `hls.yaml`.
     """
 
     wants_image = True

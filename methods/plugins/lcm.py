@@ -31,19 +31,7 @@ class LCM(ScorePlugin):
 
     Sim_k is the cosine of the query's low-level feature in anchor patch k to that in each patch.
 
-    Args:
-        stage: of the low-level feature, 1 is the stem's output.
-        patch: side of a patch in image pixels.
-        k: anchors.
-        w: weight of each anchor.
-        beta: similarity below which an anchor argues for background; `mean` takes the image's mean
-            similarity to that anchor instead.
-        center: subtract each image's channel mean first (post-ReLU cosines are all near 1).
-        activation: `relu` sets negative features to zero first, `none` reads them as they are.
-        descriptor: `mean` or `flatten` of the cells in a patch.
-        auto: choose k, w and beta anew for each episode, by the foreground IoU of each support's
-            prediction from the others. What is typed for them stays unless another choice is
-            strictly better.
+    Options: see `lcm.yaml`.
     """
 
     def __init__(

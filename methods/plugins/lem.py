@@ -29,16 +29,7 @@ class LEM(StagePlugin):
     `F' = F * Theta, Theta ~ N(0, sigma^2)`; `F^t = IFFT(|FFT(F')| exp(i angle FFT(F)))`. It acts in
     training only and draws one Theta per call, shared by the batch.
 
-    Args:
-        stage: 1 is the stem's output.
-        conv: `full` mixes channels (C x C kernels, the literal reading), `depthwise` does not.
-        rescale: `std` divides by the growth of the standard deviation, `none` is literal.
-        sigma: of the kernel's entries. It is a mere gain: what LEM gives is proportional to it.
-            `auto` makes that gain `1 + 2 d`, d being the spread of contrast between the source
-            images seen in training (`ContrastSpread`); `rescale` then means nothing.
-        kernel: odd side.
-        prob: how often it acts.
-        on: `support` as in the paper, or `both` images.
+    Options: see `lem.yaml`.
     """
 
     def __init__(

@@ -27,9 +27,7 @@ WINNING_VOTES = 2
 class PAC(ScorePlugin):
     """Corrects the scores, at image size, by likeness to what they take for either class.
 
-    Args:
-        auto: whether it acts only in episodes where it makes at least two of the supports (the one
-            of one) no worse, each predicted from the others.
+    Options: see `pac.yaml`.
     """
 
     place = Place.MAPS

@@ -26,12 +26,7 @@ from ..hosts.patnet import PATNet, prototypes
 class TFI(AnchorPlugin):
     """The first pair of anchors learns, from the support's labels and the unlabelled query.
 
-    Args:
-        steps: of Adam per episode.
-        lr: its rate.
-        repair: `prototypes` compares prototypes as the anchors transform them, the query's under
-            the mask predicted before the first step; `soft_mask` compares untransformed prototypes,
-            the query's under the soft mask that the network predicts at every step.
+    Options: see `tfi.yaml`.
     """
 
     def __init__(self, *, steps: int = 50, lr: float = 1e-3, repair: str = "prototypes"):

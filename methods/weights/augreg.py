@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cdfss_bench.errors import WeightsError
 
-from .file_kinds import GET_AGAIN, oddity
+from .file_kinds import unreadable
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -32,11 +32,7 @@ def read_augreg(path: Path) -> dict[str, Tensor]:
         with np.load(path, allow_pickle=False) as file:
             arrays: Arrays = {name: np.asarray(file[name], np.float32) for name in file.files}
     except Exception as error:  # a damaged file fails in NumPy in any of a dozen ways
-        reason = f"it is {what}" if (what := oddity(path)) else "it is damaged or no plain arrays"
-        raise WeightsError(
-            f"{path} is not a readable .npz file: {reason}",
-            hint=GET_AGAIN,
-        ) from error
+        raise unreadable(path, ".npz", "it is damaged or no plain arrays") from error
     try:
         entries = _embedding(arrays)
         index = 0

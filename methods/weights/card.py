@@ -13,7 +13,7 @@ from cdfss_bench.cards import Card, validated
 from cdfss_bench.errors import WeightsError
 
 from ..core.contract import Precision
-from .file_kinds import GET_AGAIN, is_safetensors, oddity
+from .file_kinds import is_safetensors, unreadable
 
 Selection = Literal["last", "source-val", "target-oracle", "unknown"]
 SELECTIONS: tuple[Selection, ...] = get_args(Selection)
@@ -108,11 +108,7 @@ def read_card(path: Path) -> WeightsCard | None:
         with safe_open(path, "np") as file:  # pyright: ignore[reportUnknownVariableType]
             metadata = cast("dict[str, str]", file.metadata() or {})  # pyright: ignore[reportUnknownMemberType]
     except (SafetensorError, OSError) as error:
-        reason = f"it is {what}" if (what := oddity(path)) else "it is damaged or incomplete"
-        raise WeightsError(
-            f"{path} is not a readable safetensors file: {reason}",
-            hint=GET_AGAIN,
-        ) from error
+        raise unreadable(path, "safetensors") from error
     if METADATA_KEY not in metadata:
         return None
     try:

@@ -19,7 +19,7 @@ from cdfss_bench.files import write_atomically
 from ..backbones.base import Backbone
 from .augreg import read_augreg
 from .card import METADATA_KEY, WeightsCard, read_card
-from .file_kinds import GET_AGAIN, is_npz, is_safetensors, oddity, refuse_missing
+from .file_kinds import is_npz, is_safetensors, refuse_missing, unreadable
 from .state_dicts import fitted, tensors_in, without_inserted
 from .torch_files import load_torch
 
@@ -169,6 +169,22 @@ def load_into(
     return left
 
 
+def load_backbone(backbone: Backbone, checkpoint: Checkpoint, renames: Mapping[str, str]) -> None:
+    """Loads a pretrained file, whose key prefixes `renames` gives, into all of a backbone.
+
+    Raises:
+        WeightsError: as `load_into`.
+    """
+    load_into(
+        backbone,
+        checkpoint.tensors,
+        path=checkpoint.path,
+        unused=backbone.unused_keys,
+        complete=True,
+        renames=renames,
+    )
+
+
 def refuse_bare_backbone(checkpoint: Checkpoint) -> None:
     """Refuses a pretrained backbone where weights of a trained method are meant.
 
@@ -249,8 +265,4 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         with safe_open(path, "pt") as file:  # pyright: ignore[reportUnknownVariableType]
             return {name: file.get_tensor(name) for name in file.keys()}  # pyright: ignore  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        reason = f"it is {what}" if (what := oddity(path)) else "it is damaged or incomplete"
-        raise WeightsError(
-            f"{path} is not a readable safetensors file: {reason}",
-            hint=GET_AGAIN,
-        ) from error
+        raise unreadable(path, "safetensors") from error

@@ -57,20 +57,12 @@ def _misfit(path: Path, name: str, entry: Pretrained) -> str:
     """Why a file does not hold the weights of backbone `name`; empty if it does."""
     import torch
 
-    from .checkpoints import load_into, read_checkpoint
+    from .checkpoints import load_backbone, read_checkpoint
 
     with torch.random.fork_rng(devices=[]):
         trunk = build_backbone(name)
     try:
-        tensors = read_checkpoint(path).tensors
-        load_into(
-            trunk,
-            tensors,
-            path=path,
-            unused=trunk.unused_keys,
-            complete=True,
-            renames=entry.renames,
-        )
+        load_backbone(trunk, read_checkpoint(path), entry.renames)
     except WeightsError as error:
         return error.problem
     return ""

@@ -44,6 +44,14 @@ def refuse_missing(path: Path) -> None:
         raise WeightsError(f"the weights file {path} does not exist")
 
 
+def unreadable(
+    path: Path, kind: str, otherwise: str = "it is damaged or incomplete"
+) -> WeightsError:
+    """What refuses a file that cannot be read as one of `kind`: what it is, or `otherwise`."""
+    reason = f"it is {what}" if (what := oddity(path)) else otherwise
+    return WeightsError(f"{path} is not a readable {kind} file: {reason}", hint=GET_AGAIN)
+
+
 def is_safetensors(path: Path) -> bool:
     """Whether the file is named or begins like a safetensors file."""
     start = _start_of(path)

@@ -32,20 +32,12 @@ def load_weights(method: Method, weights: Weights) -> None:
     Raises:
         WeightsError: if a file does not fit, or a checkpoint was trained on another backbone file.
     """
-    from .checkpoints import load_into, read_checkpoint, refuse_bare_backbone
+    from .checkpoints import load_backbone, load_into, read_checkpoint, refuse_bare_backbone
 
     base = None
     if weights.pretrained is not None and weights.entry is not None:
         base = read_checkpoint(weights.pretrained)
-        trunk = method.backbone
-        load_into(
-            trunk,
-            base.tensors,
-            path=weights.pretrained,
-            unused=trunk.unused_keys,
-            complete=True,
-            renames=weights.entry.renames,
-        )
+        load_backbone(method.backbone, base, weights.entry.renames)
         method.on_pretrained()
     if weights.checkpoint is not None:
         trained = read_checkpoint(weights.checkpoint)

@@ -75,8 +75,6 @@ def test_what_learns_at_test_learns_the_same(
     assert all(torch.equal(after[key].cpu(), value) for key, value in before.items())
 
 
-# -- source training -------------------------------------------------------------------------------
-
 HOSTS = [name for name in METHODS.names() if METHODS.card(name).recipe]
 
 

@@ -16,7 +16,7 @@ from cdfss_bench.methods.conformance.probe import seeded
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.hosts.debiased import MAP, unit_columns
 from cdfss_bench.methods.hosts.frost import FROST, told
-from cdfss_bench.methods.hosts.insid3 import INSID3
+from cdfss_bench.methods.hosts.insid3 import INSID3, matched
 
 from ...support.hand_counts import resnet_mini
 
@@ -53,10 +53,10 @@ def test_the_record_of_the_mini_suites_insid3(svd: int, shots: int) -> None:
         own = FeatureBatch.cat(cast("list[FeatureBatch]", states)).tensors
         unit = unit_columns(rows.tensors[MAP])[0]
         tokens = method.debiased(unit, rows.size)
-        found = method.decision(unit, tokens, own["tokens"], own["seen"])
+        (found,) = method.decisions([matched(unit, tokens, own["tokens"], own["seen"])])
         basis = method.basis(rows.size, unit)
     directions = 0 if basis is None else basis.shape[1]
-    asked = int(alike(found.similarity).sum())
+    asked = int(alike(found.matched.similarity).sum())
     assert found.clusters is not None
     clusters = len(found.clusters.scores)
     image = resnet_mini(128, layers=3, stride=16)

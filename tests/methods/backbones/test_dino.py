@@ -45,9 +45,6 @@ def images(net: Transformer, rows: int = 3, columns: int = 4) -> Tensor:
     return normal(2, 3, rows * net.patch, columns * net.patch)
 
 
-# -- reading ---------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", NETS)
 @torch.no_grad()
 def test_reading_gives_what_walking_gives(name: str) -> None:
@@ -90,9 +87,6 @@ def test_a_block_can_be_computed_in_parts(name: str) -> None:
 def test_a_block_that_does_not_exist_is_refused() -> None:
     with pytest.raises(CompositionError, match="DINOv2 has blocks 0 to 2 here, not 3"):
         made("v2").read(normal(1, 3, 28, 28), blocks=[3])
-
-
-# -- sizes and positions ---------------------------------------------------------------------------
 
 
 @torch.no_grad()
@@ -159,9 +153,6 @@ def test_rotation_turns_patches_by_place_and_keeps_lengths_and_special_tokens() 
     first, second = everywhere[0].unflatten(1, (3, 4))
     right = (first[:, :-1] * second[:, 1:]).sum(-1)
     torch.testing.assert_close(right, right[:1, :1].expand(3, 3))
-
-
-# -- hosts and layers ------------------------------------------------------------------------------
 
 
 def test_hosts_that_ask_for_a_semantic_stage_take_every_backbone() -> None:

@@ -31,7 +31,7 @@ from cdfss_bench.methods.weights.load import load_weights
 from cdfss_bench.methods.weights.resolve import pretrained_for, resolve_weights
 
 from ...support.contract import composition, episodes, fresh, network, seeded
-from ...support.draws import generator, normal
+from ...support.draws import generator, normal, regrid
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -60,7 +60,7 @@ def test_positions_of_the_grid_they_were_trained_on_are_taken_as_they_are() -> N
 
 def test_another_size_is_the_same_network_with_resampled_positions() -> None:
     net, other = transformer(), transformer()
-    other.regrid(6)
+    regrid(other, 6)
     images = normal(2, 3, 24, 24)
     with torch.no_grad():
         for one, two in zip(net(images), other(images), strict=True):
@@ -151,7 +151,7 @@ def test_the_published_plans() -> None:
 
 def test_a_file_may_hold_the_positions_of_any_square_grid(tmp_path: Path) -> None:
     net, other = transformer(), transformer()
-    other.regrid(6)
+    regrid(other, 6)
     save_file(other.state_dict(), tmp_path / "other.safetensors")
     tensors = read_checkpoint(tmp_path / "other.safetensors").tensors
     load_into(net, tensors, path=tmp_path / "other.safetensors", complete=True)
@@ -174,7 +174,7 @@ def test_a_whole_networks_file_may_hold_another_grid(name: str) -> None:
     net, other = fresh(name), fresh(name)
     trunk = other.backbone
     assert isinstance(trunk, ViT)
-    trunk.regrid(5)
+    regrid(trunk, 5)
     load_into(net, other.state_dict(), path=Path("whole.pth"), complete=True)
     assert torch.equal(net.backbone.get_parameter("pos_embed"), trunk.pos_embed)
 
@@ -482,12 +482,7 @@ def test_other_than_the_trained_number_of_supports_is_the_mean_of_one_shot_logit
     net, given = network("fptrans"), episodes(1, 3, 64)
     with torch.no_grad():
         together = net.logits(*given.inputs)
-        alone = [
-            net.logits(
-                given.query_images, given.support_images[:, [k]], given.support_masks[:, [k]]
-            )
-            for k in range(3)
-        ]
+        alone = [net.logits(*given.reordered([k]).inputs) for k in range(3)]
     torch.testing.assert_close(together, torch.stack(alone).mean(0), rtol=0, atol=1e-4)
 
 
@@ -498,12 +493,7 @@ def test_as_many_supports_as_it_was_trained_for_are_seen_together() -> None:
     with torch.no_grad():
         together = net.logits(*given.inputs)
         swapped = net.logits(*given.reordered([2, 0, 1]).inputs)
-        alone = [
-            net.logits(
-                given.query_images, given.support_images[:, [k]], given.support_masks[:, [k]]
-            )
-            for k in range(3)
-        ]
+        alone = [net.logits(*given.reordered([k]).inputs) for k in range(3)]
     assert not torch.allclose(together, torch.stack(alone).mean(0), atol=1e-2)
     torch.testing.assert_close(swapped, together, rtol=0, atol=1e-4)
 

@@ -20,8 +20,6 @@ from cdfss_bench.methods.blocks.whitening import products, whitening
 
 from ...support.draws import normal
 
-# -- masks at the map's resolution --------------------------------------------------------------
-
 
 def test_a_large_object_is_seen_by_bilinear_interpolation() -> None:
     mask = torch.zeros(1, 64, 64)
@@ -49,9 +47,6 @@ def test_an_object_of_one_pixel_is_seen_at_its_place(
     assert not found[1].any()
 
 
-# -- the basis -----------------------------------------------------------------------------------
-
-
 def test_a_black_image_is_zero_before_it_is_normalised() -> None:
     image = black_images((2, 3), device=torch.device("cpu"), dtype=torch.float32)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
@@ -70,9 +65,6 @@ def test_the_basis_has_the_largest_directions_and_no_more_than_there_are() -> No
     assert positional_basis(maps, 99).shape == (12, 12)
     left = without(two, F.normalize(normal(4, 12, 7), dim=1))
     torch.testing.assert_close(two.mT @ left, torch.zeros(4, 2, 7), rtol=0, atol=1e-6)
-
-
-# -- candidates ----------------------------------------------------------------------------------
 
 
 def test_positions_above_zero_are_alike_or_the_highest_tenth() -> None:
@@ -118,9 +110,6 @@ def test_the_prototype_is_a_mean_of_means_and_empty_references_have_none() -> No
     assert not mean_prototype(tokens, torch.zeros_like(seen)).any()
 
 
-# -- density -------------------------------------------------------------------------------------
-
-
 def plain_margin(fore: Tensor, back: Tensor, bandwidth: float) -> float:
     def density(point: Tensor, anchors: Tensor) -> Tensor:
         return ((anchors @ point - 1) / bandwidth).exp().mean().log()
@@ -161,9 +150,6 @@ def test_the_ratio_compares_mean_kernels(monkeypatch: pytest.MonkeyPatch) -> Non
     torch.testing.assert_close(found, (one / other).log())
 
 
-# -- whitening -----------------------------------------------------------------------------------
-
-
 def test_whitening_is_the_inverse_root_of_the_shrunk_covariance_within_classes() -> None:
     tokens, seen = normal(3, 4, 50) * torch.tensor([3.0, 1.0, 1.0, 0.2])[:, None], normal(3, 50) > 0
     counts = [int(seen.sum()), int((~seen).sum())]
@@ -184,9 +170,6 @@ def test_whitening_is_the_inverse_root_of_the_shrunk_covariance_within_classes()
 def test_one_class_alone_is_not_whitened(value: bool) -> None:  # noqa: FBT001
     parts = products(normal(1, 4, 9), torch.full((1, 9), value))
     assert whitening(parts, (9, 0) if value else (0, 9)) is None
-
-
-# -- smoothing -----------------------------------------------------------------------------------
 
 
 def test_scores_spread_among_near_and_similar_neighbours() -> None:

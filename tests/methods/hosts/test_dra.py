@@ -8,8 +8,8 @@ from torch import Tensor
 
 from cdfss_bench.errors import CompositionError, UserError
 from cdfss_bench.methods import build
+from cdfss_bench.methods.blocks.layer_norm import LayerNorm2d
 from cdfss_bench.methods.blocks.style import (
-    ChannelNorm,
     Rectifier,
     Style,
     StyleNoise,
@@ -17,7 +17,8 @@ from cdfss_bench.methods.blocks.style import (
     perturbed,
     rectified,
 )
-from cdfss_bench.methods.hosts.dra import DRA, Perturbation, StyleTrace, alignment
+from cdfss_bench.methods.blocks.style_alignment import Perturbation, StyleTrace, alignment
+from cdfss_bench.methods.hosts.dra import DRA
 
 from ...support.contract import episodes, fresh, network, seeded
 from ...support.draws import generator, normal
@@ -39,9 +40,6 @@ def constant_change(mean: float, spread: float) -> Tensor:
     """Maps of two positions whose mean and unbiased variance are as asked for."""
     half = (spread / 2) ** 0.5
     return torch.tensor([mean - half, mean + half]).expand(2, 3, 1, 2)
-
-
-# -- styles ----------------------------------------------------------------------------------------
 
 
 def test_a_style_is_the_mean_and_the_unbiased_variance() -> None:
@@ -99,7 +97,7 @@ def test_the_cycle_perturbs_the_rectified_style_and_rectifies_it_again() -> None
 
 def test_the_norm_inside_an_adapter_is_over_channels() -> None:
     x = normal(2, 5, 3, 4)
-    norm = ChannelNorm(5)
+    norm = LayerNorm2d(5)
     expected = torch.nn.functional.layer_norm(x.movedim(1, -1), (5,), eps=1e-6).movedim(-1, 1)
     torch.testing.assert_close(norm(x), expected, rtol=1e-5, atol=1e-6)
 
@@ -125,9 +123,6 @@ def test_alignment_is_the_mean_over_stages_of_four_mean_absolute_differences() -
     near = StyleTrace(style(0.0, 0.0), style(1.0, 1.0), style(1.5, 1.0), style(1.0, 3.0))
     untouched = StyleTrace(style(0.0, 0.0))
     assert float(alignment([near, untouched])) == pytest.approx((0.5 + 0 + 0 + 2) / 2)
-
-
-# -- the network -----------------------------------------------------------------------------------
 
 
 def test_a_query_and_its_supports_are_perturbed_alike() -> None:

@@ -31,9 +31,6 @@ def adapted(net: IFA, given: Episodes, seed: int = 0) -> IFA:
     return ready
 
 
-# -- views -----------------------------------------------------------------------------------------
-
-
 def test_hue_saturation_and_value_are_those_of_the_standard_library() -> None:
     image = torch.rand((3, 5, 7), generator=generator())
     image[:, 0, 0] = 0.4  # grey
@@ -82,9 +79,6 @@ def test_a_view_is_recoloured_within_the_range_of_an_image() -> None:
     other, _ = view(given.query_images[0], given.query_masks[0], generator(1))
     assert torch.equal(again, seen)
     assert not torch.equal(other, seen)
-
-
-# -- adaptation ------------------------------------------------------------------------------------
 
 
 def test_adaptation_changes_the_prediction_and_is_drawn_from_its_generator() -> None:

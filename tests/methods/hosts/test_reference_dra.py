@@ -11,9 +11,10 @@ from torch import Tensor
 from cdfss_bench.methods import build
 from cdfss_bench.methods.blocks.prototypes import cosine_scores
 from cdfss_bench.methods.blocks.style import Style, StyleNoise, cycled, perturbed, rectified
+from cdfss_bench.methods.blocks.style_alignment import Perturbation, alignment
 from cdfss_bench.methods.blocks.voting import upsampled
 from cdfss_bench.methods.core.contract import EpisodeBatch
-from cdfss_bench.methods.hosts.dra import DRA, Perturbation, Restyled, alignment
+from cdfss_bench.methods.hosts.dra import DRA, Restyled
 from cdfss_bench.methods.hosts.ssp import mean_prototypes, pixel_error, with_own_prototypes
 
 from ...support.vectors import OpenScenes, Scenes

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.hosts.debiased import MAP, unit_columns
-from cdfss_bench.methods.hosts.insid3 import INSID3
+from cdfss_bench.methods.hosts.insid3 import INSID3, matched
 
 from ...support.dino_vectors import filled_dino
 from ...support.given_maps import GivenMaps
@@ -94,18 +95,15 @@ def check(
         rows, shown = net.encode(query), net.encode(images)
         states = net.encode_support(shown, masks)
         unit = unit_columns(rows.tensors[MAP])[0]
-        found = net.decision(
-            unit,
-            net.debiased(unit, rows.size),
-            torch.cat([s.tensors["tokens"] for s in states]),  # pyright: ignore
-            torch.cat([s.tensors["seen"] for s in states]),  # pyright: ignore
-        )
+        own = FeatureBatch.cat(cast("list[FeatureBatch]", states)).tensors
+        tokens = net.debiased(unit, rows.size)
+        (found,) = net.decisions([matched(unit, tokens, own["tokens"], own["seen"])])
         mask = net.predict(query, images[None], masks[None])[0]
     size = rows.tensors[MAP].shape[-2:]
     outputs = {
-        "prototype": found.prototype,
-        "forward_similarity": found.similarity.unflatten(0, size),
-        "candidates": found.candidates.unflatten(0, size),
+        "prototype": found.matched.prototype,
+        "forward_similarity": found.matched.similarity.unflatten(0, size),
+        "candidates": found.matched.candidates.unflatten(0, size),
         "token_mask": found.mask.unflatten(0, size),
         "mask": mask,
     }

@@ -110,15 +110,16 @@ def check(vectors: NewVectors, fill: ModuleType, case: str) -> None:
     weights, low = mean_weights(rows.tensors["weights"]), rows.tensors["mask"]
     grid = query.shape[-2:]
     net.initial = drawn(vectors, fill, spec, low)
-    found = net.episode(query, rows)
+    (found,) = net.matched([net.enhanced(query, rows)])
+    enhanced = found.enhanced
     scores = found.scores.unflatten(1, grid)[None]
     outputs = {
         "selected": selected(support),
         "weights": weights,
-        "thresholds": found.thresholds,
-        "prior": found.prior.unflatten(1, grid),
+        "thresholds": enhanced.thresholds,
+        "prior": enhanced.prior.unflatten(1, grid),
         "query_fused": fused(query, weights),
-        "enhanced": found.enhanced.transpose(1, 2).unflatten(2, grid),
+        "enhanced": enhanced.tokens.transpose(1, 2).unflatten(2, grid),
         "scale_maps": found.maps.unflatten(3, grid),
         "logits": upsampled(scores[None], size)[0],
         "mask": net.decide(scores[None], size)[0],

@@ -19,12 +19,15 @@ from cdfss_bench.methods import build
 from cdfss_bench.methods.backbones.card import build_backbone
 from cdfss_bench.methods.backbones.vit import ViT
 from cdfss_bench.methods.blocks.prototypes import cosine_scores, nearest_masks
+from cdfss_bench.methods.blocks.proxies import proxy_scores
 from cdfss_bench.methods.blocks.voting import upsampled
 from cdfss_bench.methods.core.contract import EpisodeBatch
 from cdfss_bench.methods.core.method import Method
-from cdfss_bench.methods.hosts.fptrans import FPTrans, proxy_scores
+from cdfss_bench.methods.hosts.fptrans import FPTrans
 from cdfss_bench.methods.hosts.ssp import with_own_prototypes
 from cdfss_bench.methods.hosts.ssp_vit import SSPViT
+
+from ...support.draws import regrid
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
 
@@ -98,14 +101,11 @@ def unfilled(name: str) -> Method:
     return net.to_empty(device="cpu")
 
 
-# -- the backbone ----------------------------------------------------------------------------------
-
-
 def test_blocks(stored: Open, fill: ModuleType) -> None:
     reference = stored("blocks")
     net = build_backbone("vit-b16")
     assert isinstance(net, ViT)
-    net.regrid(6)
+    regrid(net, 6)
     fill.fill(net)
     image = torch.from_numpy(fill.array("vit.image", (1, 3, 96, 96)))
     with torch.no_grad():
@@ -122,15 +122,12 @@ def test_blocks(stored: Open, fill: ModuleType) -> None:
     assert set(reference.arrays) == {"patch_embed", "block2", "block10", "map"}
 
 
-# -- SSP's head on it ------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def ssp_vit(fill: ModuleType) -> SSPViT:
     net = unfilled("ssp-vit[dropout=0]")
     assert isinstance(net, SSPViT)
     assert isinstance(net.backbone, ViT)
-    net.backbone.regrid(SIDE // 16)
+    regrid(net.backbone, SIDE // 16)
     return fill.fill(net)
 
 
@@ -174,16 +171,13 @@ def error(logits: NDArray[Any], truth: Tensor) -> Tensor:
     return F.cross_entropy(torch.from_numpy(logits), truth.long())
 
 
-# -- FPTrans ---------------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def fptrans(fill: ModuleType) -> FPTrans:
     """Filled as for one shot."""
     net = unfilled("fptrans[classes=15,dropout=0,boundary=false]")
     assert isinstance(net, FPTrans)
     for encoder in (net.trunk, net.original_encoder):
-        encoder.regrid(SIDE // 16)
+        regrid(encoder, SIDE // 16)
     return fill.fill(net)
 
 

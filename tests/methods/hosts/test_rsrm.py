@@ -42,10 +42,8 @@ def matching(net: RSRM, given: Episodes) -> tuple[Matching, FeatureBatch]:
     support = net.encode(given.support_images[0])
     states = net.encode_support(support, given.support_masks[0])
     rows = FeatureBatch.cat([s for s in states if isinstance(s, FeatureBatch)])
-    return net.episode(net.encode(given.query_images).tensors["A"][0], rows), rows
-
-
-# -- weights of layers ----------------------------------------------------------------------------
+    query = net.encode(given.query_images).tensors["A"][0]
+    return net.matched([net.enhanced(query, rows)])[0], rows
 
 
 @pytest.mark.parametrize(
@@ -112,9 +110,6 @@ def test_layers_without_weight_are_not_looked_at() -> None:
     assert bool(fused(torch.zeros(2, 4, 5, 5), torch.tensor([0.5, 0.5])).isfinite().all())
 
 
-# -- masks and thresholds -------------------------------------------------------------------------
-
-
 def test_a_mask_that_has_an_object_has_a_token() -> None:
     for row in range(0, 96, 5):
         for column in range(0, 96, 7):
@@ -142,15 +137,12 @@ def test_a_query_set_that_would_be_empty_takes_the_twelve_most_probable() -> Non
     assert few.all()
 
 
-# -- the whole ------------------------------------------------------------------------------------
-
-
 @torch.no_grad()
 def test_every_part_keeps_its_bounds(net: RSRM) -> None:
     given = episodes(1, 5, 96)
     found, _ = matching(net, given)
-    assert bool(((found.thresholds >= 0) & (found.thresholds <= 1)).all())
-    assert found.prior.any(1).all()
+    assert bool(((found.enhanced.thresholds >= 0) & (found.enhanced.thresholds <= 1)).all())
+    assert found.enhanced.prior.any(1).all()
     assert bool((found.maps.abs() <= 1 + 1e-6).all())
     assert bool((found.scores.abs() <= 1 / 3 + 1e-6).all())
 
@@ -162,7 +154,7 @@ def test_the_first_scale_is_the_masked_mean_of_the_enhanced_tokens(net: RSRM) ->
     tokens = fused(query, mean_weights(support.tensors["weights"])).flatten(1).T
     mask = support.tensors["mask"][0].flatten()
     for channel, where in ((0, mask), (1, ~mask)):
-        prototype = found.enhanced[0][where].mean(0)
+        prototype = found.enhanced.tokens[0][where].mean(0)
         expected = torch.cosine_similarity(tokens, prototype[None])
         torch.testing.assert_close(found.maps[0, 0, channel], expected)
 

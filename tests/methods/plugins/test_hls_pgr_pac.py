@@ -61,9 +61,6 @@ def logits(method: Method, given: Episodes) -> Tensor:
     return method.logits(*given.inputs)
 
 
-# -- HLS ---------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("host", "backbone", "taps", "mixable"),
     [
@@ -168,9 +165,6 @@ def test_the_choice_comes_before_what_is_learnt(monkeypatch: pytest.MonkeyPatch)
     torch.testing.assert_close(seen, filtered)
 
 
-# -- PGR ---------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("block", [3, 4, 5])
 def test_pgr_pulls_the_block_that_is_read(block: int) -> None:
     method = made("prototype+hls+pgr", "vit-mini")
@@ -208,9 +202,6 @@ def test_the_backbone_that_is_taken_has_what_the_plug_ins_need() -> None:
     assert fitting(parse("prototype+pgr"))[0] == "vit-b16"
     with torch.device("meta"):
         assert type(build("prototype+pgr").backbone).__name__ == "ViT"
-
-
-# -- PAC ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -268,9 +259,6 @@ def test_pac_leaves_the_adaptation_class_alone_unless_it_chooses() -> None:
 def test_pac_cannot_be_asked_with_one_map() -> None:
     with pytest.raises(CompositionError, match="ask `correct`"):
         PAC().calibrate(torch.zeros(1, 1, 2, 4, 4), torch.zeros(1, 3, 4, 4), (8, 8))
-
-
-# -- the contract ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)

@@ -61,9 +61,6 @@ def chosen(lcm: LCM, trials: Sequence[Trial]) -> tuple[int, float, float | str]:
     return lcm.k, lcm.w, lcm.beta
 
 
-# -- the choice ------------------------------------------------------------------------------------
-
-
 def test_the_typed_values_come_first_then_none_at_all_then_the_grid() -> None:
     found = LCM(k=2, w=0.4, beta=0.8, auto=True).candidates()
     assert found == [(2, 0.4, 0.8), (2, 0.0, 0.8), *product(*GRID)]
@@ -108,9 +105,6 @@ def test_an_empty_truth_decides_nothing() -> None:
     assert chosen(LCM(auto=True, patch=8), empty) == (3, 0.6, 0.7)
 
 
-# -- what is left out ------------------------------------------------------------------------------
-
-
 def rows(*values: float) -> FeatureBatch:
     return FeatureBatch(
         (4, 4), {"layer3": torch.tensor(values)[:, None, None, None].expand(-1, 1, 2, 2)}
@@ -132,9 +126,6 @@ def test_one_is_left_out_with_every_copy_of_it() -> None:
 def test_where_nothing_is_left_it_predicts_itself() -> None:
     assert remaining(rows(1), torch.ones(1, 4, 4), 0) == [0]
     assert remaining(rows(1, 1), torch.ones(2, 4, 4), 1) == [1]
-
-
-# -- in a method -----------------------------------------------------------------------------------
 
 
 def made(name: str) -> Method:

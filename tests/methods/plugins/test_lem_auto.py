@@ -34,9 +34,6 @@ def spread_of(*batches: Tensor) -> float:
     return found.value
 
 
-# -- what is measured ------------------------------------------------------------------------------
-
-
 def test_the_spread_is_the_coefficient_of_variation_of_contrast() -> None:
     batches = [features(4, seed=0) * 3, features(6, seed=1), features(2, seed=2) * 0.5]
     contrast = torch.cat(batches).double().numpy().std((2, 3), ddof=1)
@@ -76,9 +73,6 @@ def test_of_a_steps_looks_by_one_role_the_first_counts() -> None:
     assert twice.value == before == once.value
     once.commit()
     assert once.value == before
-
-
-# -- what is made of it ----------------------------------------------------------------------------
 
 
 def test_sigma_is_a_gain_and_nothing_else() -> None:
@@ -133,9 +127,6 @@ def test_a_number_for_sigma_measures_nothing() -> None:
     lem.end_step()
     assert lem.training_state() == {}
     assert not lem.keeps_statistics
-
-
-# -- in a method -----------------------------------------------------------------------------------
 
 
 def test_the_name_is_that_of_another_training_and_another_word_is_refused() -> None:

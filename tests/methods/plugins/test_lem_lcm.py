@@ -64,20 +64,11 @@ def test_lem_acts_on_the_support_or_on_both_and_never_without_a_role(
     assert not acted(lem, role=None)
 
 
-def test_lem_with_probability_zero_never_acts() -> None:
-    lem = LEM(prob=0).train()
-    features = activations(1, 2, 4, 4)
-    rng = generator()
-    for _ in range(50):
-        assert lem.edit(0, features, role=Role.SUPPORT, rng=rng) is features
-
-
-def test_lem_acts_as_often_as_its_probability_says() -> None:
-    lem = LEM(prob=0.3).train()
-    features = activations(1, 2, 4, 4)
-    rng = generator()
+@pytest.mark.parametrize(("prob", "least", "most"), [(0.0, 0, 0), (0.3, 0.24, 0.36), (1.0, 1, 1)])
+def test_lem_acts_as_often_as_its_probability_says(prob: float, least: float, most: float) -> None:
+    lem, features, rng = LEM(prob=prob).train(), activations(1, 2, 4, 4), generator()
     calls = [lem.edit(0, features, role=Role.SUPPORT, rng=rng) is not features for _ in range(600)]
-    assert 0.24 < sum(calls) / len(calls) < 0.36
+    assert least <= sum(calls) / len(calls) <= most
 
 
 def test_whether_lem_acts_is_drawn_from_the_steps_generator() -> None:
@@ -178,10 +169,12 @@ def test_lem_is_the_amplitude_of_the_convolution_with_the_phase_of_the_feature(
     height: int, width: int, conv: str, kernel: int
 ) -> None:
     lem = LEM(conv=conv, kernel=kernel)
-    features = activations(2, 4, height, width)
-    theta = lem.draw(4, generator())
+    features = activations(2, 4, height, width).double()
+    theta = lem.draw(4, generator()).double()
     expected = by_definition(features, theta, groups=4 if conv == "depthwise" else 1)
-    torch.testing.assert_close(lem.perturb(features, theta).double(), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(lem.perturb(features, theta), expected, rtol=0, atol=1e-9)
+    single = lem.perturb(features.float(), theta.float())
+    torch.testing.assert_close(single.double(), expected, rtol=0, atol=1e-5)
 
 
 def test_lem_agrees_with_the_definition_where_a_channel_is_dead() -> None:
@@ -201,28 +194,6 @@ def test_a_dead_channel_stays_dead_under_a_depthwise_kernel() -> None:
     found = lem.perturb(features, lem.draw(3, generator()))
     assert not bool(found[:, 1].any())
     assert bool(found[:, 0].any())
-
-
-@pytest.mark.parametrize(("height", "width"), SIZES)
-def test_lem_keeps_the_phase_wherever_it_is_defined(height: int, width: int) -> None:
-    lem = LEM()
-    features = activations(2, 4, height, width).double()
-    found = lem.perturb(features, lem.draw(4, generator()).double())
-    before, after = torch.fft.rfft2(features), torch.fft.rfft2(found)
-    defined = (before.abs() > 1e-6) & (after.abs() > 1e-6)
-    assert defined.double().mean() > 0.9
-    turned = (after / before)[defined].angle()
-    assert float(turned.abs().max()) < 1e-6
-
-
-@pytest.mark.parametrize(("height", "width"), SIZES)
-def test_lem_has_the_amplitude_of_the_convolution(height: int, width: int) -> None:
-    lem = LEM()
-    features = activations(2, 4, height, width).double()
-    theta = lem.draw(4, generator()).double()
-    amplitude = torch.fft.rfft2(F.conv2d(features, theta, padding=1)).abs()
-    found = torch.fft.rfft2(lem.perturb(features, theta)).abs()
-    torch.testing.assert_close(found, amplitude, rtol=0, atol=1e-9)
 
 
 def test_swapping_a_features_own_amplitude_in_changes_nothing() -> None:

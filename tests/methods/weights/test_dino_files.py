@@ -117,9 +117,6 @@ def test_the_file_of_a_relative_is_refused(
     assert sentence in str(caught.value)
 
 
-# -- under the published names ---------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", ["dinov2-s14", "dinov2-s14-reg", "dinov3-s16"])
 def test_a_file_under_its_published_name_is_found_and_runs(name: str, tmp_path: Path) -> None:
     with torch.random.fork_rng(devices=[]):
