@@ -29,18 +29,11 @@ PATCH = 4
 
 @dataclass(frozen=True, slots=True)
 class ConvNeXtPlan:
-    """What distinguishes one ConvNeXt from another.
+    """What distinguishes one ConvNeXt from another."""
 
-    Attributes:
-        depths: blocks of `stages.0` to `stages.3`.
-        widths: channels of `stages.0` to `stages.3`.
-        layer_scale: what `gamma` begins with; 1e-6 in the paper, of which the mini suite's short
-            pretraining would make little.
-    """
-
-    depths: tuple[int, int, int, int]
-    widths: tuple[int, int, int, int]
-    layer_scale: float = 1e-6
+    depths: tuple[int, int, int, int]  # blocks of `stages.0` to `stages.3`
+    widths: tuple[int, int, int, int]  # channels of `stages.0` to `stages.3`
+    layer_scale: float = 1e-6  # what `gamma` begins with; a short training makes little of 1e-6
 
 
 PLANS = {

@@ -27,25 +27,15 @@ from .base import Backbone, EditStage, Stage, StageMaps
 
 @dataclass(frozen=True, slots=True)
 class ResNetPlan:
-    """What distinguishes one ResNet from another.
+    """What distinguishes one ResNet from another."""
 
-    Attributes:
-        blocks: blocks of layer1 to layer4.
-        widths: inner width of layer1 to layer4.
-        bottleneck: three convolutions and fourfold output, or two and the inner width.
-        stem: `single` 7x7, `deep` 3x3 x 3, or `small` 3x3.
-        stem_channels: of the stem's output; a deep stem has half as many inside.
-        stride_in: whether the 1x1 or the 3x3 convolution of a block carries the stride.
-        pool: `padded` 3x3 maximum (padding 1), or `ceil` (Caffe: no padding, ceiling).
-    """
-
-    blocks: tuple[int, int, int, int]
-    widths: tuple[int, int, int, int] = (64, 128, 256, 512)
-    bottleneck: bool = True
-    stem: Literal["single", "deep", "small"] = "single"
-    stem_channels: int = 64
-    stride_in: Literal["1x1", "3x3"] = "3x3"
-    pool: Literal["padded", "ceil"] = "padded"
+    blocks: tuple[int, int, int, int]  # blocks of layer1 to layer4
+    widths: tuple[int, int, int, int] = (64, 128, 256, 512)  # inner width of layer1 to layer4
+    bottleneck: bool = True  # three convolutions and fourfold output, or two and the inner width
+    stem: Literal["single", "deep", "small"] = "single"  # one 7x7, three 3x3, or one 3x3
+    stem_channels: int = 64  # of the stem's output; a deep stem has half as many inside
+    stride_in: Literal["1x1", "3x3"] = "3x3"  # the convolution of a block that carries the stride
+    pool: Literal["padded", "ceil"] = "padded"  # 3x3, padded by 1, or as in Caffe (no padding)
 
 
 PLANS = {

@@ -20,18 +20,11 @@ _LEAST = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """What the cosines of S support cells to Q query cells amount to.
+    """What the cosines of S support cells to Q query cells amount to."""
 
-    Attributes:
-        to_query: the most similar query cell of each support cell [S].
-        to_support: the most similar support cell of each query cell [Q].
-        likeness: the highest cosine of each query cell to a support cell inside the object [Q];
-            0 where there is none.
-    """
-
-    to_query: Tensor
-    to_support: Tensor
-    likeness: Tensor
+    to_query: Tensor  # the most similar query cell of each support cell [S]
+    to_support: Tensor  # the most similar support cell of each query cell [Q]
+    likeness: Tensor  # highest cosine of each query cell to one of the object [Q]; else 0
 
     def kept(self, members: Tensor) -> Tensor:
         """Query cells, bool [Q], that lead back to a class's support cells, bool [S]."""

@@ -28,21 +28,13 @@ Judge = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class LayerChoice:
-    """What was chosen from the support.
+    """What was chosen from the support."""
 
-    Attributes:
-        layers: one layer, or those of a mix in ascending order; indices of candidates, from 0.
-        weights: of the mix, one per layer, sum 1.
-        best: the best single layer.
-        singles: mean leave-one-out IoU of every candidate layer.
-        mixes: the layers of each mix that was tried, with its IoU.
-    """
-
-    layers: tuple[int, ...]
-    weights: tuple[float, ...]
-    best: int
-    singles: tuple[float, ...]
-    mixes: tuple[tuple[tuple[int, ...], float], ...] = ()
+    layers: tuple[int, ...]  # one, or those of a mix, ascending; indices from 0
+    weights: tuple[float, ...]  # of the mix, one per layer, sum 1
+    best: int  # the best single layer
+    singles: tuple[float, ...]  # mean leave-one-out IoU of every candidate layer
+    mixes: tuple[tuple[tuple[int, ...], float], ...] = ()  # that were tried, with IoU
 
     @property
     def is_mix(self) -> bool:

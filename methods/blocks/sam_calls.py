@@ -20,19 +20,12 @@ Pixel = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one call of the decoder gave.
+    """What one call of the decoder gave."""
 
-    Attributes:
-        low: mask logits at 4 times the grid [M, 4g, 4g], as they can be a prompt.
-        high: the same at image size [M, H, W].
-        scores: predicted IoU [M].
-        box: that was part of the prompt, (x0, y0, x1, y1) in pixels; None without.
-    """
-
-    low: Tensor
-    high: Tensor
-    scores: Tensor
-    box: tuple[int, int, int, int] | None
+    low: Tensor  # mask logits at 4 times the grid [M, 4g, 4g], as they can be a prompt
+    high: Tensor  # the same at image size [M, H, W]
+    scores: Tensor  # predicted IoU [M]
+    box: tuple[int, int, int, int] | None  # of the prompt, (x0, y0, x1, y1)
 
     @property
     def best(self) -> int:

@@ -35,15 +35,10 @@ MASKS = 4
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """PerSAM's guidance of one decoder call.
+    """PerSAM's guidance of one decoder call."""
 
-    Attributes:
-        attention: [B, h*w] in [0, 1], added to the attention weights of every token; or None.
-        target: [B, 1, C], added to the tokens; or None.
-    """
-
-    attention: Tensor | None = None
-    target: Tensor | None = None
+    attention: Tensor | None = None  # [B, h*w] in [0, 1], added to every token's weights
+    target: Tensor | None = None  # [B, 1, C], added to the tokens
 
 
 class Attention(nn.Module):

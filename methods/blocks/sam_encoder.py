@@ -24,31 +24,18 @@ attention of a map of 64x64 are 768 MiB."""
 
 @dataclass(frozen=True, slots=True)
 class SAMPlan:
-    """What distinguishes one SAM from another.
+    """What distinguishes one SAM from another."""
 
-    Attributes:
-        width: channels of a token in the image encoder.
-        depth: blocks.
-        heads: of each attention in the blocks.
-        global_blocks: those whose attention sees all of the map; the others see windows.
-        side: of the image in pixels for which the parameters are made.
-        patch: side of a patch in pixels.
-        window: side of a window in patches.
-        channels: of the image embedding and the decoder.
-        decoder_heads: of each attention in the decoder.
-        decoder_hidden: of the MLPs in the decoder's layers.
-    """
-
-    width: int
-    depth: int
-    heads: int
-    global_blocks: tuple[int, ...]
-    side: int = 1024
-    patch: int = 16
-    window: int = 14
-    channels: int = 256
-    decoder_heads: int = 8
-    decoder_hidden: int = 2048
+    width: int  # channels of a token in the image encoder
+    depth: int  # blocks
+    heads: int  # of each attention in the blocks
+    global_blocks: tuple[int, ...]  # that see all of the map; others see windows
+    side: int = 1024  # of the image in pixels for which the parameters are made
+    patch: int = 16  # side of a patch in pixels
+    window: int = 14  # side of a window in patches
+    channels: int = 256  # of the image embedding and the decoder
+    decoder_heads: int = 8  # of each attention in the decoder
+    decoder_hidden: int = 2048  # of the MLPs in the decoder's layers
 
 
 class PatchEmbedding(nn.Module):

@@ -54,21 +54,13 @@ class Adapter(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """What one adapter is fitted to: A copies of a query and of each of K supports.
+    """What one adapter is fitted to: A copies of a query and of each of K supports."""
 
-    Attributes:
-        query: features of the query, sheared [A, C, h, w].
-        query_seen: features of the sheared query [A, C, h, w].
-        support: features of the supports, sheared [K * A, C, h, w], a support's copies together.
-        support_seen: features of the sheared supports [K * A, C, h, w].
-        masks: of the supports, sheared, soft at the border [K * A, h, w].
-    """
-
-    query: Tensor
-    query_seen: Tensor
-    support: Tensor
-    support_seen: Tensor
-    masks: Tensor
+    query: Tensor  # features of the query, sheared [A, C, h, w]
+    query_seen: Tensor  # features of the sheared query [A, C, h, w]
+    support: Tensor  # the supports', sheared [K * A, C, h, w], a support's copies together
+    support_seen: Tensor  # features of the sheared supports [K * A, C, h, w]
+    masks: Tensor  # of the supports, sheared, soft at the border [K * A, h, w]
 
     @property
     def copies(self) -> int:

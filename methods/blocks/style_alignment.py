@@ -15,15 +15,10 @@ BANK_MOMENTUM = 0.99
 
 @dataclass(frozen=True, slots=True)
 class Perturbation:
-    """What is drawn for one training step: a noise per adapter, B rows each.
+    """What is drawn for one training step: a noise per adapter, B rows each."""
 
-    Attributes:
-        local: on each image about its own mean; None where it was not drawn.
-        shared: on all images about the bank's mean ("global" in the paper); None likewise.
-    """
-
-    local: Sequence[StyleNoise] | None
-    shared: Sequence[StyleNoise] | None
+    local: Sequence[StyleNoise] | None  # about each image's own mean, if drawn
+    shared: Sequence[StyleNoise] | None  # about the bank's ("global")
 
 
 @dataclass(frozen=True, slots=True)

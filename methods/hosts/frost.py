@@ -45,17 +45,11 @@ class References(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What the host knows of an episode's supports.
+    """What the host knows of an episode's supports."""
 
-    Attributes:
-        counts: of their tokens of the foreground and of the background, mirrored ones included.
-        share: of foreground in the supports' masks at image size.
-        matrix: that whitens features, [C, C] on the device; None where a class has no token.
-    """
-
-    counts: tuple[int, int]
-    share: float
-    matrix: Tensor | None
+    counts: tuple[int, int]  # of fore- and background tokens, mirrored ones included
+    share: float  # of foreground in the supports' masks at image size
+    matrix: Tensor | None  # that whitens, [C, C] on the device; None if a class has no token
 
 
 class Query(NamedTuple):

@@ -10,7 +10,7 @@ from collections.abc import Generator
 
 import pytest
 
-from ..gpu.conftest import pictures_are_drawn_once  # noqa: F401  (an autouse fixture)
+from ..gpu.conftest import pictures_are_drawn_once  # noqa: F401  # pyright: ignore
 from ..support import simulated_device
 
 
