@@ -12,7 +12,7 @@ from cdfss_bench.bench.evaluation.feature_cache import FeatureStores
 from cdfss_bench.bench.runtime.memory import spare
 from cdfss_bench.methods import METHODS
 
-from ..gpu.test_evaluator import PIXELS, asked, counted, largest, miou, network
+from ..gpu.test_evaluator import PIXELS, asked, bf16_gain, counted, largest, network
 from ..support.simulated_device import counted_waits, largest_tensor
 
 pytestmark = pytest.mark.simulated
@@ -99,13 +99,7 @@ def test_features_beyond_the_budget_are_encoded_again(name: str, device: str) ->
 
 @pytest.mark.parametrize("name", ["ssp", "ssp-vit"])
 def test_bf16_changes_little(name: str, device: str) -> None:
-    domain, episodes = asked()
-    episodes = episodes[: 2 * BATCH]
-    method = network(name)
-    exact = miou(episodes, counted(method, domain, episodes, Settings(device)))
-    method.precision = "bf16"
-    reduced = miou(episodes, counted(method, domain, episodes, Settings(device)))
-    assert abs(reduced - exact) < 2
+    assert abs(bf16_gain(name, device, 2 * BATCH)) < 2
 
 
 def test_half_of_the_free_memory_is_spared(device: str) -> None:
