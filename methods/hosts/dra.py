@@ -175,8 +175,8 @@ class DRA(SSP):
                 self._fitting(index, query),
                 seen,
                 Style(bank.mean.to(query), bank.var.to(query)),
-                local=noise.local and noise.local[index],
-                shared=noise.shared and noise.shared[index],
+                local=None if noise.local is None else noise.local[index],
+                shared=None if noise.shared is None else noise.shared[index],
             )
             traces.append(trace)
             return changed[0], changed[1]
