@@ -91,9 +91,8 @@ def mean_weights(weights: Tensor) -> Tensor:
 
 def fused(residuals: Tensor, weights: Tensor) -> Tensor:
     """Weighted sum [C, h, w] of an image's residuals [L, C, h, w], each over its deviation."""
-    if weights.device.type == "cpu":  # elsewhere the host would wait to learn which these are
-        used = weights.nonzero()[:, 0]
-        residuals, weights = residuals[used], weights[used]
+    # By value, not by number: the host would wait for an accelerator to learn which are used.
+    residuals = residuals.masked_fill((weights == 0)[:, None, None, None], 0)
     spread = residuals.flatten(1).std(1).clamp_min(EPS)
     return ((weights / spread)[:, None, None, None] * residuals).sum(0)
 

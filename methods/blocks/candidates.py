@@ -49,14 +49,11 @@ def agreeing(
         neighbours: 1 in INSID3 (the first of equal ones), 3 in FROST.
         least: 1 in INSID3, 2 in FROST.
     """
-    # An accelerator is not asked how many there are: the host would wait for it.
-    everywhere = torch.arange(len(among), device=among.device)
-    places = everywhere[among] if among.device.type == "cpu" else everywhere
-    kept = torch.zeros_like(among)
+    # All positions are compared: to learn which are asked the host would wait for an accelerator.
     needed = math.ceil(len(references) / 2)
-    for chunk in places.split(CHUNK):
-        rows = query[:, chunk].mT.contiguous()
-        votes = torch.zeros(len(chunk), dtype=torch.long, device=query.device)
+    agree: list[Tensor] = []
+    for rows in query.mT.contiguous().split(CHUNK):
+        votes = torch.zeros(len(rows), dtype=torch.long, device=query.device)
         for reference, mask in zip(references, seen, strict=True):
             products = rows @ reference
             if neighbours == 1:
@@ -64,8 +61,8 @@ def agreeing(
             else:
                 nearest = products.topk(min(neighbours, products.shape[1]), dim=1).indices
                 votes += mask[nearest].sum(1) >= least
-        kept[chunk] = among[chunk] & (votes >= needed)
-    return kept
+        agree.append(votes >= needed)
+    return among & torch.cat(agree)
 
 
 def mean_prototype(tokens: Tensor, seen: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ class CenterPivotConv4d(nn.Module):
 
     def _over_support(self, maps: Tensor) -> Tensor:
         side = min(maps.shape[-2:])
-        if self.stride <= side or maps.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        if self.stride <= side or not torch.is_autocast_enabled("cpu"):
             return self.conv2(maps)
         # oneDNN's bf16 weight gradient reads unwritten memory where a stride exceeds the map.
         with torch.autocast("cpu", enabled=False):

@@ -21,7 +21,10 @@ Initial = Callable[[Tensor, int], Tensor]
 
 ITERATIONS = 100
 ROUNDS_PER_WAIT = 8
-"""Rounds after which an accelerator is asked which runs have ended; a CPU is asked after each."""
+"""Rounds between two questions which runs have ended: for each the host waits for an accelerator.
+
+A run that has ended stays as it is, and a round costs little beside the encoder.
+"""
 
 
 def farthest_points(tokens: Tensor, count: int) -> Tensor:
@@ -153,12 +156,10 @@ def settled(runs: Sequence[KMeans]) -> list[Tensor]:
     The runs go on side by side, so that an accelerator is waited for once for all of them.
     """
     left, whole = dict(enumerate(runs)), dict[int, bool]()
-    on_cpu = all(run.centres.device.type == "cpu" for run in runs)
-    every = 1 if on_cpu else ROUNDS_PER_WAIT
     for number in range(1, ITERATIONS + 1):
         for run in left.values():
             run.step()
-        if left and (number % every == 0 or number == ITERATIONS):
+        if left and (number % ROUNDS_PER_WAIT == 0 or number == ITERATIONS):
             states = torch.stack([torch.stack((r.ended, r.whole)) for r in left.values()]).tolist()
             told = dict(zip(left, states, strict=True))
             whole |= {place: is_whole for place, (_, is_whole) in told.items()}
