@@ -1,25 +1,23 @@
-"""SSP whose second round attends to what the first has not seen."""
+"""SSP whose rounds share what they compute of the same features."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from torch import Tensor
 
 from ..hosts.ifa import IFA
-from ..hosts.ssp import SSP
-from .attention import Attention
+from ..hosts.ssp import SSP, Matching
+from .attention import Rounds
 from .forms import FastForm
 
 
 class FastSSP(FastForm, SSP):
-    """Attention to the background is kept from one round to the next."""
+    """Unit features and the attention to the background are kept from one round to the next."""
 
     published_work = SSP.published_work
 
-    def attention(self, features: Tensor) -> Callable[[Tensor], Tensor]:
-        """As in `SSP`, for several choices of the same features."""
-        return Attention(features)
+    def matching(self, features: Tensor) -> Matching:
+        """As in `SSP`, for several rounds of the same features."""
+        return Rounds(features)
 
 
 class FastIFA(FastSSP, IFA):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -58,6 +59,25 @@ class SSPScores:
         return self.first if self.refined is None else self.refined
 
 
+class Matching:
+    """What every round of self-support computes of the same features.
+
+    Args:
+        features: of the query, [B, C, h, w].
+    """
+
+    def __init__(self, features: Tensor):
+        self.features = features
+
+    def scored(self, fore: Tensor, back: Tensor) -> Tensor:
+        """Logits [B, 2, h, w] from prototypes, as `cosine_scores`."""
+        return cosine_scores(self.features, fore, back)
+
+    def attention(self, chosen: Tensor) -> Tensor:
+        """Local prototypes [B, C, h, w] of chosen positions, bool [B, h * w] (eq. 7)."""
+        return local_prototypes(self.features.flatten(2), chosen).reshape(self.features.shape)
+
+
 class SSP(Prototype):
     """Cosine to prototypes of the support, then to prototypes of the query's confident pixels.
 
@@ -97,25 +117,19 @@ class SSP(Prototype):
 
     def self_supported(self, features: Tensor, fore: Tensor, back: Tensor) -> SSPScores:
         """SSP's matching of `features` [B, C, h, w] with prototypes [B, C] (eqs. 1-10)."""
+        matching = self.matching(features)
         return self_supported_scores(
             features,
             fore[..., None, None],
             back[..., None, None],
             rounds=2 if self.refine else 1,
-            attention=self.attention(features),
+            attention=matching.attention,
+            scored=matching.scored,
         )
 
-    def attention(self, features: Tensor) -> Callable[[Tensor], Tensor]:
-        """A function that gives each position's background from chosen ones (eq. 7).
-
-        Args:
-            features: of the query, [B, C, h, w].
-
-        Returns:
-            A function from bool [B, h * w] to local prototypes [B, C, h, w].
-        """
-        rows = features.flatten(2)
-        return lambda chosen: local_prototypes(rows, chosen).reshape(features.shape)
+    def matching(self, features: Tensor) -> Matching:
+        """What every round computes of `features` [B, C, h, w] of the query."""
+        return Matching(features)
 
     def loss_terms(self, batch: EpisodeBatch) -> Mapping[str, LossTerm]:
         """Cross entropies of every map, of the query with its own prototypes, of each support.
@@ -200,6 +214,7 @@ def self_supported_scores(
     *,
     rounds: int,
     attention: Callable[[Tensor], Tensor] | None = None,
+    scored: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> SSPScores:
     """One or two rounds of self-support of `features` [B, C, h, w] (SSP eqs. 1-10).
 
@@ -209,17 +224,19 @@ def self_supported_scores(
         back: prototype [B, C, 1, 1], or one per position [B, C, h, w].
         rounds: 2 with refinement.
         attention: as in `self_support`.
+        scored: gives the logits of the features from prototypes; by default `cosine_scores`.
     """
-    own = self_support(features, cosine_scores(features, fore, back), attention)
+    scored = scored or partial(cosine_scores, features)
+    own = self_support(features, scored(fore, back), attention)
     fore_1, back_1 = self_supported_prototypes(fore, own)
-    first = cosine_scores(features, fore_1, back_1)
+    first = scored(fore_1, back_1)
     if rounds == 1:
         return SSPScores(first, None, fore_1, back_1)
     own = self_support(features, first, attention)
     fore_2, back_2 = self_supported_prototypes(fore, own)
     fore_2 = _mixed(REFINED_SHARES, fore, fore_1, fore_2)
     back_2 = _mixed(REFINED_SHARES, back, back_1, back_2)
-    second = cosine_scores(features, fore_2, back_2)
+    second = scored(fore_2, back_2)
     return SSPScores(first, _mixed(SCORE_SHARES, first, second), fore_1, back_1)
 
 

@@ -15,10 +15,10 @@ from cdfss_bench.methods.backbones.card import BACKBONES, build_backbone
 from cdfss_bench.methods.blocks.conv4d import Squeeze
 from cdfss_bench.methods.blocks.correlation import hypercorrelation
 from cdfss_bench.methods.blocks.hpn import HPNLearner
-from cdfss_bench.methods.blocks.prototypes import resized_masks
+from cdfss_bench.methods.blocks.prototypes import cosine_scores, resized_masks
 from cdfss_bench.methods.blocks.self_support import local_prototypes
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
-from cdfss_bench.methods.fast.attention import Attention
+from cdfss_bench.methods.fast.attention import Rounds
 from cdfss_bench.methods.fast.convolution import Convolution3x3
 from cdfss_bench.methods.fast.decoding import Decoder
 from cdfss_bench.methods.fast.folded import folded
@@ -326,9 +326,9 @@ def test_products_are_products(rows: int) -> None:
 def test_a_further_choice_costs_what_changed_and_is_the_same() -> None:
     features = torch.randn((1, 6, 5, 7), generator=torch.Generator().manual_seed(0))
     draw = torch.Generator().manual_seed(5)
-    attention = Attention(features)
     chosen = torch.rand((1, 35), generator=draw) > 0.5
     with torch.no_grad():
+        attention = Rounds(features).attention
         # A few columns change, none, most of them, and then all but one are gone.
         for share in (0.0, 0.1, 0.0, 0.2, 0.9, 0.1):
             chosen = chosen ^ (torch.rand((1, 35), generator=draw) < share)
@@ -339,3 +339,14 @@ def test_a_further_choice_costs_what_changed_and_is_the_same() -> None:
         chosen[:, 3] = True
         everywhere = features[:, :, :1, 3:4].expand_as(features)
         torch.testing.assert_close(attention(chosen), everywhere)
+
+
+def test_scores_from_kept_unit_features_are_the_cosines() -> None:
+    features = drawn(1, 6, 5, 7).contiguous(memory_format=torch.channels_last)
+    fore, everywhere = drawn(1, 6, 1, 1, seed=1), drawn(1, 6, 5, 7, seed=2)
+    fore[0, :, 0, 0], everywhere[0, :, 2, 3] = fore[0, :, 0, 0] * 1e3, 0
+    with torch.no_grad():
+        found = Rounds(features)
+        for back in (drawn(1, 6, 1, 1, seed=3), everywhere):
+            expected = cosine_scores(features, fore, back)
+            torch.testing.assert_close(found.scored(fore, back), expected)
