@@ -6,7 +6,13 @@ Both evaluators take turns in one process under the same allocator: the fast one
 episode, in its own order, and after some of them the plain one (tests/support/plain_evaluator.py)
 computes the same episode. Every mask that both made is compared; a pixel may differ only where the
 plain scores are nearer than 1e-5. FLOPs over the measured peak and bytes over the measured
-bandwidth tell how far the machine's limit is.
+bandwidth tell how far the machine's limit is; both are measured every few episodes, since the speed
+of a machine drifts.
+
+    python tests/benchmarks/against_plain.py --data-root DATA --rounds 10 --episodes 20 --plain 2
+
+runs everything ten times and prints medians with the least and the largest; `--processor-time`
+counts what one thread was given instead of the clock, where a machine is shared.
 """
 
 from __future__ import annotations
@@ -14,7 +20,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -49,6 +56,10 @@ from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.weights.load import load_weights
 from cdfss_bench.methods.weights.resolve import resolve_weights
 
+Clock = Callable[[], float]
+"""Gives seconds from some moment on."""
+PEAK_EVERY = 5
+"""Episodes between two measurements of the limit: a machine's speed drifts within minutes."""
 Example = tuple[Tensor, Tensor, Tensor]
 """A query [3, H, W], supports [K, 3, H, W], masks [K, H, W]."""
 
@@ -69,7 +80,7 @@ def network(name: str, backbone: str, weights: Path | None, example: Example) ->
     return built
 
 
-def peaks() -> tuple[float, float]:
+def peaks(clock: Clock, times: int = 20) -> tuple[float, float]:
     """FLOP/s of a 3x3 convolution 128 -> 128 at 50 x 50, bytes/s of a copy of 64 MB."""
     maps = torch.randn(4, 128, 50, 50).contiguous(memory_format=torch.channels_last)
     kernel = torch.randn(128, 128, 3, 3).contiguous(memory_format=torch.channels_last)
@@ -81,12 +92,12 @@ def peaks() -> tuple[float, float]:
     }
     found: list[float] = []
     for amount, run in work.items():
-        times: list[float] = []
-        for _ in range(20):
-            began = time.perf_counter()
+        taken: list[float] = []
+        for _ in range(times):
+            began = clock()
             run()
-            times.append(time.perf_counter() - began)
-        found.append(amount / min(times))
+            taken.append(clock() - began)
+        found.append(amount / min(taken))
     return found[0], found[1]
 
 
@@ -95,7 +106,7 @@ class Compared:
     """Seconds of one episode, images encoded for it, and where the plain one did it too: that.
 
     `matched` is the share of its supports that the query had not met before; `counts` are those of
-    the fast mask and of the plain one.
+    the fast mask and of the plain one; `peak` is what `peaks` gave directly before it, if asked.
     """
 
     fast: float
@@ -104,31 +115,39 @@ class Compared:
     plain: float | None = None
     difference: Difference | None = None
     counts: tuple[Counts, Counts] | None = None
+    peak: tuple[float, float] | None = None
 
 
 def compared(
-    method: Method, domain: Domain, count: int, shots: int, plain: int, budget: int
+    method: Method,
+    domain: Domain,
+    count: int,
+    shots: int,
+    plain: int,
+    budget: int,
+    clock: Clock,
 ) -> Iterator[Compared]:
-    """Episode by episode, in the evaluator's order."""
+    """Episode by episode, in the evaluator's order; the limit is measured between them."""
     episodes = domain.episodes(shots, 0, "patnet", count).episodes
     masks = Masks(method)
     stores = FeatureStores(budget)
     fast = evaluate(method, domain, episodes, settings=Settings(budget=budget), stores=stores)
     every = max(1, len(episodes) // max(1, plain))
     for number in range(len(episodes)):
+        peak = peaks(clock, 3) if number % PEAK_EVERY == 0 else None
         hits = stores.maps.hits
-        began = time.perf_counter()
+        began = clock()
         (row,), timing = next(fast)
-        ended = time.perf_counter()
+        ended = clock()
         met = (stores.maps.hits - hits) / shots
-        found = Compared(ended - began, timing.encoded, 1 - met)
+        found = Compared(ended - began, timing.encoded, 1 - met, peak=peak)
         if number % every == every - 1:
             loaded = domain.load(row.episode)
             asked = (loaded.query_image, loaded.support_images, loaded.support_masks)
-            began = time.perf_counter()
+            began = clock()
             logits = plain_logits(method, *asked)
             mask = plain_mask(logits)
-            found.plain = time.perf_counter() - began
+            found.plain = clock() - began
             found.difference = difference(masks.taken(), logits)
             truth = loaded.query_mask[None]
             found.counts = pixels_of(masks.taken(), truth)[0], pixels_of(mask, truth)[0]
@@ -150,12 +169,20 @@ def main() -> None:
     )
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--budget", type=float, default=4, help="GiB of features kept")
+    parser.add_argument("--rounds", type=int, default=1, help="times that all is run")
+    parser.add_argument(
+        "--processor-time",
+        action="store_true",
+        help="seconds of the processor instead of the clock's, of one thread: for a shared machine",
+    )
     given = parser.parse_args()
+    clock: Clock = time.perf_counter
+    if given.processor_time:
+        torch.set_num_threads(1)
+        clock = time.process_time
     print(
         f"allocator {keep_memory()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
-    compute, copy = peaks()
-    print(f"peak {compute / 1e9:.0f} GFLOP/s, copy {copy / 1e9:.0f} GB/s")
     domain = open_domain(given.domain, given.data_root)
     first = domain.load(domain.episodes(given.shots, 0, "patnet", 1).episodes[0])
     example = (first.query_image, first.support_images, first.support_masks)
@@ -165,27 +192,57 @@ def main() -> None:
             continue
         method = network(name, given.backbone, given.weights, example)
         method.precision = given.precision
-        budget = int(given.budget * 2**30)
-        rows = list(compared(method, domain, given.episodes, given.shots, given.plain, budget))
-        fast = float(np.mean([row.fast for row in rows]))
-        slow = float(np.mean([row.plain for row in rows if row.plain is not None]))
-        encoded = float(np.mean([row.encoded for row in rows]))
-        matched = float(np.mean([row.matched for row in rows]))
-        flops, moves = work_of(method, example, encoded, matched)
-        limit = flops / compute
-        apart = np.array([row.difference for row in rows if row.difference]).sum(0)
-        both = zip(*(row.counts for row in rows if row.counts), strict=True)
-        fore = [100 * sum(c.inter for c in own) / max(1, sum(c.union for c in own)) for own in both]
-        print(
-            f"{name:8} plain {slow:.3f} s, fast {fast:.3f} s an episode "
-            f"({encoded:.2f} images encoded, {matched:.0%} of supports matched): "
-            f"{slow / fast:.1f}x; "
-            f"{flops / 1e9:.0f} GFLOP take {limit:.3f} s at the peak ({fast / limit:.2f}x of it), "
-            f"{moves / 1e9:.1f} GB {moves / copy:.3f} s at the copy's speed; "
-            f"{apart[0]} pixels compared, {apart[1]} differ, {apart[2]} not by rounding; "
-            f"foreground IoU of those {fore[0]:.3f}, plain {fore[1]:.3f}",
-            flush=True,
-        )
+        rounds = [
+            list(
+                compared(
+                    method,
+                    domain,
+                    given.episodes,
+                    given.shots,
+                    given.plain,
+                    int(given.budget * 2**30),
+                    clock,
+                )
+            )
+            for _ in range(given.rounds)
+        ]
+        print(f"{name:8} {report(method, example, rounds)}", flush=True)
+
+
+def report(method: Method, example: Example, rounds: Sequence[Sequence[Compared]]) -> str:
+    """A method's times, each a median over the rounds with its least and its largest."""
+    rows = rounds[0]  # what is encoded and matched is the same in all
+    encoded = float(np.mean([row.encoded for row in rows]))
+    matched = float(np.mean([row.matched for row in rows]))
+    flops, moves = work_of(method, example, encoded, matched)
+    peak = [np.median([row.peak for row in run if row.peak], axis=0) for run in rounds]
+    fast = np.array([np.mean([row.fast for row in run]) for run in rounds])
+    slow = np.array([np.mean([row.plain for row in run if row.plain]) for run in rounds])
+    limit = np.array([flops / compute for compute, _ in peak])
+    moving = np.array([moves / copy for _, copy in peak])
+    everything = [row for run in rounds for row in run]
+    apart = np.array([row.difference for row in everything if row.difference]).sum(0)
+    both = zip(*(row.counts for row in everything if row.counts), strict=True)
+    fore = [100 * sum(c.inter for c in own) / max(1, sum(c.union for c in own)) for own in both]
+    return (
+        f"plain {spread(slow, 3)} s, fast {spread(fast, 3)} s an episode "
+        f"({encoded:.2f} images encoded, {matched:.0%} of supports matched): "
+        f"{spread(slow / fast, 1)}x; "
+        f"{flops / 1e9:.0f} GFLOP take {spread(limit, 3)} s at the peak of "
+        f"{spread(np.array([each[0] for each in peak]) / 1e9, 0)} GFLOP/s "
+        f"({spread(fast / limit, 2)}x of it), "
+        f"{moves / 1e9:.1f} GB {spread(moving, 3)} s at the copy's speed; "
+        f"{apart[0]} pixels compared, {apart[1]} differ, {apart[2]} not by rounding; "
+        f"foreground IoU of those {fore[0]:.3f}, plain {fore[1]:.3f}"
+    )
+
+
+def spread(values: NDArray[np.floating[Any]], digits: int) -> str:
+    """Median, and least and largest of several."""
+    middle = f"{np.median(values):.{digits}f}"
+    if len(values) == 1:
+        return middle
+    return f"{middle} ({values.min():.{digits}f} to {values.max():.{digits}f})"
 
 
 def learned(name: str, backbone: str, example: Example, steps: int) -> None:
