@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cdfss_bench.bench.cost.profile import flops_of
 from cdfss_bench.methods.backbones.card import BACKBONES, build_backbone
 from cdfss_bench.methods.blocks.conv4d import Squeeze
 from cdfss_bench.methods.blocks.correlation import hypercorrelation
@@ -18,6 +19,7 @@ from cdfss_bench.methods.blocks.hpn import HPNLearner
 from cdfss_bench.methods.blocks.prototypes import cosine_scores, resized_masks
 from cdfss_bench.methods.blocks.self_support import local_prototypes
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
+from cdfss_bench.methods.fast import products
 from cdfss_bench.methods.fast.attention import Rounds
 from cdfss_bench.methods.fast.convolution import Convolution3x3
 from cdfss_bench.methods.fast.decoding import Decoder
@@ -321,6 +323,37 @@ def test_products_are_products(rows: int) -> None:
     learnt = b.clone().requires_grad_()
     product(drawn(4, 20), learnt).sum().backward()
     assert learnt.grad is not None
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_large_products_are_products_whichever_kernel_is_chosen(
+    *, taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "onednn_is_taken", lambda: taken)
+    a, b = drawn(600, 400, seed=1), drawn(300, 400, seed=2)
+    monkeypatch.setattr(products, "_LARGE", a.numel() * len(b))
+    expected = a.double() @ b.double().t()
+    torch.testing.assert_close(product(a, b).double(), expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("onednn", "own", "taken"), [(1.0, 1.0, True), (1.2, 1.0, True), (1.4, 1.0, False)]
+)
+def test_torchs_own_product_is_taken_where_it_is_much_faster(
+    onednn: float, own: float, *, taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([*[onednn] * 5, *[own] * 5])
+    monkeypatch.setattr(products, "_seconds", lambda _: next(times))
+    products.onednn_is_taken.cache_clear()
+    assert products.onednn_is_taken() is taken
+    assert products.onednn_is_taken() is taken
+    products.onednn_is_taken.cache_clear()
+
+
+def test_choosing_a_kernel_counts_as_no_operation() -> None:
+    products.onednn_is_taken.cache_clear()
+    side = torch.ones(512, 512)
+    assert flops_of(lambda: product(side, side))[0] == 2 * 512**3
 
 
 def test_a_further_choice_costs_what_changed_and_is_the_same() -> None:
