@@ -218,7 +218,7 @@ def _tests(
         ]
         pairs = [p for p in pairs if p[0].record.episodes.sha256 == p[1].record.episodes.sha256]
         if pairs:
-            clusters = clustered([pair[side].rows for side in (0, 1) for pair in pairs])
+            clusters = clustered([pair[side].counted for side in (0, 1) for pair in pairs])
             found[column] = difference(clusters), swapped(clusters, stream=column.domain)
     values = {column.domain: value for column, value in found.items()}
     if len(mean) > 1 and all(column in found for column in mean):

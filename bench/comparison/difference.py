@@ -86,7 +86,7 @@ def differences_of(pairs: Pairs, minimum: float, resamples: int) -> tuple[Differ
     """
     found: dict[ColumnKey, tuple[Resampled | None, NDArray[np.float64], float]] = {}
     for column, cells in pairs.items():
-        runs = [x.rows for _, x, _ in cells] + [y.rows for _, _, y in cells]
+        runs = [x.counted for _, x, _ in cells] + [y.counted for _, _, y in cells]
         clusters = clustered(runs)
         number = len(cells)
         weights = [1 / number] * number + [-1 / number] * number

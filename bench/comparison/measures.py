@@ -103,7 +103,7 @@ def _measured(results: list[RunResult], *, intervals: bool) -> Measured:
     of_seed = [metrics_of(one) for one in results]
     dice_interval = None
     if intervals:
-        clusters = clustered([one.rows for one in results], metric="dice")
+        clusters = clustered([one.counted for one in results], metric="dice")
         again = resampled(clusters, resamples=RESAMPLES)
         dice_interval = again.mean if again else None
     classes: dict[int, tuple[float, float]] = {}
@@ -117,7 +117,7 @@ def _measured(results: list[RunResult], *, intervals: bool) -> Measured:
         {name: fmean(one.value(name) for one in of_seed) for name in METRICS},
         dice_interval,
         classes,
-        summarised([row.boundary for one in results for row in one.rows]),
+        summarised([found for one in results for found in one.counted.boundaries]),
     )
 
 
@@ -127,4 +127,4 @@ def metrics_of(result: RunResult) -> Metrics:
     Raises:
         RecordError: if rows are damaged or missing.
     """
-    return measure([r.episode.class_id for r in result.rows], [r.counts for r in result.rows])
+    return measure(result.counted.asked.class_ids, result.counted.counts)

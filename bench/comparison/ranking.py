@@ -129,7 +129,7 @@ class _Drawn:
 
     @cached_property
     def resampled(self) -> Resampled | None:
-        runs = [result.rows for result in self._results]
+        runs = [result.counted for result in self._results]
         return resampled(clustered(runs, metric=self._metric), resamples=RESAMPLES, by_class=False)
 
     def interval(self) -> tuple[float, ...] | None:
@@ -171,5 +171,5 @@ def _against_best(ordered: list[list[RunResult]], metric: str, kept: Kept) -> di
 
 
 def _tested(best: Sequence[RunResult], row: Sequence[RunResult], metric: str) -> float:
-    clusters = clustered([answer.rows for answer in (*best, *row)], metric=metric)
+    clusters = clustered([answer.counted for answer in (*best, *row)], metric=metric)
     return p_value(difference(clusters), swapped(clusters, permutations=RESAMPLES))

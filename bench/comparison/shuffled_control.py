@@ -99,7 +99,7 @@ def _tested(
     pairs = [(a, b) for a, b in common if a.asked == b.asked]
     if not pairs:
         return None
-    ours, theirs = ([pair[i].rows for pair in pairs] for i in (0, 1))
+    ours, theirs = ([pair[i].counted for pair in pairs] for i in (0, 1))
     clusters = clustered([*ours, *theirs], metric=metric)
     under_null = swapped(
         clusters, permutations=PERMUTATIONS, stream=f"{column.domain}@shuffled-support"

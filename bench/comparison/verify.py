@@ -19,6 +19,7 @@ from cdfss_bench.datasets import Manifest
 from cdfss_bench.errors import UserError
 
 from ..records.cell_folder import CellFolder, EpisodeRow, parse_row
+from ..records.counted import parse_rows
 from ..records.kept import Kept
 from ..records.place import folder_of
 from ..records.schema import MetricsPart, RunRecord, read_whatever_seal
@@ -32,8 +33,10 @@ INTERVAL_TOLERANCE = 2e-4
 MANY = 400
 """Runs from which on several processes share them: one starts in the time of some hundred runs."""
 
-_PERHAPS_NOT_FINITE = re.compile(r"NaN|Infinity|[eE][+-]?\d{3}|\d{200}")
-"""Is in every text with a number that is not finite or too large for a float, and in few others."""
+_PERHAPS_TOO_LARGE = re.compile(r"\d(?:[eE][+-]?\d{3}|\d{199})")
+"""Is in every text with a number that is too large for a float, and in few others."""
+_MOST_MANIFESTS = 64
+"""Manifests that stay in memory: most runs share theirs with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,7 @@ def _of_numbers(folder: CellFolder) -> Iterator[str]:
         if not path.is_file():
             continue
         text = path.read_text(encoding="utf-8", errors="replace")
-        if path != folder.timings and not _PERHAPS_NOT_FINITE.search(text):
+        if path != folder.timings and not _may_hold_not_finite(text):
             continue
         for number, line in enumerate(text.splitlines(), 1):
             try:
@@ -143,6 +146,10 @@ def _of_numbers(folder: CellFolder) -> Iterator[str]:
                 continue  # torn when a process was killed; what is missing is found elsewhere
             if path == folder.timings and isinstance(values, dict):
                 yield from _of_times(f"{path.name}, line {number}", cast("dict[str, Any]", values))
+
+
+def _may_hold_not_finite(text: str) -> bool:
+    return "NaN" in text or "Infinity" in text or bool(_PERHAPS_TOO_LARGE.search(text))
 
 
 def _of_times(where: str, values: dict[str, Any]) -> Iterator[str]:
@@ -162,18 +169,22 @@ def _of_record(record: RunRecord, folder: CellFolder) -> Iterator[str]:
 def _of_rows(record: RunRecord, folder: CellFolder) -> Iterator[str]:
     try:
         raw = folder.rows.read_bytes()
-        manifest = Manifest.load(folder.manifest)
+        manifest = _manifest(folder.manifest)
     except (OSError, UserError) as error:
         yield error.problem if isinstance(error, UserError) else f"episodes.jsonl: {error.strerror}"
         return
     if hashlib.sha256(raw).hexdigest() != record.episodes.rows_sha256:
         yield "episodes.jsonl was changed after it was written: its sha256 is another"
-    lines = raw.decode("utf-8", errors="replace").splitlines()
-    rows = [parse_row(line) for line in lines]
-    for number, (line, row) in enumerate(zip(lines, rows, strict=True), 1):
-        if row is None or row.to_line() != line:
-            yield f"episodes.jsonl, line {number}: is not a row as the evaluator writes it"
-    known = [row for row in rows if row is not None]
+    text = raw.decode("utf-8", errors="replace")
+    found = parse_rows(text)
+    known = found.rows if found else []
+    if found is None or not found.asked.is_canonical:
+        lines = text.splitlines()
+        rows = [parse_row(line) for line in lines]
+        for number, (line, row) in enumerate(zip(lines, rows, strict=True), 1):
+            if row is None or row.to_line() != line:
+                yield f"episodes.jsonl, line {number}: is not a row as the evaluator writes it"
+        known = [row for row in rows if row is not None]
     yield from _of_manifest(record, manifest)
     yield from _answers(known, manifest)
     side = record.evaluator.image_size
@@ -184,7 +195,27 @@ def _of_rows(record: RunRecord, folder: CellFolder) -> Iterator[str]:
         if row.index not in wrong and not row.fit(side):
             yield f"episode {row.index}: the boundary measures contradict the pixel counts"
     if known and not wrong and record.metrics is not None:
-        yield from _of_metrics(record.metrics, metrics_of(known))
+        yield from _of_metrics(record.metrics, metrics_of(found or known))
+
+
+_manifests: dict[str, Manifest] = {}
+
+
+def _manifest(path: Path) -> Manifest:
+    """The manifest in a file; those of equal bytes are read once.
+
+    Raises:
+        DataError: if it cannot be read, is no manifest, or was changed after it was written.
+    """
+    try:
+        content = file_sha256(path)
+    except OSError:
+        return Manifest.load(path)  # which says what is wrong
+    if content not in _manifests:
+        if len(_manifests) >= _MOST_MANIFESTS:
+            _manifests.clear()
+        _manifests[content] = Manifest.load(path)
+    return _manifests[content]
 
 
 def _of_manifest(record: RunRecord, manifest: Manifest) -> Iterator[str]:

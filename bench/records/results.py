@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from cdfss_bench.canonical import file_sha256
 from cdfss_bench.errors import RecordError
 
-from .cell_folder import CellFolder, EpisodeRow, parse_row
+from .cell_folder import CellFolder, EpisodeRow
+from .counted import Counted, parse_rows
 from .kept import Kept
 from .place import folder_of
 from .schema import RunRecord, read_record, record_paths
@@ -41,8 +42,8 @@ class RunResult:
         return cls(folder_of(record, results).record, record)
 
     @cached_property
-    def rows(self) -> tuple[EpisodeRow, ...]:
-        """The cell's rows in manifest order.
+    def counted(self) -> Counted:
+        """The cell's rows in manifest order, as columns.
 
         Raises:
             RecordError: if a row is damaged or missing.
@@ -50,15 +51,13 @@ class RunResult:
         file = CellFolder(self.path.parent).rows
         try:
             raw = file.read_bytes()
-            lines = raw.decode("utf-8").splitlines()
+            found = parse_rows(raw.decode("utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise RecordError(
                 f"{file} cannot be read ({error})", hint=f"cdfss-bench verify {self.path.parent}"
             ) from error
-        rows = [parse_row(line) for line in lines]
-        known = [row for row in rows if row is not None]
-        indices = sorted(row.index for row in known)
-        if len(known) != len(rows) or indices != list(range(self.record.episodes.count)):
+        in_order = list(range(self.record.episodes.count))
+        if found is None or sorted(found.asked.indices) != in_order:
             raise RecordError(
                 f"{file} does not hold the {self.record.episodes.count} episodes of its record",
                 hint="type the run again: only what is missing is computed",
@@ -68,7 +67,18 @@ class RunResult:
                 f"{file} was changed after it was written: its sha256 is another",
                 hint="type the run again: only what is damaged is computed",
             )
-        return tuple(sorted(known, key=lambda row: row.index))
+        if found.asked.indices != in_order:
+            return Counted.of(sorted(found.rows, key=lambda row: row.index))
+        return found
+
+    @cached_property
+    def rows(self) -> tuple[EpisodeRow, ...]:
+        """The cell's rows in manifest order.
+
+        Raises:
+            RecordError: if a row is damaged or missing.
+        """
+        return tuple(self.counted.rows)
 
     @cached_property
     def is_whole(self) -> bool:
@@ -86,13 +96,13 @@ class RunResult:
             RecordError: if they are not those that were written.
         """
         if not self.is_whole:
-            _ = self.rows
+            _ = self.counted
         return f"{self.record.episodes.rows_sha256} {self.record.episodes.count}"
 
     @property
     def asked(self) -> list[tuple[str, int]]:
         """Query and class of every episode: what a control with other supports has in common."""
-        return [(row.episode.query, row.episode.class_id) for row in self.rows]
+        return [(query, class_id) for class_id, query in self.counted.asked.images]
 
 
 def run_results(
@@ -115,7 +125,7 @@ def run_results(
                 one = RunResult(path, _read(path, seals))
                 # Rows are read where a number needs them; what is wrong with them is told here.
                 if told is not None and one.record.status == "done" and not one.is_whole:
-                    _ = one.rows
+                    _ = one.counted
             except RecordError as error:
                 if told is None:
                     raise

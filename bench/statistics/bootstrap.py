@@ -152,37 +152,50 @@ def _replicated(
     values, variances = np.empty(resamples), np.empty(resamples)
     for rows in _chunks(resamples):
         times = drawn[rows].astype(np.float64)
-        sums = times @ union
-        # A seed whose few images of a class were not drawn keeps its own value.
-        absent = sums == 0
-        again = np.where(absent, ratio, iou(times @ inter, sums))
-        scaled = np.where(absent, 0, share / np.maximum(sums, 1))
-        values[rows] = again @ share
-        variances[rows] = _summed_squares(times, inter, union, scaled, again)
+        if len(share) == 1:
+            values[rows], variances[rows] = _of_one_run(times, inter, union, ratio)
+            values[rows] *= share
+            variances[rows] *= share**2
+        else:
+            values[rows], variances[rows] = _of_runs(times, inter, union, ratio, share)
     correction = len(counts) / (len(counts) - 1)
     error = jackknife(counts) @ share
     return values, correction * variances, float(ratio @ share), float((error**2).sum())
 
 
-def _summed_squares(
-    times: Floats, inter: Floats, union: Floats, scaled: Floats, again: Floats
-) -> Floats:
-    """Sums of the squares of each image's linearised share in the ratio, as often as drawn, [R].
+def _of_runs(
+    times: Floats, inter: Floats, union: Floats, ratio: Floats, share: Floats
+) -> tuple[Floats, Floats]:
+    """Resampled values [R], and the sums of the squares of each image's linearised share in them.
 
     Args:
         times: how often each image is drawn, [R, Q].
         inter: intersections [Q, J].
         union: unions likewise.
-        scaled: each run's weight over the sum of its unions, [R, J].
-        again: the resample's own ratio, [R, J].
+        ratio: of all images, [J].
+        share: weights of the runs, [J].
     """
-    if inter.shape[1] > 1:
-        parts = 100 * scaled @ inter.T - (scaled * again) @ union.T
-        return (times * parts**2).sum(1)
-    # Of one run the square is written out: its sums need no share of each image by itself.
-    sums = times @ np.hstack((inter**2, inter * union, union**2))
-    factors = np.hstack((np.full_like(again, 100**2), -200 * again, again**2))
-    return np.maximum(scaled[:, 0] ** 2 * (sums * factors).sum(1), 0)
+    sums = times @ union
+    again, scaled = iou(times @ inter, sums), share / np.maximum(sums, 1)
+    if (absent := sums == 0).any():
+        # A seed whose few images of a class were not drawn keeps its own value.
+        np.copyto(again, ratio, where=absent)
+        scaled[absent] = 0
+    parts = 100 * scaled @ inter.T - (scaled * again) @ union.T
+    return again @ share, (times * parts**2).sum(1)
+
+
+def _of_one_run(
+    times: Floats, inter: Floats, union: Floats, ratio: Floats
+) -> tuple[Floats, Floats]:
+    """`_of_runs` of one run with weight 1: the square is written out, so all is one product."""
+    terms = np.hstack((inter, union, inter**2, inter * union, union**2)).T
+    inters, unions, *squares = terms @ times.T  # sums over images, [R] each
+    again, scaled = iou(inters, unions), 1 / np.maximum(unions, 1)
+    if (absent := unions == 0).any():
+        again[absent], scaled[absent] = ratio, 0
+    summed = squares[0] * 100**2 + squares[1] * (-200 * again) + squares[2] * again**2
+    return again, np.maximum(scaled**2 * summed, 0)
 
 
 @lru_cache(maxsize=512)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from cdfss_bench.errors import RecordError
 
 from ..records.cell_folder import EpisodeRow
+from ..records.counted import Asked, Counted
 from .metrics import iou
 
 
@@ -48,7 +50,7 @@ class Clusters:
         return iou(sums[..., 0], sums[..., 1])
 
 
-def clustered(runs: Sequence[Sequence[EpisodeRow]], *, metric: str = "miou") -> Clusters:
+def clustered(runs: Sequence[Counted | Sequence[EpisodeRow]], *, metric: str = "miou") -> Clusters:
     """The rows of several runs, by class and query image.
 
     Args:
@@ -59,26 +61,32 @@ def clustered(runs: Sequence[Sequence[EpisodeRow]], *, metric: str = "miou") -> 
     Raises:
         RecordError: if there is no row, or the runs do not ask the same classes.
     """
-    if not runs or not all(runs):
+    known = [run if isinstance(run, Counted) else Counted.of(run) for run in runs]
+    class_ids, queries, places = _places(tuple(run.asked for run in known))
+    ends = np.cumsum([len(found) for found in queries])
+    counts = np.zeros((ends[-1], len(known), 2), np.int64)
+    for number, (run, place) in enumerate(zip(known, places, strict=True)):
+        inter, union = run.counts[:, 0], run.counts[:, 1]
+        columns = (2 * inter, inter + union) if metric == "dice" else (inter, union)
+        for at, column in enumerate(columns):
+            np.add.at(counts[:, number, at], place, column)
+    return Clusters(class_ids, queries, tuple(np.split(counts, ends[:-1])))
+
+
+@lru_cache(maxsize=64)
+def _places(
+    asked: tuple[Asked, ...],
+) -> tuple[tuple[int, ...], tuple[tuple[str, ...], ...], list[NDArray[np.int64]]]:
+    """Class ids and their query images as in `Clusters`, and by run each row's place among them."""
+    if not asked or not all(one.rows for one in asked):
         raise RecordError("there are no episodes to compare")
-    asked = [{row.episode.class_id for row in rows} for rows in runs]
-    if any(classes != asked[0] for classes in asked):
+    classes = [set(one.class_ids.tolist()) for one in asked]
+    if any(found != classes[0] for found in classes):
         raise RecordError("the runs do not ask the same classes")
-    names: dict[int, set[str]] = {class_id: set() for class_id in asked[0]}
-    for rows in runs:
-        for row in rows:
-            names[row.episode.class_id].add(row.episode.query)
-    class_ids = tuple(sorted(names))
-    queries = tuple(tuple(sorted(names[class_id])) for class_id in class_ids)
-    place = {
-        (class_id, name): (c, q)
-        for c, class_id in enumerate(class_ids)
-        for q, name in enumerate(queries[c])
-    }
-    counts = tuple(np.zeros((len(found), len(runs), 2), np.int64) for found in queries)
-    for run, rows in enumerate(runs):
-        for row in rows:
-            c, q = place[row.episode.class_id, row.episode.query]
-            inter, union = row.counts.inter, row.counts.union
-            counts[c][q, run] += (2 * inter, inter + union) if metric == "dice" else (inter, union)
-    return Clusters(class_ids, queries, counts)
+    images = sorted({image for one in asked for image in one.images})
+    place = {image: at for at, image in enumerate(images)}
+    names: dict[int, list[str]] = {}
+    for class_id, query in images:
+        names.setdefault(class_id, []).append(query)
+    places = [np.array([place[image] for image in one.images]) for one in asked]
+    return tuple(names), tuple(map(tuple, names.values())), places

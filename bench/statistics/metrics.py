@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,12 @@ METRICS = {
 """Names of the metrics, and what tables call them."""
 
 
+Classes: TypeAlias = "Sequence[int] | NDArray[np.int64]"
+"""The class of every episode, [N]."""
+Pixels: TypeAlias = "Sequence[Counts] | NDArray[np.int64]"
+"""The pixel counts of every episode, [N, 4]."""
+
+
 @overload
 def iou(inter: int, union: int) -> float: ...
 @overload
@@ -73,7 +79,7 @@ def dice(inter: NDArray[np.int64], union: NDArray[np.int64]) -> NDArray[np.float
 
 
 def pooled_by_class(
-    class_ids: Sequence[int], counts: Sequence[Counts]
+    class_ids: Classes, counts: Pixels
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Sorted class ids [C] and their summed counts [C, 4] in the order of `Counts`."""
     ids, index = np.unique(np.asarray(class_ids, np.int64), return_inverse=True)
@@ -83,7 +89,7 @@ def pooled_by_class(
 
 
 def measure(
-    class_ids: Sequence[int], counts: Sequence[Counts], *, expected: Sequence[int] | None = None
+    class_ids: Classes, counts: Pixels, *, expected: Sequence[int] | None = None
 ) -> Metrics:
     """The metrics of episodes of the given classes.
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..records.cell_folder import EpisodeRow
+from ..records.counted import Counted
 from ..records.schema import MetricsPart
 from .bootstrap import resampled
 from .clusters import clustered
 from .metrics import measure
 
 
-def metrics_of(rows: Sequence[EpisodeRow]) -> MetricsPart:
+def metrics_of(rows: Counted | Sequence[EpisodeRow]) -> MetricsPart:
     """The metrics of finished rows, as records hold them.
 
     Raises:
         ValueError: if there is no row.
     """
-    found = measure([row.episode.class_id for row in rows], [row.counts for row in rows])
-    again = resampled(clustered([rows]), by_class=False)
+    known = rows if isinstance(rows, Counted) else Counted.of(rows)
+    found = measure(known.asked.class_ids, known.counts)
+    again = resampled(clustered([known]), by_class=False)
     # Four decimals of a percent: the last digits of sums of floats differ between processors.
     ends = (round(again.mean.low, 4), round(again.mean.high, 4)) if again else None
     return MetricsPart(

@@ -53,7 +53,7 @@ def test_a_second_report_is_the_same_and_parses_no_row(
 ) -> None:
     first = typed("report", "--results", found)
     assert first.exit_code == 0, first.output
-    monkeypatch.setattr(results, "parse_row", refuse)
+    monkeypatch.setattr(results, "parse_rows", refuse)
     monkeypatch.setattr(results, "read_record", refuse)
     assert typed("report", "--results", found).output == first.output
 
@@ -107,8 +107,8 @@ def test_a_damaged_file_is_made_anew(
 def test_other_code_computes_again(found: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = typed("report", "--results", found).output
     parsed: list[str] = []
-    real = results.parse_row
-    monkeypatch.setattr(results, "parse_row", lambda line: parsed.append(line) or real(line))
+    real = results.parse_rows
+    monkeypatch.setattr(results, "parse_rows", lambda text: parsed.append(text) or real(text))
     monkeypatch.setattr(kept, "_code", lambda: "another")
     assert typed("report", "--results", found).output == first
     assert parsed
