@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..records.results import RunResult
     from ..reporting.forms import Content
     from ..reporting.qualitative.redrawn import Redrawer
+    from ..reporting.qualitative.saved_masks import SavedMasks
 
 FORMATS = ("table", "md", "latex", "bibtex", "csv", "json", "html")
 STYLES = ("plain", "paper")
@@ -223,6 +224,7 @@ def _write_pages(
     if content.columns:
         # Every page is written by itself; what none of them has is refused before.
         check_columns(boards, content.columns)
+    saved = None if pictures.masks is None else _saved(pictures.masks)
     panels = _redrawer(options).panels if pictures.panels else None
     notes, published = content.every_note, content.published
     if site is None and output is None:
@@ -256,7 +258,7 @@ def _write_pages(
         ).items():
             _write(page, output.with_name(name))
     if pictures.episodes:
-        _write_gallery(gallery, back, found, boards, pictures.masks, options)
+        _write_gallery(gallery, back, found, boards, saved, options)
 
 
 def _write_gallery(
@@ -264,19 +266,24 @@ def _write_gallery(
     back: str,
     found: Sequence[RunResult],
     boards: Sequence[Leaderboard],
-    masks: Path | None,
+    saved: SavedMasks | None,
     options: SelectionOptions,
 ) -> None:
     """Write the pages of all episodes; what that takes is said first."""
     from ..comparison.current import by_cell
-    from ..reporting.qualitative.gallery import Gallery, SavedMasks
+    from ..reporting.qualitative.gallery import Gallery
 
-    saved = None if masks is None else SavedMasks(masks)
     gallery = Gallery(folder, boards, by_cell(found), _redrawer(options), saved, back)
     talk(gallery.forecast())
     talk(f"wrote {gallery.write()}")
     for line in gallery.reasons():
         talk(f"note: {line}")
+
+
+def _saved(masks: Path) -> SavedMasks:
+    from ..reporting.qualitative.saved_masks import SavedMasks  # which imports torch
+
+    return SavedMasks(masks)
 
 
 def _redrawer(options: SelectionOptions) -> Redrawer:

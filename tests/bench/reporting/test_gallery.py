@@ -159,6 +159,17 @@ def test_saved_masks_are_taken_where_their_counts_are_the_records(
         SavedMasks(tmp_path / "computed")
 
 
+def test_a_folder_without_masks_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    write_cell(tmp_path / "r", "ssp")
+    (tmp_path / "empty").mkdir()
+    words = ["report", "--results", tmp_path / "r", "-f", "html", "-o", tmp_path / "p.html"]
+    words += ["--episodes", "--masks", tmp_path / "empty"]
+    result = CliRunner().invoke(app, list(map(str, words)))
+    assert isinstance(result.exception, DataError)
+    assert "holds no saved masks" in str(result.exception)
+    assert not list(tmp_path.glob("p*"))
+
+
 def test_without_data_the_numbers_are_there_and_the_reason(tmp_path: Path) -> None:
     write_cell(tmp_path, "ssp")
     write_cell(tmp_path, "loec")
