@@ -27,6 +27,7 @@ def show_plan(
     device: str,
     *,
     with_cost: bool,
+    boundary: float | None,
     began: float,
     wide: bool = False,
     as_json: bool = False,
@@ -38,6 +39,7 @@ def show_plan(
         results: the results folder.
         device: that would compute.
         with_cost: whether FLOPs and latency would be measured.
+        boundary: tolerance of the boundary measures that would be added; None without them.
         began: when the command began, by `time.perf_counter`.
         wide: whether every cell and column is shown.
         as_json: whether it is JSON.
@@ -47,7 +49,7 @@ def show_plan(
 
     cells = list(cells_of(selection))
     warn_of_cells(cells)
-    lines = forecast(cells, results, device=device, with_cost=with_cost)
+    lines = forecast(cells, results, device=device, with_cost=with_cost, boundary=boundary)
     if as_json:
         say(json.dumps([line.to_json() for line in lines], indent=1))
     else:

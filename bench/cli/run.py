@@ -137,10 +137,11 @@ def run(
         talk("no data root is named (--data-root): running the procedural mini suite")
     # A cluster's devices are not this machine's.
     where = device if executor == "ray" else chosen_device(device)
+    tolerance = tolerance_of(boundary, boundary_tolerance)
     if dry_run:
         show_plan(
             selection, results, where,
-            with_cost=not no_cost, began=began, wide=wide, as_json=as_json,
+            with_cost=not no_cost, boundary=tolerance, began=began, wide=wide, as_json=as_json,
         )  # fmt: skip
         return
     from ..evaluation.evaluator import Settings
@@ -148,7 +149,6 @@ def run(
 
     choice = Choice(executor, jobs, threads, timeout, options.plugins or (), talk)
     budget = budget_of(memory, "cpu" if executor == "ray" else where)
-    tolerance = tolerance_of(boundary, boundary_tolerance)
     settings = Settings(
         device=where,
         batch=batch,
@@ -195,7 +195,9 @@ def compute(
 
     # The devices of a cluster are not here, nor what was measured on them.
     device = None if choice.name == "ray" else settings.device
-    expected = forecast(cells, results, device=device, with_cost=with_cost)
+    expected = forecast(
+        cells, results, device=device, with_cost=with_cost, boundary=settings.boundary
+    )
     talk(extent(expected, choice.jobs or 1))
     outcomes: list[Outcome] = []
     with run_progress(list(zip(cells, expected, strict=True)), line_of) as (listener, finished):

@@ -46,13 +46,7 @@ class Extras:
             rows: that are known.
         """
         masks = set[int]() if self.masks is None else self.masks.missing(cell, rows)
-        if self.boundary is None:
-            return masks
-        has = {
-            i
-            for i, row in rows.items()
-            if row.boundary and row.boundary.nsd_tolerance == self.boundary
-        }
+        has = {index for index, row in rows.items() if row.is_measured(self.boundary)}
         return masks | (set(range(len(cell.episode_set.manifest))) - has)
 
     def missing_in(self, cell: Cell, record: RunRecord | None) -> set[int]:

@@ -10,8 +10,9 @@ from typing import Any
 
 from cdfss_bench.datasets import Domain, Episode
 
-from ..records.cell_folder import CellFolder
+from ..records.cell_folder import CellFolder, EpisodeRow
 from ..records.environment import device_name
+from ..records.results import RunResult
 from ..records.schema import RunRecord, read_runs
 from ..records.timings import Around, Spent, added, arounds, batches
 from .cell import Cell, method_code
@@ -52,7 +53,12 @@ class Forecast:
 
 
 def forecast(
-    cells: Iterable[Planned], results: Path, *, device: str | None = "cpu", with_cost: bool = True
+    cells: Iterable[Planned],
+    results: Path,
+    *,
+    device: str | None = "cpu",
+    with_cost: bool = True,
+    boundary: float | None = None,
 ) -> list[Forecast]:
     """What is known of planned cells before they run, in their order.
 
@@ -64,9 +70,10 @@ def forecast(
         results: the results folder.
         device: that would compute; None for one that is not here, of which no time is known.
         with_cost: whether FLOPs and latency would be measured.
+        boundary: tolerance of the boundary measures that would be added; None without them.
     """
     name = None if device is None else device_name(device)
-    expecting = _Expecting(results, name, with_cost=with_cost)
+    expecting = _Expecting(results, name, with_cost=with_cost, boundary=boundary)
     return [expecting.one(planned) for planned in cells]
 
 
@@ -120,8 +127,11 @@ _AT_HAND = 1e-3
 class _Expecting:
     """What the cells before have built, measured and encoded already."""
 
-    def __init__(self, results: Path, device: str | None, *, with_cost: bool):
+    def __init__(
+        self, results: Path, device: str | None, *, with_cost: bool, boundary: float | None
+    ):
         self._results, self._device, self._with_cost = results, device, with_cost
+        self._boundary = boundary
         self._records: list[tuple[RunRecord, CellFolder]] | None = None
         self._network: object = None
         self._domain: Domain | None = None
@@ -133,19 +143,28 @@ class _Expecting:
         if cell is None:
             state = f"refused: {planned.reason}"
             return Forecast(planned.title, state, 0, 0, 0.0, planned.hint or "")
-        total = len(cell.episode_set.manifest)
+        episodes = cell.episode_set.manifest.episodes
         folder = cell.folder(self._results)
         known = cell.finished_record(self._results)
-        if known is not None:
-            is_costed = known.cost is not None or not self._with_cost
-            seconds = 0.0 if is_costed else self._expected(cell, [])
-            return Forecast(planned.title, "complete", total, 0, seconds)
-        done = folder.recover(cell.episode_set.manifest.episodes)
-        left = [e for i, e in enumerate(cell.episode_set.manifest.episodes) if i not in done]
-        state = "begun" if done else "to do"
-        return Forecast(planned.title, state, total, len(left), self._expected(cell, left))
+        rows: dict[int, EpisodeRow] = {}
+        if known is None:
+            rows = folder.recover(episodes)
+        elif self._boundary is not None:
+            found = RunResult(folder.record, known).rows
+            rows = folder.with_added({row.index: row for row in found})
+        done = {index for index, row in rows.items() if row.is_measured(self._boundary)}
+        if known is not None and self._boundary is None:
+            done = set(range(len(episodes)))
+        left = [episode for index, episode in enumerate(episodes) if index not in done]
+        is_costed = not self._with_cost or (known is not None and known.cost is not None)
+        if known is not None and not left:
+            seconds = 0.0 if is_costed else self._expected(cell, [], is_costed=False)
+            return Forecast(planned.title, "complete", len(episodes), 0, seconds)
+        state = "begun" if rows else "to do"
+        seconds = self._expected(cell, left, is_costed=is_costed)
+        return Forecast(planned.title, state, len(episodes), len(left), seconds)
 
-    def _expected(self, cell: Cell, left: list[Episode]) -> float | None:
+    def _expected(self, cell: Cell, left: list[Episode], *, is_costed: bool) -> float | None:
         found = self._rates(cell)
         domain, key = cell.episode_set.domain, cell.network_key
         is_built = key == self._network
@@ -158,7 +177,7 @@ class _Expecting:
             self._encoded |= {
                 domain.item(episode.support_class_id, name).image for name in episode.supports
             }
-        is_costed = not self._with_cost or cell.cost_key in self._costs
+        is_costed = is_costed or cell.cost_key in self._costs
         self._costs.add(cell.cost_key)
         if found is None:
             return None

@@ -44,6 +44,12 @@ class EpisodeRow:
         counts_fit = self.counts.fit(None if side is None else side**2)
         return counts_fit and (self.boundary is None or self.boundary.fit(self.counts, side))
 
+    def is_measured(self, tolerance: float | None) -> bool:
+        """Whether it holds boundary measures of that tolerance, if one is asked for."""
+        return tolerance is None or (
+            self.boundary is not None and self.boundary.nsd_tolerance == tolerance
+        )
+
     def to_line(self) -> str:
         """The row as JSON, always spelled the same way."""
         values = {

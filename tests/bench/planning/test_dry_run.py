@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from cdfss_bench.bench.evaluation.runner import Outcome
 from cdfss_bench.bench.planning.dry_run import forecast, rates
 from cdfss_bench.bench.planning.selection import Selection, plan
-from cdfss_bench.bench.records.cell_folder import CellFolder
+from cdfss_bench.bench.records.boundary import Boundary
+from cdfss_bench.bench.records.cell_folder import CellFolder, parse_row
 from cdfss_bench.bench.records.schema import record_paths
 from cdfss_bench.bench.records.timings import Around, Spent, arounds, batches
 
@@ -121,3 +123,28 @@ def test_other_shots_and_other_devices_are_unknown(
     monkeypatch.setattr("cdfss_bench.bench.planning.dry_run.device_name", lambda _device: "H100")
     found = forecast(cells, tmp_path / "results", with_cost=False)
     assert [one.seconds is None for one in found] == [False, True, True, True]
+
+
+def test_a_finished_cell_without_the_boundary_measures_asked_for_is_begun(
+    run_mini: Run, seeded_weights: Path, tmp_path: Path
+) -> None:
+    run_mini(methods=["ssp"], domains=["mini-chest"], shots=[1], seeds=[0])
+    asked = {"suite": "mini", "weights_dirs": (seeded_weights,), "episodes": 6, "shots": [1]}
+    selection = Selection.model_validate({**asked, "methods": ["ssp"], "domains": ["mini-chest"]})
+    cells, results = list(plan(selection)), tmp_path / "results"
+
+    def states(boundary: float | None) -> list[tuple[str, int]]:
+        found = forecast(cells, results, with_cost=False, boundary=boundary)
+        return [(one.state, one.left) for one in found]
+
+    assert states(None) == [("complete", 0)]
+    assert states(2.0) == [("begun", 6)]
+    (path,) = record_paths(results)
+    folder = CellFolder(path.parent)
+    measures = Boundary(2.0, 1.0, 90.0, 80.0)
+    rows = [row for line in folder.rows.read_text().splitlines() if (row := parse_row(line))]
+    folder.keep_added([replace(row, boundary=measures) for row in rows[:2]])
+    kept = sum(row.counts.union > row.counts.inter for row in rows[:2])  # others contradict it
+    assert kept
+    assert states(2.0) == [("begun", 6 - kept)]
+    assert states(3.0) == [("begun", 6)]
