@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -49,20 +50,31 @@ def swapped(
     Returns:
         [permutations], in points.
     """
-    name = f"sign-flip/{seed}/{stream}".encode()
-    rng = np.random.RandomState(np.frombuffer(hashlib.sha256(name).digest(), dtype="<u4"))
+    images = tuple(len(counts) for counts in clusters.counts)
+    drawn = _drawn(f"sign-flip/{seed}/{stream}", permutations, images)
     total = np.zeros(permutations)
-    for counts in clusters.counts:
+    for counts, flips in zip(clusters.counts, drawn, strict=True):
         ours, theirs = np.split(counts.astype(np.float64), 2, axis=1)  # [Q, S, 2] each
         both, half = (ours + theirs).sum(0) / 2, (ours - theirs).reshape(len(counts), -1) / 2
         for begin in range(0, permutations, 2_000):
             end = min(begin + 2_000, permutations)
-            signs = 2.0 * rng.randint(2, size=(end - begin, len(counts)), dtype=np.int8) - 1
+            signs = 2.0 * flips[begin:end] - 1
             moved = (signs @ half).reshape(end - begin, -1, 2)
             first, second = both + moved, both - moved
             ious = [iou(x[..., 0], x[..., 1]) for x in (first, second)]
             total[begin:end] += (ious[0] - ious[1]).mean(1)
     return total / len(clusters.counts)
+
+
+@lru_cache(maxsize=16)
+def _drawn(name: str, permutations: int, images: tuple[int, ...]) -> list[NDArray[np.int8]]:
+    """0 or 1 for every permutation and each of Q images of a class, [permutations, Q] by class.
+
+    They are kept, since they are the same for all pairs that ask as many images of each class.
+    """
+    key = hashlib.sha256(name.encode()).digest()
+    rng = np.random.RandomState(np.frombuffer(key, dtype="<u4"))
+    return [rng.randint(2, size=(permutations, number), dtype=np.int8) for number in images]
 
 
 def p_value(observed: float, under_null: Floats) -> float:
