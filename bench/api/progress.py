@@ -32,9 +32,5 @@ def show_progress_with(display: Display | None) -> None:
 
 
 def progress_of(what: str) -> AbstractContextManager[Listener]:
-    """Yields the listener that long work tells (done, total).
-
-    Args:
-        what: is done, in a few words.
-    """
+    """Yields the listener that long work tells (done, total)."""
     return _display(what)

@@ -95,12 +95,6 @@ def alignment(
     The baseline is not zero: C items described by few directions look somewhat alike however they
     are paired, the more so where one direction (each channel's mean response) outweighs the rest.
 
-    Args:
-        first: [C, N].
-        second: [C, M].
-        seed: of the private stream of permutations.
-        permutations: how many.
-
     Raises:
         ValueError: if the numbers of items differ, or a set has a single image.
     """

@@ -64,17 +64,10 @@ def calibrated(
     device: str,
     told: Callable[[], None],
 ) -> Calibrated:
-    """Each episode matched once and corrected under every setting.
+    """Each episode matched once by a host that carries an LCM, and corrected under every setting.
 
-    Args:
-        network: a host that carries an LCM (of any setting), weights loaded.
-        domain: of the episodes.
-        episodes: what is asked.
-        settings: by name, fitted to the network's backbone.
-        stated: the name of the setting that is looked at closely.
-        deepest: one with as many anchors as shall be judged.
-        device: where to compute.
-        told: called after each episode.
+    `stated` names the setting that is looked at closely; anchors are judged as far as `deepest`
+    has them; `told` is called after each episode.
     """
     found = Calibrated({name: [] for name in (HOST, *settings)})
     plugin = settings[stated]

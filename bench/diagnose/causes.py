@@ -50,12 +50,7 @@ class Cause:
 
 
 def at_once(size: Range, among: int) -> Range:
-    """The interval of the largest of several numbers, widened for all of them (Bonferroni).
-
-    Args:
-        size: an estimate with the 95 % interval of itself alone.
-        among: of how many numbers it is the largest.
-    """
+    """The interval of the largest of several numbers, widened for all of them (Bonferroni)."""
     wider = float(ndtri(1 - 0.025 / among) / ndtri(0.975))
     low, high = (size.estimate + wider * (end - size.estimate) for end in (size.low, size.high))
     return Range(size.estimate, low, high)

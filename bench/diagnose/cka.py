@@ -198,12 +198,7 @@ def _sentences(
 
 
 def causes(table: pd.DataFrame, own: str) -> tuple[Cause, ...]:
-    """The stage and target whose features are least like the source's.
-
-    Args:
-        table: gaps by `weights`, `domain` and `stage`.
-        own: the weights that the method has.
-    """
+    """The stage and target whose features are least like the source's."""
     rows = rows_where(table, weights=own)
     targets = rows.loc[rows["domain"] != REFERENCE]
     worst = largest(targets, targets["gap"])

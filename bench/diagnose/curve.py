@@ -138,11 +138,7 @@ def held_out_drops(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def causes(summary: Frame) -> tuple[Cause, ...]:
-    """Training beyond the best point, in the mean over the targets.
-
-    Args:
-        summary: of `summarised`; the method as asked comes first.
-    """
+    """Training beyond the best point, in the mean over the targets."""
     mean = summary[summary["domain"] == MEAN].iloc[0]
     size = range_of(mean, "drop")
     return (Cause("curve", "training goes on past its best point", size, where=MEAN),)

@@ -152,12 +152,7 @@ def _summary(images: Frame, source: str) -> Frame:
 
 
 def causes(table: Frame, source: str) -> tuple[Cause, ...]:
-    """The stage and target that lack most of the source's activation.
-
-    Args:
-        table: of `_summary`.
-        source: the source's name.
-    """
+    """The stage and target that lack most of the source's activation."""
     targets = table[table["domain"] != source]
     least = targets.loc[targets["ratio"].idxmin()]
     ratio = range_of(least, "ratio")

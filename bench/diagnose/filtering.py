@@ -29,11 +29,7 @@ WHOLE = Filter("all", "all", 0.0)
 
 
 class Filtering(FeaturePlugin):
-    """A filter in the place where APM acts; it learns nothing.
-
-    Args:
-        change: the filter.
-    """
+    """A filter in the place where APM acts; it learns nothing."""
 
     def __init__(self, change: Filter):
         super().__init__(steps=0, lr=0)
@@ -93,16 +89,6 @@ def study(
 
     Gains are paired differences to the unfiltered network, with intervals that hold for each cell
     alone, and (`sure_low`, `sure_high`) for all cells of the table at once.
-
-    Args:
-        network: the host.
-        domain: of the episodes.
-        episodes: what is asked.
-        radii: cut-offs.
-        edge: of the bands.
-        where: `input` or `features`.
-        device: where to compute.
-        told: called after each cell.
     """
     shared = FeatureStores()
 

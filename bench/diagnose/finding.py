@@ -66,11 +66,6 @@ class Written:
 def write(finding: Finding, folder: Path, provenance: Mapping[str, Any] | None = None) -> Written:
     """Writes KIND.json, KIND-TABLE.csv and KIND-FIGURE.png/.svg.
 
-    Args:
-        finding: what was found.
-        folder: made if it is not there.
-        provenance: what decided the numbers; stands in the JSON.
-
     Raises:
         UserError: if a file cannot be written.
     """

@@ -125,11 +125,7 @@ def compared(runs: Frame) -> Frame:
 
 
 def causes(changes: Frame) -> tuple[Cause, ...]:
-    """Training shallow stages: what the best freezing of all gains in the mean over the targets.
-
-    Args:
-        changes: of `compared`.
-    """
+    """Training shallow stages: what the best freezing of all gains in the mean over the targets."""
     base = changes["frozen"].iloc[0]
     mean = changes[(changes["domain"] == MEAN) & (changes["frozen"] != base)]
     best = mean.loc[mean["change"].idxmax()]

@@ -248,12 +248,7 @@ def _sentences(tables: Mapping[str, pd.DataFrame], k: int) -> tuple[str, str, st
 
 
 def causes(settings: pd.DataFrame, *, carried: bool) -> tuple[Cause, ...]:
-    """What LCM as set gains over the host where it gains most, or costs a method that carries it.
-
-    Args:
-        settings: gains over the host by `domain` and setting.
-        carried: whether the method carries LCM.
-    """
+    """What LCM as set gains over the host where it gains most, or costs a carrier of it."""
     stated = settings.loc[settings["stated"].to_numpy(bool)]
     sign = -1 if carried else 1
     worst = largest(stated, sign * stated["gain"])

@@ -66,18 +66,7 @@ def masked(
     stream: Callable[[Episode], torch.Generator],
     told: Callable[[], None],
 ) -> Masked:
-    """Each episode without the plug-ins, with them at their start, and after `steps` of Adam.
-
-    Args:
-        network: a host that carries APM, weights loaded.
-        domain: of the episodes.
-        episodes: what is asked.
-        rate: learning rate of all feature plug-ins.
-        steps: of Adam.
-        device: where to compute.
-        stream: an episode's private generator, the same at every call.
-        told: called after each episode.
-    """
+    """Each episode without the plug-ins, with them at their start, and after `steps` of Adam."""
     network = network.optimized_for(device)
     bare, learner = copy_of(network), copy_of(network)
     bare.feature_plugins = []

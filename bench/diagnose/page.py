@@ -43,13 +43,7 @@ TITLES = {
 
 
 def as_html(method: str, selection: Selection, outcomes: Sequence[Outcome]) -> str:
-    """The page.
-
-    Args:
-        method: as typed.
-        selection: what was asked.
-        outcomes: of every kind, refused ones too.
-    """
+    """The page."""
     return render(
         "diagnosis.html.j2",
         method=method,

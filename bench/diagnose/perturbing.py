@@ -22,12 +22,6 @@ def noisy_stage(network: Method, stage: int, radius: float, seed: int) -> Genera
     Both what the next stage sees and the taps that a host reads are perturbed. `std_c` is the
     standard deviation of a channel over the positions of its image, so that a radius means the
     same in every stage. The noise of an image depends on the image, the stage and the seed alone.
-
-    Args:
-        network: whose backbone is walked.
-        stage: index from 0.
-        radius: in standard deviations.
-        seed: of the noise.
     """
     backbone: Any = network.backbone
     walk = backbone.walk
@@ -84,10 +78,6 @@ def filter_direction(parameters: Sequence[nn.Parameter], rng: torch.Generator) -
     """A random direction in which every filter has the norm of the parameter's own filter.
 
     Vectors (biases, normalisation) do not move (Li et al., NeurIPS 2018, section 4).
-
-    Args:
-        parameters: of the network; a filter is an index of the first dimension.
-        rng: private.
     """
     steps: list[Tensor] = []
     for parameter in parameters:

@@ -17,12 +17,7 @@ def across_stages(
 ) -> None:
     """A line per domain over the stages, its 95 % interval as whiskers; the source is grey.
 
-    Args:
-        axes: to draw on.
-        table: with `domain`, `stage`, and `value`, `value_low`, `value_high`.
-        stages: shallow to deep.
-        value: name of the column.
-        source: title of the source domain.
+    The columns are `value` with `_low` and `_high`.
     """
     names = list(dict.fromkeys(table["domain"]))
     targets = [name for name in names if name != source]

@@ -48,13 +48,7 @@ def probed(
 ) -> Probe:
     """Asks `network` as it is, hooks and noise included; nothing is kept between calls.
 
-    Args:
-        network: in eval mode, on the device.
-        domain: where the pictures are.
-        episodes: to ask.
-        device: where to compute.
-        seed: as in `evaluate`: of what an adapting method draws.
-        adapt: whether a method that learns at test does; if not it is asked as it is built.
+    `seed` is as in `evaluate`; without `adapt` no method learns.
 
     Raises:
         DataError: if a picture is missing or unreadable.

@@ -71,10 +71,6 @@ class Resamples:
 def paired(conditions: Mapping[str, Sequence[EpisodeRow]], *, seed: int = 0) -> Resamples:
     """The conditions' mIoU with paired resamples over query images.
 
-    Args:
-        conditions: rows of the same episodes in the same order, by name.
-        seed: of the private stream.
-
     Raises:
         ValueError: if the conditions did not ask the same episodes, or none.
     """

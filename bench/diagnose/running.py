@@ -77,14 +77,6 @@ def carried_out(
 ) -> Outcome:
     """One diagnosis of the selection's first method, written to `folder`.
 
-    Args:
-        kind: its name.
-        selection: the method, the domains, the seeds and how many episodes.
-        folder: for the files.
-        device: where to compute.
-        options: of the kind; those not given have their defaults.
-        progress: told (done, total).
-
     Raises:
         UserError: if something is missing, or the kind does not apply to the method.
     """
@@ -118,15 +110,7 @@ def all_carried_out(
     options: Mapping[str, Mapping[str, Value]],
     watched: Callable[[str, Callable[[Progress], Outcome]], Outcome],
 ) -> list[Outcome]:
-    """Every kind; one that does not apply, or lacks something, is an outcome with its reason.
-
-    Args:
-        selection: as in `carried_out`.
-        folder: likewise.
-        device: likewise.
-        options: by kind.
-        watched: calls its second argument with what shall be told of the progress.
-    """
+    """Every kind; one that does not apply, or lacks something, is an outcome with its reason."""
     outcomes: list[Outcome] = []
     for kind in KINDS:
 

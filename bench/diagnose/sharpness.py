@@ -299,13 +299,7 @@ def _landscape(
 
 
 def causes(episodes: Frame, own: str, source: str) -> tuple[Cause, ...]:
-    """The stage whose noise raises the targets' loss most, over all targets.
-
-    Args:
-        episodes: rise of the loss by `variant`, `domain`, `stage`, `radius`, `episode`.
-        own: the variant that the method is.
-        source: the source's name.
-    """
+    """The stage whose noise raises the targets' loss most, over all targets."""
     chosen = episodes[
         (episodes["radius"] == episodes["radius"].max()) & (episodes["variant"] == own)
     ]

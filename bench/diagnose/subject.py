@@ -41,15 +41,10 @@ Progress = Callable[[int, int], None]
 
 
 class Subject:
-    """One method as a diagnosis sees it.
+    """One method as a diagnosis sees it: the first of the selection.
 
-    Args:
-        selection: what was typed; of its methods only the first matters.
-        folder: where the results go; numbers are kept in `cache` under it.
-        device: where to compute.
-        options: of the kind, resolved.
-        usual: episodes of each domain where nothing else is asked.
-        progress: told (done, total).
+    Numbers are kept in `cache` under `folder`; `usual` episodes of each domain are asked where
+    nothing else was typed.
 
     Attributes:
         key: what decides the numbers beside the subject itself: the kind, its code, its options.
@@ -129,11 +124,8 @@ class Subject:
     def network(self, name: str | None = None, *, trained: bool = True, seed: int = 0) -> Method:
         """A network with weights as `run` builds it, in eval mode on the device.
 
-        Args:
-            name: of another method on the same backbone; None for the subject itself.
-            trained: False gives what a source training begins with: the pretrained backbone and a
-                head drawn from `seed`.
-            seed: of that head.
+        One that is not `trained` is what a source training begins with: the pretrained backbone and
+        a head drawn from `seed`.
 
         Raises:
             WeightsError: if the weights are not here.
@@ -152,8 +144,7 @@ class Subject:
     def variants(self, *, trained: bool = True) -> dict[str, str]:
         """`without LEM` and `with LEM`: the names of both, the subject itself among them.
 
-        Args:
-            trained: whether only those whose trained weights are here.
+        Of `trained` ones only those whose trained weights are here.
         """
         own = [str(part) for part in self.composition.parts]
         names = [part.card.name for part in self.composition.parts]
@@ -242,10 +233,6 @@ class Subject:
         """Episodes of the protocol, classes in turn so that few ask all of them.
 
         Those of the source are drawn anew from all its images, which a training has seen.
-
-        Args:
-            domain: a target, or the source.
-            seed: of the sampler; by default the first of the selection's.
         """
         if domain.title == self.source_title:
             return validation_episodes(
@@ -311,11 +298,6 @@ class Subject:
 
         Whatever takes time belongs into `compute`; figures and sentences are made from the numbers
         each time.
-
-        Args:
-            compute: measures.
-            methods: names of other methods that are measured too.
-            also: what else decides the numbers, as JSON.
         """
         self.identity = {**self._identity([self.label, *methods]), **(also or {})}
         path = self.folder / "cache" / f"{digest(self.identity)[:16]}.npz"

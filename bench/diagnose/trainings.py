@@ -22,13 +22,7 @@ from .subject import Subject
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """One training of a diagnosis.
-
-    Attributes:
-        job: what is trained.
-        files: where it is written.
-        targets: of its curve, if it has one.
-    """
+    """One training of a diagnosis."""
 
     job: Job
     files: Files
@@ -63,13 +57,7 @@ def trainings(
 ) -> list[Training]:
     """Every training of `methods` over the subject's seeds (and a plan's frozen stages).
 
-    Args:
-        subject: whose suite, backbone, data and seeds are meant.
-        methods: what is trained.
-        epochs: passes over the source.
-        plan: a plan file.
-        watched_every: part of an epoch between two looks at the targets; None: none.
-        **changed: further words of a plan.
+    The targets are looked at every `watched_every` of an epoch; `changed` are words of a plan.
 
     Raises:
         UserError: if a method has nothing to train, or weights to begin with are missing.

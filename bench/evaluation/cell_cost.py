@@ -16,12 +16,7 @@ _NO_COST = "cost not measured: "
 
 
 class CellCosts:
-    """Costs that were measured so far.
-
-    Args:
-        results: the results folder.
-        device: on which they are measured.
-    """
+    """Costs that were measured so far."""
 
     def __init__(self, results: Path, device: str):
         self.results = results
@@ -29,13 +24,7 @@ class CellCosts:
         self._known: dict[object, CostPart | str] = {}
 
     def add(self, cell: Cell, record: RunRecord, network_of: Callable[[Cell], Method]) -> str:
-        """Put what a finished cell costs into its record; a sentence where that failed.
-
-        Args:
-            cell: finished.
-            record: its record, which is changed and not saved.
-            network_of: gives the network of a cell.
-        """
+        """Put what a finished cell costs into its record; a sentence where that failed."""
         key = cell.cost_key
         if key not in self._known and (known := self._cost_of_host(cell)) is not None:
             self._known[key] = known

@@ -39,12 +39,7 @@ class Extras:
         return "masks are" if self.masks is not None else "boundary measures are"
 
     def missing(self, cell: Cell, rows: Rows) -> set[int]:
-        """Episodes whose mask or boundary measures are asked for and are not there.
-
-        Args:
-            cell: to which they belong.
-            rows: that are known.
-        """
+        """Episodes whose mask or boundary measures are asked for and are not there."""
         masks = set[int]() if self.masks is None else self.masks.missing(cell, rows)
         has = {index for index, row in rows.items() if row.is_measured(self.boundary)}
         return masks | (set(range(len(cell.episode_set.manifest))) - has)

@@ -50,16 +50,7 @@ class Support(Query):
 
 
 class IndexedEpisode(_Part):
-    """One episode.
-
-    Attributes:
-        episode: its number.
-        class_id: the published id of the class to segment.
-        class_name: its name.
-        query: the picture to segment.
-        supports: pictures with masks.
-        prediction: the file to write, relative to the index.
-    """
+    """One episode; `prediction` is the file to write, relative to the index."""
 
     episode: int
     class_id: int
@@ -199,11 +190,6 @@ def read_index(folder: Path) -> Index:
 
 def indexed_episodes(folder: Path, root: Path | None, lists: Path | None) -> EpisodeSet:
     """The episodes of an export, drawn again from the data that are here.
-
-    Args:
-        folder: of the export.
-        root: the data root.
-        lists: folder of the published lists.
 
     Raises:
         DataError: if the index is damaged or was changed, or belongs to other data or episodes.

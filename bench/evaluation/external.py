@@ -77,12 +77,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A record of external masks.
-
-    Attributes:
-        record: as it stands on disk.
-        is_known: whether the same masks had been scored before.
-    """
+    """A record of external masks."""
 
     record: RunRecord
     is_known: bool

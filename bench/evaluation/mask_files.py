@@ -43,13 +43,7 @@ def png_of(pixels: NDArray[np.uint8]) -> bytes:
 
 
 class MaskFolder:
-    """A folder with the predicted mask of every episode of a manifest.
-
-    Args:
-        path: of the folder.
-        count: episodes in the manifest.
-        side: of a mask in pixels.
-    """
+    """A folder with the predicted mask, `side` pixels wide, of each of `count` episodes."""
 
     def __init__(self, path: Path, count: int, side: int):
         self.path = path
@@ -175,13 +169,7 @@ def mask_sha256(mask: NDArray[np.uint8]) -> str:
 
 
 def counts_of(domain: Domain, episode: Episode, mask: NDArray[np.uint8]) -> Counts:
-    """Count the pixels of a predicted mask of an episode's query.
-
-    Args:
-        domain: of the episode.
-        episode: what was asked.
-        mask: uint8 [S, S] of 0 and 1.
-    """
+    """Count the pixels of a predicted mask, uint8 [S, S] of 0 and 1, of an episode's query."""
     query = domain.item(episode.class_id, episode.query)
     void = domain.undecided(query)
     (counted,) = count(
@@ -199,15 +187,7 @@ def row_of(
     mask: NDArray[np.uint8],
     boundary: float | None = None,
 ) -> EpisodeRow:
-    """Measure a predicted mask of an episode's query.
-
-    Args:
-        domain: of the episode.
-        index: of the episode in its manifest.
-        episode: what was asked.
-        mask: uint8 [S, S] of 0 and 1.
-        boundary: tolerance of NSD in pixels, if boundary measures are wanted beside the counts.
-    """
+    """Measure a predicted mask as `counts_of`, and its boundary with NSD's tolerance in pixels."""
     found = None
     if boundary is not None:
         query = domain.item(episode.class_id, episode.query)

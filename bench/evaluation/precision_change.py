@@ -10,12 +10,7 @@ from .runner import Outcome
 
 
 def differences(outcomes: Iterable[Outcome], results: Path) -> list[str]:
-    """A line per finished cell of reduced precision, held against the same cell in fp32.
-
-    Args:
-        outcomes: of a run.
-        results: where the fp32 cells would be.
-    """
+    """A line per finished cell of reduced precision, held against the same cell in fp32."""
     lines: list[str] = []
     alone: list[str] = []
     for outcome in outcomes:

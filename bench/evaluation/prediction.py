@@ -41,11 +41,6 @@ def load_method(
 ) -> Method:
     """The method in eval mode with its weights.
 
-    Args:
-        composition: the method.
-        weights: its files.
-        precision: of the encoding.
-
     Raises:
         WeightsError: if a file does not fit.
     """
@@ -56,12 +51,7 @@ def load_method(
 
 
 def adaptation_stream(seed: int, episode: Episode) -> torch.Generator:
-    """The private generator of one episode: whatever ran before it, wherever it stands in a list.
-
-    Args:
-        seed: of the run.
-        episode: its names are what the generator is seeded by, beside `seed`.
-    """
+    """The private generator of one episode, whatever ran before: of `seed` and the names."""
     asked = (episode.class_id, episode.query, episode.support_class_id, *episode.supports)
     text = "\n".join(map(str, ("adapt", seed, *asked))).encode()
     return torch.Generator().manual_seed(seed_of(text))

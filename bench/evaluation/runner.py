@@ -57,13 +57,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a run stands; handed to the listener after every batch.
-
-    Attributes:
-        planned: the cell at work.
-        done: its finished episodes.
-        total: its episodes.
-    """
+    """Where a run stands; handed to the listener after every batch."""
 
     planned: Planned
     done: int

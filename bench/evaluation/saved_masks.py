@@ -16,12 +16,7 @@ from .mask_files import MaskFolder, counts_of
 
 @dataclass(frozen=True, slots=True)
 class SavedMasks:
-    """Where a run writes predicted masks.
-
-    Attributes:
-        folder: for all of them.
-        one: whether the run has one cell, whose masks and index lie in the folder itself.
-    """
+    """Where a run writes predicted masks; those of its only cell lie in the folder itself."""
 
     folder: Path
     one: bool

@@ -29,11 +29,6 @@ def process_slots(setup: Setup, size: int, threads: int) -> tuple[list[Slot], Ca
     Nothing is inherited but the environment (the start method is `spawn`): a process that holds a
     GPU cannot be forked.
 
-    Args:
-        setup: for all workers.
-        size: how many.
-        threads: of each.
-
     Returns:
         The slots, and what puts the environment back once no more workers are started.
     """
@@ -52,12 +47,7 @@ def process_slots(setup: Setup, size: int, threads: int) -> tuple[list[Slot], Ca
 
 
 def settings_of(settings: Settings, size: int) -> list[Settings]:
-    """Each worker's settings: the budget of features shared out, one GPU each as far as they go.
-
-    Args:
-        settings: of the command.
-        size: how many workers.
-    """
+    """Each worker's settings: the budget of features shared out, one GPU each as far as they go."""
     devices = [settings.device]
     if settings.device == "cuda":
         devices = [f"cuda:{number}" for number in range(torch.cuda.device_count())]

@@ -40,17 +40,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a worker must know before its first task.
-
-    Attributes:
-        results: the results folder.
-        settings: how to compute.
-        plugins: folders of further cards.
-        command: what was typed, for the records.
-        folder: where it was typed; relative paths begin there.
-        environment: variables of ours.
-        save_masks: where predicted masks are written.
-    """
+    """What a worker must know before its first task; relative paths begin in `folder`."""
 
     results: Path
     settings: Settings
@@ -76,9 +66,6 @@ class TaskResult:
 class Worker:
     """Computes tasks, keeping network and features of the last one for the next.
 
-    Args:
-        setup: how.
-
     Raises:
         UserError: if this machine does not see the folders of the command.
     """
@@ -101,10 +88,6 @@ class Worker:
 
     def perform(self, task: Task, report: Callable[[int, int], None]) -> TaskResult:
         """The result of a task.
-
-        Args:
-            task: the cell.
-            report: told of finished episodes and their total.
 
         Raises:
             KeyboardInterrupt: if the work is stopped; the record says so.

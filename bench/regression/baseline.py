@@ -40,26 +40,10 @@ class _Part(BaseModel):
 
 
 class GateCell(_Part):
-    """One cell of the fixed selection.
+    """One cell of the fixed selection, with mIoU in percent and the time of an episode.
 
-    Attributes:
-        method: its label.
-        composition: the canonical name.
-        backbone: its name.
-        domain: its title.
-        shots: supports per episode.
-        seed: of the episodes.
-        protocol: of the episodes.
-        episodes: how many.
-        episodes_sha256: of the manifest.
-        fingerprint: of the data.
-        weights_sha256: of the backbone's file and of the checkpoint.
-        evaluator: its version.
-        miou: in percent.
-        params: of the method.
-        flops: of a whole episode.
-        fft: of its Fourier transforms; None in older baselines.
-        time: of an episode in reference workloads.
+    `weights_sha256` are of the backbone's file and of the checkpoint; `flops` and `fft` (None in
+    older baselines) of a whole episode; `time` is in reference workloads.
     """
 
     method: str
@@ -87,14 +71,7 @@ class GateCell(_Part):
 
 
 class Baseline(_Part):
-    """A baseline file.
-
-    Attributes:
-        schema_version: of the file.
-        selection: what was run, in the words of a plan file.
-        environment: where.
-        cells: what came out.
-    """
+    """A baseline file; `selection` is in the words of a plan file."""
 
     schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
     selection: dict[str, Any]
@@ -198,12 +175,7 @@ def compared(before: Sequence[GateCell], now: Sequence[GateCell]) -> list[Findin
 
 
 def exit_code(findings: Sequence[Finding], *, strict: bool = False) -> int:
-    """0: nothing is worse. 1: a regression. 2: no regression, but something is not comparable.
-
-    Args:
-        findings: of all cells.
-        strict: whether a change for the better is 1 too.
-    """
+    """0: nothing is worse. 1: a regression. 2: no regression, but something is not comparable."""
     verdicts = {finding.verdict for finding in findings}
     if "regression" in verdicts or (strict and "changed (better)" in verdicts):
         return 1

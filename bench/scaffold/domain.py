@@ -20,12 +20,6 @@ def write_domain(
 ) -> tuple[list[Path], list[Path]]:
     """Writes reader, card and test of domain `name`, and drawn pictures in its layout.
 
-    Args:
-        name: as it will be typed behind `-d`.
-        folder: where to; made if it is not there.
-        package: whether to write an installable package that announces the card.
-        examples: the data root that the pictures and their masks are written to.
-
     Returns:
         The files in the order in which one reads them, and the pictures.
 

@@ -10,11 +10,6 @@ from .writing import write_new
 def write_method(name: str, folder: Path, *, package: bool) -> list[Path]:
     """Writes module, card and test of method `name`.
 
-    Args:
-        name: as it will be typed behind `-m`.
-        folder: where to; made if it is not there.
-        package: whether to write an installable package that announces the card.
-
     Returns:
         The files, in the order in which one reads them.
 

@@ -26,13 +26,6 @@ def write_new(
 ) -> list[Path]:
     """Writes the module, card and test of a new `kind`.
 
-    Args:
-        kind: templates are called by it; entry points of packages too.
-        name: as it will be typed on the command line.
-        folder: where to; made if it is not there.
-        catalog: of the names that are taken.
-        package: whether to write an installable package that announces the card.
-
     Returns:
         The files, in the order in which one reads them.
 

@@ -46,13 +46,7 @@ _PROGRAM = "from cdfss_bench.bench.cli import main; main()"
 
 @dataclass(frozen=True)
 class Measured:
-    """One command.
-
-    Attributes:
-        processor: seconds of all processors.
-        seconds: on the wall.
-        memory: the most main memory of a process, MiB.
-    """
+    """One command: seconds of all processors, seconds on the wall, the most MiB of memory."""
 
     processor: float
     seconds: float

@@ -63,14 +63,7 @@ WINDOWS = ([(5, 4), (5, 4), (3, 2)], [(5, 4), (3, 2), (3, 2)], [(3, 2), (3, 2), 
 
 
 class Pyramid:
-    """HSNet's matching of one query with one support; stages from fine to coarse.
-
-    Args:
-        sides: of the three stages' maps.
-        channels: of their taps.
-        taps: how many each has.
-        widths: of the pyramid's blocks.
-    """
+    """HSNet's matching of one query with one support; stages from fine to coarse."""
 
     def __init__(
         self,

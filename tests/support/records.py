@@ -101,18 +101,7 @@ def write_cell(
     classes: int = 3,
     **changes: Any,
 ) -> RunRecord:
-    """A finished cell with rows, manifest and record that fit each other.
-
-    Args:
-        results: the results folder.
-        method: its label.
-        domain: its name.
-        skill: mean IoU that the drawn counts have.
-        seed: of the episodes; the same questions for every method.
-        episodes: how many.
-        classes: among which they go round.
-        **changes: of the record, as in `record`.
-    """
+    """A finished cell with rows, manifest and record that fit each other, of mean IoU `skill`."""
     asked = [
         Episode(f"{domain}/{i % classes}/{(7 * i + seed) % 40:03d}", ("s0",), i % classes)
         for i in range(episodes)

@@ -24,13 +24,7 @@ Net = TypeVar("Net", bound=Method)
 
 
 class StoredVectors:
-    """One .npz of a manifest, its cases by id.
-
-    Args:
-        folder: of both.
-        name: of the .npz.
-        fill: the module that makes inputs.
-    """
+    """One .npz of a manifest, its cases by id."""
 
     manifest: ClassVar[str]
     """The JSON file that describes the cases."""
