@@ -26,6 +26,7 @@ from .features import stage_outputs
 from .finding import Finding, NotApplicable
 from .frames import largest, names_in, row_where, rows_where
 from .numbers import Numbers
+from .plots import banded, legend_below
 from .spread import range_of
 from .subject import Subject
 
@@ -263,21 +264,13 @@ def _draw(figure: Figure, table: pd.DataFrame) -> None:
             is_source = domain == REFERENCE
             color = SOURCE_COLOR if is_source else color_of(at - 1)
             places = range(len(stages))
-            low, high = part["cka_low"].to_numpy(), part["cka_high"].to_numpy()
-            axes.fill_between(places, low, high, color=color, alpha=0.18, linewidth=0)
-            axes.plot(
-                places,
-                part["cka"].to_numpy(),
-                color=color,
-                marker="_" if is_source else marker_of(at - 1),
-                linestyle="--" if is_source else "-",
-                label=domain,
-            )
+            look = {"marker": marker_of(at - 1), "linestyle": "-"}
+            look = {"marker": "_", "linestyle": "--"} if is_source else look
+            banded(axes, places, part, "cka", color=color, alpha=0.18, label=domain, **look)
             axes.plot(places, part["chance"].to_numpy(), color=color, linestyle=":", linewidth=1)
         axes.set_title(state)
         axes.set_xticks(range(len(stages)), stages, rotation=30 if len(stages) > 5 else 0)
         axes.set_xlabel("stage, shallow to deep")
     line[0].set_ylabel("linear CKA to the source (dotted: by chance)")
     line[0].set_ylim(0, 1.02)
-    handles, labels = line[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, 1 + 2 * len(states)))
+    legend_below(figure, line[0], min(5, 1 + 2 * len(states)))

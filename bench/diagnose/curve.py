@@ -22,6 +22,7 @@ from .drawing import Draw, color_of, marker_of
 from .finding import Finding
 from .frames import Frame, frame
 from .numbers import Numbers
+from .plots import banded, legend_below
 from .spread import mean_range, range_of
 from .subject import Subject
 from .trainings import carried_out, positive, trainings
@@ -205,12 +206,9 @@ def _draw(figure: Figure, curve: Frame, summary: Frame) -> None:
             part = curve[(curve["domain"] == domain) & (curve["variant"] == variant)]
             grid = part.pivot(index="seed", columns="epochs", values="miou")
             epochs, values = grid.columns.to_numpy(), grid.to_numpy()
-            axis.plot(
-                epochs, values.mean(0), color=color_of(at), marker=marker_of(at), label=variant
-            )
-            axis.fill_between(
-                epochs, values.min(0), values.max(0), color=color_of(at), alpha=0.15, linewidth=0
-            )
+            shown = {"miou": values.mean(0), "miou_low": values.min(0), "miou_high": values.max(0)}
+            color, marker = color_of(at), marker_of(at)
+            banded(axis, epochs, shown, "miou", color=color, marker=marker, label=variant)
             row = summary[(summary["domain"] == domain) & (summary["variant"] == variant)].iloc[0]
             axis.plot(
                 row["peak_epoch"],
@@ -228,5 +226,4 @@ def _draw(figure: Figure, curve: Frame, summary: Frame) -> None:
     for axis in list(axes.flat)[max(0, len(domains) - columns) : len(domains)]:
         axis.set_xlabel("passes over the source")
         axis.tick_params(labelbottom=True)
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    legend_below(figure, axes[0][0], 2)

@@ -25,7 +25,7 @@ from .drawing import SEQUENTIAL, Draw
 from .finding import Finding, NotApplicable
 from .frames import Frame, frame
 from .numbers import Numbers
-from .plots import across_stages
+from .plots import across_stages, legend_below, without_scales
 from .spread import Range, mean_range, range_of, ratio_range
 from .subject import Subject
 
@@ -218,8 +218,7 @@ def _draw_lines(figure: Figure, table: Frame, stages: list[str], source: str) ->
     right.set_ylabel("dead cells (%)")
     right.set_ylim(bottom=0)
     right.set_title("Cells without activation")
-    handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)))
+    legend_below(figure, left, 5)
 
 
 def _draw_maps(figure: Figure, arrays: Mapping[str, NDArray[Any]], stages: list[str]) -> None:
@@ -236,6 +235,4 @@ def _draw_maps(figure: Figure, arrays: Mapping[str, NDArray[Any]], stages: list[
     for axis, title in zip(axes[0], ["image", *stages], strict=True):
         axis.set_title(title, loc="center")
     for axis in axes.flat:
-        axis.set_xticks([])
-        axis.set_yticks([])
-        axis.grid(visible=False)
+        without_scales(axis)

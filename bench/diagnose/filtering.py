@@ -109,8 +109,8 @@ def study(
     sure = dict(zip(names, resamples.gains_at_once(names, _name(WHOLE)), strict=True))
     table: list[dict[str, Any]] = []
     for change in changes:
-        own, gain = resamples.of(_name(change)), resamples.gain(_name(change), _name(WHOLE))
-        at_once = sure.get(_name(change), gain)
+        name = _name(change)
+        at_once = sure.get(name, resamples.gain(name, _name(WHOLE)))
         table.append(
             {
                 "where": where,
@@ -119,14 +119,7 @@ def study(
                 "amplitude": change.amplitude,
                 "phase": change.phase,
                 "episodes": len(episodes),
-                "miou": own.estimate,
-                "miou_low": own.low,
-                "miou_high": own.high,
-                "gain": gain.estimate,
-                "gain_low": gain.low,
-                "gain_high": gain.high,
-                "sure_low": at_once.low,
-                "sure_high": at_once.high,
+                **resamples.columns(name, _name(WHOLE), at_once),
             }
         )
     return pd.DataFrame(table), resamples

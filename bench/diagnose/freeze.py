@@ -23,6 +23,7 @@ from .drawing import SOURCE_COLOR, Draw, color_of, marker_of
 from .finding import Finding, NotApplicable
 from .frames import Frame, frame
 from .numbers import Numbers
+from .plots import whiskers
 from .spread import Range, mean_range, miou_of, range_of
 from .subject import Subject
 from .trainings import Training, carried_out, positive, trainings
@@ -185,20 +186,17 @@ def _draw(figure: Figure, changes: Frame) -> None:
     for at, domain in enumerate(domains):
         part = changes[changes["domain"] == domain].set_index("frozen").loc[frozen]
         is_mean = domain == MEAN
-        values = part["change"].to_numpy()
-        ends = [values - part["change_low"].to_numpy(), part["change_high"].to_numpy() - values]
         shift = 0.08 * (at - (len(domains) - 1) / 2)
-        axis.errorbar(
+        whiskers(
+            axis,
             [x + shift for x in range(len(frozen))],
-            values,
-            yerr=ends,
+            part,
+            "change",
             label=domain,
             color="#1b1f24" if is_mean else color_of(at),
             marker="o" if is_mean else marker_of(at + 1),
             linestyle="-" if is_mean else ":",
             linewidth=2 if is_mean else 1.2,
-            elinewidth=1,
-            capsize=2,
         )
     axis.axhline(0, color=SOURCE_COLOR, linewidth=0.8)
     axis.set_xticks(range(len(frozen)), frozen)

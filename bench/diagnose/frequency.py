@@ -117,14 +117,7 @@ def _measured(subject: Subject, host: str, masker: str, radii: Sequence[float]) 
     places = [where for where in (INPUT, FEATURES) if can_filter(network, where)]
     cells = len(places) * len(subject.targets) * (1 + 8 * len(radii))
     adaptations = sum(len(_rates(subject, d, masker)) for d in subject.targets)
-    total = cells + adaptations * int(subject.options["adapted"])
-    done = 0
-
-    def told() -> None:
-        nonlocal done
-        done += 1
-        subject.progress(done, total)
-
+    told = subject.counter(cells + adaptations * int(subject.options["adapted"]))
     studied: list[pd.DataFrame] = []
     agreed: list[dict[str, Any]] = []
     for where in places:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .drawing import DIVERGING, color_of
 from .frames import names_in, row_where, rows_where
 from .masking import ADAPTED, STATES
+from .plots import legend_below, without_scales
 from .spectra import BANDS
 
 if TYPE_CHECKING:
@@ -130,8 +131,7 @@ def correlations(figure: Figure, table: pd.DataFrame, distribution: pd.DataFrame
         axes.set_xlim(0, 1)
     line[0].set_ylabel("share of pairs up to it")
     line[0].set_ylim(0, 1.01)
-    handles, labels = line[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    legend_below(figure, line[0], 4)
 
 
 def masks(figure: Figure, learning: pd.DataFrame, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -148,10 +148,8 @@ def masks(figure: Figure, learning: pd.DataFrame, arrays: Mapping[str, NDArray[A
             image = line[column].imshow(
                 picture, cmap=DIVERGING, vmin=_START - reach, vmax=_START + reach
             )
-            line[column].set_xticks([])
-            line[column].set_yticks([])
+            without_scales(line[column])
             line[column].spines[:].set_visible(False)
-            line[column].grid(visible=False)
             if column == 0:
                 line[column].set_ylabel(f"{name} mask")
         axes[0][column].set_title(f"{domain}\nrate {rate:g}", loc="center", fontsize=8)

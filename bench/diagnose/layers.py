@@ -31,6 +31,7 @@ from .drawing import Draw, color_of, marker_of
 from .finding import Finding, NotApplicable
 from .frames import largest, names_in, range_in, row_where, rows_where
 from .numbers import Numbers
+from .plots import banded
 from .resampling import paired
 from .spread import Range
 from .subject import Subject
@@ -132,14 +133,10 @@ def _measured(subject: Subject, with_hls: str | None) -> Numbers:
         gains = resamples.gains_at_once(list(rows), deepest)
         for depth, (name, sure) in enumerate(zip(rows, gains, strict=True)):
             row = {"domain": domain.title, "layer": name, "depth": depth}
-            row |= resamples.of(name).columns("miou") | resamples.gain(name, deepest).columns(
-                "gain"
-            )
-            layers.append({**row, "sure_low": sure.low, "sure_high": sure.high})
+            layers.append({**row, **resamples.columns(name, deepest, sure)})
         for name in chosen:
             row = {"domain": domain.title, "choice": name}
-            row |= resamples.of(name).columns("miou") | resamples.gain(name, LAST).columns("gain")
-            choices.append(row)
+            choices.append({**row, **resamples.columns(name, LAST)})
     return Numbers({"layers": pd.DataFrame(layers), "choices": pd.DataFrame(choices)})
 
 
@@ -186,10 +183,8 @@ def _draw(figure: Figure, table: pd.DataFrame, choices: pd.DataFrame) -> None:
     axes = figure.subplots()
     for at, domain in enumerate(names_in(table, "domain")):
         rows, color = rows_where(table, domain=domain), color_of(at)
-        axes.plot(rows["depth"], rows["miou"], color=color, marker=marker_of(at), label=domain)
-        axes.fill_between(
-            rows["depth"], rows["miou_low"], rows["miou_high"], color=color, alpha=0.15, lw=0
-        )
+        marker = marker_of(at)
+        banded(axes, rows["depth"], rows, "miou", color=color, marker=marker, label=domain)
         best = row_where(choices, domain=domain, choice=ORACLE)
         axes.axhline(best["miou"], color=color, linestyle="--", linewidth=1)
     axes.set_xticks(range(len(layers)), layers, rotation=90)

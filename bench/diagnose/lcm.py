@@ -117,13 +117,7 @@ def _measured(
             key = setting_name(chosen["k"], chosen["w"], chosen["beta"])
             settings.setdefault(key, made(**{name: value}))
     deepest = made(k=max(int(plugin.k) for plugin in settings.values()))
-    done, total = 0, len(subject.targets) * subject.episode_count
-
-    def told() -> None:
-        nonlocal done
-        done += 1
-        subject.progress(done, total)
-
+    told = subject.counter(len(subject.targets) * subject.episode_count)
     tables: dict[str, list[dict[str, Any]]] = {}
     arrays: dict[str, NDArray[Any]] = {}
     for domain in subject.targets:
@@ -187,9 +181,7 @@ def _settings(found: Calibrated, settings: Mapping[str, LCM], stated: str) -> li
     rows: list[dict[str, Any]] = []
     for (name, plugin), sure in zip(settings.items(), at_once, strict=True):
         row = {"k": plugin.k, "w": plugin.w, "beta": str(plugin.beta), "stated": name == stated}
-        row |= resamples.of(name).columns("miou")
-        row |= resamples.gain(name, HOST).columns("gain")
-        rows.append({**row, "sure_low": sure.low, "sure_high": sure.high})
+        rows.append({**row, **resamples.columns(name, HOST, sure)})
     return rows
 
 

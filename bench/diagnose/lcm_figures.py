@@ -13,6 +13,7 @@ from cdfss_bench.options import Value
 
 from .drawing import SEQUENTIAL, color_of, marker_of
 from .frames import names_in, rows_where
+from .plots import banded, legend_below, without_scales
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,8 +48,7 @@ def similarities(figure: Figure, table: pd.DataFrame, beta: Value) -> None:
         axes.set_xlim(low, 1)
         axes.set_xlabel("cosine to an anchor")
     line[0].set_ylabel("share of patches (%)")
-    handles, labels = line[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    legend_below(figure, line[0], 3)
 
 
 def anchors(figure: Figure, table: pd.DataFrame, failure: pd.DataFrame) -> None:
@@ -74,8 +74,7 @@ def anchors(figure: Figure, table: pd.DataFrame, failure: pd.DataFrame) -> None:
     right.set_xlabel("anchors of the episode")
     right.set_ylabel("change of the episode's IoU by LCM (points)")
     right.set_title("What LCM makes of them")
-    handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5)
+    legend_below(figure, left, 5)
 
 
 def _points(
@@ -118,16 +117,14 @@ def settings(figure: Figure, table: pd.DataFrame, stated: Mapping[str, Value]) -
             order = np.argsort([_place(value) for value in rows[name]], kind="stable")
             rows = rows.iloc[order]
             x = np.arange(len(rows))
-            low, high = rows["gain_low"].to_numpy(float), rows["gain_high"].to_numpy(float)
-            axes.fill_between(x, low, high, color=color_of(at), alpha=0.15, linewidth=0)
-            axes.plot(x, rows["gain"], color=color_of(at), marker=marker_of(at), label=domain)
+            color, marker = color_of(at), marker_of(at)
+            banded(axes, x, rows, "gain", color=color, marker=marker, label=domain)
             ticks = [f"{v:g}" if isinstance(v, float) else str(v) for v in rows[name]]
             axes.set_xticks(x, ticks)
         axes.axhline(0, color="#667080", linewidth=0.8)
         axes.set_xlabel(title)
     line[0].set_ylabel("gain over the host (mIoU, points)")
-    handles, labels = line[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5)
+    legend_below(figure, line[0], 5)
 
 
 def _place(value: object) -> float:
@@ -162,10 +159,8 @@ def worst(figure: Figure, arrays: Mapping[str, NDArray[Any]], domains: Sequence[
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, loc="center")
     for axis in axes.flat:
-        axis.set_xticks([])
-        axis.set_yticks([])
+        without_scales(axis)
         axis.spines[:].set_visible(False)
-        axis.grid(visible=False)
 
 
 def _anchor_marks(axes: Axes, part: Mapping[str, NDArray[Any]]) -> None:

@@ -50,6 +50,11 @@ class Resamples:
         moved = self.replicates[one] - self.replicates[two]
         return _range(float(self.values[one] - self.values[two]), moved)
 
+    def columns(self, name: str, over: str, sure: Range | None = None) -> dict[str, float]:
+        """MIoU and gain of a row, and the ends of another interval as `sure_low`, `sure_high`."""
+        row = {**self.of(name).columns("miou"), **self.gain(name, over).columns("gain")}
+        return row if sure is None else {**row, "sure_low": sure.low, "sure_high": sure.high}
+
     def gains_at_once(self, names: Sequence[str], over: str) -> list[Range]:
         """Differences whose intervals hold for all of them together.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -276,6 +277,11 @@ class Subject:
         settings = Settings(device=self.device)
         batches = evaluate(network, domain, episodes, seed=self.seeds[0], settings=settings)
         return sorted((row for rows, _ in batches for row in rows), key=lambda row: row.index)
+
+    def counter(self, total: int) -> Callable[[], None]:
+        """What tells the progress one of `total` steps further at each call."""
+        done = count(1)
+        return lambda: self.progress(next(done), total)
 
     def adaptation_stream(self, episode: Episode) -> torch.Generator:
         """From which a method that learns draws in an episode: the evaluator's own."""
