@@ -184,7 +184,7 @@ def _learning(
                 rate=rate,
                 steps=int(subject.options["steps"]),
                 device=subject.device,
-                stream=subject.adaptation_stream,
+                seed=subject.seeds[0],
                 told=told,
             )
             where = {"domain": domain.title, "rate": rate}

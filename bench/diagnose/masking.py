@@ -18,7 +18,7 @@ from cdfss_bench.methods.core.plugin_api import LearningPlugin
 from cdfss_bench.methods.plugins.apm import APM
 
 from ..evaluation.pixel_counts import count
-from ..evaluation.prediction import predict_episode
+from ..evaluation.prediction import adaptation_stream, predict_episode
 from ..records.cell_folder import EpisodeRow
 from .correlation import channel_correlations, distribution
 
@@ -63,7 +63,7 @@ def masked(
     rate: float,
     steps: int,
     device: str,
-    stream: Callable[[Episode], torch.Generator],
+    seed: int,
     told: Callable[[], None],
 ) -> Masked:
     """Each episode without the plug-ins, with them at their start, and after `steps` of Adam."""
@@ -83,8 +83,8 @@ def masked(
         masks = tensors.support_masks.to(device)
         begun = copy_of(learner)
         for plugin in begun.feature_plugins:
-            plugin.reset(_maps(begun, support), stream(episode))
-        adapted = learner.adapt_encoded(support, masks, rng=stream(episode))
+            plugin.reset(_maps(begun, support), adaptation_stream(seed, episode))
+        adapted = learner.adapt_encoded(support, masks, rng=adaptation_stream(seed, episode))
         predicted: dict[str, Tensor] = {}
         for state, method in zip(STATES, (bare, begun, adapted), strict=True):
             mask = predict_episode(method, query, support, masks, rng=None, adapt=False).mask

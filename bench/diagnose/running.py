@@ -15,8 +15,8 @@ from ..planning.selection import Selection
 from ..records.code_hash import code_hash
 from ..records.environment import packages
 from .causes import Cause
-from .finding import Written, write
-from .kinds import KINDS, function_of, module_of, options_of, usual_episodes
+from .finding import Finding, Written, write
+from .kinds import KINDS, module_of, options_of
 from .subject import EPISODES, Progress, Subject
 
 
@@ -80,17 +80,18 @@ def carried_out(
     Raises:
         UserError: if something is missing, or the kind does not apply to the method.
     """
+    module = module_of(kind)
     resolved = resolve(options_of(kind), options or {}, kind)
     subject = Subject(
         selection,
         folder,
         device=device,
         options=resolved,
-        usual=usual_episodes(kind) or EPISODES,
+        usual=getattr(module, "EPISODES", EPISODES),
         progress=progress,
     )
-    subject.key = {"kind": kind, "code": code_hash(module_of(kind)), "options": resolved}
-    finding = function_of(kind)(subject)
+    subject.key = {"kind": kind, "code": code_hash(module.__name__), "options": resolved}
+    finding: Finding = module.diagnose(subject)
     provenance = {
         **subject.identity,
         "id": digest(subject.identity),

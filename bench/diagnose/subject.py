@@ -24,7 +24,7 @@ from cdfss_bench.methods.weights.resolve import Weights, pretrained_for
 from cdfss_bench.options import Value
 
 from ..evaluation.evaluator import Settings, evaluate
-from ..evaluation.prediction import adaptation_stream, load_method
+from ..evaluation.prediction import load_method
 from ..planning.cell import method_code, weights_sha256
 from ..planning.selection import Selection, open_domains, weights_of
 from ..records.cell_folder import EpisodeRow
@@ -282,10 +282,6 @@ class Subject:
         """What tells the progress one of `total` steps further at each call."""
         done = count(1)
         return lambda: self.progress(next(done), total)
-
-    def adaptation_stream(self, episode: Episode) -> torch.Generator:
-        """From which a method that learns draws in an episode: the evaluator's own."""
-        return adaptation_stream(self.seeds[0], episode)
 
     def generator(self, *words: object) -> torch.Generator:
         """A private CPU stream that belongs to these words and nothing else."""

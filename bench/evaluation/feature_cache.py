@@ -37,26 +37,20 @@ class ByteBudgetStore(Generic[V]):
 
     Attributes:
         hits: lookups that were answered.
-        misses: lookups that were not.
-        peak: the most bytes ever held.
     """
 
     def __init__(self, budget: int):
         self.budget = budget
         self.used = 0
-        self.peak = 0
         self.hits = 0
-        self.misses = 0
         self._values: OrderedDict[Hashable, V] = OrderedDict()
 
     def get(self, key: Hashable) -> V | None:
         """The value of `key`, which becomes the most recently used, or None."""
         value = self._values.get(key)
-        if value is None:
-            self.misses += 1
-            return None
-        self.hits += 1
-        self._values.move_to_end(key)
+        if value is not None:
+            self.hits += 1
+            self._values.move_to_end(key)
         return value
 
     def put(self, key: Hashable, value: V) -> None:
@@ -69,7 +63,6 @@ class ByteBudgetStore(Generic[V]):
         self._make_room(size)
         self._values[key] = value
         self.used += size
-        self.peak = max(self.peak, self.used)
 
     def resize(self, budget: int) -> None:
         """Another budget from now on; what it does not hold is forgotten."""
@@ -84,10 +77,6 @@ class ByteBudgetStore(Generic[V]):
     def __contains__(self, key: Hashable) -> bool:
         """Whether `key` is held; its turn to be forgotten does not change."""
         return key in self._values
-
-    def __len__(self) -> int:
-        """How many values are held."""
-        return len(self._values)
 
     def _make_room(self, size: int) -> None:
         while self.used + size > self.budget:

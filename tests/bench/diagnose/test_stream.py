@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 from cdfss_bench.bench.diagnose.masking import ADAPTED, masked
 from cdfss_bench.bench.diagnose.probing import probed
 from cdfss_bench.bench.diagnose.subject import Subject
-from cdfss_bench.bench.evaluation.prediction import adaptation_stream
 from cdfss_bench.bench.evaluation.runner import Runner
 from cdfss_bench.bench.planning.selection import plan
 from cdfss_bench.bench.records.counts import Counts
@@ -63,15 +61,8 @@ def test_a_masker_adapts_as_in_a_run(tmp_path: Path) -> None:
     (plugin,) = network.feature_plugins
     found = masked(
         network, domain, episodes, rate=plugin.lr, steps=2, device="cpu",
-        stream=subject.adaptation_stream, told=lambda: None,
+        seed=0, told=lambda: None,
     )  # fmt: skip
     assert [row.counts for row in found.rows[ADAPTED]] == [
         row.counts for row in subject.rows(network, domain, episodes)
     ]
-
-
-def test_the_stream_is_the_evaluators(tmp_path: Path) -> None:
-    subject = asked("ssp", tmp_path, 5)
-    (episode, *_) = subject.episodes(subject.targets[0])
-    drawn = torch.rand(4, generator=subject.adaptation_stream(episode))
-    assert drawn.tolist() == torch.rand(4, generator=adaptation_stream(5, episode)).tolist()
