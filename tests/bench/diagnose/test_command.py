@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
-
-
-def typed(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [PROGRAM, *command.split()], capture_output=True, text=True, check=False, cwd=folder
-    )
+from ...support.program import typed
 
 
 def test_a_diagnosis_says_three_sentences_and_is_not_measured_twice(tmp_path: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from cdfss_bench.bench.planning.selection import Selection, plan
 from cdfss_bench.bench.records.schema import CostPart, read_record
 from cdfss_bench.errors import UserError
 
-PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
+from ...support.program import typed
 
 ONCE = """
 from cdfss_bench.methods.controls.constant import Constant
@@ -51,15 +49,8 @@ def ran(results: Path, asked: Selection, **more: Any) -> list[Outcome]:
 def test_a_method_that_answers_its_episodes_and_then_no_more_is_done(tmp_path: Path) -> None:
     (tmp_path / "once.yaml").write_text(CARD)
     (tmp_path / "net.py").write_text(ONCE)
-    words = [
-        PROGRAM,
-        *["run", "-m", "once", "-d", "mini-lesion", "--episodes", "1", "--plugin", "."],
-    ]
-
-    def run() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
-
-    first = run()
+    words = "run -m once -d mini-lesion --episodes 1 --plugin ."
+    first = typed(words, tmp_path)
     assert first.returncode == 0, first.stderr
     assert ": mIoU" in first.stderr
     assert "warning: cost not measured: RuntimeError: no second time\n" in first.stderr
@@ -69,15 +60,13 @@ def test_a_method_that_answers_its_episodes_and_then_no_more_is_done(tmp_path: P
     assert (record.status, record.cost) == ("done", None)
     assert record.notes == ["cost not measured: RuntimeError: no second time"]
     rows = (path.parent / "episodes.jsonl").read_bytes()
-    again = run()
+    again = typed(words, tmp_path)
     assert (again.returncode, again.stderr.count("(already complete)")) == (0, 1)
     assert (path.parent / "episodes.jsonl").read_bytes() == rows
-    report = subprocess.run(
-        [PROGRAM, "report"], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    report = typed("report", tmp_path)
+    assert report.returncode == 0
     assert "once" in report.stdout
-    verified = subprocess.run([PROGRAM, "verify"], cwd=tmp_path, check=False, capture_output=True)
-    assert verified.returncode == 0
+    assert typed("verify", tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -168,9 +157,7 @@ def test_a_worker_that_cannot_measure_says_so_once(tmp_path: Path) -> None:
     (tmp_path / "once.yaml").write_text(CARD)
     (tmp_path / "net.py").write_text(ONCE)
     words = "run -m once -m all-foreground -d mini-lesion --episodes 1 -j 2 --plugin . --json"
-    done = subprocess.run(
-        [PROGRAM, *words.split()], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = typed(words, tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("cost not measured: RuntimeError: no second time") == 1
     assert {row["label"] for row in json.loads(done.stdout)} == {"once", "all-foreground"}

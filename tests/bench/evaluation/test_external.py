@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +32,9 @@ from cdfss_bench.bench.records.schema import RunRecord, WeightsPart, record_path
 from cdfss_bench.bench.reporting.qualitative.redrawn import Redrawer
 from cdfss_bench.datasets import open_domain
 from cdfss_bench.errors import DataError, RecordError, UserError
+
+from ...support import trees
+from ...support.program import typed
 
 SIDE = 128
 MINE = Statement("mine", pretraining="ImageNet-1k")
@@ -93,8 +94,6 @@ def test_scored_masks_of_a_run_give_its_rows_byte_for_byte(
 def test_masks_of_a_domain_with_undecided_pixels_give_its_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ...support import trees
-
     trees.write_pascal(tmp_path / "data", lists="../lists/pascal")
     monkeypatch.setenv("CDFSS_DATA_ROOT", str(tmp_path / "data"))
     monkeypatch.setenv("CDFSS_LISTS", str(tmp_path / "lists"))
@@ -444,14 +443,7 @@ def test_what_no_row_can_be_named_is_refused(values: dict[str, str]) -> None:
 def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
     folder = answered(tmp_path / "e", episodes_of())
     (folder / "predictions/00000.png").unlink()
-    program = Path(sys.executable).with_name("cdfss-bench")
-    done = subprocess.run(
-        [program, "score", folder, "-m", "mine"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
+    done = typed(["score", folder, "-m", "mine"], tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("error: 1 of 4 masks is missing in ")
     assert "Traceback" not in done.stderr

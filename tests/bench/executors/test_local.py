@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ from cdfss_bench.bench.planning.selection import Selection, plan
 from cdfss_bench.bench.records.schema import read_record
 from cdfss_bench.errors import UserError
 
-PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
+from ...support.program import PROGRAM, typed
 
 
 def test_budget_and_gpus_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,11 +64,8 @@ def test_two_processes_write_the_bytes_of_one_and_measure_cost_alone(
     )  # fmt: skip
     list(Runner(tmp_path / "one", with_cost=False).run(plan(selection)))
     words = "run -m ssp -m centre-ellipse -d mini-lesion -d mini-chest -k 1 -k 2 --episodes 4 -j 2"
-    done = subprocess.run(
-        [PROGRAM, *words.split(), "--results", "two"],
-        cwd=tmp_path, env=environment(seeded_weights, tmp_path), capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
+    words += " --results two"
+    done = typed(words, tmp_path, **environment(seeded_weights, tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stderr.count(": mIoU") == 8
     for name in ("episodes.jsonl", "manifest.json"):
@@ -77,7 +73,7 @@ def test_two_processes_write_the_bytes_of_one_and_measure_cost_alone(
     for path in (tmp_path / "two").glob("runs/*/*/*/run.json"):
         two = read_record(path)
         one = read_record(tmp_path / "one" / path.relative_to(tmp_path / "two"))
-        assert two.command == f"cdfss-bench {words} --results two"
+        assert two.command == f"cdfss-bench {words}"
         assert (two.metrics, two.notes, two.cell) == (one.metrics, one.notes, one.cell)
         assert two.cost is not None
         assert one.cost is None

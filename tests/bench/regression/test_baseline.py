@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +39,7 @@ from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.hosts.ssp import SSP
 
 from ...conftest import CHECKOUT
+from ...support.program import typed
 
 Patch = pytest.MonkeyPatch
 
@@ -420,10 +419,7 @@ def test_a_refused_baseline_is_one_sentence_and_exit_code_2(
     before: Baseline, tmp_path: Path
 ) -> None:
     path = edited(before, tmp_path / "b.json", lambda v: v["cells"][0].update(miou=math.nan))
-    program = Path(sys.executable).with_name("cdfss-bench")
-    done = subprocess.run(
-        [program, "check", "--baseline", path], capture_output=True, text=True, check=False
-    )
+    done = typed(["check", "--baseline", path], tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {path} is not a readable baseline (it holds NaN")
     assert "Traceback" not in done.stderr

@@ -10,11 +10,12 @@ import pytest
 from cdfss_bench.bench.scaffold.domain import write_domain
 from cdfss_bench.errors import UserError
 
-from .test_method import command, passes_and_is_clean
+from ...support.program import typed
+from .test_method import passes_and_is_clean
 
 
 def test_what_is_written_is_checked_and_run_at_once(tmp_path: Path) -> None:
-    made = command("new", "domain", "my-data", cwd=tmp_path)
+    made = typed("new domain my-data", tmp_path)
     assert made.returncode == 0, made.stderr
     assert made.stdout.split() == [
         "my-data/my_data.py",
@@ -22,14 +23,14 @@ def test_what_is_written_is_checked_and_run_at_once(tmp_path: Path) -> None:
         "my-data/test_my_data.py",
     ]
     assert len(list((tmp_path / "my-data-data").rglob("*.png"))) == 24
-    where = ["--data-root", "my-data-data", "--plugin", "my-data"]
-    checked = command("data", "check", "my-data", "--full", "--json", *where, cwd=tmp_path)
+    where = "--data-root my-data-data --plugin my-data"
+    checked = typed(f"data check my-data --full --json {where}", tmp_path)
     assert checked.returncode == 0, checked.stdout
     (report,) = json.loads(checked.stdout)
     assert report["profile"] == "my-data-12"
     assert report["findings"] == []
-    small = ["-m", "prototype", "--backbone", "resnet-mini", "--episodes", "2", "--no-cost"]
-    run = command("run", "-d", "my-data", *small, "-k", "5", "--json", *where, cwd=tmp_path)
+    small = "-m prototype --backbone resnet-mini --episodes 2 --no-cost"
+    run = typed(f"run -d my-data {small} -k 5 --json {where}", tmp_path)
     assert run.returncode == 0, run.stderr
     assert "my-data" in run.stdout
 
@@ -44,8 +45,7 @@ def test_a_mask_that_is_missing_is_named(tmp_path: Path) -> None:
     root = tmp_path / "pictures"
     write_domain("my-data", tmp_path / "mine", package=False, examples=root)
     (root / "my-data" / "masks" / "duck" / "003.png").unlink()
-    where = ["--data-root", "pictures", "--plugin", "mine"]
-    checked = command("data", "check", "my-data", *where, cwd=tmp_path)
+    checked = typed("data check my-data --data-root pictures --plugin mine", tmp_path)
     assert checked.returncode == 2
     assert "duck/003.png has no mask" in checked.stdout + checked.stderr
 

@@ -13,17 +13,7 @@ import pytest
 from cdfss_bench.bench.scaffold.method import write_method
 from cdfss_bench.errors import UserError
 
-
-def command(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    program = str(Path(sys.executable).parent / "cdfss-bench")
-    return subprocess.run(
-        [program, *words],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+from ...support.program import typed
 
 
 def passes_and_is_clean(folder: str, tests: int, *, cwd: Path, **environment: str) -> None:
@@ -47,52 +37,21 @@ def passes_and_is_clean(folder: str, tests: int, *, cwd: Path, **environment: st
 
 
 def test_what_is_written_keeps_the_contract_runs_and_trains(tmp_path: Path) -> None:
-    made = command("new", "method", "my-idea", cwd=tmp_path)
+    made = typed("new method my-idea", tmp_path)
     assert made.returncode == 0, made.stderr
     assert made.stdout.split() == [
         "my-idea/my_idea.py",
         "my-idea/my-idea.yaml",
         "my-idea/test_my_idea.py",
     ]
-    checked = command(
-        "check", "method", "my-idea", "my-idea+lem+lcm", "--plugin", "my-idea", cwd=tmp_path
-    )
+    checked = typed("check method my-idea my-idea+lem+lcm --plugin my-idea", tmp_path)
     assert checked.returncode == 0, checked.stdout
     assert "26 of 26 checks passed" in checked.stderr
-    trained = command(
-        *[
-            "train",
-            "-m",
-            "my-idea",
-            "--source",
-            "mini",
-            "--plugin",
-            "my-idea",
-            "--episodes",
-            "16",
-            "-o",
-            "w",
-        ],
-        cwd=tmp_path,
-    )
+    words = "train -m my-idea --source mini --plugin my-idea --episodes 16 -o w"
+    trained = typed(words, tmp_path)
     assert trained.returncode == 0, trained.stderr
-    run = command(
-        *[
-            "run",
-            "-m",
-            "my-idea",
-            "-m",
-            "my-idea+lcm",
-            "--plugin",
-            "my-idea",
-            "-d",
-            "mini-chest",
-            "--episodes",
-            "2",
-        ],
-        *["--weights-dir", "w", "--json"],
-        cwd=tmp_path,
-    )
+    words = "run -m my-idea -m my-idea+lcm --plugin my-idea -d mini-chest --episodes 2"
+    run = typed(f"{words} --weights-dir w --json", tmp_path)
     assert run.returncode == 0, run.stderr
     assert "trained on mini-source" in run.stdout
     passes_and_is_clean("my-idea", 13, cwd=tmp_path)
@@ -102,7 +61,7 @@ def test_a_broken_method_is_reported_with_exit_code_1(tmp_path: Path) -> None:
     write_method("worse", tmp_path, package=False)
     module = tmp_path / "worse.py"
     module.write_text(module.read_text().replace("self.scale * cosines", "cosines / 0"))
-    done = command("check", "method", "worse", "--plugin", ".", "--json", cwd=tmp_path)
+    done = typed("check method worse --plugin . --json", tmp_path)
     assert done.returncode == 1
     findings = {f["check"]: f["problem"] for f in json.loads(done.stdout)["worse"]}
     assert findings["scores are finite and decide"] == "logits are not finite"
@@ -122,11 +81,11 @@ def test_a_package_installed_beside_ours_is_found(tmp_path: Path) -> None:
     )
     assert installed.returncode == 0, installed.stderr
     path = str(tmp_path / "site")
-    listed = command("list", "methods", "far-*", "--json", cwd=tmp_path, PYTHONPATH=path)
+    listed = typed("list methods far-* --json", tmp_path, PYTHONPATH=path)
     assert [card["name"] for card in json.loads(listed.stdout)] == ["far-away"]
-    checked = command("check", "method", "far-away", cwd=tmp_path, PYTHONPATH=path)
+    checked = typed("check method far-away", tmp_path, PYTHONPATH=path)
     assert checked.returncode == 0, checked.stdout
-    unknown = command("check", "method", "far-away", cwd=tmp_path)
+    unknown = typed("check method far-away", tmp_path)
     assert unknown.returncode == 2
     assert "unknown method 'far-away'" in unknown.stderr
 
