@@ -18,7 +18,7 @@ def frame(rows: Any, columns: list[str] | None = None) -> Frame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def rows_where(table: pd.DataFrame, **wanted: object) -> pd.DataFrame:
+def rows_where(table: Frame, **wanted: object) -> Frame:
     """The rows whose columns hold the wanted values."""
     chosen = pd.Series(data=True, index=table.index, dtype=bool)
     for column, value in wanted.items():

@@ -7,7 +7,7 @@ episode's query.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from cdfss_bench.options import Option
 from .causes import Cause, at_once
 from .drawing import Draw
 from .finding import Finding, NotApplicable
-from .frames import Frame, frame
+from .frames import Frame, frame, names_in, row_where, rows_where
 from .numbers import Numbers
 from .perturbing import filter_direction, moved, noisy_stage
 from .probing import Probe, probed
@@ -60,14 +60,8 @@ class _Asked:
     adapt: bool
 
     def probe(self) -> Probe:
-        return probed(
-            self.network,
-            self.domain,
-            self.episodes,
-            self.device,
-            seed=self.seed,
-            adapt=self.adapt,
-        )
+        asked = (self.network, self.domain, self.episodes, self.device)
+        return probed(*asked, seed=self.seed, adapt=self.adapt)
 
 
 def diagnose(subject: Subject) -> Finding:
@@ -124,17 +118,11 @@ def radii_of(text: str) -> tuple[float, ...]:
 def _measured(subject: Subject, variants: Mapping[str, str], radii: Sequence[float]) -> Numbers:
     parts: dict[str, list[dict[str, Any]]] = {"features": [], "weights": [], "slice": []}
     adapt = bool(subject.options["adapt"])
+    networks = {variant: subject.network(name) for variant, name in variants.items()}
+    device, seed = subject.device, subject.seeds[0]
     asked = [
-        _Asked(
-            variant,
-            network,
-            domain,
-            subject.episodes(domain),
-            subject.device,
-            subject.seeds[0],
-            adapt,
-        )
-        for variant, network in _networks(subject, variants)
+        _Asked(variant, network, domain, subject.episodes(domain), device, seed, adapt)
+        for variant, network in networks.items()
         for domain in subject.domains
     ]
     stages = [stage.name for stage in asked[0].network.backbone.stages]
@@ -160,11 +148,6 @@ def _measured(subject: Subject, variants: Mapping[str, str], radii: Sequence[flo
     tables["episodes"] = frame(episodes)
     tables["landscape"] = _landscape(subject, asked, tables["slice"], tell)
     return Numbers(tables)
-
-
-def _networks(subject: Subject, variants: Mapping[str, str]) -> Iterator[tuple[str, Method]]:
-    for variant, name in variants.items():
-        yield variant, subject.network(name)
 
 
 class _Counter:
@@ -300,10 +283,7 @@ def _landscape(
 
 def causes(episodes: Frame, own: str, source: str) -> tuple[Cause, ...]:
     """The stage whose noise raises the targets' loss most, over all targets."""
-    chosen = episodes[
-        (episodes["radius"] == episodes["radius"].max()) & (episodes["variant"] == own)
-    ]
-    chosen = chosen[chosen["domain"] != source]
+    chosen = rows_where(_of_targets(episodes, source), variant=own)
     rises = {stage: mean_range(part["loss"]) for stage, part in chosen.groupby("stage", sort=False)}
     stage = max(rises, key=lambda name: rises[name].estimate)
     size = at_once(rises[stage], len(rises))
@@ -312,14 +292,18 @@ def causes(episodes: Frame, own: str, source: str) -> tuple[Cause, ...]:
     return (Cause("sharpness", "a stage is sensitive to noise", size, unit, where),)
 
 
+def _of_targets(table: Frame, source: str) -> Frame:
+    """The rows of the largest radius on all domains but the source."""
+    return table[(table["radius"] == table["radius"].max()) & (table["domain"] != source)]
+
+
 def _sentences(tables: Mapping[str, Frame], subject: Subject) -> tuple[str, str, str]:
     source, own = subject.source_title, _own_variant(subject)
     features = tables["features"]
     most = features["radius"].max()
-    at_most = features[(features["radius"] == most) & (features["variant"] == own)]
-    targets = at_most[at_most["domain"] != source]
+    targets = rows_where(_of_targets(features, source), variant=own)
     worst = targets.loc[targets["loss"].idxmax()]
-    home = at_most[(at_most["domain"] == source) & (at_most["stage"] == worst["stage"])].iloc[0]
+    home = row_where(features, radius=most, variant=own, domain=source, stage=worst["stage"])
     first = (
         f"Noise of {most:g} channel standard deviations costs most in stage {worst['stage']} on "
         f"{worst['domain']}: loss {range_of(worst, 'loss').text()}, mIoU "
@@ -327,23 +311,20 @@ def _sentences(tables: Mapping[str, Frame], subject: Subject) -> tuple[str, str,
         f"loss by {range_of(home, 'loss').text()} (episodes: {subject.episode_count} "
         f"each, noise seeds: {len(subject.seeds)}{_before_learning(subject)})."
     )
-    return first, _by_depth(tables, subject, own, most), _with_lem(tables, subject, most)
+    return first, _by_depth(tables, subject, own), _with_lem(tables, subject)
 
 
-def _by_depth(tables: Mapping[str, Frame], subject: Subject, own: str, most: float) -> str:
+def _by_depth(tables: Mapping[str, Frame], subject: Subject, own: str) -> str:
     """Where the landscape is sharpest: shallow or deep, in features and in weights."""
-    episodes = tables["episodes"]
-    chosen = episodes[(episodes["radius"] == most) & (episodes["variant"] == own)]
-    chosen = chosen[chosen["domain"] != subject.source_title]
-    stages = list(dict.fromkeys(chosen["stage"]))
-    means = {s: mean_range(chosen[chosen["stage"] == s]["loss"]) for s in stages}
+    chosen = rows_where(_of_targets(tables["episodes"], subject.source_title), variant=own)
+    stages = names_in(chosen, "stage")
+    means = {s: mean_range(rows_where(chosen, stage=s)["loss"]) for s in stages}
     sharpest = max(stages, key=lambda s: means[s].estimate)
     by = chosen.pivot(index=["domain", "episode"], columns="stage", values="loss")
     others = [s for s in stages if s != sharpest]
     second = max(others, key=lambda s: means[s].estimate) if others else sharpest
     lead = mean_range(by[sharpest] - by[second])
-    weights = tables["weights"]
-    weights = weights[(weights["variant"] == own) & (weights["domain"] != subject.source_title)]
+    weights = rows_where(_of_targets(tables["weights"], subject.source_title), variant=own)
     by_stage = weights.groupby("stage", sort=False)["loss"].mean()
     in_weights = (
         f"noise of {weights['radius'].max():g} of each filter's norm costs most in "
@@ -363,27 +344,23 @@ def _by_depth(tables: Mapping[str, Frame], subject: Subject, own: str, most: flo
     )
 
 
-def _with_lem(tables: Mapping[str, Frame], subject: Subject, most: float) -> str:
-    episodes = tables["episodes"]
-    chosen = episodes[(episodes["radius"] == most) & (episodes["domain"] != subject.source_title)]
-    means = {t: chosen[chosen["variant"] == t] for t in dict.fromkeys(chosen["variant"])}
-    if len(means) < 2:
-        (only,) = means
+def _with_lem(tables: Mapping[str, Frame], subject: Subject) -> str:
+    chosen = _of_targets(tables["episodes"], subject.source_title)
+    variants = names_in(chosen, "variant")
+    if len(variants) < 2:
         return (
-            f"There is nothing to compare LEM with: only the weights {only} are here, whose loss "
-            f"rises by {mean_range(chosen['loss']).text()} on average over targets and stages."
+            f"There is nothing to compare LEM with: only the weights {variants[0]} are here, whose "
+            f"loss rises by {mean_range(chosen['loss']).text()} on average over targets and stages."
         )
     keys = ["domain", "stage", "episode"]
     pairs = chosen.pivot(index=keys, columns="variant", values="loss")
     # An episode is one case, whatever the number of stages that it was asked in.
     each = pairs.groupby(["domain", "episode"]).mean()
     change = mean_range(each["with LEM"] - each["without LEM"])
-    verdict = "flatter" if change.high < 0 else "sharper" if change.low > 0 else "neither"
-    told = {
-        "flatter": "training with LEM made the landscape flatter",
-        "sharper": "training with LEM made the landscape sharper",
-        "neither": "LEM's effect on the landscape cannot be told from none",
-    }[verdict]
+    told = "LEM's effect on the landscape cannot be told from none"
+    if change.excludes_zero:
+        word = "flatter" if change.high < 0 else "sharper"
+        told = f"training with LEM made the landscape {word}"
     return (
         f"With LEM the loss rises by {mean_range(each['with LEM']).text()} on average over targets "
         f"and stages, without by {mean_range(each['without LEM']).text()}, a difference of "

@@ -5,6 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
+def product(rows: int, inner: int, columns: int) -> int:
+    """Of two matrices."""
+    return 2 * rows * inner * columns
+
+
+def transformer(width: int, depth: int, patches: int, patch: int = 16, *, special: int = 1) -> int:
+    """One image: 12 width^2 multiply-adds a token and block, attention twice T^2, embedding."""
+    tokens = patches + special
+    block = 2 * tokens * 12 * width**2 + 2 * 2 * tokens**2 * width
+    return 2 * patches * width * 3 * patch**2 + depth * block
+
+
 def conv(inside: int, out: int, kernel: int, side: int) -> int:
     """A square convolution without bias that gives maps of `side`."""
     return 2 * inside * out * kernel**2 * side**2

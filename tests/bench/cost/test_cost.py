@@ -10,6 +10,8 @@ from cdfss_bench.bench.cost.profile import cost_of, flops_of
 from cdfss_bench.methods.backbones.card import build_backbone
 from cdfss_bench.methods.registry.build import build
 
+from ...support.hand_counts import transformer
+
 
 def test_attention_is_counted_on_a_cpu() -> None:
     query, key = torch.randn(2, 3, 7, 8), torch.randn(2, 3, 11, 8)
@@ -21,43 +23,18 @@ def test_attention_is_counted_on_a_cpu() -> None:
     assert missed == frozenset()
 
 
-@pytest.mark.parametrize("size", [96, 400])
-def test_a_vit_b16_costs_what_its_formula_says(size: int) -> None:
-    with torch.device("meta"):
-        net = build_backbone("vit-b16")
-    net = net.to_empty(device="cpu").eval()
-    for parameter in net.parameters():
-        parameter.data.zero_()
-    patches = (size // 16) ** 2
-    tokens, width = patches + 1, 768
-    # qkv, projection and two MLP layers: 12 width^2 multiply-adds a token; attention twice T^2.
-    block = 2 * tokens * 12 * width**2 + 2 * 2 * tokens**2 * width
-    embedding = 2 * patches * width * 3 * 16 * 16
-    with torch.no_grad():
-        counted, missed = flops_of(lambda: list(net.walk(torch.zeros(1, 3, size, size))))
-    assert counted == embedding + 10 * block
-    assert missed == {"native_layer_norm", "upsample_bicubic2d"}
-    if size == 400:
-        assert counted == 101_390_868_480
-
-
-def dino(width: int, depth: int, patches: int, patch: int, *, special: int) -> int:
-    """One image: 12 width^2 multiply-adds a token and block, attention twice T^2, embedding."""
-    tokens = patches + special
-    block = 2 * tokens * 12 * width**2 + 2 * 2 * tokens**2 * width
-    return 2 * patches * width * 3 * patch**2 + depth * block
-
-
 @pytest.mark.parametrize(
     ("name", "size", "patches", "special"),
     [
+        ("vit-b16", 96, 6 * 6, 1),
+        ("vit-b16", 400, 25 * 25, 1),
         # 100 px are seen as 112 by patches of 14, and as 96 by patches of 16.
         ("dinov2-s14", 100, 8 * 8, 1),
         ("dinov2-s14-reg", 112, 8 * 8, 5),
         ("dinov3-s16", 100, 6 * 6, 5),
     ],
 )
-def test_a_dino_costs_what_its_formula_says(
+def test_a_transformer_costs_what_its_formula_says(
     name: str, size: int, patches: int, special: int
 ) -> None:
     with torch.device("meta"):
@@ -66,21 +43,25 @@ def test_a_dino_costs_what_its_formula_says(
     for tensor in net.state_dict().values():
         tensor.fill_(1)
     with torch.no_grad():
-        counted, _ = flops_of(lambda: list(net.walk(torch.zeros(1, 3, size, size))))
-    patch = 14 if "v2" in name else 16
-    assert counted == dino(384, 12, patches, patch, special=special)
+        counted, missed = flops_of(lambda: list(net.walk(torch.zeros(1, 3, size, size))))
+    width, depth = (768, 10) if name == "vit-b16" else (384, 12)
+    assert counted == transformer(
+        width, depth, patches, 14 if "v2" in name else 16, special=special
+    )
+    if name == "vit-b16":
+        assert missed == {"native_layer_norm", "upsample_bicubic2d"}
 
 
 def test_the_cost_of_a_prototype_on_dino_is_its_backbone_twice() -> None:
     net = build("prototype", backbone="dinov3-s16")
     cost = cost_of(net, shots=1, size=64, device="cpu")
-    assert cost.flops_encode == dino(384, 12, 16, 16, special=5)
+    assert cost.flops_encode == transformer(384, 12, 16, special=5)
     assert 0 <= cost.flops_episode - 2 * cost.flops_encode < 0.001 * cost.flops_encode
 
 
 def test_the_figures_of_dino_at_400_pixels() -> None:
     def billions(width: int, depth: int, side: int, patch: int, special: int) -> float:
-        return round(dino(width, depth, side**2, patch, special=special) / 1e9, 1)
+        return round(transformer(width, depth, side**2, patch, special=special) / 1e9, 1)
 
     assert billions(1024, 24, 25, 16, 5) == 420.5
     assert billions(384, 12, 29, 14, 1) == 49.2
@@ -88,11 +69,9 @@ def test_the_figures_of_dino_at_400_pixels() -> None:
 
 def test_the_printed_figures_of_a_vit_b16() -> None:
     def encoder(side: int, prompts: int = 0) -> float:
-        patches = side**2
-        tokens = patches + 1 + prompts
-        block = 2 * tokens * 12 * 768**2 + 4 * tokens**2 * 768
-        return round((2 * patches * 768 * 768 + 10 * block) / 1e9, 1)
+        return round(transformer(768, 10, side**2, special=1 + prompts) / 1e9, 1)
 
+    assert transformer(768, 10, 25**2) == 101_390_868_480
     assert [encoder(25), encoder(30), encoder(30, prompts=72)] == [101.4, 153.5, 167.9]
 
 
@@ -101,12 +80,8 @@ def test_an_episode_of_fptrans_has_its_supports_seen_with_its_query() -> None:
     cost = cost_of(net, shots=1, size=64, device="cpu")
     patches, width = 16, 96
 
-    def encoder(tokens: int) -> int:
-        block = 2 * tokens * 12 * width**2 + 4 * tokens**2 * width
-        return 2 * patches * width * 3 * 16 * 16 + 6 * block
-
     # One frozen pass of the support, then both images with 72 prompts.
-    passes = encoder(patches + 1) + 2 * encoder(patches + 1 + 72)
+    passes = transformer(width, 6, patches) + 2 * transformer(width, 6, patches, special=1 + 72)
     assert cost.flops_encode == 0
     purifier = 2 * 2 * patches * (width * 48 + 4 * 48 * 48 + 4 * 48 * width)
     heads = cost.flops_match - passes - purifier

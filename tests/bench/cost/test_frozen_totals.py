@@ -18,16 +18,12 @@ from cdfss_bench.methods.hosts.debiased import MAP, unit_columns
 from cdfss_bench.methods.hosts.frost import FROST, told
 from cdfss_bench.methods.hosts.insid3 import INSID3, matched
 
-from ...support.hand_counts import resnet_mini
+from ...support.hand_counts import product, resnet_mini
 
 CHANNELS, POSITIONS = 96, 64
 """Of resnet-mini's layer3 at stride 16 on 128 pixels."""
 
 pytestmark = [pytest.mark.parametrize("shots", [1, 5]), pytest.mark.parametrize("svd", [0, 20])]
-
-
-def product(rows: int, inner: int, columns: int) -> int:
-    return 2 * rows * inner * columns
 
 
 def debiasing(directions: int) -> int:

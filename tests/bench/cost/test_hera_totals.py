@@ -16,14 +16,11 @@ from cdfss_bench.methods.core.leave_one_out import support_views
 from cdfss_bench.methods.hosts.hera import HERA
 from cdfss_bench.methods.hosts.ssp import SSP
 
+from ...support.hand_counts import product
 from .test_totals import chosen
 
 WIDTH, BLOCKS, PATCHES, TOKENS = 96, 6, 64, 65
 """Of vit-mini on 128 pixels: one special token beside the patches."""
-
-
-def product(rows: int, inner: int, columns: int) -> int:
-    return 2 * rows * inner * columns
 
 
 MIXING = 2 * product(TOKENS, WIDTH, TOKENS)

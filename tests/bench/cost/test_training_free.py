@@ -13,17 +13,10 @@ from cdfss_bench.methods.conformance.probe import seeded
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
 
+from ...support.hand_counts import transformer
+
 SIDE, WIDTH = 8, 96
 TOKENS = SIDE**2
-
-
-def vit_mini(size: int) -> int:
-    """Six blocks of width 96 on patches of 16 pixels, and a class token."""
-    patches = (size // 16) ** 2
-    tokens = patches + 1
-    # qkv, projection and two MLP layers: 12 width^2 multiply-adds a token; attention twice T^2.
-    block = 2 * tokens * 12 * WIDTH**2 + 2 * 2 * tokens**2 * WIDTH
-    return 2 * patches * WIDTH * 3 * 16 * 16 + 6 * block
 
 
 def repeated(kinds: int, count: int, seed: int) -> Tensor:
@@ -83,6 +76,6 @@ def test_rsrm_matches_with_the_query_and_at_three_scales(shots: int) -> None:
 @pytest.mark.parametrize("name", ["fssdino", "rsrm"])
 def test_an_episode_encodes_each_image_once(name: str) -> None:
     cost = cost_of(host(name), shots=2, size=128, device="cpu")
-    assert cost.flops_encode == vit_mini(128)
-    assert cost.flops_episode == 3 * vit_mini(128) + cost.flops_match
+    assert cost.flops_encode == transformer(WIDTH, 6, TOKENS)
+    assert cost.flops_episode == 3 * cost.flops_encode + cost.flops_match
     assert cost.flops_adapt == 0
