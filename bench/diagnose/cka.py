@@ -234,7 +234,7 @@ def _lem_sentence(table: pd.DataFrame, changes: pd.DataFrame) -> str:
 def _moved(part: pd.DataFrame) -> str:
     """How many stages became more or less like the source, and where most."""
     part = part.loc[part["domain"] != REFERENCE]
-    kept = [s for s in names_in(part, "stage") if _still(rows_where(part, stage=s))]
+    kept = [s for s in names_in(part, "stage") if not rows_where(part, stage=s)["beyond"].any()]
     part = part.loc[~part["stage"].isin(kept)]
     unchanged = f" (not counting {', '.join(kept)}, which no training changed)" if kept else ""
     if not len(part):
@@ -247,10 +247,6 @@ def _moved(part: pd.DataFrame) -> str:
         f"{most['stage']} on {most['domain']}: {most['beyond']:+.2f} [{most['beyond_low']:+.2f}, "
         f"{most['beyond_high']:+.2f}]"
     )
-
-
-def _still(part: pd.DataFrame) -> bool:
-    return not np.any(part["beyond"].to_numpy())
 
 
 def _draw(figure: Figure, table: pd.DataFrame) -> None:

@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cdfss_bench.datasets import Domain
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.options import Option
 
@@ -116,7 +115,8 @@ def _measured(subject: Subject) -> Numbers:
                 ]
                 _keep_pictures(arrays, domain.title, stage, maps, first, shown)
             subject.progress(done * count + first + len(batch), count * len(domains))
-        arrays[f"{domain.title}/image"] = _pictures(subject, domain, shown)
+        pictures = [domain.image(item) for _, item in subject.items(domain, shown)]
+        arrays[f"{domain.title}/image"] = np.stack(pictures)
     return Numbers({"images": frame(rows)}, arrays)
 
 
@@ -128,10 +128,6 @@ def _keep_pictures(
         low, high = cells.amin((1, 2), keepdim=True), cells.amax((1, 2), keepdim=True)
         scaled = (cells - low) / (high - low).clamp_min(1e-12)
         arrays[f"{domain}/{stage}"] = scaled.numpy().astype(np.float32)
-
-
-def _pictures(subject: Subject, domain: Domain, shown: int) -> NDArray[np.uint8]:
-    return np.stack([domain.image(item) for _, item in subject.items(domain, shown)])
 
 
 def _summary(images: Frame, source: str) -> Frame:

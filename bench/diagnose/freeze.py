@@ -67,7 +67,8 @@ def diagnose(subject: Subject) -> Finding:
     numbers = subject.measured(lambda: _measured(subject))
     runs = numbers.tables["runs"]
     changes = compared(runs)
-    table = _like_the_papers(runs)
+    wide = runs.pivot_table(index="frozen", columns="domain", values="miou", sort=False)
+    table = wide.reset_index().rename_axis(columns=None)  # as the papers print it
     figures: dict[str, Draw] = {"freeze": lambda figure: _draw(figure, changes)}
     tables = {"table": table, "changes": changes, "runs": runs, "published": PUBLISHED}
     captions = {
@@ -133,11 +134,6 @@ def causes(changes: Frame) -> tuple[Cause, ...]:
     size = at_once(range_of(best, "change"), len(mean))
     where = f"mean of the targets, {_name(str(best['frozen']))}"
     return (Cause("freeze", "shallow stages are trained", size, where=where),)
-
-
-def _like_the_papers(runs: Frame) -> Frame:
-    wide = runs.pivot_table(index="frozen", columns="domain", values="miou", sort=False)
-    return wide.reset_index().rename_axis(columns=None)
 
 
 def _sentences(runs: Frame, changes: Frame, subject: Subject) -> tuple[str, str, str]:

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from cdfss_bench.datasets import Domain
 from cdfss_bench.errors import UserError
-from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.core.plugin_api import Place
 from cdfss_bench.methods.plugins.apm import APM
 from cdfss_bench.options import Option
@@ -158,13 +157,9 @@ def _rates(subject: Subject, domain: Domain, masker: str) -> list[float]:
     """The paper's rate for this domain, and the method's own for every domain."""
     if not masker:
         return []
-    own = next(p for p in _plugins(subject.network(masker)) if isinstance(p, APM)).lr
+    own = next(p for p in subject.network(masker).feature_plugins if isinstance(p, APM)).lr
     printed = published().rates.get(published().domain(domain.card.name))
     return list(dict.fromkeys(rate for rate in (printed, own) if rate is not None))
-
-
-def _plugins(network: Method) -> Sequence[Any]:
-    return network.feature_plugins
 
 
 def _learning(

@@ -8,7 +8,7 @@ and what is similar to them is added to the mask.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -59,17 +59,14 @@ def diagnose(subject: Subject) -> Finding:
         ),
         "anchors": lambda figure: lcm_figures.anchors(figure, tables["anchors"], tables["failure"]),
         "settings": lambda figure: lcm_figures.settings(figure, tables["settings"], stated),
-        "worst": lambda figure: lcm_figures.worst(figure, numbers.arrays, names(tables)),
+        "worst": lambda figure: lcm_figures.worst(
+            figure, numbers.arrays, names_in(tables["failure"], "domain")
+        ),
     }
     sentences = _sentences(tables, int(options["k"]))
     carried = any(part.card.name == "lcm" for part in subject.composition.parts)
     found = causes(tables["settings"], carried=carried)
     return Finding("lcm", subject.label, tables, figures, sentences, causes=found)
-
-
-def names(tables: Mapping[str, pd.DataFrame]) -> list[str]:
-    """The domains in order."""
-    return names_in(tables["failure"], "domain")
 
 
 def _names(subject: Subject) -> tuple[str, str, dict[str, Any]]:
@@ -287,8 +284,10 @@ def _worse(gain: NDArray[np.float64]) -> str:
 
 
 def _settings_sentence(table: pd.DataFrame) -> str:
-    stated = table.loc[table["stated"].to_numpy(bool)]
-    each = "; ".join(f"{row['domain']} {range_in(row, 'gain')}" for row in _records(stated))
+    stated = rows_where(table, stated=True)
+    each = "; ".join(
+        f"{row['domain']} {range_in(row, 'gain')}" for row in stated.to_dict("records")
+    )
     best = largest(table, table["gain"])
     helped = names_in(table.loc[table["sure_low"] > 0], "domain")
     harmed = names_in(stated.loc[stated["gain_high"] < 0], "domain")
@@ -300,7 +299,3 @@ def _settings_sentence(table: pd.DataFrame) -> str:
         f"once), most K={best['k']}, w={best['w']:g}, beta={best['beta']} on {best['domain']}: "
         f"{Range(best['gain'], best['sure_low'], best['sure_high'])}."
     )
-
-
-def _records(table: pd.DataFrame) -> Sequence[Mapping[Any, Any]]:
-    return table.to_dict("records")

@@ -53,12 +53,8 @@ def as_html(method: str, selection: Selection, outcomes: Sequence[Outcome]) -> s
         command=command_line(),
         verdict=verdict(causes_of(outcomes)),
         sections=[_section(o, o.written) for o in outcomes if o.written is not None],
-        refused=[(_title(o.kind), o) for o in outcomes if o.written is None],
+        refused=[(TITLES[o.kind], o) for o in outcomes if o.written is None],
     )
-
-
-def _title(kind: str) -> str:
-    return TITLES.get(kind, kind)
 
 
 def _asked(selection: Selection) -> str:
@@ -79,7 +75,7 @@ def _section(outcome: Outcome, written: Written) -> dict[str, Any]:
     record = plain_json.loads(written.record.read_text(encoding="utf-8"))
     return {
         "kind": outcome.kind,
-        "title": _title(outcome.kind),
+        "title": TITLES[outcome.kind],
         "sentences": finding.sentences,
         "figures": [
             _figure(finding.captions.get(name, name), *files)

@@ -48,6 +48,8 @@ class Subject:
     nothing else was typed.
 
     Attributes:
+        shots: supports per episode, the first number that was asked.
+        seeds: over which what is drawn is repeated.
         key: what decides the numbers beside the subject itself: the kind, its code, its options.
         identity: all that decided the numbers, once they were measured.
         reused: whether the numbers were at hand.
@@ -64,6 +66,8 @@ class Subject:
         progress: Progress = lambda _done, _total: None,
     ):
         self.selection = selection
+        self.shots = selection.shots[0]
+        self.seeds = selection.seeds
         self.folder = folder
         self.device = device
         self.options = dict(options or {})
@@ -214,16 +218,6 @@ class Subject:
     def domains(self) -> tuple[Domain, ...]:
         """The source, then the targets."""
         return (self.source, *self.targets)
-
-    @property
-    def shots(self) -> int:
-        """Supports per episode, the first that was asked."""
-        return self.selection.shots[0]
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """Over which what is drawn is repeated."""
-        return self.selection.seeds
 
     @property
     def episode_count(self) -> int:

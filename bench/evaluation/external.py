@@ -26,7 +26,7 @@ from ..records.results import RunResult
 from ..records.schema import MethodPart, RunRecord, WeightsPart, read_record
 from ..statistics.summary import metrics_of
 from .episode_export import indexed_episodes, mask_folder
-from .mask_files import MaskFolder, mask_sha256, masks_sha256, row_of
+from .mask_files import MaskFolder, mask_sha256, row_of
 from .record_notes import notes_of
 
 Adaptation = Literal["none", "episode", "transductive"]
@@ -114,7 +114,7 @@ def score(
         masks = MaskFolder(predictions, masks.count, masks.side)
     masks.require_complete()
     rows, hashes = _counted(episode_set, masks, boundary)
-    record = _begun(episode_set, statement, masks_sha256(hashes))
+    record = _begun(episode_set, statement, digest(hashes))
     place = folder_of(record, results)
     with place.lock(wait=10):
         known = _known(place, record.cell)

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from cdfss_bench.canonical import digest
 from cdfss_bench.datasets import Domain, Episode
 from cdfss_bench.datasets.core.masks.facts import look_at
 from cdfss_bench.datasets.core.upright import opened_picture
@@ -156,11 +155,6 @@ class MaskFolder:
                             hint=_HINT)  # fmt: skip
         white = 255 if facts.bits == 1 and 1 in values else max(values, default=0)
         return (look.codes != 0).astype(np.uint8), white
-
-
-def masks_sha256(hashes: list[str]) -> str:
-    """sha256 over the hashes of all masks of a folder."""
-    return digest(hashes)
 
 
 def mask_sha256(mask: NDArray[np.uint8]) -> str:

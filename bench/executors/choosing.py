@@ -78,13 +78,10 @@ def executor(
         cluster = RayCluster(setup, choice.jobs or 0, threads, choice.tell)
         slots, close = cluster.slots, cluster.close
     elif jobs > 1 or choice.timeout is not None:
-        threads, all_threads = choice.threads or _share(jobs), torch.get_num_threads()
+        # More threads than processors only get in the way.
+        threads = choice.threads or max(1, available_cpus() // jobs)
+        all_threads = torch.get_num_threads()
         slots, close = process_slots(setup, jobs, threads)
     else:
         return runner
     return Pool(slots, runner, threads, all_threads, choice.timeout, close)
-
-
-def _share(jobs: int) -> int:
-    """Threads for each of so many processes; more than there are processors only get in the way."""
-    return max(1, available_cpus() // jobs)

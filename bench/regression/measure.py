@@ -42,9 +42,11 @@ def measured(
         outcomes = list(_listened(runner.run(cells), listener))
     times: dict[tuple[str, str, int, int], float] = {}
     for outcome in outcomes:
-        key = _network_key(outcome.planned)
+        planned = outcome.planned
+        size = planned.episode_set.domain.card.image_size
+        key = str(planned.composition), planned.backbone, planned.episode_set.shots, size
         if key not in times:
-            times[key] = relative_time(outcome.planned, device)
+            times[key] = relative_time(planned, device)
         found.append(_cell(outcome, times[key]))
     if not found:
         raise RecordError("the selection holds no cell")
@@ -120,11 +122,6 @@ def _timed(work: Callable[[], object], device: str) -> float:
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
     return clock() - began
-
-
-def _network_key(planned: Planned) -> tuple[str, str, int, int]:
-    size = planned.episode_set.domain.card.image_size
-    return str(planned.composition), planned.backbone, planned.episode_set.shots, size
 
 
 def _cell(outcome: Outcome, relative: float) -> GateCell:

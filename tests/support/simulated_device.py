@@ -177,7 +177,7 @@ _INDEXED = ("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_ind
 
 def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     # Tensors of inference mode bring composite operations here whole.
-    if (parts := _decomposed(func, args, kwargs)) is not NotImplemented:
+    if func._can_decompose() and (parts := func.decompose(*args, **kwargs)) is not NotImplemented:
         return parts
     name = func._schema.name.partition("::")[2]
     given = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)]
@@ -212,10 +212,6 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             return SimulatedTensor(value)
 
     return tree_map(wrapped, found)
-
-
-def _decomposed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return func.decompose(*args, **kwargs) if func._can_decompose() else NotImplemented
 
 
 def _unwrapped(value: Any) -> Any:
@@ -333,8 +329,7 @@ class _Module:
     def _is_in_bad_fork(self) -> bool:
         return False
 
-    def manual_seed_all(self, seed: int) -> None:
-        del seed
+    def manual_seed_all(self, _seed: int) -> None: ...
 
     def device_count(self) -> int:
         return 1
@@ -342,36 +337,29 @@ class _Module:
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.float16, torch.bfloat16]
 
-    def synchronize(self, device: object = None) -> None:
-        del device
+    def synchronize(self, _device: object = None) -> None:
         _STATE.waits.explicit += 1
 
     @contextmanager
-    def device(self, device: object) -> Generator[None]:
-        del device
+    def device(self, _device: object) -> Generator[None]:
         yield
 
     def empty_cache(self) -> None:
         """Nothing is cached."""
 
-    def get_device_name(self, device: object = None) -> str:
-        del device
+    def get_device_name(self, _device: object = None) -> str:
         return "simulated device"
 
-    def mem_get_info(self, device: object = None) -> tuple[int, int]:
-        del device
+    def mem_get_info(self, _device: object = None) -> tuple[int, int]:
         return 8 << 30, 16 << 30
 
-    def reset_peak_memory_stats(self, device: object = None) -> None:
-        del device
+    def reset_peak_memory_stats(self, _device: object = None) -> None:
         _STATE.peak = 0
 
-    def memory_allocated(self, device: object = None) -> int:
-        del device
+    def memory_allocated(self, _device: object = None) -> int:
         return 0
 
-    def max_memory_allocated(self, device: object = None) -> int:
-        del device
+    def max_memory_allocated(self, _device: object = None) -> int:
         return _STATE.peak
 
 
