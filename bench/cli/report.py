@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from cdfss_bench.errors import UserError
 
     from ..comparison.leaderboard import Arrangement, Leaderboard
-    from ..comparison.published import Report
     from ..records.results import RunResult
     from ..reporting.forms import Content
     from ..reporting.qualitative.redrawn import Redrawer
@@ -73,12 +73,15 @@ def report(
 
     from ..comparison.current import by_cell, chosen
     from ..comparison.gathering import leaderboards
+    from ..comparison.leaderboard import Arrangement
     from ..comparison.published import find_published, read_published
-    from ..reporting.forms import tables_of, text_of
+    from ..reporting.forms import Content, tables_of, text_of
 
     _check(form, output, site, against, asked, pictures)
     add_plugins(options.plugins)
-    arrangement = _arrangement(rows, asked)
+    typed = (word.strip() for one in asked.columns or () for word in one.split(","))
+    columns = tuple(filter(None, typed))
+    arrangement = Arrangement(rows.sort, with_controls=not rows.no_controls, columns=columns)
     with left_out() as damaged:
         found = _chosen(results, rows, damaged)
         choice = chosen(answer.record for answer in found)
@@ -98,7 +101,17 @@ def report(
                 talk(
                     "published figures are of the real targets; these records are of the mini suite"
                 )
-        content = _content(asked, published)
+        content = Content(
+            metric=asked.metric,
+            cost=asked.cost,
+            per_class=asked.per_class,
+            boundary=asked.boundary,
+            paper=asked.style == "paper",
+            conclusions=asked.conclusions,
+            every_note=asked.notes,
+            columns=columns,
+            published=published,
+        )
         if site is not None or form == "html":
             _write_pages(site, output, found, boards, content, arrangement, pictures, options)
         elif form == "table" and output is None:
@@ -156,33 +169,6 @@ def _check(
         )
 
 
-def _arrangement(rows: RowOptions, asked: ContentOptions) -> Arrangement:
-    from ..comparison.leaderboard import Arrangement
-
-    return Arrangement(rows.sort, with_controls=not rows.no_controls, columns=_columns(asked))
-
-
-def _columns(asked: ContentOptions) -> tuple[str, ...]:
-    typed = (word.strip() for one in asked.columns or () for word in one.split(","))
-    return tuple(word for word in typed if word)
-
-
-def _content(asked: ContentOptions, published: Sequence[Report] | None) -> Content:
-    from ..reporting.forms import Content
-
-    return Content(
-        metric=asked.metric,
-        cost=asked.cost,
-        per_class=asked.per_class,
-        boundary=asked.boundary,
-        paper=asked.style == "paper",
-        conclusions=asked.conclusions,
-        every_note=asked.notes,
-        columns=_columns(asked),
-        published=published,
-    )
-
-
 def _chosen(results: Path, rows: RowOptions, damaged: list[UserError]) -> list[RunResult]:
     from ..comparison.current import latest_versions
     from ..comparison.filters import of_size, pretrained_on
@@ -218,7 +204,7 @@ def _write_pages(
 ) -> None:
     """Write a site, a page with those that continue it, or one page to standard output."""
     from ..reporting.forms import check_columns
-    from ..reporting.html.document import as_html, as_pages
+    from ..reporting.html.document import as_pages
     from ..reporting.html.site import write_site
 
     if content.columns:
@@ -226,44 +212,33 @@ def _write_pages(
         check_columns(boards, content.columns)
     saved = None if pictures.masks is None else _saved(pictures.masks)
     panels = _redrawer(options).panels if pictures.panels else None
-    notes, published = content.every_note, content.published
-    if site is None and output is None:
-        say(as_html(found, published, panels, every_note=notes, arrangement=arrangement))
+    draw = partial(
+        as_pages,
+        found,
+        content.published,
+        panels,
+        every_note=content.every_note,
+        arrangement=arrangement,
+    )
+    first = output if site is None else site / "index.html"
+    if first is None:
+        say(draw(name="")[""])
         return
+    folder = first.with_name("episodes" if site is not None else f"{first.stem}-episodes")
+    pages = draw(name=first.name, gallery=f"{folder.name}/index.html" if pictures.episodes else "")
     if site is not None:
-        gallery, back = site / "episodes", "../index.html"
-        address = "episodes/index.html" if pictures.episodes else ""
-        for path in write_site(
-            site,
-            found,
-            published,
-            panels,
-            every_note=notes,
-            arrangement=arrangement,
-            gallery=address,
-        ):
+        for path in write_site(site, pages, found, boards):
             talk(f"wrote {path}")
     else:
-        assert output is not None
-        gallery, back = output.with_name(f"{output.stem}-episodes"), f"../{output.name}"
-        address = f"{gallery.name}/index.html" if pictures.episodes else ""
-        for name, page in as_pages(
-            found,
-            published,
-            panels,
-            every_note=notes,
-            arrangement=arrangement,
-            name=output.name,
-            gallery=address,
-        ).items():
-            _write(page, output.with_name(name))
+        for name, page in pages.items():
+            _write(page, first.with_name(name))
     if pictures.episodes:
-        _write_gallery(gallery, back, found, boards, saved, options)
+        _write_gallery(folder, first.name, found, boards, saved, options)
 
 
 def _write_gallery(
     folder: Path,
-    back: str,
+    page: str,
     found: Sequence[RunResult],
     boards: Sequence[Leaderboard],
     saved: SavedMasks | None,
@@ -273,7 +248,7 @@ def _write_gallery(
     from ..comparison.current import by_cell
     from ..reporting.qualitative.gallery import Gallery
 
-    gallery = Gallery(folder, boards, by_cell(found), _redrawer(options), saved, back)
+    gallery = Gallery(folder, boards, by_cell(found), _redrawer(options), saved, f"../{page}")
     talk(gallery.forecast())
     talk(f"wrote {gallery.write()}")
     for line in gallery.reasons():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .cautions import warn_of_cells
-from .console import say, show, show_aside, talk
+from .console import show_aside, talk
 from .option_groups import expand_groups
 from .options import (
     AsJson,
@@ -38,14 +38,14 @@ from .options import (
 from .plan_output import show_plan
 from .plan_settings import plan_settings
 from .run_progress import extent, run_progress
+from .scored_boards import show_records
 
 if TYPE_CHECKING:
     from ..evaluation.evaluator import Settings
     from ..evaluation.runner import Outcome
     from ..evaluation.saved_masks import SavedMasks
     from ..executors.choosing import Choice
-    from ..planning.selection import Planned, Selection
-    from ..records.results import RunResult
+    from ..planning.selection import Planned
 
 
 @expand_groups
@@ -146,6 +146,7 @@ def run(
         return
     from ..evaluation.evaluator import Settings
     from ..executors.choosing import Choice
+    from ..planning.selection import plan as cells_of
 
     choice = Choice(executor, jobs, threads, timeout, options.plugins or (), talk)
     budget = budget_of(memory, "cpu" if executor == "ray" else where)
@@ -157,33 +158,25 @@ def run(
         feature_cache=feature_cache and feature_cache.absolute(),
         feature_cache_size=int(feature_cache_size * 2**30),
     )
-    outcomes = _execute(selection, results, settings, choice, not no_cost, save_masks)
-    show_results(outcomes, results, wide=wide, as_json=as_json)
-    if tolerance is not None and not as_json:
-        _show_boundaries(outcomes, results, wide=wide)
-    if selection.precision != "fp32":
-        _say_differences(outcomes, results)
-    if with_profile:
-        _show_profile(outcomes, results)
-    exit_with(outcomes)
-
-
-def _execute(
-    selection: Selection,
-    results: Path,
-    settings: Settings,
-    choice: Choice,
-    with_cost: bool,
-    save_masks: Path | None,
-) -> list[Outcome]:
-    from ..planning.selection import plan as cells_of
-
     cells = list(cells_of(selection))
     if save_masks is not None:
         choice = replace(choice, save_masks=_mask_folders(save_masks, cells))
     _say_weights(cells)
     warn_of_cells(cells)
-    return compute(cells, results, settings, choice, with_cost=with_cost)
+    outcomes = compute(cells, results, settings, choice, with_cost=not no_cost)
+    records = [outcome.record for outcome in outcomes if outcome.record is not None]
+    show_records(records, results, boundaries=tolerance is not None, wide=wide, as_json=as_json)
+    if selection.precision != "fp32":
+        from ..evaluation.precision_change import differences
+
+        for line in differences(outcomes, results):
+            talk(line)
+    if with_profile:
+        from ..reporting.timing_table import timing_table
+
+        done = [record for record in records if record.status == "done"]
+        show_aside(timing_table(done, results))
+    exit_with(outcomes)
 
 
 def compute(
@@ -256,51 +249,3 @@ def exit_with(outcomes: Sequence[Outcome]) -> None:
         raise typer.Exit(1)
     if how & {"refused", "busy"}:
         raise typer.Exit(2)
-
-
-def show_results(
-    outcomes: Sequence[Outcome], results: Path, *, wide: bool = False, as_json: bool = False
-) -> None:
-    """Print the leaderboards of what was computed or known."""
-    from ..comparison.gathering import leaderboards
-    from ..comparison.measures import measures
-    from ..reporting.export import as_json as to_json
-    from ..reporting.leaderboard_table import text_table
-
-    boards = leaderboards(o.record for o in outcomes if o.record is not None)
-    if as_json:
-        found = _results_of(outcomes, results)
-        say(to_json(boards, measured=[measures(board, found) for board in boards]))
-        return
-    show(*map(text_table, boards), wide=wide)
-
-
-def _show_boundaries(outcomes: Sequence[Outcome], results: Path, *, wide: bool) -> None:
-    from ..comparison.gathering import leaderboards
-    from ..comparison.measures import measures
-    from ..reporting.boundary_table import boundary_tables
-
-    found = _results_of(outcomes, results)
-    for board in leaderboards(one.record for one in found):
-        show(*boundary_tables(board, measures(board, found, intervals=False)), wide=wide)
-
-
-def _results_of(outcomes: Sequence[Outcome], results: Path) -> list[RunResult]:
-    from ..records.results import RunResult
-
-    done = [o.record for o in outcomes if o.record is not None and o.record.status == "done"]
-    return [RunResult.of(record, results) for record in done]
-
-
-def _say_differences(outcomes: Sequence[Outcome], results: Path) -> None:
-    from ..evaluation.precision_change import differences
-
-    for line in differences(outcomes, results):
-        talk(line)
-
-
-def _show_profile(outcomes: Sequence[Outcome], results: Path) -> None:
-    from ..reporting.timing_table import timing_table
-
-    done = [o.record for o in outcomes if o.record is not None and o.record.status == "done"]
-    show_aside(timing_table(done, results))

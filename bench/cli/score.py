@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .console import say, show, talk
+from .console import talk
 from .options import (
     AsJson,
     Boundary,
@@ -20,6 +20,7 @@ from .options import (
     add_plugins,
     tolerance_of,
 )
+from .scored_boards import show_records
 
 
 def score(
@@ -78,15 +79,9 @@ def score(
     """
     from cdfss_bench.errors import UserError
 
-    from ..comparison.gathering import leaderboards
-    from ..comparison.measures import measures
     from ..evaluation.episode_export import INDEX, read_index
     from ..evaluation.external import UNSTATED, Statement
     from ..evaluation.external import score as scored
-    from ..records.results import RunResult
-    from ..reporting.boundary_table import boundary_tables
-    from ..reporting.export import as_json as to_json
-    from ..reporting.leaderboard_table import text_table
 
     add_plugins(plugins)
     statement = Statement(method, adaptation, UNSTATED if pretraining is None else pretraining)
@@ -128,13 +123,5 @@ def score(
         )
     if pretraining is None:
         talk("note: --pretraining is not stated: the row is compared apart from others")
-    boards = leaderboards(done.record for done in records)
-    found = [RunResult.of(done.record, results) for done in records]
-    measured = [measures(board, found) for board in boards]
-    if as_json:
-        say(to_json(boards, measured=measured))
-        return
-    show(*map(text_table, boards), wide=wide)
-    if tolerance is not None:
-        for board, each in zip(boards, measured, strict=True):
-            show(*boundary_tables(board, each), wide=wide)
+    written = [done.record for done in records]
+    show_records(written, results, boundaries=tolerance is not None, wide=wide, as_json=as_json)

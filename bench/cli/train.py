@@ -145,7 +145,8 @@ def _evaluate(plan: TrainingPlan, done: list[Planned], options: TrainOptions, de
     from ..executors.choosing import Choice
     from ..planning.selection import plan as cells_of
     from ..training.plan import evaluations
-    from .run import compute, exit_with, show_results
+    from .run import compute, exit_with
+    from .scored_boards import show_records
 
     episodes, shots = options.run_episodes, parsed_shots(options.run_shots, "--run-shots")
     selections = [s for one in done for s in evaluations(plan, one, episodes=episodes, shots=shots)]
@@ -153,7 +154,8 @@ def _evaluate(plan: TrainingPlan, done: list[Planned], options: TrainOptions, de
         return
     cells = [cell for selection in selections for cell in cells_of(selection)]
     outcomes = compute(cells, options.results, Settings(device=device), Choice(), with_cost=False)
-    show_results(outcomes, options.results)
+    written = [outcome.record for outcome in outcomes if outcome.record is not None]
+    show_records(written, options.results)
     talk(f"next: cdfss-bench report --results {shlex.quote(str(options.results))}")
     exit_with(outcomes)
 

@@ -13,67 +13,15 @@ from ..comparison.measures import Measured, Measures
 from ..comparison.ranking import Standing, Standings
 from ..comparison.rows import Score
 from .columns import only_keys
-from .cost_table import cost_lines
 from .number_format import is_steady
-
-
-def as_csv(
-    boards: Sequence[Leaderboard],
-    where: Sequence[Standings] = (),
-    measured: Sequence[Measures] = (),
-    columns: Sequence[str] = (),
-) -> str:
-    """One line per row and column, numbers in full precision.
-
-    Args:
-        boards: of mIoU.
-        where: standings of each; without them there are no ranks, ties and tests.
-        measured: the other metrics of each; without them they are empty.
-        columns: which values are written, all if none is named.
-    """
-    return _csv(only_keys(_lines(boards, where, measured), columns))
-
-
-def as_json(
-    boards: Sequence[Leaderboard],
-    where: Sequence[Standings] = (),
-    measured: Sequence[Measures] = (),
-    columns: Sequence[str] = (),
-) -> str:
-    """The same lines as JSON objects."""
-    return _json(only_keys(_lines(boards, where, measured), columns))
-
-
-def classes_as_csv(
-    boards: Sequence[Leaderboard], measured: Sequence[Measures], columns: Sequence[str] = ()
-) -> str:
-    """One line per row, column and class."""
-    return _csv(only_keys(_class_lines(boards, measured), columns))
-
-
-def classes_as_json(
-    boards: Sequence[Leaderboard], measured: Sequence[Measures], columns: Sequence[str] = ()
-) -> str:
-    """The same lines as JSON objects."""
-    return _json(only_keys(_class_lines(boards, measured), columns))
-
-
-def cost_as_csv(boards: Sequence[Leaderboard], columns: Sequence[str] = ()) -> str:
-    """One line per row, with everything that its cost is known to be."""
-    return _csv(only_keys([line for board in boards for line in cost_lines(board)], columns))
-
-
-def cost_as_json(boards: Sequence[Leaderboard], columns: Sequence[str] = ()) -> str:
-    """The same lines as JSON objects."""
-    return _json(only_keys([line for board in boards for line in cost_lines(board)], columns))
-
 
 _NEXT = " | "
 """Between the notes of one cell of a CSV file."""
 
 
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
-    out = io.StringIO()
+def as_csv(lines: Sequence[dict[str, Any]], columns: Sequence[str] = ()) -> str:
+    """Lines with the values of some columns, of all if none is named; nothing without a line."""
+    out, rows = io.StringIO(), only_keys(lines, columns)
     if rows:
         writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -88,21 +36,32 @@ def _cell(value: Any) -> Any:
     return _NEXT.join(cast("list[str]", value)) if isinstance(value, list) else value
 
 
-def _json(rows: Sequence[dict[str, Any]]) -> str:
-    return json.dumps(rows, indent=1) + "\n"
+def as_json(lines: Sequence[dict[str, Any]], columns: Sequence[str] = ()) -> str:
+    """The same lines as JSON objects."""
+    return json.dumps(only_keys(lines, columns), indent=1) + "\n"
 
 
-def _lines(
-    boards: Sequence[Leaderboard], where: Sequence[Standings], measured: Sequence[Measures]
+def score_lines(
+    boards: Sequence[Leaderboard],
+    where: Sequence[Standings] = (),
+    measured: Sequence[Measures] = (),
 ) -> list[dict[str, Any]]:
+    """One line per row and column, numbers in full precision.
+
+    Args:
+        boards: of mIoU.
+        where: standings of each; without them there are no ranks, ties and tests.
+        measured: the other metrics of each; without them they are empty.
+    """
     none = [{}] * len(boards)
     each = zip(boards, where or none, measured or none, strict=True)
     return [line for board, w, m in each for line in _flat(board, w, m)]
 
 
-def _class_lines(
+def class_lines(
     boards: Sequence[Leaderboard], measured: Sequence[Measures]
 ) -> list[dict[str, Any]]:
+    """One line per row, column and class."""
     return [
         {
             **board.key._asdict(),

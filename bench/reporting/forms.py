@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cdfss_bench.errors import UserError
 
 from ..comparison.leaderboard import Leaderboard
-from ..comparison.measures import Measures, in_metric, measures
+from ..comparison.measures import in_metric, measures
 from ..comparison.published import Report
 from ..comparison.ranking import standings
 from ..records.results import RunResult
@@ -17,15 +17,8 @@ from .citations import bibtex
 from .class_table import class_tables
 from .columns import only_columns
 from .concluded_table import with_conclusions
-from .cost_table import cost_table
-from .export import (
-    as_csv,
-    as_json,
-    classes_as_csv,
-    classes_as_json,
-    cost_as_csv,
-    cost_as_json,
-)
+from .cost_table import cost_lines, cost_table
+from .export import as_csv, as_json, class_lines, score_lines
 from .latex import as_latex
 from .leaderboard_table import text_table
 from .paper_table import as_paper
@@ -61,18 +54,9 @@ class Content:
 
 
 def text_of(
-    form: str,
-    boards: Sequence[Leaderboard],
-    known: dict[str, RunResult],
-    content: Content,
+    form: str, boards: Sequence[Leaderboard], known: dict[str, RunResult], content: Content
 ) -> str:
-    """The boards as `md`, `latex`, `bibtex`, `csv` or `json`.
-
-    Args:
-        form: one of these.
-        boards: of mIoU.
-        known: those that the boards show, as `by_cell` gives them.
-        content: what is shown.
+    """The boards of mIoU as `md`, `latex`, `bibtex`, `csv` or `json`.
 
     Raises:
         UserError: if the records hold nothing of what is asked for.
@@ -90,16 +74,9 @@ def text_of(
 
 
 def tables_of(
-    boards: Sequence[Leaderboard],
-    known: dict[str, RunResult],
-    content: Content,
+    boards: Sequence[Leaderboard], known: dict[str, RunResult], content: Content
 ) -> list[TextTable]:
-    """The tables of all boards, published figures behind those that they stand beside.
-
-    Args:
-        boards: of mIoU.
-        known: those that the boards show, as `by_cell` gives them.
-        content: what is shown.
+    """The tables of all boards of mIoU, published figures behind those that they stand beside.
 
     Raises:
         UserError: if the records hold nothing of what is asked for.
@@ -141,18 +118,14 @@ def _tables(board: Leaderboard, known: dict[str, RunResult], content: Content) -
 
 
 def _exported(
-    form: str,
-    boards: Sequence[Leaderboard],
-    known: dict[str, RunResult],
-    content: Content,
+    form: str, boards: Sequence[Leaderboard], known: dict[str, RunResult], content: Content
 ) -> str:
-    columns = content.columns
     if content.cost:
-        return (cost_as_csv if form == "csv" else cost_as_json)(boards, columns)
-    if content.per_class:
-        measured: list[Measures] = [measures(b, known, intervals=False) for b in boards]
-        return (classes_as_csv if form == "csv" else classes_as_json)(boards, measured, columns)
-    # Keys of rows recur on other boards: each board is written with its own standings.
-    where = [standings(board, known) for board in boards]
-    measured = [measures(board, known) for board in boards]
-    return (as_csv if form == "csv" else as_json)(boards, where, measured, columns)
+        lines = [line for board in boards for line in cost_lines(board)]
+    elif content.per_class:
+        lines = class_lines(boards, [measures(b, known, intervals=False) for b in boards])
+    else:
+        # Keys of rows recur on other boards: each board is written with its own standings.
+        where = [standings(board, known) for board in boards]
+        lines = score_lines(boards, where, [measures(board, known) for board in boards])
+    return (as_csv if form == "csv" else as_json)(lines, content.columns)

@@ -14,7 +14,6 @@ from ...comparison.gathering import leaderboards
 from ...comparison.leaderboard import BY_MEAN, Arrangement, BoardKey, Leaderboard
 from ...comparison.published import Report
 from ...comparison.ranking import standings
-from ...comparison.rows import Row
 from ...records.results import RunResult
 from ..columns import narrowed
 from ..cost_table import cost_table
@@ -38,15 +37,10 @@ def as_html(
     found: Sequence[RunResult],
     published: Sequence[Report] | None = None,
     source: Source | None = None,
-    *,
-    every_note: bool = False,
-    arrangement: Arrangement = BY_MEAN,
+    **options: Any,
 ) -> str:
-    """The whole report as one self-contained page, however long; see `as_pages`."""
-    pages = as_pages(
-        found, published, source, every_note=every_note, arrangement=arrangement, name=""
-    )
-    return pages[""]
+    """The whole report as one self-contained page, however long; arguments as of `as_pages`."""
+    return as_pages(found, published, source, name="", **options)[""]
 
 
 def as_pages(
@@ -142,7 +136,7 @@ def _board(
 ) -> dict[str, Any]:
     where, rows = standings(board, known), rows_of(board)
     methods_first = sorted(rows, key=lambda row: row.is_control)
-    drawn = _drawn(board, methods_first)
+    drawn = replace(board, rows={row.key: row for row in methods_first[:MOST_DRAWN]})
     colors = colors_of(drawn)
     cost = None
     if any(row.cost is not None for row in board.rows.values()):
@@ -167,8 +161,3 @@ def _board(
         "episodes": None,
         "published": beside,
     }
-
-
-def _drawn(board: Leaderboard, rows: Sequence[Row]) -> Leaderboard:
-    """The board with the rows that are drawn, in their order."""
-    return replace(board, rows={row.key: row for row in rows[:MOST_DRAWN]})

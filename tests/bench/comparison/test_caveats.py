@@ -19,7 +19,7 @@ from cdfss_bench.bench.comparison.shuffled_control import AgainstControl
 from cdfss_bench.bench.evaluation.runner import Outcome
 from cdfss_bench.bench.planning.selection import Selection, plan
 from cdfss_bench.bench.records.results import run_results
-from cdfss_bench.bench.reporting.export import as_csv
+from cdfss_bench.bench.reporting.export import as_csv, score_lines
 from cdfss_bench.bench.reporting.leaderboard_table import text_table
 from cdfss_bench.bench.reporting.text_table import TextTable
 from cdfss_bench.bench.statistics.bootstrap import Interval
@@ -204,7 +204,7 @@ def test_a_row_says_when_its_method_was_made_for_another_backbone(tmp_path: Path
     assert [note for note in table.notes if "made for" in note] == [f"insid3: {told}"]
     found = run_results(tmp_path)
     boards = leaderboards(answer.record for answer in found)
-    for line in csv.DictReader(io.StringIO(as_csv(boards))):
+    for line in csv.DictReader(io.StringIO(as_csv(score_lines(boards)))):
         assert (told in line["notes"]) == (line["backbone"] == "resnet50")
 
 

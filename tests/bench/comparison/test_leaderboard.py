@@ -13,7 +13,7 @@ from rich.console import Console
 from cdfss_bench.bench.comparison.gathering import leaderboards
 from cdfss_bench.bench.comparison.leaderboard import Leaderboard
 from cdfss_bench.bench.records.schema import RunRecord
-from cdfss_bench.bench.reporting.export import as_csv, as_json
+from cdfss_bench.bench.reporting.export import as_csv, as_json, score_lines
 from cdfss_bench.bench.reporting.leaderboard_table import text_table
 from cdfss_bench.bench.reporting.screen_table import as_rich
 from cdfss_bench.bench.reporting.text_table import TextTable, as_markdown
@@ -133,8 +133,8 @@ def test_every_shape_of_the_table_says_the_same() -> None:
         screen.print(as_rich(text_table(board)))
     drawn = screen.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
     assert "41.50" in drawn
-    lines = list(csv.DictReader(io.StringIO(as_csv(boards))))
-    objects = json.loads(as_json(boards))
+    lines = list(csv.DictReader(io.StringIO(as_csv(score_lines(boards)))))
+    objects = json.loads(as_json(score_lines(boards)))
     assert len(lines) == len(objects) == 8
     by_domain = {line["domain"]: line for line in lines if line["label"] == "ssp"}
     assert float(by_domain["deepglobe"]["miou"]) == 41.0

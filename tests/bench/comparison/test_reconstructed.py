@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cdfss_bench.bench.comparison.gathering import leaderboards
 from cdfss_bench.bench.records.results import run_results
-from cdfss_bench.bench.reporting.export import as_csv
+from cdfss_bench.bench.reporting.export import as_csv, score_lines
 from cdfss_bench.bench.reporting.leaderboard_table import text_table
 from cdfss_bench.methods import parse
 from cdfss_bench.methods.registry.name_grammar import METHODS
@@ -39,6 +39,6 @@ def test_the_table_and_the_export_say_it_of_that_row_alone(tmp_path: Path) -> No
     (board,) = leaderboards(records)
     table = text_table(board, None)
     assert [note for note in table.notes if "reconstructed" in note] == [f"hera: {TOLD}"]
-    lines = list(csv.DictReader(io.StringIO(as_csv([board]))))
+    lines = list(csv.DictReader(io.StringIO(as_csv(score_lines([board])))))
     assert {line["label"] for line in lines if TOLD in line["notes"]} == {"hera"}
     assert {line["label"] for line in lines} == {"hera", "ssp"}

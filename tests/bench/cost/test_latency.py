@@ -23,8 +23,8 @@ from cdfss_bench.bench.cost.latency import (
 )
 from cdfss_bench.bench.cost.profile import cost_of, probe
 from cdfss_bench.bench.records.results import run_results
-from cdfss_bench.bench.reporting.cost_table import cost_table
-from cdfss_bench.bench.reporting.export import as_csv, cost_as_csv
+from cdfss_bench.bench.reporting.cost_table import cost_lines, cost_table
+from cdfss_bench.bench.reporting.export import as_csv, score_lines
 from cdfss_bench.bench.reporting.html.document import as_html
 from cdfss_bench.bench.reporting.latex import as_latex
 from cdfss_bench.bench.reporting.leaderboard_table import text_table
@@ -197,7 +197,7 @@ def test_a_time_is_a_plain_number_only_if_it_is_steady(
     is_marked = shown.startswith("~")
     for table in (scores, costs):
         assert any(note.startswith("~ unsteady") for note in table.notes) == is_marked
-    for text in (as_csv([board]), cost_as_csv([board])):
+    for text in map(as_csv, (score_lines([board]), cost_lines(board))):
         (line,) = csv.DictReader(io.StringIO(text))
         assert line["latency_stable"] == str(not is_marked)
     assert as_latex([scores]).count(r"\textasciitilde{}10.0") == is_marked
