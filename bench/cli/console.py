@@ -71,15 +71,10 @@ def show_table(
     title: str = "",
     wide: bool = False,
 ) -> None:
-    """Finished text as one table on standard output.
+    """Finished text as one table on standard output, within the screen or whole if `wide`.
 
-    Args:
-        headers: of the columns.
-        rows: of cells.
-        numeric: headers of right-aligned columns.
-        secondary: headers of columns that a narrow screen may lack, the least needed first.
-        title: above it.
-        wide: whether all of it is shown, however wide.
+    `numeric` are headers of right-aligned columns, `secondary` those that a narrow screen may lack,
+    the least needed first.
     """
     from ..reporting.text_table import TextTable
 

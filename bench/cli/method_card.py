@@ -12,13 +12,7 @@ if TYPE_CHECKING:
 
 
 def show_method(card: MethodCard, ready: Sequence[str], *, wide: bool = False) -> None:
-    """Everything that a user chooses by.
-
-    Args:
-        card: of the method.
-        ready: backbones whose weights are here.
-        wide: whether lines are as long as needed.
-    """
+    """Everything that a user chooses by; `ready` are backbones whose weights are here."""
     from cdfss_bench.options import spelled
 
     from ..reporting.text_table import TextTable

@@ -17,13 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A weights file of a method.
-
-    Attributes:
-        composition: the method.
-        backbone: on which it was trained.
-        file: the weights.
-    """
+    """A weights file of a method on a backbone."""
 
     composition: Composition
     backbone: str
@@ -40,12 +34,8 @@ def say_how_to_run(
 ) -> None:
     """Prints the `run` commands that use the files; methods that can share one do.
 
-    Args:
-        written: the files.
-        weights_dirs: further folders with weights that were typed.
-        plugins: folders of further cards that were typed.
-        data: the words that select the data.
-        on_mini: whether those are the mini suite's.
+    `weights_dirs` and `plugins` are those that were typed, `data` the words that select the data,
+    and `on_mini` says whether those are the mini suite's.
     """
     common = [*_each("--weights-dir", weights_dirs), *_each("--plugin", plugins), *data]
     methods: dict[tuple[str, ...], list[str]] = {}
@@ -60,11 +50,7 @@ def say_how_to_run(
 def say_how_to_train(backbone: str, file: Path, *, on_mini: bool, data: Sequence[str]) -> None:
     """Prints the `train` command that begins with a pretrained backbone, if a method does.
 
-    Args:
-        backbone: its name.
-        file: its weights.
-        on_mini: whether the source is the mini suite's.
-        data: the words that say where the source lies.
+    `data` are the words that say where the source lies, `on_mini` whether it is the mini suite's.
     """
     from cdfss_bench.methods.registry.name_grammar import METHODS
     from cdfss_bench.methods.weights.search import default_folders, find_pretrained

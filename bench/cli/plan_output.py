@@ -32,17 +32,10 @@ def show_plan(
     wide: bool = False,
     as_json: bool = False,
 ) -> None:
-    """Print what the selection would compute.
+    """Print what the selection would compute on `device`.
 
-    Args:
-        selection: what was asked.
-        results: the results folder.
-        device: that would compute.
-        with_cost: whether FLOPs and latency would be measured.
-        boundary: tolerance of the boundary measures that would be added; None without them.
-        began: when the command began, by `time.perf_counter`.
-        wide: whether every cell and column is shown.
-        as_json: whether it is JSON.
+    `boundary` is the tolerance of the boundary measures that would be added, None without them;
+    `began` is when the command began, by `time.perf_counter`.
     """
     from ..planning.dry_run import forecast
     from ..planning.selection import plan as cells_of

@@ -37,9 +37,7 @@ def duration(seconds: float) -> str:
 def bar(*, bytewise: bool = False, own_time: bool = False) -> Progress:
     """A bar on standard error, gone when it is done: what, how much of it, the time left.
 
-    Args:
-        bytewise: whether bytes are counted.
-        own_time: whether each task says the time left in its field `left`.
+    With `bytewise` it counts bytes; with `own_time` each task has its time left in a field `left`.
     """
     from rich.progress import (
         BarColumn,
@@ -59,15 +57,7 @@ def bar(*, bytewise: bool = False, own_time: bool = False) -> Progress:
 
 @contextmanager
 def progress(what: str, *, bytewise: bool = False) -> Generator[Callable[[int, int], None]]:
-    """Shows how much of `what` is done.
-
-    Args:
-        what: the word before the bar.
-        bytewise: whether bytes are counted.
-
-    Yields:
-        What is to be told (done, total); total 0 stands for unknown.
-    """
+    """Shows how much of `what` is done; it is told (done, total), total 0 for unknown."""
     if not sys.stderr.isatty():
         yield _lines(what, quiet_until=time.monotonic() + _QUIET)
         return
@@ -95,14 +85,7 @@ def counting(shown: Progress, what: str) -> Callable[..., None]:
 
 @contextmanager
 def patient_progress(what: str) -> Generator[Callable[[int, int], None]]:
-    """As `progress`, once the work takes longer than a second.
-
-    Args:
-        what: the word before the bar.
-
-    Yields:
-        What is to be told (done, total).
-    """
+    """As `progress`, once the work takes longer than a second."""
     from rich.errors import LiveError
 
     began = time.monotonic()

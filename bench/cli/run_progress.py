@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 def extent(forecasts: Sequence[Forecast], jobs: int = 1) -> str:
     """One line that says what a run will do: cells, episodes, and the expected time.
 
-    Args:
-        forecasts: of its cells.
-        jobs: processes that compute them; the time is that of a single one.
+    The time is that of a single process; with several `jobs` the line says so.
     """
     cells = len(forecasts)
     states = [forecast.state.partition(":")[0] for forecast in forecasts]
@@ -45,12 +43,7 @@ def extent(forecasts: Sequence[Forecast], jobs: int = 1) -> str:
 
 
 class Meter:
-    """Counts the episodes of a run; its rate is of those alone that it computes itself.
-
-    Args:
-        cells: that are run, with what is known of each.
-        clock: seconds.
-    """
+    """Counts the episodes of a run; its rate is of those alone that it computes itself."""
 
     def __init__(
         self,
@@ -115,12 +108,7 @@ def run_progress(
 ) -> Generator[tuple[Listener, Callable[[Outcome], None]]]:
     """A bar with the time left on a terminal, a line every 30 seconds elsewhere.
 
-    Args:
-        cells: that are run, with what is known of each.
-        line_of: the line that says what became of a cell.
-
-    Yields:
-        What hears of progress, and what hears of outcomes.
+    Yields what hears of progress, and what hears of outcomes, whose lines `line_of` gives.
     """
     meter = Meter(cells, time.monotonic)
     if not sys.stderr.isatty():

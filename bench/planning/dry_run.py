@@ -101,10 +101,8 @@ def rates(
 ) -> Rates | None:
     """The rates that measurements amount to; None where no episode was measured.
 
-    Args:
-        pictures: batches whose pictures are like those expected.
-        episodes: batches whose episodes are.
-        around: what their cells took beside that.
+    Pictures and episodes have batches of their own, those that are like the expected ones; `around`
+    is what the cells of the latter took beside that.
     """
     seen, asked = added(pictures), added(episodes)
     if not asked.episodes:

@@ -59,11 +59,7 @@ def _many(value: Any) -> list[Any]:
 
 
 def numbers(typed: Sequence[Any], word: str) -> tuple[int, ...]:
-    """`1,5`, `0..4` and single numbers, each once.
-
-    Args:
-        typed: texts or whole numbers.
-        word: how messages begin, such as `--seed`.
+    """`1,5`, `0..4` and single numbers, each once; `word` begins messages, such as `--seed`.
 
     Raises:
         UserError: for anything else.

@@ -29,15 +29,7 @@ PLANS = Path(__file__).parent / "plans"
 
 
 class Group(BaseModel):
-    """Methods of a plan file that differ from the rest in what is said of them here.
-
-    Attributes:
-        methods: names, as in `Selection`.
-        backbone: as in `Selection`; None for the plan's.
-        shots: as in `Selection`; empty for the plan's.
-        seeds: as in `Selection`; empty for the plan's.
-        controls: as in `Selection`, for these methods.
-    """
+    """Methods of a plan file that differ from the rest in what is said of them here."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -211,11 +203,7 @@ def plan_values(plan: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def plan_file(plan: Path, packaged: Path) -> Path:
-    """The file of a plan that is named by its path or, where it came with the package, by name.
-
-    Args:
-        plan: as it was typed.
-        packaged: the folder of the plans that come with the package.
+    """The file of a plan that is named by its path or, where it is among `packaged`, by its name.
 
     Raises:
         UserError: if it can only be a name, and there is none like it.
@@ -423,10 +411,7 @@ def weights_of(
 ) -> Weights | UserError:
     """The weights that a composition runs with, or why there are none.
 
-    Args:
-        composition: the method.
-        selection: what names backbone, files and folders.
-        on_mini: whether the data are the mini suite's, for which its own weights are meant.
+    On the data of the mini suite (`on_mini`) its own weights are meant.
     """
     host = composition.host.card
     backbone = selection.backbone if host.backbones else None

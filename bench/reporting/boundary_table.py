@@ -14,12 +14,7 @@ _HEADERS = ["method", "HD95", "NSD", "b. IoU", "undefined"]
 
 
 def boundary_tables(board: Leaderboard, measured: Measures) -> list[TextTable]:
-    """A table per column of the board in which a row has boundary measures.
-
-    Args:
-        board: of mIoU.
-        measured: its metrics.
-    """
+    """A table per column of a board of mIoU in which a row has boundary measures."""
     columns = {column for (_, column), one in measured.items() if one.boundary is not None}
     return [_of_column(board, c, measured) for c in board.columns if c in columns]
 

@@ -15,12 +15,7 @@ from .latex import escaped
 
 
 class Published(NamedTuple):
-    """A row as a paper names it.
-
-    Attributes:
-        name: titles of its parts with the options that were typed.
-        papers: of its parts, each once.
-    """
+    """A row as a paper names it, and the papers of its parts, each once."""
 
     name: str
     papers: tuple[Paper, ...]
@@ -29,13 +24,7 @@ class Published(NamedTuple):
 class Paper(NamedTuple):
     """A paper as cards know it: they have no authors.
 
-    Attributes:
-        key: for citations.
-        title: of the paper.
-        venue: where it was published, `arXiv` for a preprint.
-        year: when.
-        arxiv: its number there, or empty.
-        url: of its code or of the paper.
+    `venue` is `arXiv` for a preprint, `arxiv` its number there or empty, `url` of its code or text.
     """
 
     key: str
@@ -47,11 +36,7 @@ class Paper(NamedTuple):
 
 
 def published(label: str) -> Published:
-    """What a paper calls the row of a leaderboard; a name without a card stays as it is.
-
-    Args:
-        label: of the row, such as `ssp+lem (not source-trained)`.
-    """
+    """What a paper calls a row such as `ssp+lem`; a name without a card stays as it is."""
     name, bare, _ = label.partition(NOT_TRAINED)
     try:
         composition = parse(name)
@@ -65,11 +50,7 @@ def published(label: str) -> Published:
 
 
 def bibtex(labels: Iterable[str]) -> str:
-    """An entry for every paper behind some rows; cards have no authors, so these are to be added.
-
-    Args:
-        labels: of the rows.
-    """
+    """An entry for every paper behind some rows; authors are to be added, as cards have none."""
     papers = {paper.key: paper for label in labels for paper in published(label).papers}
     lines = ["% From the cards of the methods, which name no authors: add them before you cite."]
     return "\n\n".join([*lines, *(_entry(papers[key]) for key in sorted(papers))]) + "\n"

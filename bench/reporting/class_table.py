@@ -13,12 +13,7 @@ from .text_table import BLANK, TextTable
 
 
 def class_tables(board: Leaderboard, measured: Measures) -> list[TextTable]:
-    """A table per column of the board: methods by classes, or classes by methods if they are more.
-
-    Args:
-        board: of mIoU.
-        measured: its metrics.
-    """
+    """A table per column of the board: methods by classes, or turned where classes are more."""
     return [_of_column(board, column, measured) for column in board.columns]
 
 

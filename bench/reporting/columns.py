@@ -15,9 +15,7 @@ from .text_table import INTERVALS, STACKED, TextTable
 def only_columns(tables: Sequence[TextTable], wanted: Sequence[str]) -> list[TextTable]:
     """The tables with their first column and those of the wanted ones that they have.
 
-    Args:
-        tables: boards of one report; each may have other domains.
-        wanted: headers, marks left out, whatever their case; empty for all.
+    Headers are wanted without their marks and whatever their case.
 
     Raises:
         UserError: for a name that no table has.

@@ -16,13 +16,7 @@ from .text_table import TextTable
 def with_conclusions(
     table: TextTable, board: Leaderboard, known: Mapping[str, RunResult], where: Standings
 ) -> TextTable:
-    """The table with what the paired tests allow to conclude, before its other notes.
-
-    Args:
-        table: of the leaderboard's mIoU.
-        board: what the table shows.
-        known: the results that it shows, by cell.
-        where: with the tests against shuffled-support controls.
+    """The table of a board's mIoU with what the paired tests allow to conclude before its notes.
 
     Raises:
         RecordError: if a finished record has lost its rows.

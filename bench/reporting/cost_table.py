@@ -22,9 +22,7 @@ _PARTS = ("encode", "match", "adapt", "episode")
 def cost_table(board: Leaderboard, *, every_note: bool = False) -> TextTable:
     """Parameters, operations, latencies, memory, and who stands on which frontier.
 
-    Args:
-        board: whose rows are shown.
-        every_note: whether each note of the records stands below, or two lines a row.
+    Below stands each note of the records if `every_note`, else two lines a row.
     """
     shown = _shown(_costs(board))
     machines = {name: chr(ord("a") + i) for i, name in enumerate(_machines(board))}

@@ -28,11 +28,9 @@ def text_table(
 ) -> TextTable:
     """The leaderboard with its reasons for blanks as notes.
 
-    Args:
-        board: what is shown.
-        where: intervals over all seeds, ranks, ties and tests against controls; without it the
-            intervals of single-seed records are shown, and nobody is marked.
-        every_note: whether each note of the records stands below, or two lines a row.
+    Without `where` the intervals of single-seed records are shown, and nobody is marked; with it
+    intervals over all seeds, ranks, ties and tests against controls. Below stands each note of the
+    records if `every_note`, else two lines a row.
     """
     extra = missing_columns(board)
     names = [_column_name(column, board.columns) for column in board.columns]

@@ -37,12 +37,7 @@ _SPREAD, _OWN_SHARE = 2.0, 0.8
 
 
 def is_steady(cost: CostPart, part: str = "episode") -> bool:
-    """Whether a latency is a number to compare: a small spread, and a processor of its own.
-
-    Args:
-        cost: as recorded.
-        part: of the episode, as in `latency_ms`.
-    """
+    """Whether a latency is a number to compare: a small spread, and a processor of its own."""
     times = cost.latency_ms[part]
     is_alone = cost.cpu_share is None or cost.cpu_share >= _OWN_SHARE
     return is_alone and times["p90"] <= _SPREAD * times["p50"]

@@ -24,13 +24,7 @@ _MEAN = "mean"
 
 
 class _Block(NamedTuple):
-    """The columns of one number of shots.
-
-    Attributes:
-        board: of these shots.
-        where: ranks and tests of its rows.
-        columns: domains with the column that is shown; None for the mean.
-    """
+    """The columns of one number of shots: domains with what is shown, None for the mean."""
 
     board: Leaderboard
     where: Standings
@@ -40,12 +34,9 @@ class _Block(NamedTuple):
 def as_paper(
     boards: Sequence[Leaderboard], where: Sequence[Standings], columns: Sequence[str] = ()
 ) -> str:
-    r"""A `table*` for each suite and protocol; needs `\usepackage{booktabs}`.
+    r"""A `table*` for each suite and protocol with all shots; needs `\usepackage{booktabs}`.
 
-    Args:
-        boards: what is shown; those that differ in the shots alone become one table.
-        where: of each, with the paired tests.
-        columns: domains, `mean` and `backbone`; by default all of them.
+    `columns` are domains, `mean` and `backbone`; by default all of them.
     """
     groups: dict[BoardKey, list[tuple[Leaderboard, Standings]]] = {}
     for board, standing in zip(boards, where, strict=True):

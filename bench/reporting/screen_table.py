@@ -97,12 +97,7 @@ class _Layout:
 
 
 def as_rich(table: TextTable, width: int | None = None) -> RenderableType:
-    """The table for a screen.
-
-    Args:
-        table: what is shown.
-        width: of the screen in characters; None for as wide as needed, nothing left out.
-    """
+    """The table for a screen of so many characters; without a width nothing is left out."""
     from rich.console import Group
 
     lines = _wrapped_lines(table.title, width, "bold") if table.title else []

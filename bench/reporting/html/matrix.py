@@ -19,9 +19,7 @@ MOST_ROWS = 12
 def matrix_of(rows: Sequence[Row], known: Mapping[str, RunResult]) -> list[tuple[str, list[Any]]]:
     """Names of rows and mean paired differences, row minus column: None of a row and itself.
 
-    Args:
-        rows: of a board, in the order of its table; the first with a score are compared.
-        known: the results that the board shows, by cell.
+    The first rows with a score are compared.
     """
     rows = [row for row in rows if row.scores][:MOST_ROWS]
     if len(rows) < 2:

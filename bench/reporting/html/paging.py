@@ -20,13 +20,7 @@ _KEY = 10
 
 @dataclass
 class Paged:
-    """One page.
-
-    Attributes:
-        name: of its file.
-        page: what its template is given.
-        text: HTML.
-    """
+    """One page: the name of its file, what its template is given, and its HTML."""
 
     name: str
     page: dict[str, Any]
@@ -141,13 +135,7 @@ def _fitting(rows: Sequence[Any], sizes: Mapping[str, int], room: float) -> list
 def _parts(
     rest: Sequence[tuple[dict[str, Any], list[Any]]], sizes: Mapping[str, int], room: float
 ) -> Iterator[dict[str, Any]]:
-    """Tables of the rows that the first page has no room for, a page each.
-
-    Args:
-        rest: tables with the rows of the first page, and all their rows.
-        sizes: bytes of the provenance of each cell.
-        room: bytes of a page.
-    """
+    """Tables of the rows that the first page has no room for, a page of `room` bytes each."""
     for table, lines in rest:
         at = len(table["rows"])
         while at < len(lines):

@@ -25,12 +25,7 @@ _LEGEND = {
 
 
 def table_of(table: TextTable, controls: Collection[int] = ()) -> dict[str, Any]:
-    """What the macro `table` shows.
-
-    Args:
-        table: of text.
-        controls: indices of the rows that are folded.
-    """
+    """What the macro `table` shows; rows of the indices `controls` are folded."""
     lines = [
         (
             table.sections.get(row),
@@ -72,11 +67,9 @@ def rows_of(board: Leaderboard) -> list[Row]:
 def side_by_side(
     boards: Sequence[Leaderboard], tables: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Boards that differ in their shots as one table: scores and means next to each other.
+    """Boards of one suite and protocol as one table: scores and means of all shots side by side.
 
-    Args:
-        boards: of one suite and protocol.
-        tables: theirs, as `table_of` gives them.
+    `tables` are theirs, as `table_of` gives them.
     """
     keys = [[row.key for row in rows_of(board)] for board in boards]
     spans = [_scores_of(board, table) for board, table in zip(boards, tables, strict=True)]

@@ -12,12 +12,7 @@ from ...statistics.metrics import iou
 
 
 class Example(NamedTuple):
-    """An episode that is shown.
-
-    Attributes:
-        role: `best`, `median` or `worst`.
-        row: what the record says of it.
-    """
+    """An episode that is shown: `best`, `median` or `worst`, and its row in the record."""
 
     role: str
     row: EpisodeRow
@@ -25,13 +20,7 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A picture and the mask over it.
-
-    Attributes:
-        name: of the image.
-        picture: JPEG.
-        mask: PNG, transparent where there is no foreground.
-    """
+    """A JPEG and the mask over it: a PNG, transparent where there is no foreground."""
 
     name: str
     picture: bytes
@@ -43,9 +32,6 @@ class Panel:
     """One episode as pictures, all of the same size.
 
     Attributes:
-        example: which one.
-        class_name: what was asked.
-        supports: with their masks.
         query: with its true mask.
         prediction: the mask computed again, PNG.
         found: IoU of that mask in percent.

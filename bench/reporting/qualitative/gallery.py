@@ -49,7 +49,6 @@ class Group:
 
     Attributes:
         name: of its page, without suffix.
-        title: what the records share.
         answers: the best first, by label.
         reasons: why there are no pictures of a record, by cell.
     """
@@ -61,7 +60,7 @@ class Group:
 
 
 class Gallery:
-    """The gallery of some leaderboards.
+    """The gallery of some leaderboards, written to a folder.
 
     Args:
         folder: where it is written.

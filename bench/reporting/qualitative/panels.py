@@ -68,12 +68,7 @@ def panel(
 ) -> Image.Image:
     """One strip: the supports with their masks, the query's truth (blue), the prediction (red).
 
-    Args:
-        domain: of the episode.
-        episode: what was asked.
-        mask: the prediction, uint8 [S, S].
-        title: written above.
-        side: of each picture in pixels.
+    `mask` is the prediction, uint8 [S, S]; each picture has `side` x `side` pixels.
     """
     query = domain.item(episode.class_id, episode.query)
     supports = [domain.item(episode.support_class_id, name) for name in episode.supports]

@@ -44,13 +44,7 @@ _FILL = 70
 
 
 class Redrawer:
-    """Draws the examples of records, keeping the last network for the next record.
-
-    Args:
-        root: the data root.
-        lists: folder of published lists.
-        folders: where weights are looked for, in order.
-    """
+    """Draws the examples of records, keeping the last network for the next record."""
 
     def __init__(self, root: Path | None, lists: Path | None, folders: Sequence[Path]):
         self.root = root
