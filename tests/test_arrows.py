@@ -136,9 +136,14 @@ def test_relative_imports_and_those_inside_functions_are_seen() -> None:
     assert importers((f"{PROJECT}.bench",), f"{PROJECT}.datasets") != []
 
 
-def test_methods_know_neither_the_harness_nor_the_data_sets() -> None:
-    assert importers(("cdfss_bench.methods",), "cdfss_bench.bench") == []
-    assert importers(("cdfss_bench.methods",), "cdfss_bench.datasets") == []
+@pytest.mark.parametrize(
+    ("folder", "foreign"),
+    [("methods", "bench"), ("methods", "datasets"), ("datasets", "bench"), ("datasets", "methods")],
+)
+def test_methods_and_data_sets_know_neither_each_other_nor_the_harness(
+    folder: str, foreign: str
+) -> None:
+    assert importers((f"cdfss_bench.{folder}",), f"cdfss_bench.{foreign}") == []
 
 
 def test_one_module_of_the_methods_knows_the_fast_forms() -> None:
@@ -148,11 +153,6 @@ def test_one_module_of_the_methods_knows_the_fast_forms() -> None:
     assert {name for name in known if not is_below(name, fast)} == {
         "cdfss_bench.methods.registry.build"
     }
-
-
-def test_data_sets_know_neither_the_harness_nor_the_methods() -> None:
-    assert importers(("cdfss_bench.datasets",), "cdfss_bench.bench") == []
-    assert importers(("cdfss_bench.datasets",), "cdfss_bench.methods") == []
 
 
 def test_nothing_outside_the_command_line_imports_it() -> None:

@@ -19,6 +19,7 @@ import cdfss_bench
 
 from .conftest import CHECKOUT
 from .support import downloads, medical, trees
+from .support.shown import program
 
 PAGES = sorted(
     path
@@ -152,14 +153,8 @@ def test_the_program_outside_is_short_and_imports_nothing_of_ours() -> None:
 
 
 def test_the_readme_shows_what_its_first_command_prints(tmp_path: Path) -> None:
-    program = Path(sys.executable).with_name("cdfss-bench")
-    done = subprocess.run(
-        [program, *["run", "--method", "loec", "--shots", "5", "--device", "cpu"]],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    words = ("run", "--method", "loec", "--shots", "5", "--device", "cpu")
+    done = program(*words, cwd=tmp_path, check=True)
     page = (CHECKOUT / "README.md").read_text()
     shown = page.partition("<!-- table -->")[2].partition("<!-- end -->")[0]
 
@@ -177,15 +172,8 @@ def test_the_readme_shows_the_board_of_the_records_that_it_names() -> None:
     before, _, after = page.partition("<!-- board -->")
     command = re.findall(r"`cdfss-bench (report --results [^`]+)`", before)[-1]
     shown = after.partition("```text\n")[2].partition("\n```")[0]
-    program = Path(sys.executable).with_name("cdfss-bench")
-    done = subprocess.run(
-        [program, *command.split()],
-        cwd=CHECKOUT,
-        env={**os.environ, "COLUMNS": "80"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    wide = {**os.environ, "COLUMNS": "80"}
+    done = program(*command.split(), cwd=CHECKOUT, env=wide, check=True)
     printed = "\n".join(line.rstrip() for line in done.stdout.splitlines())
     top, _, below = shown.partition("\n…\n")
     assert printed.startswith(top)

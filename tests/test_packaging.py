@@ -15,8 +15,8 @@ import cdfss_bench
 
 from .conftest import CHECKOUT
 from .support.imports import API_MODULES, FOLDERS, package_folders, package_name
+from .support.shown import PROGRAM, program
 
-SCRIPT = Path(sys.executable).parent / "cdfss-bench"
 LINKS = CHECKOUT / ".typings" / "cdfss_bench"
 
 
@@ -73,14 +73,9 @@ def test_the_package_says_that_it_is_typed() -> None:
     assert (CHECKOUT / "bench" / "api" / "py.typed").is_file()
 
 
-@pytest.mark.parametrize("name", API_MODULES)
-def test_the_type_checker_finds_each_module_of_the_api(name: str) -> None:
-    assert (LINKS / name).resolve() == (CHECKOUT / "bench" / "api" / name).resolve()
-
-
-@pytest.mark.parametrize("name", FOLDERS)
-def test_the_type_checker_finds_each_folder(name: str) -> None:
-    assert (LINKS / name).resolve() == (CHECKOUT / name).resolve()
+@pytest.mark.parametrize("path", [*FOLDERS, *(f"bench/api/{name}" for name in API_MODULES)])
+def test_the_type_checker_finds_each_folder_and_each_module_of_the_api(path: str) -> None:
+    assert (LINKS / Path(path).name).resolve() == (CHECKOUT / path).resolve()
 
 
 def test_no_link_of_the_type_checker_dangles() -> None:
@@ -93,29 +88,29 @@ def test_importing_the_package_loads_nothing_heavy(tmp_path: Path) -> None:
     assert not loaded & {"torch", "numpy", "pandas", "pydantic", "PIL"}
 
 
-def test_help_loads_neither_torch_nor_pandas(tmp_path: Path) -> None:
-    loaded = loaded_by(str(SCRIPT), "--help", tmp_path=tmp_path)
+@pytest.mark.parametrize(
+    ("words", "absent"),
+    [
+        (["--help"], {"pandas", "numpy", "jinja2"}),
+        (["list", "methods"], {"jinja2"}),
+        (["list", "domains"], {"jinja2"}),
+        (["report", "--results", CHECKOUT / "results" / "committed"], set[str]()),
+        (["diagnose", "--help"], set[str]()),
+    ],
+)
+def test_commands_that_compute_nothing_load_nothing_heavy(
+    words: list[str], absent: set[str], tmp_path: Path
+) -> None:
+    loaded = loaded_by(PROGRAM, *map(str, words), tmp_path=tmp_path)
     assert "typer" in loaded
-    assert not loaded & {"torch", "pandas", "numpy", "jinja2"}
-
-
-@pytest.mark.parametrize("what", ["methods", "domains"])
-def test_listing_cards_does_not_load_torch(what: str, tmp_path: Path) -> None:
-    loaded = loaded_by(str(SCRIPT), "list", what, tmp_path=tmp_path)
-    assert "yaml" in loaded
-    assert not loaded & {"torch", "jinja2"}
+    assert not loaded & {"scipy", "torch", *absent}
 
 
 def test_a_method_plugin_folder_leaves_the_list_of_domains_alone(tmp_path: Path) -> None:
     card = "title: Mine\nkind: control\nclass: net:Net\nsummary: a method of one's own\n"
     (tmp_path / "mine.yaml").write_text(card)
     listed = {
-        what: subprocess.run(
-            [SCRIPT, "list", what, "--plugin", str(tmp_path)],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+        what: program("list", what, "--plugin", tmp_path, check=True).stdout
         for what in ("methods", "domains")
     }
     assert "a method of one's own" in listed["methods"]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
@@ -17,6 +15,7 @@ from cdfss_bench.bench.records.schema import published_schema, read_record, reco
 from cdfss_bench.bench.regression.baseline import read_baseline
 
 from .conftest import CHECKOUT
+from .support.shown import program
 
 RESULTS = CHECKOUT / "results"
 COMMITTED = record_paths(RESULTS / "committed")
@@ -44,13 +43,8 @@ def test_a_committed_record_verifies_and_is_complete(path: Path) -> None:
 
 
 def test_the_board_of_the_mini_suite_verifies_and_its_page_names_the_rows_it_lacks() -> None:
-    program = Path(sys.executable).with_name("cdfss-bench")
-    done = subprocess.run(
-        [program, *["run", "--plan", "leaderboard", "--dry-run", "--json", "--results"], BOARD],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    words = ("run", "--plan", "leaderboard", "--dry-run", "--json", "--results", BOARD)
+    done = program(*words, check=True)
     answered: set[str] = set()
     without_cost: set[str] = set()
     for path in record_paths(BOARD):
@@ -82,13 +76,7 @@ def test_the_sample_is_marked_as_one_and_its_page_shows_its_records() -> None:
         assert not record.domain.complete
         assert record.weights.selection == "none"
     assert {record.episodes.seed for record in records} == {0, 1, 2, 3, 4}
-    program = Path(sys.executable).with_name("cdfss-bench")
-    done = subprocess.run(
-        [program, "report", "--results", SAMPLE, "-f", "md"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = program("report", "--results", SAMPLE, "-f", "md", check=True)
     shown = (SAMPLE / "README.md").read_text().partition("<!-- tables -->\n")[2]
     assert shown.partition("\n<!-- end -->")[0].strip() == done.stdout.strip()
 

@@ -16,7 +16,6 @@ from cdfss_bench.methods import build
 
 from .conftest import CHECKOUT
 from .support.imports import modules
-from .test_packaging import SCRIPT, loaded_by
 
 SYSTEMS = {
     "ubuntu": "Operating System :: POSIX :: Linux",
@@ -52,23 +51,6 @@ def test_every_module_can_be_imported_without_what_only_posix_has(tmp_path: Path
         check=False,
     )
     assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["--help"],
-        ["list", "methods"],
-        ["report", "--results", CHECKOUT / "results" / "committed"],
-        ["diagnose", "--help"],
-    ],
-)
-def test_commands_that_compute_nothing_load_neither_scipy_nor_torch(
-    words: list[str], tmp_path: Path
-) -> None:
-    loaded = loaded_by(str(SCRIPT), *map(str, words), tmp_path=tmp_path)
-    assert "typer" in loaded
-    assert not loaded & {"scipy", "torch"}
 
 
 def test_a_system_that_tells_no_peak_memory_leaves_it_open(monkeypatch: pytest.MonkeyPatch) -> None:

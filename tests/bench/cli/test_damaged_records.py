@@ -7,13 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.records.cell_folder import CellFolder
 from cdfss_bench.bench.records.schema import record_paths
 
 from ...support.records import write_cell
+from ...support.shown import typed
 
 
 def cut(path: Path) -> None:
@@ -43,10 +42,6 @@ def results(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def typed(*words: str) -> Result:
-    return CliRunner().invoke(app, list(words))
-
-
 def damage(results: Path, how: Callable[[Path], None]) -> str:
     (path,) = (p for p in record_paths(results) if "hsnet" in str(p))
     how(path)
@@ -59,7 +54,7 @@ def test_the_board_is_shown_without_it_and_names_it(
     how: Callable[[Path], None], said: str, form: str, results: Path
 ) -> None:
     folder = damage(results, how)
-    done = typed("report", "--results", str(results), "-f", form)
+    done = typed("report", "--results", results, "-f", form)
     assert done.exit_code == 2
     assert "loec" in done.stdout
     assert folder not in done.stdout
@@ -71,7 +66,7 @@ def test_the_board_is_shown_without_it_and_names_it(
 @pytest.mark.parametrize(("how", "said"), DAMAGES)
 def test_two_others_are_compared(how: Callable[[Path], None], said: str, results: Path) -> None:
     folder = damage(results, how)
-    done = typed("compare", "ssp", "loec", "--results", str(results))
+    done = typed("compare", "ssp", "loec", "--results", results)
     assert done.exit_code == 2
     assert "isic" in done.stdout
     assert folder in done.stderr
@@ -79,7 +74,7 @@ def test_two_others_are_compared(how: Callable[[Path], None], said: str, results
 
 
 def test_whole_records_leave_nothing_out(results: Path) -> None:
-    done = typed("report", "--results", str(results))
+    done = typed("report", "--results", results)
     assert done.exit_code == 0
     assert "left out" not in done.stderr
 
@@ -87,6 +82,6 @@ def test_whole_records_leave_nothing_out(results: Path) -> None:
 def test_where_nothing_can_be_read_each_is_named(results: Path) -> None:
     for path in record_paths(results):
         cut(path)
-    done = typed("report", "--results", str(results))
+    done = typed("report", "--results", results)
     assert done.exit_code != 0
     assert done.stderr.count("is not a readable record") == 3

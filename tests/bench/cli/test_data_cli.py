@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,20 +18,15 @@ from cdfss_bench.datasets import DOMAINS
 
 from ...conftest import CHECKOUT
 from ...support import downloads, trees
-
-PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
+from ...support.shown import PROGRAM, program
+from ...test_packaging import loaded_by
 
 Type = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
 def typed(tmp_path: Path) -> Type:
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [PROGRAM, "data", *words], capture_output=True, text=True, check=False, cwd=tmp_path
-        )
-
-    return run
+    return lambda *words: program("data", *words, cwd=tmp_path)
 
 
 @pytest.fixture
@@ -147,13 +141,8 @@ def test_a_dry_run_of_fetch_shows_addresses_and_touches_nothing(
 
 
 def test_preparing_does_not_load_torch(tmp_path: Path, chest: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", PROGRAM, "data", "prepare", "chestxray",
-         "--from", str(chest), "--data-root", str(tmp_path / "to")],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
-    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+    words = ("data", "prepare", "chestxray", "--from", str(chest), "--data-root", "to")
+    loaded = loaded_by(PROGRAM, *words, tmp_path=tmp_path)
     assert "PIL" in loaded
     assert not loaded & {"torch", "pandas"}
 

@@ -6,10 +6,10 @@ import shlex
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.cli.next_command import say_how_to_train
+
+from ...support.shown import typed
 
 RUN = ["-d", "mini-lesion", "--episodes", "1", "--no-cost"]
 TRAIN = ["train", "--source", "mini", "--episodes", "1", "--batch", "1"]
@@ -22,7 +22,7 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def next_commands(*words: str) -> list[list[str]]:
-    done = CliRunner().invoke(app, list(words))
+    done = typed(*words)
     assert done.exit_code == 0, done.output
     lines = done.stderr.splitlines()
     found = [line.removeprefix("next: ") for line in lines if line.startswith("next: ")]
@@ -32,7 +32,7 @@ def next_commands(*words: str) -> list[list[str]]:
 
 def weights_told(command: list[str]) -> str:
     """What a `run` command says of the weights with which it runs."""
-    ran = CliRunner().invoke(app, [*command[1:], *RUN])
+    ran = typed(*command[1:], *RUN)
     assert ran.exit_code == 0, ran.output
     return next(line for line in ran.stderr.splitlines() if ".safetensors)" in line)
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
-from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.planning.selection import Selection, plan
 from cdfss_bench.bench.records.cell_folder import safe_name
 from cdfss_bench.bench.reporting.qualitative.panels import file_name, panel
 from cdfss_bench.datasets import Episode, open_domain
+
+from ...support.shown import typed
 
 
 def names(**changed: object) -> list[str]:
@@ -24,7 +24,7 @@ def names(**changed: object) -> list[str]:
 
 def predicted(folder: Path, words: str) -> list[str]:
     line = f"predict -m prototype -d mini-lesion --count 1 -o {folder} {words}"
-    done = CliRunner().invoke(app, line.split())
+    done = typed(*line.split())
     assert done.exit_code == 0, done.output
     assert done.stderr.count("wrote ") == len(list(folder.iterdir()))
     for path in folder.iterdir():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +17,8 @@ from cdfss_bench.bench.evaluation.own_pair import read_pair
 from cdfss_bench.bench.planning.cell import EpisodeSet
 from cdfss_bench.datasets import open_domain
 from cdfss_bench.errors import UserError
+
+from ...support.shown import program
 
 MINI = ("predict", "-m", "prototype", "--suite", "mini")
 
@@ -136,9 +136,7 @@ def test_what_cannot_be_segmented_is_refused_in_a_sentence(tmp_path: Path) -> No
 
 def test_a_mistake_ends_with_exit_code_2(tmp_path: Path) -> None:
     query, support, _ = drawn(tmp_path)
-    program = str(Path(sys.executable).with_name("cdfss-bench"))
-    line = [program, *MINI, "--query", query, "--support", support, "-o", tmp_path / "out.png"]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    done = program(*MINI, "--query", query, "--support", support, "-o", tmp_path / "out.png")
     assert done.returncode == 2
     assert done.stderr.startswith("error: a query needs as many masks as supports")
     assert "Traceback" not in done.stderr

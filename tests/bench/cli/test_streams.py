@@ -18,8 +18,8 @@ from cdfss_bench.bench.cli.streams import OutputError, finish, guard_streams
 from cdfss_bench.files import write_atomically
 
 from ...support.records import write_cell
+from ...support.shown import PROGRAM
 
-PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
 

@@ -13,34 +13,21 @@ from pathlib import Path
 import pytest
 
 from cdfss_bench.bench.comparison.gathering import leaderboards
-from cdfss_bench.bench.comparison.ranking import standings
 from cdfss_bench.bench.comparison.rows import CONTROL
 from cdfss_bench.bench.comparison.shuffled_control import AgainstControl
 from cdfss_bench.bench.evaluation.runner import Outcome
 from cdfss_bench.bench.planning.selection import Selection, plan
 from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.reporting.export import as_csv, score_lines
-from cdfss_bench.bench.reporting.leaderboard_table import text_table
-from cdfss_bench.bench.reporting.text_table import TextTable
 from cdfss_bench.bench.statistics.bootstrap import Interval
 from cdfss_bench.datasets.core.domain import COPY
 from cdfss_bench.methods import parse
 
 from ...support import trees
 from ...support.records import COST, write_cell
+from ...support.shown import board_of, column, table_of
 
 Run = Callable[..., list[Outcome]]
-
-
-def table_of(results: Path, *, tested: bool = True) -> TextTable:
-    found = run_results(results)
-    (board,) = leaderboards(answer.record for answer in found)
-    return text_table(board, standings(board, found) if tested else None)
-
-
-def controls(table: TextTable) -> dict[str, str]:
-    at = list(table.headers).index("control")
-    return {cells[0]: cells[at] for cells in table.rows}
 
 
 def pair(results: Path, method: str, domain: str, skill: float, control: float) -> None:
@@ -56,7 +43,7 @@ def test_each_method_says_how_it_does_against_its_control(tmp_path: Path) -> Non
         pair(tmp_path, "patnet", domain, 0.6, 0.7 if domain == "isic" else 0.4)
         write_cell(tmp_path, "loec", domain)
     table = table_of(tmp_path)
-    found = controls(table)
+    found = column(table, "control")
     assert found["ssp"] == "better"
     assert found["hsnet"] == "no significant difference on isic"
     assert found["patnet"] == "not better on isic"
@@ -106,7 +93,7 @@ def test_equal_methods_are_called_not_better_where_the_interval_is_narrow(tmp_pa
     rows.write_bytes(own.read_bytes())
     copied.episodes.rows_sha256 = hashlib.sha256(own.read_bytes()).hexdigest()
     copied.save(rows.with_name("run.json"))
-    assert controls(table_of(tmp_path))["ssp"] == "not better on isic"
+    assert column(table_of(tmp_path), "control")["ssp"] == "not better on isic"
 
 
 def test_without_rows_nothing_is_said_of_controls(tmp_path: Path) -> None:
@@ -121,7 +108,7 @@ def test_a_control_shows_the_cost_of_its_host(tmp_path: Path) -> None:
     write_cell(tmp_path, "ssp", cost=COST)
     write_cell(tmp_path, f"ssp{CONTROL}", cost=own)
     write_cell(tmp_path, f"hsnet{CONTROL}", cost=own)
-    (board,) = leaderboards(answer.record for answer in run_results(tmp_path))
+    board = board_of(tmp_path)
     costs = {key.label: row.cost for key, row in board.rows.items()}
     assert costs == {"ssp": COST, f"ssp{CONTROL}": COST, f"hsnet{CONTROL}": own}
 
@@ -196,8 +183,7 @@ def test_a_row_says_when_its_method_was_made_for_another_backbone(tmp_path: Path
         write_cell(tmp_path, "insid3", domain, method__backbone="resnet50", notes=[told])
         write_cell(tmp_path, "frost", domain, method__backbone="dinov3-l16")
     table = table_of(tmp_path)
-    at = list(table.headers).index("backbone")
-    assert {row[0]: row[at] for row in table.rows} == {
+    assert column(table, "backbone") == {
         "insid3": "resnet50 (made for dinov3-l16)",
         "frost": "dinov3-l16",
     }

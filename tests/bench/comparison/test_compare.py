@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cdfss_bench.bench.comparison.compare import Comparison, chosen, compare
 from cdfss_bench.bench.comparison.difference import verdict_on
 from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.reporting.leaderboard_table import comparison_table
 from cdfss_bench.errors import RecordError
 
 from ...support.records import write_cell
-
-PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
-
-
-def compared(results: Path, a: str, b: str, minimum: float = 0.5) -> Comparison:
-    found = run_results(results)
-    sides = [chosen(found, name, results) for name in (a, b)]
-    (comparison,) = compare(*sides, minimum=minimum, resamples=400)
-    return comparison
+from ...support.shown import compared, mistake, printed
 
 
 def test_the_better_method_is_called_better_on_either_side(tmp_path: Path) -> None:
@@ -175,16 +164,10 @@ def test_from_the_command_line(tmp_path: Path) -> None:
         write_cell(tmp_path, "loec", domain, skill=0.6)
         write_cell(tmp_path, "ssp", domain)
 
-    def typed(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [PROGRAM, "compare", *words, "--results", str(tmp_path)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    done = typed("loec", "ssp")
-    assert done.returncode == 0, done.stderr
-    assert "A is better" in done.stdout
-    assert "mean" in done.stdout
-    (one,) = json.loads(typed("loec", "ssp", "-d", "isic", "--json").stdout)
+    where = ("--results", tmp_path)
+    shown = printed("compare", "loec", "ssp", *where)
+    assert "A is better" in shown
+    assert "mean" in shown
+    (one,) = json.loads(printed("compare", "loec", "ssp", "-d", "isic", "--json", *where))
     assert [d["domain"] for d in one["differences"]] == ["isic"]
-    unknown = typed("loek", "ssp")
-    assert unknown.returncode == 2
-    assert "did you mean loec" in unknown.stderr
+    assert "did you mean loec" in str(mistake("compare", "loek", "ssp", *where).hint)

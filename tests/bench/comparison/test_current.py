@@ -5,53 +5,29 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from cdfss_bench.bench.cli import app
-from cdfss_bench.bench.comparison.compare import chosen as meant
-from cdfss_bench.bench.comparison.compare import compare
 from cdfss_bench.bench.comparison.current import STALE, STALE_LEGEND, chosen, state_of
 from cdfss_bench.bench.comparison.gathering import leaderboards
-from cdfss_bench.bench.comparison.leaderboard import Leaderboard
 from cdfss_bench.bench.comparison.published import read_published
-from cdfss_bench.bench.comparison.ranking import standings
 from cdfss_bench.bench.planning.cell import named_reader_code
 from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.records.schema import RunRecord
 from cdfss_bench.bench.reporting.cost_table import cost_table
 from cdfss_bench.bench.reporting.html.provenance import provenance
-from cdfss_bench.bench.reporting.leaderboard_table import comparison_table, text_table
+from cdfss_bench.bench.reporting.leaderboard_table import comparison_table
 from cdfss_bench.bench.reporting.published_table import published_table
-from cdfss_bench.bench.reporting.text_table import TextTable
 
 from ...conftest import CHECKOUT
 from ...support.records import COST, DOMAINS, record, write_cell
+from ...support.shown import board_of, column, compared, mistake, report, table_of
 
 EARLY, LATE = "2026-01-01T00:00:00+00:00", "2026-02-01T00:00:00+00:00"
 OLD: dict[str, Any] = {"method__code": "old"}
 FORMS = ("table", "md", "latex", "csv", "json", "html")
-
-
-def board_of(results: Path) -> Leaderboard:
-    (board,) = leaderboards(answer.record for answer in run_results(results))
-    return board
-
-
-def table_of(results: Path) -> TextTable:
-    board = board_of(results)
-    return text_table(board, standings(board, run_results(results)))
-
-
-def report(results: Path, *words: str) -> str:
-    done = CliRunner().invoke(app, ["report", "--results", str(results), *words])
-    assert done.exit_code == 0, done.output
-    return done.stdout
 
 
 def miou(found: RunRecord) -> str:
@@ -133,18 +109,14 @@ def test_every_form_shows_the_current_record(
 def test_compare_takes_what_report_shows(renewed: tuple[Path, RunRecord, RunRecord]) -> None:
     results, old, new = renewed
     found = run_results(results)
-    (comparison,) = compare(
-        *(meant(found, name, results) for name in ("ssp", "loec")), resamples=200
-    )
+    comparison = compared(results, "ssp", "loec")
     assert f"{comparison.differences[0].a:.2f}" == miou(new)
     (old_folder,) = (str(a.path.parent) for a in found if a.record.cell == old.cell)
     # A folder means its own record, and its age is marked.
-    (by_hand,) = compare(
-        meant(found, old_folder, results), meant(found, "loec", results), resamples=200
-    )
+    by_hand = compared(results, old_folder, "loec")
     assert by_hand.differences[0].stale_a
     table = comparison_table(by_hand)
-    assert table.rows[0][list(table.headers).index("A")] == f"{miou(old)}{STALE}"
+    assert column(table, "A")["isic"] == f"{miou(old)}{STALE}"
     assert STALE_LEGEND in table.notes
 
 
@@ -152,13 +124,8 @@ def test_a_filter_does_not_change_what_is_compared(tmp_path: Path) -> None:
     for method in ("ssp", "loec"):
         write_cell(tmp_path, method, seed=0)
         write_cell(tmp_path, method, seed=1, **OLD)
-    done = subprocess.run(
-        [str(Path(sys.executable).with_name("cdfss-bench")), "compare", "ssp", "loec",
-         "--seed", "1", "--results", str(tmp_path)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "unknown" in done.stderr
+    error = mistake("compare", "ssp", "loec", "--seed", 1, "--results", tmp_path)
+    assert "unknown" in error.problem
 
 
 def test_the_cost_is_that_of_the_newest_current_record(tmp_path: Path) -> None:
@@ -224,11 +191,8 @@ def test_a_method_that_is_not_here_is_shown_and_named(tmp_path: Path) -> None:
     (note,) = [note for note in table.notes if note.startswith("code of ")]
     assert note.startswith("code of mine is not here, so it cannot be told whether it is current")
     assert not any(STALE in cell for cells in table.rows for cell in cells)
-    found = run_results(tmp_path)
-    (comparison,) = compare(
-        meant(found, "mine", tmp_path), meant(found, "ssp", tmp_path), resamples=100
-    )
-    assert any(remark.startswith("code of mine is not here") for remark in comparison.remarks)
+    remarks = compared(tmp_path, "mine", "ssp").remarks
+    assert any(remark.startswith("code of mine is not here") for remark in remarks)
 
 
 def test_a_copied_folder_with_the_same_cell_is_one_answer(tmp_path: Path) -> None:

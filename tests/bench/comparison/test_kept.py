@@ -8,9 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.comparison import verify
 from cdfss_bench.bench.records import kept, results
 from cdfss_bench.bench.records.cell_folder import CellFolder
@@ -18,6 +16,7 @@ from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.records.schema import read_record, record_paths
 
 from ...support.records import DOMAINS, write_cell
+from ...support.shown import typed
 
 SAMPLES = Path(__file__).parents[3] / "results" / "sample"
 
@@ -38,10 +37,6 @@ def found(tmp_path: Path) -> Path:
 def cache(tmp_path: Path) -> Path:
     """Where this test's values are kept."""
     return tmp_path / "cache" / "kept"
-
-
-def typed(*words: str | Path) -> Result:
-    return CliRunner().invoke(app, list(map(str, words)))
 
 
 def refuse(*_arguments: object, **_options: object) -> None:

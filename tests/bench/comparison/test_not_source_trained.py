@@ -10,10 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from cdfss_bench.bench.cli import app
-from cdfss_bench.bench.comparison.compare import chosen, compare
 from cdfss_bench.bench.comparison.gathering import leaderboards
 from cdfss_bench.bench.comparison.leaderboard import BARE, TRIAL
 from cdfss_bench.bench.comparison.published import read_published
@@ -25,6 +22,7 @@ from cdfss_bench.bench.reporting.published_table import published_table
 
 from ...conftest import CHECKOUT
 from ...support.records import COST, DOMAINS, all_domains, record, write_cell
+from ...support.shown import board_of, column, compared, printed, report, table_of
 
 KIND: dict[str, Any] = {
     "weights__kind": "not source-trained", "weights__description": "imagenet only",
@@ -39,12 +37,6 @@ def results(tmp_path: Path) -> Path:
         write_cell(tmp_path, "loec", domain, skill=0.7, cost=COST, **KIND)
         write_cell(tmp_path, "ssp", domain, skill=0.5, cost=COST)
     return tmp_path
-
-
-def typed(*words: str) -> str:
-    done = CliRunner().invoke(app, [*words])
-    assert done.exit_code == 0, done.output
-    return done.stdout
 
 
 @pytest.mark.parametrize(
@@ -68,19 +60,16 @@ def test_what_never_is_trained_keeps_its_name() -> None:
 
 
 def test_it_is_ranked_apart(results: Path) -> None:
-    found = run_results(results)
-    (board,) = leaderboards(answer.record for answer in found)
-    table = text_table(board, standings(board, found))
+    board, table = board_of(results), table_of(results)
     assert list(table.sections.values()) == ["no adaptation", BARE]
-    rank = list(table.headers).index("rank")
-    assert [(cells[0], cells[rank]) for cells in table.rows] == [("ssp", "1"), (NAME, "1")]
+    assert column(table, "rank") == {"ssp": "1", NAME: "1"}
     assert [cells[0] for cells in cost_table(board).rows] == ["ssp", NAME]
     assert {key.label for key in frontiers(board)} == {"ssp"}
 
 
 @pytest.mark.parametrize("form", ["table", "md", "latex", "csv", "json", "html"])
 def test_every_form_names_it_so(form: str, results: Path) -> None:
-    shown = typed("report", "--results", str(results), "-f", form)
+    shown = report(results, "-f", form)
     assert NAME in shown
     if form == "html":
         assert not re.search(r">\W*loec\W*<", shown)
@@ -95,7 +84,7 @@ def test_every_form_names_it_so(form: str, results: Path) -> None:
 
 def test_it_never_stands_beside_published_figures(results: Path) -> None:
     reports = read_published(CHECKOUT / "results" / "published.csv")
-    (board,) = leaderboards(answer.record for answer in run_results(results))
+    board = board_of(results)
     table = published_table(board, reports)
     (loec,) = [cells for cells in table.rows if cells[:2] == ["LoEC (2025)", "ResNet-50"]]
     assert not any("(" in cell for cell in loec[2:])
@@ -105,17 +94,13 @@ def test_it_never_stands_beside_published_figures(results: Path) -> None:
 
 
 def test_compare_finds_it_by_what_was_typed(results: Path) -> None:
-    found = run_results(results)
-
     def title(name: str) -> str:
-        (one,) = compare(chosen(found, name, results), chosen(found, "ssp", results), resamples=100)
-        return comparison_table(one).title
+        return comparison_table(compared(results, name, "ssp")).title
 
     assert title("loec").startswith(f"A = {NAME}, B = ssp")
     assert title(NAME) == title("loec")
     # Where the trained method is there too, its plain name means that one.
     write_cell(results, "loec", "isic", skill=0.3)
-    found = run_results(results)
     assert title("loec").startswith("A = loec, B = ssp")
     assert title(NAME).startswith(f"A = {NAME}, B = ssp")
 
@@ -127,7 +112,7 @@ def test_its_section_is_named_where_it_is_the_only_one() -> None:
 
 
 def test_a_listing_names_it_so(results: Path) -> None:
-    listed = json.loads(typed("list", "runs", "loec", "--results", str(results), "--json"))
+    listed = json.loads(printed("list", "runs", "loec", "--results", results, "--json"))
     assert {run["method"] for run in listed} == {NAME}
 
 
@@ -148,7 +133,7 @@ def test_weights_of_the_mini_suite_on_other_data_stand_apart(
         write_cell(tmp_path, "loec", domain, skill=0.7, cost=COST, **changes)
         write_cell(tmp_path, "ssp", domain, skill=0.5, cost=COST)
     found = run_results(tmp_path)
-    (board,) = leaderboards(answer.record for answer in found)
+    board = board_of(found)
     assert [section.title for section in board.sections()] == ["no adaptation", TRIAL]
     assert [row.key.label for row in board.sections()[1].rows] == ["loec"]
     ranks = {row.label: place.rank for (row, column), place in standings(board, found).items()

@@ -8,25 +8,16 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from cdfss_bench.bench.cli import app
-from cdfss_bench.bench.comparison.compare import chosen, compare
 from cdfss_bench.bench.comparison.notes import kind_of, note_lines, summary
-from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.reporting.leaderboard_table import comparison_table
 
 from ...support.records import write_cell
+from ...support.shown import compared, report
 
 EMPTY = [f"mugs/masks/red cat/00{i}.png is empty and serves as query" for i in range(6)]
 SIZE = "mugs/masks/dog/1.png is 128x96 but its image is 96x128; both are brought to 400x400"
 CROWD = "3 annotations of crowds are left out"
-
-
-def typed(*words: str) -> str:
-    done = CliRunner().invoke(app, [*words])
-    assert done.exit_code == 0, done.output
-    return done.stdout
 
 
 @pytest.mark.parametrize(
@@ -80,8 +71,8 @@ def results(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("form", ["table", "md", "latex", "html", "csv", "json"])
 def test_notes_stand_below_every_form(form: str, results: Path) -> None:
-    plain = typed("report", "--results", str(results), "-f", form, "--wide")
-    every = typed("report", "--results", str(results), "-f", form, "--wide", "--notes")
+    plain = report(results, "-f", form, "--wide")
+    every = report(results, "-f", form, "--wide", "--notes")
     seen = {text: sum(note.split("/")[-1] in text for note in EMPTY) for text in (plain, every)}
     assert seen[every] == 6
     if form == "csv":
@@ -98,9 +89,6 @@ def test_notes_stand_below_every_form(form: str, results: Path) -> None:
 
 
 def test_notes_stand_below_a_comparison(results: Path) -> None:
-    found = run_results(results)
-    (comparison,) = compare(
-        *(chosen(found, name, results) for name in ("ssp", "loec")), resamples=100
-    )
+    comparison = compared(results, "ssp", "loec")
     assert any("(and 5 more like it)" in note for note in comparison_table(comparison).notes)
     assert comparison.to_json()["notes"]["ssp"] == {"isic": (*EMPTY, SIZE, CROWD)}

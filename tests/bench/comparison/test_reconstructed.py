@@ -6,14 +6,13 @@ import csv
 import io
 from pathlib import Path
 
-from cdfss_bench.bench.comparison.gathering import leaderboards
-from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.reporting.export import as_csv, score_lines
 from cdfss_bench.bench.reporting.leaderboard_table import text_table
 from cdfss_bench.methods import parse
 from cdfss_bench.methods.registry.name_grammar import METHODS
 
 from ...support.records import write_cell
+from ...support.shown import board_of
 
 TOLD = "this row is reconstructed from published code, whose script cannot run"
 
@@ -35,10 +34,10 @@ def test_the_table_and_the_export_say_it_of_that_row_alone(tmp_path: Path) -> No
     for domain in ("isic", "deepglobe"):
         write_cell(tmp_path, "hera", domain, notes=[TOLD])
         write_cell(tmp_path, "ssp", domain)
-    records = [answer.record for answer in run_results(tmp_path)]
-    (board,) = leaderboards(records)
-    table = text_table(board, None)
-    assert [note for note in table.notes if "reconstructed" in note] == [f"hera: {TOLD}"]
+    board = board_of(tmp_path)
+    assert [note for note in text_table(board).notes if "reconstructed" in note] == [
+        f"hera: {TOLD}"
+    ]
     lines = list(csv.DictReader(io.StringIO(as_csv(score_lines([board])))))
     assert {line["label"] for line in lines if TOLD in line["notes"]} == {"hera"}
     assert {line["label"] for line in lines} == {"hera", "ssp"}

@@ -6,14 +6,10 @@ import pytest
 
 from cdfss_bench.bench.evaluation.record_notes import _size_notes  # pyright: ignore[reportPrivateUsage]
 from cdfss_bench.bench.planning.cell import input_size, method_part
-from cdfss_bench.bench.records.schema import (
-    DomainPart,
-    EpisodesPart,
-    EvaluatorPart,
-    RunRecord,
-    WeightsPart,
-)
+from cdfss_bench.bench.records.schema import RunRecord
 from cdfss_bench.methods import parse
+
+from ...support.records import record
 
 
 @pytest.mark.parametrize(
@@ -35,24 +31,9 @@ def test_what_a_backbone_sees_of_400_pixels(method: str, backbone: str, seen: in
 
 
 def record_of(method: str, backbone: str) -> RunRecord:
-    domain = DomainPart(
-        name="isic",
-        title="isic",
-        suite="cdfss",
-        profile="full",
-        complete=True,
-        fingerprint="",
-        classes={},
-    )
-    return RunRecord(
-        cell="",
-        status="done",
-        domain=domain,
-        episodes=EpisodesPart(protocol="patnet", shots=1, seed=0),
-        method=method_part(parse(method), backbone, 400),
-        weights=WeightsPart(description="none"),
-        evaluator=EvaluatorPart(version=1, code="", image_size=400),
-    )
+    made = record()
+    made.method = method_part(parse(method), backbone, 400)
+    return made
 
 
 def test_a_row_says_that_its_backbone_sees_another_size() -> None:

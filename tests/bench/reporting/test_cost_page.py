@@ -10,10 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from cdfss_bench.bench.cli import app
-from cdfss_bench.bench.comparison.gathering import leaderboards
 from cdfss_bench.bench.comparison.leaderboard import Leaderboard
 from cdfss_bench.bench.comparison.pareto import frontier
 from cdfss_bench.bench.records.results import run_results
@@ -22,10 +19,9 @@ from cdfss_bench.bench.reporting.cost_table import cost_table, frontiers
 from cdfss_bench.bench.reporting.html.document import as_html
 from cdfss_bench.bench.reporting.html.provenance import provenance
 from cdfss_bench.bench.reporting.leaderboard_table import text_table
-from cdfss_bench.bench.reporting.text_table import TextTable
-from cdfss_bench.errors import UserError
 
 from ...support.records import DOMAINS, write_cell
+from ...support.shown import board_of, column, mistake, report
 
 GIGA = 10**9
 EPYC = {"cpu": "EPYC", "threads": 2}
@@ -72,16 +68,6 @@ def results(tmp_path: Path) -> Path:
     write_row(tmp_path, "apm-m", 0.7, learnt, method__adaptation="episode")
     write_row(tmp_path, "chosen", 0.9, cost(5, 5), weights__selection="target-oracle")
     return tmp_path
-
-
-def board_of(results: Path) -> Leaderboard:
-    (board,) = leaderboards(answer.record for answer in run_results(results))
-    return board
-
-
-def column(table: TextTable, header: str) -> dict[str, str]:
-    at = list(table.headers).index(header)
-    return {cells[0]: cells[at] for cells in table.rows}
 
 
 def words(board: Leaderboard) -> dict[str, str]:
@@ -214,27 +200,22 @@ def test_the_page_draws_frontier_dominated_learning_and_published(results: Path)
 
 
 def test_a_report_of_costs_from_the_command_line(results: Path) -> None:
-    def typed(*words: str) -> str:
-        done = CliRunner().invoke(app, ["report", "--cost", *words, "--results", str(results)])
-        assert done.exit_code == 0, done.output
-        return done.stdout
-
-    assert "dominated" in typed()
-    assert "| as published |" in typed("-f", "md")
-    assert "as published" in typed("-f", "latex")
-    lines = {line["label"]: line for line in csv.DictReader(io.StringIO(typed("-f", "csv")))}
+    assert "dominated" in report(results, "--cost")
+    assert "| as published |" in report(results, "--cost", "-f", "md")
+    assert "as published" in report(results, "--cost", "-f", "latex")
+    exported = io.StringIO(report(results, "--cost", "-f", "csv"))
+    lines = {line["label"]: line for line in csv.DictReader(exported)}
     assert len(lines) == 5
     assert lines["patnet"]["flops_published"] == "35000000000"
     assert lines["prototype"]["flops_published"] == ""
     assert lines["apm-m"]["adapt_ms_runs"] == "1.0"
     assert lines["apm-m"]["flops_fft"] == "20000000"
-    objects = {line["label"]: line for line in json.loads(typed("-f", "json"))}
+    objects = {line["label"]: line for line in json.loads(report(results, "--cost", "-f", "json"))}
     assert objects["hsnet"]["episode_ms_p99"] == 80
     assert objects["hsnet"]["frontier"] == "dominated"
     assert objects["hsnet"]["machine"] == "EPYC, 2 threads"
-    refused = CliRunner().invoke(app, ["report", "--cost", "-f", "html", "--results", str(results)])
-    assert isinstance(refused.exception, UserError)
-    assert "leave --cost out" in (refused.exception.hint or "")
+    error = mistake("report", "--cost", "-f", "html", "--results", results)
+    assert "leave --cost out" in str(error.hint)
 
 
 def test_records_of_before_are_shown_as_far_as_they_go(results: Path) -> None:

@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
-from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.comparison.current import by_cell
 from cdfss_bench.bench.comparison.gathering import leaderboards
 from cdfss_bench.bench.evaluation.runner import Outcome
@@ -27,16 +25,18 @@ from cdfss_bench.bench.reporting.qualitative.gallery import Gallery
 from cdfss_bench.bench.reporting.qualitative.redrawn import Redrawer
 from cdfss_bench.bench.reporting.qualitative.saved_masks import SavedMasks
 from cdfss_bench.bench.statistics.metrics import iou
-from cdfss_bench.errors import DataError, UserError
+from cdfss_bench.errors import DataError
 
 from ...support.records import write_cell
+from ...support.shown import mistake
+from ...support.shown import typed as in_process
 
 Run = Callable[..., list[Outcome]]
 METHODS = ["all-foreground", "centre-ellipse", "prototype", "prototype@shuffled-support"]
 
 
 def typed(line: str) -> str:
-    done = CliRunner().invoke(app, shlex.split(line))
+    done = in_process(*shlex.split(line))
     assert done.exit_code == 0, done.output
     return done.stderr
 
@@ -203,6 +203,4 @@ def test_it_stands_beside_the_page_and_in_a_site(results: Path, tmp_path: Path) 
 )
 def test_episodes_need_a_folder(words: str, hint: str, tmp_path: Path) -> None:
     write_cell(tmp_path, "ssp")
-    done = CliRunner().invoke(app, ["report", "--results", str(tmp_path), *words.split()])
-    assert isinstance(done.exception, UserError)
-    assert done.exception.hint == hint
+    assert mistake("report", "--results", tmp_path, *words.split()).hint == hint

@@ -11,24 +11,22 @@ from pathlib import Path
 
 import markupsafe
 import pytest
-from typer.testing import CliRunner
 
-from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.comparison.gathering import leaderboards
 from cdfss_bench.bench.comparison.leaderboard import ORACLE
 from cdfss_bench.bench.comparison.published import read_published
-from cdfss_bench.bench.comparison.ranking import standings
 from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.reporting.html import document
 from cdfss_bench.bench.reporting.html.document import as_html, as_pages
 from cdfss_bench.bench.reporting.latex import as_latex, escaped
 from cdfss_bench.bench.reporting.leaderboard_table import text_table
 from cdfss_bench.bench.reporting.published_table import published_table
-from cdfss_bench.bench.reporting.text_table import BLANK, TextTable, as_markdown
+from cdfss_bench.bench.reporting.text_table import BLANK, as_markdown
 from cdfss_bench.errors import RecordError
 
 from ...conftest import CHECKOUT
 from ...support.records import COST, DOMAINS, record, write_cell
+from ...support.shown import board_of, column, report, table_of
 
 
 @pytest.fixture
@@ -42,12 +40,6 @@ def results(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def table_of(results: Path) -> TextTable:
-    found = run_results(results)
-    (board,) = leaderboards(answer.record for answer in found)
-    return text_table(board, standings(board, found))
-
-
 def test_sections_ranks_and_ties(results: Path) -> None:
     table = table_of(results)
     assert list(table.sections.values()) == [
@@ -55,8 +47,7 @@ def test_sections_ranks_and_ties(results: Path) -> None:
         "adapts to the support of each episode",
         "controls",
     ]
-    rank = list(table.headers).index("rank")
-    ranks = {cells[0]: cells[rank] for cells in table.rows}
+    ranks = column(table, "rank")
     assert sorted(ranks[m] for m in ("loec", "ssp")) == ["1", "2"]
     assert (ranks["all-foreground"], ranks["patnet"]) == (BLANK, "1")
     marks = {
@@ -78,8 +69,8 @@ def test_what_was_selected_on_the_target_is_ranked_with_nobody(results: Path) ->
     table = table_of(results)
     assert list(table.sections.values())[-1] == ORACLE
     assert any("selected on target data, ranked with nobody: dra" in n for n in table.notes)
-    rank = list(table.headers).index("rank")
-    assert [c[rank] for c in table.rows if c[0] in ("loec", "ssp", "dra")].count("1") == 2
+    ranks = column(table, "rank")
+    assert [ranks[name] for name in ("loec", "ssp", "dra")].count("1") == 2
 
 
 def test_a_checkpoint_per_target_is_a_row_per_target_without_a_mean(tmp_path: Path) -> None:
@@ -88,8 +79,7 @@ def test_a_checkpoint_per_target_is_a_row_per_target_without_a_mean(tmp_path: Pa
     table = table_of(tmp_path)
     assert len(table.rows) == 4
     assert any("hsl: another checkpoint per target" in note for note in table.notes)
-    mean = list(table.headers).index("mean")
-    assert {cells[mean] for cells in table.rows} == {"–"}
+    assert set(column(table, "mean").values()) == {"–"}
 
 
 def test_a_method_that_does_not_beat_its_control_is_named(tmp_path: Path) -> None:
@@ -143,7 +133,7 @@ def test_markdown_and_latex_mark_and_escape(results: Path) -> None:
 
 
 def test_published_figures_stand_apart_with_ranges_and_our_difference(results: Path) -> None:
-    (board,) = leaderboards(answer.record for answer in run_results(results))
+    board = board_of(results)
     table = published_table(board, read_published(CHECKOUT / "results" / "published.csv"))
     rows = {(cells[0], cells[1]): cells for cells in table.rows}
     at = list(table.headers).index
@@ -281,21 +271,14 @@ def test_what_a_record_says_cannot_become_markup(tmp_path: Path) -> None:
 
 
 def test_every_format_and_the_site_from_the_command_line(results: Path, tmp_path: Path) -> None:
-    typed = CliRunner()
     for form, sign in (
         ("table", "rank"), ("md", "| ---"), ("latex", r"\bottomrule"), ("csv", "miou_low"),
         ("json", '"tied_with_best"'), ("html", "<!doctype html>"),
     ):  # fmt: skip
-        done = typed.invoke(app, ["report", "-f", form, "--results", str(results)])
-        assert done.exit_code == 0, done.output
-        assert sign in done.stdout
-    beside = typed.invoke(
-        app, ["report", "--against", "published", "--results", str(results), "-f", "md"]
-    )
-    assert "published, 1-shot" in beside.stdout
+        assert sign in report(results, "-f", form)
+    assert "published, 1-shot" in report(results, "--against", "published", "-f", "md")
     site = tmp_path / "site"
-    done = typed.invoke(app, ["report", "--site", str(site), "--results", str(results)])
-    assert done.exit_code == 0
+    report(results, "--site", site)
     names = {path.name for path in site.iterdir()}
     assert names == {"index.html", "leaderboard.csv", "leaderboard.json", "run.schema.json"}
 

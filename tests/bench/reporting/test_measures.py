@@ -10,20 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from cdfss_bench.bench.cli import app
-from cdfss_bench.bench.comparison.gathering import leaderboards
-from cdfss_bench.bench.comparison.leaderboard import Leaderboard
 from cdfss_bench.bench.comparison.measures import in_metric, measures
 from cdfss_bench.bench.comparison.ranking import standings
 from cdfss_bench.bench.records.boundary import Boundary
 from cdfss_bench.bench.records.cell_folder import CellFolder, EpisodeRow
-from cdfss_bench.bench.records.results import RunResult, run_results
+from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.statistics.clusters import clustered
-from cdfss_bench.errors import UserError
 
 from ...support.records import write_cell
+from ...support.shown import board_of, mistake, report
 
 
 @pytest.fixture
@@ -47,17 +43,6 @@ def with_boundaries(results: Path, method: str) -> None:
             ]
             one.record.episodes.rows_sha256 = folder.write_rows(rows)
             one.record.save(folder.record)
-
-
-def report(results: Path, *words: str) -> str:
-    done = CliRunner().invoke(app, ["report", "--results", str(results), *words])
-    assert done.exit_code == 0, done.output
-    return done.stdout
-
-
-def board_of(found: list[RunResult]) -> Leaderboard:
-    (board,) = leaderboards(one.record for one in found)
-    return board
 
 
 def by_hand(rows: tuple[EpisodeRow, ...]) -> dict[str, float]:
@@ -185,10 +170,7 @@ def test_boundaries_are_means_and_medians_with_what_is_undefined(results: Path) 
     ],
 )
 def test_what_cannot_be_shown_is_refused(words: list[str], said: str, results: Path) -> None:
-    done = CliRunner().invoke(app, ["report", "--results", str(results), *words])
-    assert isinstance(done.exception, UserError)
-    assert said in done.exception.problem
-    assert done.stdout == ""
+    assert said in mistake("report", "--results", results, *words).problem
 
 
 def test_rows_of_one_method_are_told_apart(tmp_path: Path) -> None:

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.reporting.citations import published
 
 from ...support.records import COST, DOMAINS, write_cell
+from ...support.shown import mistake, report
 
 HAS_LATEX = all(map(shutil.which, ("pdflatex", "kpsewhich")))
 
@@ -36,12 +35,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def typed(results: Path, *words: str) -> str:
-    done = CliRunner().invoke(app, ["report", "--results", str(results), *words])
-    assert done.exit_code == 0, done.output
-    return done.stdout
-
-
 def rows_of(table: str) -> dict[str, list[str]]:
     """Cells by the name of the row."""
     lines = [line for line in table.splitlines() if line.count(" & ") > 3]
@@ -51,7 +44,7 @@ def rows_of(table: str) -> dict[str, list[str]]:
 
 
 def test_shots_stand_side_by_side_with_published_names(results: Path) -> None:
-    table = typed(results, "-f", "latex", "--style", "paper")
+    table = report(results, "-f", "latex", "--style", "paper")
     assert table.count(r"\begin{table*}") == table.count(r"\caption{") == 1
     assert r"\label{tab:cdfss-patnet}" in table
     assert r"\multicolumn{5}{c}{1-shot} & \multicolumn{5}{c}{5-shot}" in table
@@ -65,7 +58,7 @@ def test_shots_stand_side_by_side_with_published_names(results: Path) -> None:
 
 
 def test_marks_are_those_of_the_paired_tests(results: Path) -> None:
-    rows = rows_of(typed(results, "-f", "latex", "--style", "paper"))
+    rows = rows_of(report(results, "-f", "latex", "--style", "paper"))
     alike, worse = rows["HSNet"][1:5], rows["SSP"][1:]
     other = rows["SSP+LCM (k=5)"][1:5]
     for ours, theirs in list(zip(alike, other, strict=True))[:3]:
@@ -80,7 +73,7 @@ def test_marks_are_those_of_the_paired_tests(results: Path) -> None:
 def test_the_significantly_best_is_marked(tmp_path: Path) -> None:
     write_cell(tmp_path, "hsnet", skill=0.7)
     write_cell(tmp_path, "ssp", skill=0.3)
-    table = typed(tmp_path, "-f", "latex", "--style", "paper")
+    table = report(tmp_path, "-f", "latex", "--style", "paper")
     assert re.search(r"\\textbf\{\d\d\.\d\d\}\\rlap\{\$\^\{\\ast\}\$\}", table)
     assert "significantly better than all others" in table
 
@@ -88,10 +81,10 @@ def test_the_significantly_best_is_marked(tmp_path: Path) -> None:
 def test_citations_have_entries(results: Path) -> None:
     keys = set()
     for cited in re.findall(
-        r"\\cite\{([^}]*)\}", typed(results, "-f", "latex", "--style", "paper")
+        r"\\cite\{([^}]*)\}", report(results, "-f", "latex", "--style", "paper")
     ):
         keys |= set(cited.split(","))
-    entries = re.findall(r"@\w+\{(\w+),", typed(results, "-f", "bibtex"))
+    entries = re.findall(r"@\w+\{(\w+),", report(results, "-f", "bibtex"))
     assert keys <= set(entries)
     assert len(entries) == len(set(entries))
 
@@ -113,7 +106,7 @@ def test_names_are_those_of_the_cards(label: str, name: str) -> None:
 @pytest.mark.skipif(not HAS_LATEX, reason="no LaTeX is installed")
 @pytest.mark.parametrize("style", ["paper", "plain"])
 def test_latex_compiles(style: str, results: Path, tmp_path: Path) -> None:
-    table = typed(results, "-f", "latex", "--style", style)
+    table = report(results, "-f", "latex", "--style", style)
     (tmp_path / "table.tex").write_text(
         "\\documentclass[twocolumn]{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
         f"{table}\n\\end{{document}}\n",
@@ -130,7 +123,7 @@ def test_latex_compiles(style: str, results: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["table", "md", "latex", "csv", "json", "html"])
 def test_controls_can_be_left_out_of_every_format(form: str, results: Path) -> None:
     every, without = (
-        typed(results, "-f", form, "--wide", *words) for words in ((), ("--no-controls",))
+        report(results, "-f", form, "--wide", *words) for words in ((), ("--no-controls",))
     )
     assert "hsnet@shuffled-support" in every
     assert "hsnet@shuffled-support" not in without
@@ -142,16 +135,16 @@ def test_controls_can_be_left_out_of_every_format(form: str, results: Path) -> N
 
 
 def test_columns_are_chosen_by_name(results: Path) -> None:
-    table = typed(results, "--columns", "ISIC,mean", "--columns", "gflop")
+    table = report(results, "--columns", "ISIC,mean", "--columns", "gflop")
     assert table.splitlines()[2].split() == ["method", "isic", "mean", "GFLOP"]
-    assert "weights" not in typed(results, "-f", "md", "--columns", "isic")
-    line = typed(results, "-f", "csv", "--columns", "label,miou").splitlines()[0]
+    assert "weights" not in report(results, "-f", "md", "--columns", "isic")
+    line = report(results, "-f", "csv", "--columns", "label,miou").splitlines()[0]
     assert line == "label,miou"
-    page = typed(results, "-f", "html", "--columns", "isic,mean")
+    page = report(results, "-f", "html", "--columns", "isic,mean")
     board = page.partition("<table")[2].partition("</table>")[0]
     assert "isic" in board
     assert "deepglobe" not in board
-    paper = typed(results, "-f", "latex", "--style", "paper", "--columns", "isic,mean")
+    paper = report(results, "-f", "latex", "--style", "paper", "--columns", "isic,mean")
     assert r"\begin{tabular}{@{}lcccc@{}}" in paper
 
 
@@ -161,7 +154,7 @@ def test_columns_are_chosen_by_name(results: Path) -> None:
 )
 def test_rows_are_sorted_by_what_was_asked(order: str, first: list[str], results: Path) -> None:
     for form in ("table", "csv"):
-        text = typed(results, "-f", form, "--sort", order, "--columns", *(
+        text = report(results, "-f", form, "--sort", order, "--columns", *(
             ("isic",) if form == "table" else ("label",)
         ))  # fmt: skip
         lines = text.splitlines()[5 if form == "table" else 1 :]
@@ -179,5 +172,4 @@ def test_rows_are_sorted_by_what_was_asked(order: str, first: list[str], results
     ],
 )
 def test_what_there_is_not_is_refused(words: list[str], sentence: str, results: Path) -> None:
-    done = CliRunner().invoke(app, ["report", "--results", str(results), *words])
-    assert sentence in str(done.exception)
+    assert sentence in str(mistake("report", "--results", results, *words))

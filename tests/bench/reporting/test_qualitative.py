@@ -12,9 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
-from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.evaluation.runner import Outcome
 from cdfss_bench.bench.records.cell_folder import EpisodeRow
 from cdfss_bench.bench.records.counts import Counts
@@ -24,9 +22,9 @@ from cdfss_bench.bench.reporting.html.document import as_html
 from cdfss_bench.bench.reporting.qualitative.examples import Example, Layer, Panel, examples
 from cdfss_bench.bench.reporting.qualitative.redrawn import Redrawer, overlay
 from cdfss_bench.datasets import Episode
-from cdfss_bench.errors import UserError
 
 from ...support.records import write_cell
+from ...support.shown import mistake, report
 from .test_html import Tags
 
 Run = Callable[..., list[Outcome]]
@@ -53,13 +51,6 @@ def test_best_median_and_worst_are_chosen_by_whole_numbers() -> None:
     assert chosen() == {}
     rows = rows_of((5, 9), (1, 9), (7, 9), (3, 9))
     assert examples(rows[::-1]) == examples(rows)
-
-
-def report(results: Path, *more: str) -> tuple[str, str]:
-    words = ["report", "-f", "html", "--results", str(results), *more]
-    done = CliRunner().invoke(app, words)
-    assert done.exit_code == 0, done.output
-    return done.stdout, done.stderr
 
 
 def test_a_panel_shows_the_very_masks_that_were_counted(
@@ -97,8 +88,8 @@ def test_the_page_shows_them_when_asked(
     monkeypatch.setenv("CDFSS_WEIGHTS", str(seeded_weights))
     run_mini(methods=["prototype"], domains=["mini-lesion", "mini-chest"])
     results = tmp_path / "results"
-    assert "Single episodes" not in report(results)[0]
-    page, _ = report(results, "--panels")
+    assert "Single episodes" not in report(results, "-f", "html")
+    page = report(results, "-f", "html", "--panels")
     assert page.count('<figure class="panel">') == 6
     assert ", here " not in page
     tags = Tags()
@@ -110,11 +101,8 @@ def test_the_page_shows_them_when_asked(
     assert len(kept) == len(set(kept)) < len(used)  # a photograph is stored once
     for data in re.findall(r"data:image/jpeg;base64,([^\"]+)", page):
         Image.open(io.BytesIO(base64.b64decode(data))).verify()
-    assert report(results, "--panels")[0] == page
-    site = CliRunner().invoke(
-        app, ["report", "--results", str(results), "--panels", "--site", str(tmp_path / "site")]
-    )
-    assert site.exit_code == 0
+    assert report(results, "-f", "html", "--panels") == page
+    report(results, "--panels", "--site", tmp_path / "site")
     assert (tmp_path / "site" / "index.html").read_text() == page
 
 
@@ -127,7 +115,7 @@ def test_what_is_not_here_is_a_sentence_on_the_page(
     run_mini(methods=methods, domains=["mini-lesion"], weights={"hsnet": mine})
     # The packaged backbone has other bytes than the seeded one of the records.
     monkeypatch.setenv("CDFSS_WEIGHTS", str(tmp_path / "nowhere"))
-    page, _ = report(tmp_path / "results", "--panels")
+    page = report(tmp_path / "results", "-f", "html", "--panels")
     assert page.count('<figure class="panel">') == 3  # of the control, which needs no weights
     said = re.findall("no pictures of [^<]*", page)
     assert said == [
@@ -136,15 +124,16 @@ def test_what_is_not_here_is_a_sentence_on_the_page(
     ]
     write_cell(tmp_path / "real", "ssp", "isic")
     monkeypatch.delenv("CDFSS_DATA_ROOT", raising=False)
-    page, _ = report(tmp_path / "real", "--panels")
+    page = report(tmp_path / "real", "-f", "html", "--panels")
     assert re.search("no pictures of ssp on isic: ISIC[^<]* needs a data root", page)
 
 
 def test_panels_belong_on_a_page(tmp_path: Path) -> None:
     write_cell(tmp_path, "ssp")
-    done = CliRunner().invoke(app, ["report", "--results", str(tmp_path), "--panels"])
-    assert isinstance(done.exception, UserError)
-    assert done.exception.hint == "add -f html -o FILE, or --site DIR"
+    assert (
+        mistake("report", "--results", tmp_path, "--panels").hint
+        == "add -f html -o FILE, or --site DIR"
+    )
 
 
 def heavy(answer: RunResult) -> list[Panel]:

@@ -13,7 +13,6 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from cdfss_bench.bench.comparison.gathering import leaderboards
 from cdfss_bench.bench.comparison.ranking import standings
 from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.reporting.cost_table import cost_table
@@ -22,8 +21,8 @@ from cdfss_bench.bench.reporting.screen_table import as_rich
 from cdfss_bench.bench.reporting.text_table import INTERVALS, STACKED, TextTable
 
 from ...support.records import COST, DOMAINS, write_cell
+from ...support.shown import PROGRAM, board_of, program
 
-PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
 WIDTHS = (20, 40, 60, 80, 100, 120, 200, 400)
 
 
@@ -50,7 +49,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tables(results: Path) -> dict[str, TextTable]:
     found = run_results(results)
-    (board,) = leaderboards(answer.record for answer in found)
+    board = board_of(found)
     return {"scores": text_table(board, standings(board, found)), "cost": cost_table(board)}
 
 
@@ -159,12 +158,8 @@ def test_sections_keep_their_columns(results: Path) -> None:
 
 def test_a_file_is_80_columns_wide_unless_wide_or_columns_says_otherwise(results: Path) -> None:
     def typed(*words: str, **environment: str) -> str:
-        done = subprocess.run(
-            [PROGRAM, "report", "--results", str(results), *words],
-            capture_output=True, text=True, check=True,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(results), **environment},
-        )  # fmt: skip
-        return done.stdout
+        known = {"PATH": "/usr/bin:/bin", "HOME": str(results), **environment}
+        return program("report", "--results", results, *words, check=True, env=known).stdout
 
     def longest(text: str) -> int:
         return max(map(cell_len, text.splitlines()))
