@@ -68,7 +68,6 @@ def show_table(
     *,
     numeric: Sequence[str] = (),
     secondary: Sequence[str] = (),
-    title: str = "",
     wide: bool = False,
 ) -> None:
     """Finished text as one table on standard output, within the screen or whole if `wide`.
@@ -80,7 +79,7 @@ def show_table(
 
     at = frozenset(headers.index(name) for name in numeric)
     whole = "--wide or --json"
-    show(TextTable(title, headers, rows, at, secondary=secondary, whole=whole), wide=wide)
+    show(TextTable("", headers, rows, at, secondary=secondary, whole=whole), wide=wide)
 
 
 def show_aside(*tables: TextTable) -> None:

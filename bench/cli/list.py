@@ -156,22 +156,15 @@ def runs(
         if as_json:
             say(json.dumps(found, indent=1))
             return
+        headers = ["method", "version", "backbone", "domain", "shots", "seed", "protocol", "status"]
         rows = [
             [
-                run["method"],
-                run["version"],
-                run["backbone"],
-                run["domain"],
-                str(run["shots"]),
-                str(run["seed"]),
-                run["protocol"],
-                run["status"],
+                *(str(run[header]) for header in headers),
                 "" if run["miou"] is None else f"{run['miou']:.2f}",
                 run["reason"],
             ]
             for run in found
         ]
-        headers = ["method", "version", "backbone", "domain", "shots", "seed", "protocol", "status"]
         show_table(
             [*headers, "mIoU", "reason"],
             rows,

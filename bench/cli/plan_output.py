@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ def show_plan(
     warn_of_cells(cells)
     lines = forecast(cells, results, device=device, with_cost=with_cost, boundary=boundary)
     if as_json:
-        say(json.dumps([line.to_json() for line in lines], indent=1))
+        say(json.dumps([asdict(line) for line in lines], indent=1))
     else:
         few = wide or len(lines) <= _MOST
         show(_each(cells, lines) if few else _by_method(cells, lines), wide=wide)

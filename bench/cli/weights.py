@@ -31,15 +31,13 @@ def list_weights(
     for name in BACKBONES.names():
         hit = find_pretrained(name, folders)
         for entry in BACKBONES.card(name).pretrained:
-            here = hit is not None and hit[0].name in entry.files
+            here = hit if hit is not None and hit[0].name in entry.files else None
             found.append(
                 {
                     "what": name,
                     "kind": "backbone",
-                    "here": str(hit[0]) if hit is not None and here else "",
-                    "trained on": hit[1].trained_on
-                    if hit is not None and here
-                    else entry.trained_on,
+                    "here": str(here[0]) if here else "",
+                    "trained on": here[1].trained_on if here else entry.trained_on,
                     "file": " or ".join(entry.files),
                     "url": entry.url or entry.page,
                     "licence": entry.licence,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from cdfss_bench.datasets import Domain, Episode
 
@@ -46,10 +45,6 @@ class Forecast:
         if self.left == 0 and not self.seconds:
             return ""
         return "unknown" if self.seconds is None else f"{self.seconds:.1f} s"
-
-    def to_json(self) -> dict[str, Any]:
-        """For `--json`."""
-        return asdict(self)
 
 
 def forecast(
@@ -95,9 +90,7 @@ class Rates:
 
 
 def rates(
-    pictures: Iterable[Spent],
-    episodes: Iterable[Spent],
-    around: Iterable[Around],
+    pictures: Iterable[Spent], episodes: Iterable[Spent], around: Iterable[Around]
 ) -> Rates | None:
     """The rates that measurements amount to; None where no episode was measured.
 

@@ -33,7 +33,7 @@ def _one(table: TextTable) -> str:
         rf"\caption{{{escaped(table.title)}}}",
         rf"\begin{{tabular}}{{{kinds}}}",
         r"\toprule",
-        _line(list(map(escaped, table.headers))),
+        line_of(list(map(escaped, table.headers))),
         r"\midrule",
     ]
     for index, cells in enumerate(table.rows):
@@ -42,7 +42,7 @@ def _one(table: TextTable) -> str:
             title = rf"\multicolumn{{{len(table.headers)}}}{{l}}{{\emph{{%s}}}} \\"
             lines.append(title % escaped(table.sections[index]))
         lines.append(
-            _line(
+            line_of(
                 [
                     _AROUND.get(table.marks.get((index, at), ""), "%s") % escaped(cell)
                     for at, cell in enumerate(cells)
@@ -54,5 +54,6 @@ def _one(table: TextTable) -> str:
     return "\n".join([*lines, r"\end{table}"])
 
 
-def _line(cells: Sequence[str]) -> str:
+def line_of(cells: Sequence[str]) -> str:
+    """Cells of one row."""
     return " & ".join(cells) + r" \\"

@@ -142,9 +142,7 @@ def _marks(row: Row, board: Leaderboard, where: Standings | None) -> dict[int, s
     for at, column in enumerate([*board.columns, None], _FIRST):
         place = at if column is not None else at + len(missing_columns(board))
         standing = where.get((row.key, column))
-        if standing is None:
-            continue
-        if standing.rank is None:
+        if standing is None or standing.rank is None:
             continue
         if standing.rank == 1:
             found[place] = "best"

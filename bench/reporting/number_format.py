@@ -43,9 +43,9 @@ def is_steady(cost: CostPart, part: str = "episode") -> bool:
     return is_alone and times["p90"] <= _SPREAD * times["p50"]
 
 
-def milliseconds(cost: CostPart, part: str = "episode") -> str:
-    """The median, with a mark where it is unsteady."""
-    return f"{steadiness(cost, part)}{cost.latency_ms[part]['p50']:.1f}"
+def milliseconds(cost: CostPart) -> str:
+    """The median of an episode, with a mark where it is unsteady."""
+    return f"{steadiness(cost)}{cost.latency_ms['episode']['p50']:.1f}"
 
 
 def steadiness(cost: CostPart, part: str = "episode") -> str:

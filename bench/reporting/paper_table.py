@@ -10,11 +10,11 @@ from cdfss_bench.datasets import DOMAINS
 from cdfss_bench.methods.backbones.card import BACKBONES
 
 from ..comparison.current import STALE
-from ..comparison.leaderboard import BoardKey, ColumnKey, Leaderboard, RowKey
+from ..comparison.leaderboard import BoardKey, ColumnKey, Leaderboard, RowKey, seeds_of
 from ..comparison.ranking import Standings
 from ..comparison.rows import Row
 from .citations import published
-from .latex import escaped
+from .latex import escaped, line_of
 from .leaderboard_table import SHORT, SUITES
 
 _BETTER, _ALIKE = r"$^{\ast}$", r"$^{\approx}$"
@@ -60,9 +60,9 @@ def _table(group: Sequence[tuple[Leaderboard, Standings]], wanted: Sequence[str]
         rf"\label{{tab:{blocks[0].board.key.suite}-{blocks[0].board.key.protocol}}}",
         rf"\begin{{tabular}}{{@{{}}{kinds}@{{}}}}",
         r"\toprule",
-        _line([*[""] * left, *(_over(block) for block in blocks if block.columns)]),
+        line_of([*[""] * left, *(_over(block) for block in blocks if block.columns)]),
         " ".join(_rules(blocks, left)),
-        _line(["Method", *["Backbone"] * with_backbone, *_headers(blocks)]),
+        line_of(["Method", *["Backbone"] * with_backbone, *_headers(blocks)]),
         r"\midrule",
     ]
     titled = _sections(blocks)
@@ -73,7 +73,7 @@ def _table(group: Sequence[tuple[Leaderboard, Standings]], wanted: Sequence[str]
             lines.append(rf"\multicolumn{{{count}}}{{@{{}}l}}{{\emph{{{escaped(title)}}}}} \\")
         for key in keys:
             cells = [_named(key), *[backbones[key.backbone]] * with_backbone]
-            lines.append(_line([*cells, *_scores(key, blocks)]))
+            lines.append(line_of([*cells, *_scores(key, blocks)]))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table*}"])
 
 
@@ -190,15 +190,9 @@ def _score(block: _Block, row: Row | None, column: ColumnKey | None) -> str:
 def _caption(blocks: Sequence[_Block]) -> str:
     key = blocks[0].board.key
     suite = SUITES.get(key.suite, "the four targets")
-    seeds = sorted(
-        {
-            seed
-            for block in blocks
-            for row in block.board.rows.values()
-            for score in row.scores.values()
-            for seed in score.mious
-        }
-    )
+    rows = [row for block in blocks for row in block.board.rows.values()]
+    scores = [score for row in rows for score in row.scores.values()]
+    seeds = seeds_of(rows)
     text = [
         f"Cross-domain few-shot segmentation on {escaped(suite)}: mIoU (\\%), protocol "
         f"{escaped(key.protocol)}, seed{'s' if len(seeds) > 1 else ''} "
@@ -206,12 +200,8 @@ def _caption(blocks: Sequence[_Block]) -> str:
         + (f", {escaped(key.precision)}" * (key.precision != "fp32"))
         + "."
     ]
-    ranked = [
-        standing
-        for block in blocks
-        for standing in block.where.values()
-        if standing.rank is not None
-    ]
+    places = [standing for block in blocks for standing in block.where.values()]
+    ranked = [standing for standing in places if standing.rank is not None]
     if any(standing.rank == 2 for standing in ranked):
         text.append("Of each group the best is bold and the second underlined.")
     if any(standing.tied or standing.worse for standing in ranked):
@@ -229,16 +219,6 @@ def _caption(blocks: Sequence[_Block]) -> str:
     if shortened:
         listed = ", ".join(dict.fromkeys(shortened))
         text.append(rf"{SHORT}\,not all of the data or of the protocol's episodes: {listed}.")
-    stale = any(
-        score.is_stale
-        for block in blocks
-        for row in block.board.rows.values()
-        for score in row.scores.values()
-    )
-    if stale:
+    if any(score.is_stale for score in scores):
         text.append(rf"{escaped(STALE)}\,computed by older code.")
     return " ".join(text)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return " & ".join(cells) + r" \\"

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from cdfss_bench.datasets import Domain, Episode
 from cdfss_bench.datasets.check.contact_sheet import encoded, outlined
+from cdfss_bench.datasets.core.domain import Item
 from cdfss_bench.methods.core.method import Method
 
 from ...evaluation.own_pair import predict_images
@@ -22,7 +23,8 @@ from ...statistics.metrics import iou
 
 TRUTH = (32, 160, 255)
 PREDICTION = (255, 64, 32)
-_LABEL = 16
+_SIDE, _LABEL = 256, 16
+"""Pixels of a picture of a strip, and of a line of text."""
 _LONGEST = 180
 """Characters of a file's name beside the id: with it they stay below what file systems take."""
 
@@ -63,26 +65,29 @@ def file_name(cell: Cell) -> str:
     return f"{safe_name(words)[:_LONGEST]}-{cell.id[:12]}.png"
 
 
-def panel(
-    domain: Domain, episode: Episode, mask: NDArray[np.uint8], *, title: str, side: int = 256
-) -> Image.Image:
+def iou_of(domain: Domain, item: Item, mask: NDArray[np.uint8]) -> float:
+    """IoU in percent of a mask, uint8 [S, S], with the truth of an item."""
+    void = domain.undecided(item)
+    (counts,) = count(
+        torch.from_numpy(mask)[None],
+        torch.from_numpy(np.array(domain.truth(item)))[None],
+        None if void is None else torch.from_numpy(np.array(void))[None],
+    )
+    return iou(counts.inter, counts.union)
+
+
+def panel(domain: Domain, episode: Episode, mask: NDArray[np.uint8], *, title: str) -> Image.Image:
     """One strip: the supports with their masks, the query's truth (blue), the prediction (red).
 
-    `mask` is the prediction, uint8 [S, S]; each picture has `side` x `side` pixels.
+    `mask` is the prediction, uint8 [S, S].
     """
     query = domain.item(episode.class_id, episode.query)
     supports = [domain.item(episode.support_class_id, name) for name in episode.supports]
-    image, truth = domain.image(query), domain.truth(query)
-    void = domain.undecided(query)
-    (counts,) = count(
-        torch.from_numpy(mask)[None],
-        torch.from_numpy(np.array(truth))[None],
-        None if void is None else torch.from_numpy(np.array(void))[None],
-    )
+    image, side = domain.image(query), _SIDE
     pictures = [(outlined(domain.image(s), domain.truth(s)), "support") for s in supports]
     pictures += [
-        (outlined(image, truth, TRUTH), "query, truth"),
-        (outlined(image, mask, PREDICTION), f"IoU {iou(counts.inter, counts.union):.1f}"),
+        (outlined(image, domain.truth(query), TRUTH), "query, truth"),
+        (outlined(image, mask, PREDICTION), f"IoU {iou_of(domain, query, mask):.1f}"),
     ]
     strip = Image.new("RGB", (len(pictures) * side, side + 2 * _LABEL), "white")
     pen = ImageDraw.Draw(strip)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -26,15 +25,13 @@ from cdfss_bench.methods.registry.name_grammar import Composition, parse
 from cdfss_bench.methods.weights.resolve import Weights, resolve_weights
 from cdfss_bench.methods.weights.search import PACKAGED
 
-from ...evaluation.pixel_counts import count
 from ...evaluation.prediction import load_method
 from ...planning.cell import weights_sha256
 from ...records.cell_folder import CellFolder
 from ...records.results import RunResult
 from ...records.schema import RunRecord
-from ...statistics.metrics import iou
 from .examples import Example, Layer, Panel, examples
-from .panels import PREDICTION, TRUTH, predicted
+from .panels import PREDICTION, TRUTH, iou_of, predicted
 
 SIDE, SMALL = 144, 72
 """Pixels of a picture; of each of several supports."""
@@ -136,12 +133,6 @@ def _panel(
     query = domain.item(episode.class_id, episode.query)
     supports = [domain.item(episode.support_class_id, name) for name in episode.supports]
     mask = predicted(network, domain, episode, seed)
-    void = domain.undecided(query)
-    counts = count(
-        torch.from_numpy(mask)[None],
-        torch.from_numpy(np.array(domain.truth(query)))[None],
-        None if void is None else torch.from_numpy(np.array(void))[None],
-    )[0]
     names = {entry.id: entry.name for entry in domain.classes}
     return Panel(
         example=example,
@@ -149,7 +140,7 @@ def _panel(
         supports=tuple(_layer(domain, s, SIDE if len(supports) == 1 else SMALL) for s in supports),
         query=_layer(domain, query, SIDE),
         prediction=overlay(mask, PREDICTION, SIDE),
-        found=iou(counts.inter, counts.union),
+        found=iou_of(domain, query, mask),
     )
 
 
