@@ -11,8 +11,9 @@ import typer
 from .completion import complete_runs
 from .console import left_out, say, show
 from .option_groups import expand_groups
-from .options import AsJson, Results, SelectionOptions, Wide, add_plugins
+from .options import AsJson, Results, Wide, add_plugins
 from .record_filter import FILTERS, record_filter
+from .selection_options import SelectionOptions
 
 
 @expand_groups

@@ -13,8 +13,9 @@ import typer
 from .cautions import warn_of_weights
 from .console import complain, say, talk
 from .option_groups import expand_groups
-from .options import Device, Episodes, SelectionOptions, Threads, add_plugins, chosen_device
+from .options import Device, Episodes, Threads, add_plugins, chosen_device
 from .progress import progress
+from .selection_options import SelectionOptions
 
 if TYPE_CHECKING:
     from cdfss_bench.methods.registry.name_grammar import Composition

@@ -9,7 +9,8 @@ import typer
 
 from .console import talk
 from .option_groups import Only, expand_groups
-from .options import Episodes, SelectionOptions
+from .options import Episodes
+from .selection_options import SelectionOptions
 
 app = typer.Typer(no_args_is_help=True, help="Export episodes for programs outside this harness.")
 

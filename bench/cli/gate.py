@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from .console import say, show_table, talk
 from .option_groups import expand_groups
-from .options import Device, Episodes, SelectionOptions, Threads, add_plugins, chosen_device
-
-if TYPE_CHECKING:
-    from ..evaluation.runner import Outcome
-    from ..regression.baseline import Finding
-
+from .options import Device, Episodes, Threads, add_plugins, chosen_device
+from .selection_options import SelectionOptions
 
 _OF_A_NEW_BASELINE = ("shots", "seeds", "protocol", "suite", "backbone", "episodes")
 """Options that say what a new baseline holds."""
@@ -59,15 +55,10 @@ def gate(
         return
     from cdfss_bench.files import explained_os_errors
 
-    from ..regression.baseline import (
-        compared,
-        exit_code,
-        markdown,
-        read_baseline,
-        verdict_on,
-    )
+    from ..regression.baseline import compared, exit_code, markdown, read_baseline, verdict_on
     from ..regression.measure import measured, narrowed
     from ..runtime.threads import set_threads
+    from .run import line_of
 
     add_plugins(options.plugins)
     if threads is not None:
@@ -87,10 +78,12 @@ def gate(
     selection = options.selection(
         stored=old.selection if old is not None else None, episodes=episodes
     )
-    now = measured(selection, device=chosen_device(device), listener=_say)
+    now = measured(
+        selection, device=chosen_device(device), listener=lambda outcome: talk(line_of(outcome))
+    )
     findings = compared(old.cells, now.cells) if old is not None else []
-    if findings:
-        _show(findings)
+    if wrong := [list(finding) for finding in findings if finding.verdict != "fine"]:
+        show_table(["cell", "what", "baseline", "now", "verdict"], wrong)
     if update:
         now.save(baseline)
         talk(f"wrote {baseline}: {len(now.cells)} cells")
@@ -127,15 +120,3 @@ def _refuse_other_selection(context: typer.Context) -> None:
                 f"{flag} says what a new baseline holds, and this one is checked as it is",
                 hint="add --update to write another, or leave it out",
             )
-
-
-def _say(outcome: Outcome) -> None:
-    from .run import line_of
-
-    talk(line_of(outcome))
-
-
-def _show(findings: list[Finding]) -> None:
-    wrong = [list(finding) for finding in findings if finding.verdict != "fine"]
-    if wrong:
-        show_table(["cell", "what", "baseline", "now", "verdict"], wrong)

@@ -12,7 +12,7 @@ import typer
 from .cautions import warn_of_cells, warn_of_weights
 from .console import complain, talk
 from .option_groups import expand_groups
-from .options import SelectionOptions
+from .selection_options import SelectionOptions
 
 if TYPE_CHECKING:
     from ..planning.selection import Selection

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .option_groups import Only
-from .options import SelectionOptions, parsed_seeds, parsed_shots
+from .selection_options import SelectionOptions, parsed_seeds, parsed_shots
 
 if TYPE_CHECKING:
     from ..records.results import RunResult

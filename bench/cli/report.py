@@ -11,8 +11,9 @@ import typer
 
 from .console import left_out, say, show, talk
 from .option_groups import Only, expand_groups
-from .options import Results, SelectionOptions, Wide, add_plugins
+from .options import Results, Wide, add_plugins
 from .report_options import ContentOptions, PictureOptions, RowOptions
+from .selection_options import SelectionOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

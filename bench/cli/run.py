@@ -25,7 +25,6 @@ from .options import (
     Memory,
     Reduced,
     Results,
-    SelectionOptions,
     Threads,
     Timeout,
     Tolerance,
@@ -39,6 +38,7 @@ from .plan_output import show_plan
 from .plan_settings import plan_settings
 from .run_progress import extent, run_progress
 from .scored_boards import show_records
+from .selection_options import SelectionOptions
 
 if TYPE_CHECKING:
     from ..evaluation.evaluator import Settings

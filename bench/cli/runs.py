@@ -12,8 +12,9 @@ from .completion import complete_runs
 from .console import left_out, show, talk
 from .list import runs as list_runs
 from .option_groups import expand_groups
-from .options import AsJson, Plugins, Results, SelectionOptions, add_plugins
+from .options import AsJson, Plugins, Results, add_plugins
 from .record_filter import FILTERS, record_filter
+from .selection_options import SelectionOptions
 
 if TYPE_CHECKING:
     from cdfss_bench.errors import UserError

@@ -11,7 +11,8 @@ import typer
 from .console import talk
 from .next_command import Written, data_words, say_how_to_run, say_how_to_train
 from .option_groups import expand_groups
-from .options import add_plugins, chosen_device, parsed_seeds, parsed_shots
+from .options import add_plugins, chosen_device
+from .selection_options import parsed_seeds, parsed_shots
 from .train_options import TrainOptions
 from .training_progress import progress
 

@@ -20,8 +20,8 @@ from .options import (
     Results,
     Threads,
     WeightsDirs,
-    parsed_seeds,
 )
+from .selection_options import parsed_seeds
 
 _recipe = partial(typer.Option, rich_help_panel="Recipe")
 _kept = partial(typer.Option, rich_help_panel="Which weights are kept")

@@ -83,7 +83,7 @@ def test_a_plan_file_may_ask_for_it() -> None:
 
 
 def test_a_wrong_word_on_the_command_line_is_a_sentence() -> None:
-    from cdfss_bench.bench.cli.options import SelectionOptions
+    from cdfss_bench.bench.cli.selection_options import SelectionOptions
 
     with pytest.raises(UserError, match="precision"):
         SelectionOptions(methods=["ssp"]).selection(precision="int8")

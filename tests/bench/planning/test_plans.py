@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cdfss_bench.bench.cli.options import SelectionOptions
+from cdfss_bench.bench.cli.selection_options import SelectionOptions
 from cdfss_bench.bench.planning.selection import Selection, plan, read_plan
 from cdfss_bench.errors import UserError
 from cdfss_bench.methods.registry.name_grammar import METHODS
