@@ -12,10 +12,11 @@ import copy
 from itertools import pairwise
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..backbones.base import Backbone
+from ..backbones.resnet import Block
 
 
 def folded(backbone: Backbone, *, channels_last: bool = True) -> Backbone:
@@ -40,9 +41,27 @@ def folded(backbone: Backbone, *, channels_last: bool = True) -> Backbone:
             fused.dilation = (2, 2)
         setattr(module, first, fused)
         setattr(module, second, nn.Identity())
+    for module in copied.modules():
+        if type(module) is Block:
+            module.__class__ = _InPlaceBlock
     copied.requires_grad_(requires_grad=False)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     return copied.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
+
+
+class _InPlaceBlock(Block):
+    """A folded residual block that writes over its own convolutions' results: the same bytes."""
+
+    def before_activation(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            return super().before_activation(x)
+        branch = x
+        for number in range(1, self.depth + 1):
+            branch = self.get_submodule(f"conv{number}")(branch)
+            if number < self.depth:
+                branch = branch.relu_()
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return branch.add_(shortcut) if branch.dtype == shortcut.dtype else branch + shortcut
 
 
 _Pair = tuple[nn.Module, tuple[str, nn.Conv2d], tuple[str, nn.BatchNorm2d]]

@@ -325,6 +325,16 @@ def test_products_are_products(rows: int) -> None:
     assert learnt.grad is not None
 
 
+@pytest.mark.parametrize("name", ["resnet-mini", "resnet50"])
+def test_folded_blocks_give_the_same_with_and_without_a_graph(name: str) -> None:
+    fast = folded(build_backbone(name))
+    pixels = drawn(1, 3, 48, 48)
+    expected = [maps for stage in fast.walk(pixels) for maps in (*stage.taps, stage.output)]
+    with torch.no_grad():
+        found = [maps for stage in fast.walk(pixels) for maps in (*stage.taps, stage.output)]
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
 @pytest.mark.parametrize("taken", [True, False])
 def test_large_products_are_products_whichever_kernel_is_chosen(
     *, taken: bool, monkeypatch: pytest.MonkeyPatch
