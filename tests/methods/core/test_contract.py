@@ -147,7 +147,7 @@ def test_a_state_that_was_kept_is_as_good_as_one_made_with_its_episode(name: str
     assert torch.equal(upsampled(matched, given.size).float(), scores(net, given))
 
 
-@pytest.mark.parametrize("name", ["fssdino", "insid3", "frost", "rsrm"])
+@pytest.mark.parametrize("name", ["fssdino", "rsrm"])
 def test_the_order_of_supports_does_not_change_a_bit(name: str) -> None:
     given = asked(name, 2, 5)
     expected = scores(network(name), given)

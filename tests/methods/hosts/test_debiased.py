@@ -167,9 +167,11 @@ def test_with_a_size_the_encoder_sees_it_and_masks_keep_theirs(name: str) -> Non
 
 
 @BOTH
-def test_a_support_shown_twice_weighs_no_more_than_once(name: str) -> None:
+def test_supports_are_a_set(name: str) -> None:
     net, given = network(name), episodes(2, 3, 96)
     with torch.no_grad():
+        mask = net.predict(*given.inputs)
+        assert torch.equal(net.predict(*given.reordered([2, 0, 1]).inputs), mask)
         once = net.predict(*given.reordered([0]).inputs)
         assert torch.equal(net.predict(*given.reordered([0, 0]).inputs), once)
 
