@@ -266,8 +266,8 @@ class TrainOptions:
     memory: Annotated[
         float | None,
         typer.Option(
-            help="GiB of features of a wholly frozen backbone to keep (HSNet, PATNet, APSeg), "
-            "which are then computed by a faster form, equal up to rounding; 0 keeps none. By "
+            help="GiB of what frozen stages give to keep (HSNet, PATNet, APSeg, SSP, LoEC, IFA); "
+            "the network is then computed by a faster form, equal up to rounding; 0 keeps none. By "
             "default off.",
             rich_help_panel="Computing",
         ),

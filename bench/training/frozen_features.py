@@ -66,7 +66,7 @@ class FrozenFeatures:
 
     def _of(self, image: Tensor) -> FeatureBatch:
         self.asked += 1
-        key = hashlib.blake2b(image.cpu().numpy().tobytes(), digest_size=16).digest()
+        key = image_key(image)
         kept = self._kept.get(key)
         if kept is not None:
             self.found += 1
@@ -87,3 +87,8 @@ class FrozenFeatures:
                 hint="leave --memory out",
             )
         self._is_checked = True
+
+
+def image_key(image: Tensor) -> bytes:
+    """By which an image is known again: a hash of its content."""
+    return hashlib.blake2b(image.cpu().numpy().tobytes(), digest_size=16).digest()

@@ -66,11 +66,11 @@ def changed_recipe(recipe: Recipe, typed: Mapping[str, Any], method: str) -> Rec
         if key in given:
             given[key] = given[key] or None
     new = validated(Recipe, {**recipe.model_dump(), **given}, f"the recipe of {method}")
-    if new.folded and new.freeze != "all":
+    if new.folded and new.freeze == "none":
         raise UserError(
-            f"--memory keeps features of a backbone that is wholly frozen, and {method} trains "
-            "stages of its backbone",
-            hint="leave --memory out, or add --freeze all where the method has a head to train",
+            f"--memory keeps what frozen stages compute, and {method} trains all stages of its "
+            "backbone",
+            hint="leave --memory out, or freeze the first stages with --freeze 1-2",
         )
     steps = -(-new.episodes // new.batch)
     if (new.warmup or 0) >= steps:

@@ -27,6 +27,7 @@ from .conduct import Conduct, Files, Step
 from .distributed import Objective, mean_over_processes, wrapped
 from .episodes import TrainingEpisodes, check_source, validation_episodes
 from .frozen_features import FrozenFeatures
+from .frozen_stages import FrozenStages
 from .job import Job, described
 from .loader import Loaded, Loading, number_of
 from .network import begun, freeze, is_finite, learned, optimizer_of
@@ -105,9 +106,10 @@ class _Training:
             )
         self.network = initialised(job)
         self.optimizer = optimizer_of(self.network, recipe)
-        self.frozen: FrozenFeatures | None = None
+        self.frozen: FrozenFeatures | FrozenStages | None = None
         if recipe.folded:
-            self.frozen = FrozenFeatures(self.network, conduct.memory, job.device)
+            form = FrozenFeatures if recipe.freeze == "all" else FrozenStages
+            self.frozen = form(self.network, conduct.memory, job.device)
         self.average = Averaged(self.network, recipe.ema) if recipe.ema else None
         self.objective = Objective(self.network, job.processes, job.precision)
         self.plain = wrapped(self.objective, job.processes)

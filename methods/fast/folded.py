@@ -30,7 +30,7 @@ def folded(backbone: Backbone, *, channels_last: bool = True) -> Backbone:
         channels_last: how weights lie, and so all maps.
     """
     copied = copy.deepcopy(backbone).eval()
-    pairs = [pair for module in copied.modules() for pair in _pairs(module)]
+    pairs = [pair for module in copied.modules() for pair in normalised_pairs(module)]
     if not pairs:
         return backbone
     for module, (first, convolution), (second, norm) in pairs:
@@ -67,7 +67,8 @@ class _InPlaceBlock(Block):
 _Pair = tuple[nn.Module, tuple[str, nn.Conv2d], tuple[str, nn.BatchNorm2d]]
 
 
-def _pairs(module: nn.Module) -> list[_Pair]:
+def normalised_pairs(module: nn.Module) -> list[_Pair]:
+    """The convolutions and normalisations that follow each other, named, behind `module` itself."""
     found: list[_Pair] = []
     for (first, left), (second, right) in pairwise(module.named_children()):
         if isinstance(left, nn.Conv2d) and isinstance(right, nn.BatchNorm2d):

@@ -41,7 +41,8 @@ class Recipe(Card):
         lr_parts: learning rates of single parts (see `parameter_groups`).
         clip_norm: length to which the whole gradient is cut.
         ema: decay of the moving average of the parameters, which is kept in their place.
-        folded: whether a wholly frozen backbone computes image by image with folded norms.
+        folded: whether frozen stages compute image by image with folded norms, and the others in
+            a faster form; equal up to rounding.
         augment: `none` (squash to the input size) or `flip` (each image mirrored half of the time).
         shots: supports per training episode.
         freeze: stages that are not trained: `none`, `1`, `1-2`, `1-3`, or `all` (the backbone).

@@ -3,7 +3,7 @@
     python tests/benchmarks/training_steps.py --rounds 5 --side 400 --batch 2
     python tests/benchmarks/training_steps.py --mini
 
-The forms take turns in one process: as published; with a frozen backbone's folded form and no
+The forms take turns in one process: as published; with the folded form of frozen stages and no
 image known; and with every image known. A time is processor time, of which neighbours take nothing:
 forward, backward and update of a batch in memory. Parameters and pictures are drawn.
 """
@@ -19,6 +19,7 @@ from contextlib import nullcontext
 import torch
 
 from cdfss_bench.bench.training.frozen_features import FrozenFeatures
+from cdfss_bench.bench.training.frozen_stages import FrozenStages
 from cdfss_bench.bench.training.network import freeze, optimizer_of
 from cdfss_bench.methods import METHODS, build, parse
 from cdfss_bench.methods.conformance.probe import Episodes, seeded
@@ -39,7 +40,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     print("method       backbone       form             loss   ms a step (least to most)   speed")
-    for name in given.method or [n for n in METHODS.names() if METHODS.card(n).recipe]:
+    recipes = [n for n in METHODS.names() if METHODS.card(n).recipe]
+    for name in given.method or [*recipes, "ssp+lem"]:
         composition = parse(name)
         card = composition.host.card
         recipe = card.mini.recipe if given.mini else card.recipe
@@ -57,7 +59,7 @@ def _measure(
 ) -> None:
     drawn = drawn_episodes(batch, recipe.shots, side)
     budgets = {"plain": None}
-    if recipe.freeze == "all":
+    if recipe.freeze != "none" and "vit" not in backbone:
         budgets |= {"folded": 0, "folded, kept": 2**33}
     steps = {form: _step(composition, backbone, recipe, drawn, b) for form, b in budgets.items()}
     times: dict[str, list[float]] = {form: [] for form in steps}
@@ -72,7 +74,7 @@ def _measure(
         median = statistics.median(found)
         spread = f"{median:8.1f} ({min(found):.1f} to {max(found):.1f})"
         print(
-            f"{composition.host.card.name:12} {backbone:14} {form:13} {losses[form]:8.5f}   "
+            f"{composition!s:12} {backbone:14} {form:13} {losses[form]:8.5f}   "
             f"{spread:27} {usual / median:5.2f}x",
             flush=True,
         )
@@ -87,7 +89,8 @@ def _step(
 ) -> Callable[[], float]:
     network = freeze(seeded(build(composition, backbone=backbone)), recipe).train()
     optimizer = optimizer_of(network, recipe)
-    kept = None if budget is None else FrozenFeatures(network, budget, "cpu")
+    form = FrozenFeatures if recipe.freeze == "all" else FrozenStages
+    kept = None if budget is None else form(network, budget, "cpu")
     rng = torch.Generator()
     network.begin_round(1, batch=recipe.batch, rng=rng.manual_seed(0))  # DRA's first only looks
     batch = EpisodeBatch(

@@ -1,0 +1,146 @@
+"""A backbone whose first stages are frozen: their outputs kept, the others in a faster form."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from cdfss_bench.errors import UserError
+from cdfss_bench.methods.backbones.base import Backbone, EditStage, StageMaps
+from cdfss_bench.methods.core.method import Method
+from cdfss_bench.methods.fast.folded import folded
+from cdfss_bench.methods.fast.trained import trained_form
+
+from .frozen_features import image_key
+from .shared_cosines import SharedCosines
+
+
+class FrozenStages:
+    """Takes the place of a backbone's `walk` in a training step.
+
+    Frozen stages compute image by image, so that their outputs are the same to the bit whatever is
+    kept. Where a plug-in changes the output of one, those behind it are computed from the change.
+
+    Args:
+        network: stays as it is, in its training mode.
+        budget: bytes of outputs that are kept, in main memory.
+        device: for which the folded form is chosen.
+
+    Raises:
+        UserError: if no stage is frozen, or the backbone has no normalisation to fold.
+
+    Attributes:
+        count: of the frozen stages.
+        found: how many images were known.
+        asked: how many were asked.
+    """
+
+    def __init__(self, network: Method, budget: int, device: str):
+        self.network, self.left = network, budget
+        self.found = self.asked = 0
+        backbone = network.backbone
+        self._folded = folded(backbone, channels_last=device.startswith("cpu"))
+        self.count = 0 if self._folded is backbone else _frozen(backbone)
+        if not self.count:
+            raise UserError(
+                f"--memory keeps outputs of frozen convolutional stages, and "
+                f"{type(network).__name__} on {type(backbone).__name__} has none",
+                hint="leave --memory out",
+            )
+        # A plug-in may change the output of any frozen stage. They share their tensors.
+        self._forms = [trained_form(backbone, without=done) for done in range(self.count + 1)]
+        self._kept: dict[bytes, list[Tensor]] = {}
+
+    def walk(self, images: Tensor, edit: EditStage | None = None) -> Iterator[StageMaps]:
+        """As `Backbone.walk`; the frozen stages offer no taps.
+
+        Raises:
+            UserError: if features of a frozen stage are read.
+        """
+        backbone = self.network.backbone
+        with torch.no_grad():
+            rows = [self._of(image[None]) for image in images]
+        given, done = images, 0
+        for index, parts in enumerate(zip(*rows, strict=True)):
+            stage, done = backbone.stages[index], index + 1
+            output = torch.cat(parts)
+            given = output if edit is None else edit(index, output)
+            yield StageMaps(stage, _Unread(stage.name, stage.taps), given)
+            if given is not output:
+                break
+
+        def replaced(index: int, output: Tensor) -> Tensor:
+            if index < done:
+                return given
+            return output if edit is None else edit(index, output)
+
+        # Of the images nothing is read where the first output is replaced: a corner will do.
+        corner = images[:1, :, :64, :64]
+        for index, maps in enumerate(self._forms[done].walk(corner, replaced)):
+            if index >= self.count:
+                yield maps
+            elif index >= done:
+                taps = _Unread(maps.stage.name, maps.stage.taps)
+                yield StageMaps(maps.stage, taps, maps.output)
+
+    @contextmanager
+    def in_place(self) -> Generator[None]:
+        """Answers for the network's backbone for the time of a step, cosines shared."""
+        instance = cast("Any", self.network.backbone)
+        instance.walk = self.walk
+        try:
+            with SharedCosines():
+                yield
+        finally:
+            del instance.walk
+
+    def _of(self, image: Tensor) -> list[Tensor]:
+        self.asked += 1
+        key = image_key(image)
+        kept = self._kept.get(key)
+        if kept is not None:
+            self.found += 1
+            return [output.to(image.device) for output in kept]
+        walk = zip(range(self.count), self._folded.walk(image), strict=False)
+        outputs = [maps.output.contiguous() for _, maps in walk]
+        size = sum(output.nbytes for output in outputs)
+        if size <= self.left:
+            self.left -= size
+            self._kept[key] = [output.cpu() for output in outputs]
+        return outputs
+
+
+class _Unread(Sequence[Tensor]):
+    """The taps of a frozen stage, which are not kept."""
+
+    def __init__(self, stage: str, count: int):
+        self._stage, self._count = stage, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        raise UserError(
+            f"--memory keeps outputs of frozen stages, and features inside the frozen "
+            f"{self._stage} are read",
+            hint="leave --memory out, or freeze fewer stages with --freeze",
+        )
+
+
+def _frozen(backbone: Backbone) -> int:
+    """How many of the first stages have nothing to train and no statistics that change."""
+    for index in range(len(backbone.stages)):
+        modules = backbone.stage_modules(index)
+        trained = any(p.requires_grad for p in backbone.stage_parameters(index))
+        moving = any(
+            isinstance(part, torch.nn.BatchNorm2d) and part.training
+            for module in modules
+            for part in module.modules()
+        )
+        if trained or moving:
+            return index
+    return len(backbone.stages)
