@@ -51,15 +51,21 @@ def main() -> None:
             composition = composition.in_miniature()
         backbone = card.mini.backbone if given.mini else card.backbones[0]
         batch, side = (recipe.batch, 128) if given.mini else (given.batch, given.side)
-        _measure(composition, backbone, recipe, batch, side, given.rounds)
+        _measure(name, composition, backbone, recipe, batch, side, given.rounds)
 
 
 def _measure(
-    composition: Composition, backbone: str, recipe: Recipe, batch: int, side: int, rounds: int
+    name: str,
+    composition: Composition,
+    backbone: str,
+    recipe: Recipe,
+    batch: int,
+    side: int,
+    rounds: int,
 ) -> None:
     drawn = drawn_episodes(batch, recipe.shots, side)
     budgets = {"plain": None}
-    if recipe.freeze != "none" and "vit" not in backbone:
+    if recipe.freeze != "none" and (recipe.freeze == "all" or "vit" not in backbone):
         budgets |= {"folded": 0, "folded, kept": 2**33}
     steps = {form: _step(composition, backbone, recipe, drawn, b) for form, b in budgets.items()}
     times: dict[str, list[float]] = {form: [] for form in steps}
@@ -74,7 +80,7 @@ def _measure(
         median = statistics.median(found)
         spread = f"{median:8.1f} ({min(found):.1f} to {max(found):.1f})"
         print(
-            f"{composition!s:12} {backbone:14} {form:13} {losses[form]:8.5f}   "
+            f"{name:12} {backbone:14} {form:13} {losses[form]:8.5f}   "
             f"{spread:27} {usual / median:5.2f}x",
             flush=True,
         )
