@@ -43,6 +43,8 @@ class SharedCosines(TorchFunctionMode):
         is_known = dim == 1 and maps.ndim == others.ndim == 4 and len(maps) == len(others)
         if not is_known or maps.shape[1] != others.shape[1]:
             return None
+        if torch.is_autocast_enabled(maps.device.type):
+            return None  # torch computes cosines in float32 there, and a product would not be
         if others.shape[2:] == (1, 1):
             products = (others.flatten(1)[:, None] @ maps.flatten(2)).unflatten(2, maps.shape[2:])
             products = products[:, 0]

@@ -139,3 +139,5 @@ def test_shared_cosines_are_those_of_torch() -> None:
         expected = F.cosine_similarity(maps, others, dim=1)
         with SharedCosines():
             torch.testing.assert_close(F.cosine_similarity(maps, others, dim=1), expected)
+            with torch.autocast("cpu", torch.bfloat16):
+                torch.testing.assert_close(F.cosine_similarity(maps, others, dim=1), expected)
