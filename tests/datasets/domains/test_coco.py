@@ -32,6 +32,7 @@ from ...support import trees
 Page = dict[str, Any]
 SIZE = trees.WIDTH, trees.HEIGHT
 PIXELS = trees.WIDTH * trees.HEIGHT
+NO_COCO = "is no COCO-style annotation file"
 
 
 def page_of(root: Path) -> Page:
@@ -250,6 +251,9 @@ def set_to(key: str, part: str, value: object) -> Callable[[Page], object]:
         (set_to("images", "id", float("nan")), "has id nan; ids are whole numbers or texts"),
         (set_to("images", "id", None), "has id None; ids are whole numbers or texts"),
         (lambda p: p["images"].insert(0, 5), "row 1 of 'images' is 5, not an object"),
+        (set_to("images", "file_name", ""), "has file_name ''"),
+        (set_to("images", "file_name", "1.png"), "(there is 1.jpg)"),
+        (set_to("images", "file_name", "images/2.jpg"), "images 1 and 2 are the same file"),
         (remove("annotations", "image_id"), "annotation 1 (row 1) lacks 'image_id'"),
         (remove("annotations", "category_id"), "annotation 1 (row 1) lacks 'category_id'"),
         (set_to("annotations", "image_id", 99), "has image_id 99, which is not among the images"),
@@ -258,6 +262,12 @@ def set_to(key: str, part: str, value: object) -> Callable[[Page], object]:
         (set_to("annotations", "id", 2), "annotation 2 (row 2) has an id that another row has too"),
         (set_to("annotations", "id", [1]), "row 1 of 'annotations' has id [1]; ids are"),
         (set_to("annotations", "iscrowd", "0"), "has iscrowd '0'; it is 0 or 1"),
+        (lambda p: p.pop("images"), f"{NO_COCO}: it must hold a list 'images'"),
+        (lambda p: p.pop("categories"), f"{NO_COCO}: it must hold a list 'categories'"),
+        (
+            lambda p: p.update(annotations={"1": {}}),
+            f"{NO_COCO}: it must hold a list 'annotations'",
+        ),
     ],
 )
 def test_a_wrong_row_is_named(
@@ -274,22 +284,6 @@ def test_all_wrong_rows_are_counted(tmp_path: Path) -> None:
     problem = refusal(tmp_path, orphan).problem
     assert "annotation 4 (row 4) has image_id 102" in problem
     assert problem.endswith("(5 of 12 annotations are refused)")
-
-
-@pytest.mark.parametrize(
-    ("edit", "sentence"),
-    [
-        (lambda p: p.pop("images"), "it must hold a list 'images'"),
-        (lambda p: p.pop("categories"), "it must hold a list 'categories'"),
-        (lambda p: p.update(annotations={"1": {}}), "it must hold a list 'annotations'"),
-    ],
-)
-def test_a_missing_list_is_named(
-    tmp_path: Path, edit: Callable[[Page], object], sentence: str
-) -> None:
-    error = refusal(tmp_path, edit)
-    assert "is no COCO-style annotation file" in error.problem
-    assert sentence in error.problem
 
 
 @pytest.mark.parametrize(
@@ -676,25 +670,11 @@ def test_a_name_that_no_file_fits_is_refused(tmp_path: Path, name: str) -> None:
     assert f"image 1 is called '{name}', and no file in {tmp_path / 'images'} fits" in problem
 
 
-def test_a_name_without_text_is_refused(tmp_path: Path) -> None:
-    assert "has file_name ''" in refusal(tmp_path, set_to("images", "file_name", "")).problem
-
-
-def test_a_file_of_the_same_name_and_another_ending_is_mentioned(tmp_path: Path) -> None:
-    problem = refusal(tmp_path, set_to("images", "file_name", "1.png")).problem
-    assert "(there is 1.jpg)" in problem
-
-
 def test_a_name_that_two_files_fit_is_refused(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         trees.save(tmp_path / f"images/{folder}/x.jpg", trees.photo(1))
     problem = refusal(tmp_path, set_to("images", "file_name", "x.jpg")).problem
     assert "may be the image called 'x.jpg': a/x.jpg and b/x.jpg" in problem
-
-
-def test_two_rows_of_one_file_are_refused(tmp_path: Path) -> None:
-    problem = refusal(tmp_path, set_to("images", "file_name", "images/2.jpg")).problem
-    assert "images 1 and 2 are the same file" in problem
 
 
 def test_missing_images_are_counted_and_their_folder_is_suggested(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,36 +86,32 @@ def test_an_absent_domain_shows_its_layout(tmp_path: Path, name: str) -> None:
         _ = opened(name, tmp_path).classes
 
 
-@pytest.mark.parametrize("name", STRICT)
-def test_a_mask_of_another_size_is_refused_by_name(tmp_path: Path, name: str) -> None:
+def stripe(value: int | tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A mask, in colours if `value` is one, with a stripe of `value`."""
+    pixels = np.zeros((trees.HEIGHT, trees.WIDTH, *np.shape(value)), np.uint8)
+    pixels[3:6] = value
+    return pixels
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels", "sentence"),
+    [
+        (name, pixels, sentence)
+        for name, value in zip(STRICT, (16, 7, 128, 3), strict=True)
+        for pixels, sentence in (
+            (np.zeros((5, 7), np.uint8), "is 7x5 but its image"),
+            (stripe(value), f"holds {value}, which is no value of"),
+            (stripe((0x12, 0x34, 0x56)), "holds #123456, which is"),
+            (trees.photo(3), "holds too many values for a mask"),
+        )
+    ],
+)
+def test_an_unsound_mask_is_refused_by_name(
+    tmp_path: Path, name: str, pixels: np.ndarray[Any, np.dtype[np.uint8]], sentence: str
+) -> None:
     trees.EXTENDED[name](tmp_path)
-    trees.save(tmp_path / A_MASK[name], np.zeros((5, 7), np.uint8))
-    assert f"{A_MASK[name]} is 7x5 but its image" in problem(name, tmp_path).problem
-
-
-@pytest.mark.parametrize(("name", "value"), [*zip(STRICT, (16, 7, 128, 3), strict=True)])
-def test_an_unknown_value_is_refused_by_name(tmp_path: Path, name: str, value: int) -> None:
-    trees.EXTENDED[name](tmp_path)
-    labels = np.zeros((trees.HEIGHT, trees.WIDTH), np.uint8)
-    labels[3:6] = value
-    trees.save(tmp_path / A_MASK[name], labels)
-    assert f"{A_MASK[name]} holds {value}, which is no value of" in problem(name, tmp_path).problem
-
-
-@pytest.mark.parametrize("name", STRICT)
-def test_an_unknown_colour_is_refused_by_name(tmp_path: Path, name: str) -> None:
-    trees.EXTENDED[name](tmp_path)
-    colours = np.zeros((trees.HEIGHT, trees.WIDTH, 3), np.uint8)
-    colours[3:6] = (0x12, 0x34, 0x56)
-    trees.save(tmp_path / A_MASK[name], colours)
-    assert f"{A_MASK[name]} holds #123456, which is" in problem(name, tmp_path).problem
-
-
-@pytest.mark.parametrize("name", STRICT)
-def test_a_photograph_in_place_of_a_mask_is_refused(tmp_path: Path, name: str) -> None:
-    trees.EXTENDED[name](tmp_path)
-    trees.save(tmp_path / A_MASK[name], trees.photo(3))
-    assert "too many values for a mask" in problem(name, tmp_path).problem
+    trees.save(tmp_path / A_MASK[name], pixels)
+    assert f"{A_MASK[name]} {sentence}" in problem(name, tmp_path).problem
 
 
 @pytest.mark.parametrize("name", STRICT)

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -148,12 +148,33 @@ def test_fss_ignores_unlisted_folders_beside_a_listed_class(tmp_path: Path) -> N
     assert domain.profile == "partial: 1 of 240 classes"
 
 
-def test_fss_says_which_picture_has_no_mask(tmp_path: Path) -> None:
-    trees.write_fss(tmp_path, ["bus"])
-    (tmp_path / "FSS-1000" / "bus" / "7.png").unlink()
-    error = problem(opened("fss1000", tmp_path))
-    assert error.problem == f"{tmp_path}/FSS-1000/bus/7.jpg has no mask 7.png beside it"
-    assert error.hint == "complete the class folder, or remove the picture"
+@pytest.mark.parametrize(
+    ("name", "folder", "mask", "sentence", "hint"),
+    [
+        (
+            "fss1000", "FSS-1000/bus", "FSS-1000/bus/7.png", "7.jpg has no mask 7.png beside it",
+            "complete the class folder, or remove the picture",
+        ),
+        (
+            "deepglobe", "Deepglobe/4/test/origin", "Deepglobe/4/test/groundtruth/77_sat_55.png",
+            "77_sat_55.jpg has no mask 77_sat_55.png in {masks}",
+            "complete the folder, or remove the tile",
+        ),
+        (
+            "isic", f"{trees.ISIC_IMAGES}/2", f"{trees.ISIC_MASKS}/ISIC_0000005_segmentation.png",
+            "ISIC_0000005.jpg has no mask ISIC_0000005_segmentation.png in {masks}",
+            "complete the folder, or remove the image",
+        ),
+    ],
+)  # fmt: skip
+def test_a_picture_without_a_mask_is_named(
+    tmp_path: Path, name: str, folder: str, mask: str, sentence: str, hint: str
+) -> None:
+    trees.WRITERS[name](tmp_path)
+    (tmp_path / mask).unlink()
+    error = problem(opened(name, tmp_path))
+    assert error.problem == f"{tmp_path}/{folder}/{sentence.format(masks=(tmp_path / mask).parent)}"
+    assert error.hint == hint
 
 
 # -- DeepGlobe -----------------------------------------------------------------------------------
@@ -196,17 +217,6 @@ def test_a_missing_class_folder_is_a_partial_profile(tmp_path: Path) -> None:
     assert domain.profile == "partial: 3 of 6 classes"
 
 
-def test_deepglobe_says_which_tile_has_no_mask(tmp_path: Path) -> None:
-    trees.write_deepglobe(tmp_path)
-    base = tmp_path / "Deepglobe/4/test"
-    (base / "groundtruth/77_sat_55.png").unlink()
-    error = problem(opened("deepglobe", tmp_path))
-    assert error.problem == (
-        f"{base}/origin/77_sat_55.jpg has no mask 77_sat_55.png in {base}/groundtruth"
-    )
-    assert error.hint == "complete the folder, or remove the tile"
-
-
 # -- ISIC ----------------------------------------------------------------------------------------
 
 PINNED = DOMAINS.card("isic").classes
@@ -229,6 +239,7 @@ def test_isic_reads_three_folders_and_names_them_by_the_card(tree: Path) -> None
     assert not domain.notes
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize(
     "order",
     [
@@ -237,9 +248,13 @@ def test_isic_reads_three_folders_and_names_them_by_the_card(tree: Path) -> None
         ("nevus", "melanoma", "seborrheic_keratosis"),
     ],
 )
-def test_isic_names_the_folders_by_the_class_table(tmp_path: Path, order: Sequence[str]) -> None:
+def test_isic_names_the_folders_by_the_class_table(
+    tmp_path: Path, order: Sequence[str], encoding: str
+) -> None:
     trees.write_isic(tmp_path)
-    trees.write_class_table(tmp_path / "ISIC" / "class_id.csv", classes_of_folders(order))
+    path = tmp_path / "ISIC" / "class_id.csv"
+    trees.write_class_table(path, classes_of_folders(order), encoding=encoding)
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf") == (encoding == "utf-8-sig")
     domain = opened("isic", tmp_path)
     assert [(entry.id, entry.name) for entry in domain.classes] == list(enumerate(order))
     note = (
@@ -256,15 +271,6 @@ def test_the_class_table_of_the_lists_folder_comes_first(tmp_path: Path) -> None
     trees.write_class_table(tmp_path / "lists/isic_class_id.csv", classes_of_folders(order))
     domain = open_domain("isic", tmp_path, lists=tmp_path / "lists", cache=None)
     assert tuple(entry.name for entry in domain.classes) == order
-
-
-def test_a_byte_order_mark_in_the_class_table_is_skipped(tmp_path: Path) -> None:
-    trees.write_isic(tmp_path)
-    path = tmp_path / "ISIC" / "class_id.csv"
-    order = ("melanoma", "nevus", "seborrheic_keratosis")
-    trees.write_class_table(path, classes_of_folders(order), encoding="utf-8-sig")
-    assert path.read_bytes().startswith(b"\xef\xbb\xbf")
-    assert tuple(entry.name for entry in opened("isic", tmp_path).classes) == order
 
 
 @pytest.mark.parametrize(
@@ -329,17 +335,6 @@ def test_a_damaged_class_table_is_refused_in_a_sentence(
     assert str(path) in error.problem
     assert sentence in error.problem
     assert "\n" not in error.problem
-
-
-def test_isic_says_which_image_has_no_mask(tmp_path: Path) -> None:
-    trees.write_isic(tmp_path)
-    (tmp_path / trees.ISIC_MASKS / "ISIC_0000005_segmentation.png").unlink()
-    error = problem(opened("isic", tmp_path))
-    assert error.problem == (
-        f"{tmp_path / trees.ISIC_IMAGES}/2/ISIC_0000005.jpg has no mask "
-        f"ISIC_0000005_segmentation.png in {tmp_path / trees.ISIC_MASKS}"
-    )
-    assert error.hint == "complete the folder, or remove the image"
 
 
 # -- Chest X-ray ---------------------------------------------------------------------------------
@@ -461,41 +456,48 @@ def test_lists_may_end_their_lines_as_windows_does_and_begin_with_a_mark(tmp_pat
     assert opened("pascal", tmp_path).listed_queries() == expected
 
 
-def test_a_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    trees.write_pascal(tmp_path)
-    path = tmp_path / "splits/pascal/trn/fold2.txt"
-    path.write_bytes("2007_000032__11".encode("utf-16"))
-    error = problem(opened("pascal", tmp_path))
-    assert error.problem == f"the PASCAL list {path} cannot be read (it is not UTF-8 text)"
-
-
-def test_a_missing_list_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("2007_000032__11".encode("utf-16"), "it is not UTF-8 text"),
+        (None, "No such file or directory"),
+    ],
+)
+def test_a_list_that_cannot_be_read_is_named(
+    tmp_path: Path, content: bytes | None, reason: str
+) -> None:
     trees.write_pascal(tmp_path)
     path = tmp_path / "splits/pascal/trn/fold2.txt"
     path.unlink()
+    if content is not None:
+        path.write_bytes(content)
     error = problem(opened("pascal", tmp_path))
-    assert error.problem == f"the PASCAL list {path} cannot be read (No such file or directory)"
+    assert error.problem == f"the PASCAL list {path} cannot be read ({reason})"
 
 
-@pytest.mark.parametrize("place", ["splits/pascal", "lists/pascal"])
-def test_lists_are_found_under_the_root(tmp_path: Path, place: str) -> None:
-    trees.write_pascal(tmp_path, lists=place)
-    assert opened("pascal", tmp_path).published_length == PAIRS
-
-
-@pytest.mark.parametrize(("place", "named"), [("own/pascal", "own"), ("own/pascal", "own/pascal")])
-def test_lists_are_found_in_the_named_folder(tmp_path: Path, place: str, named: str) -> None:
-    trees.write_pascal(tmp_path, lists=place)
-    domain = open_domain("pascal", tmp_path, lists=tmp_path / named, cache=None)
-    assert domain.published_length == PAIRS
-
-
-def test_the_environment_may_name_the_lists(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("place", "named", "exported"),
+    [
+        ("splits/pascal", None, None),
+        ("lists/pascal", None, None),
+        ("own/pascal", "own", None),
+        ("own/pascal", "own/pascal", None),
+        ("own", None, "own"),
+    ],
+)
+def test_lists_are_found_under_the_root_and_in_the_named_folder(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    named: str | None,
+    exported: str | None,
 ) -> None:
-    trees.write_pascal(tmp_path, lists="own")
-    monkeypatch.setenv("CDFSS_LISTS", str(tmp_path / "own"))
-    assert opened("pascal", tmp_path).published_length == PAIRS
+    trees.write_pascal(tmp_path, lists=place)
+    if exported is not None:
+        monkeypatch.setenv("CDFSS_LISTS", str(tmp_path / exported))
+    lists = None if named is None else tmp_path / named
+    domain = open_domain("pascal", tmp_path, lists=lists, cache=None)
+    assert domain.published_length == PAIRS
 
 
 def test_without_lists_both_places_and_the_flag_are_named(tmp_path: Path) -> None:
@@ -691,28 +693,20 @@ DAMAGES = ["empty", "text", "truncated", "corrupt PNG", "corrupt JPEG", "DDS of 
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("places", [FIRST_IMAGE, FIRST_MASK])
 @pytest.mark.parametrize("how", DAMAGES)
-def test_a_damaged_image_is_named_in_a_sentence(tmp_path: Path, name: str, how: str) -> None:
+def test_a_damaged_file_is_named_in_a_sentence(
+    tmp_path: Path, name: str, places: Mapping[str, str], how: str
+) -> None:
     trees.WRITERS[name](tmp_path)
-    path = tmp_path / FIRST_IMAGE[name]
+    path = tmp_path / places[name]
     damaged(path, how)
     domain = opened(name, tmp_path)
+    read = domain.image if places is FIRST_IMAGE else domain.truth
     with pytest.raises(DataError) as caught:
-        domain.image(domain.classes[0].items[0])
+        read(domain.classes[0].items[0])
     assert caught.value.problem.startswith(f"{path} is not a readable image (")
     assert caught.value.hint == f"replace the file, then: cdfss-bench data check {name}"
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-@pytest.mark.parametrize("how", DAMAGES)
-def test_a_damaged_mask_is_named_in_a_sentence(tmp_path: Path, name: str, how: str) -> None:
-    trees.WRITERS[name](tmp_path)
-    path = tmp_path / FIRST_MASK[name]
-    damaged(path, how)
-    domain = opened(name, tmp_path)
-    with pytest.raises(DataError) as caught:
-        domain.truth(domain.classes[0].items[0])
-    assert caught.value.problem.startswith(f"{path} is not a readable image (")
 
 
 def test_a_truncated_jpeg_is_named_in_a_sentence(tmp_path: Path) -> None:
@@ -930,17 +924,13 @@ def test_every_card_states_the_populations_of_its_own_classes() -> None:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_the_fingerprint_stays_when_the_root_moves(tree: Path, tmp_path: Path, name: str) -> None:
+def test_the_fingerprint_knows_neither_the_root_nor_the_time(
+    tree: Path, tmp_path: Path, name: str
+) -> None:
     shutil.copytree(tree, tmp_path / "moved")
-    assert opened(name, tmp_path / "moved").fingerprint == opened(name, tree).fingerprint
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_the_fingerprint_does_not_know_the_time(tree: Path, tmp_path: Path, name: str) -> None:
-    shutil.copytree(tree, tmp_path / "old")
-    for path in (tmp_path / "old").rglob("*"):
+    for path in (tmp_path / "moved").rglob("*"):
         os.utime(path, (10**9, 10**9))
-    assert opened(name, tmp_path / "old").fingerprint == opened(name, tree).fingerprint
+    assert opened(name, tmp_path / "moved").fingerprint == opened(name, tree).fingerprint
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -957,14 +947,44 @@ def test_the_fingerprint_changes_with_the_content_of_a_file(
     assert opened(name, tmp_path / "changed").fingerprint != opened(name, tree).fingerprint
 
 
-def test_the_fingerprint_changes_with_the_values_of_a_label_map(tmp_path: Path) -> None:
-    trees.write_pascal(tmp_path)
-    before = opened("pascal", tmp_path).fingerprint
-    path = tmp_path / FIRST_MASK["pascal"]
+def relabelled(root: Path) -> None:
+    path = root / FIRST_MASK["pascal"]
     labels = np.array(Image.open(path))
     labels[labels == 15] = 0
     trees.save_labels(path, labels)
-    assert opened("pascal", tmp_path).fingerprint != before
+
+
+def with_another_class_name(root: Path) -> None:
+    path = root / "annotations.json"
+    path.write_text(path.read_text().replace('"box"', '"bag"'))
+
+
+def renamed(root: Path) -> None:
+    for path in (FIRST_IMAGE["isic"], FIRST_MASK["isic"]):
+        (root / path).rename(root / path.replace("0000001", "0000007"))
+
+
+def in_another_class(root: Path) -> None:
+    images = root / trees.ISIC_IMAGES
+    (images / "1" / "ISIC_0000001.jpg").rename(images / "2" / "ISIC_0000001.jpg")
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("pascal", relabelled),
+        ("coco", with_another_class_name),
+        ("isic", renamed),
+        ("isic", in_another_class),
+    ],
+)
+def test_the_fingerprint_changes_with_names_classes_and_labels(
+    tmp_path: Path, name: str, change: Callable[[Path], None]
+) -> None:
+    {**trees.WRITERS, "coco": trees.write_coco}[name](tmp_path)
+    before = opened(name, tmp_path).fingerprint
+    change(tmp_path)
+    assert opened(name, tmp_path).fingerprint != before
 
 
 def test_the_fingerprint_changes_with_a_list(tmp_path: Path) -> None:
@@ -1025,30 +1045,6 @@ def test_the_fingerprint_does_not_know_how_letters_are_composed(tmp_path: Path) 
                 trees.save(tmp_path / form / "masks" / spelled / file, trees.blob(number))
         prints.append(opened("folder", tmp_path / form).fingerprint)
     assert prints[0] == prints[1]
-
-
-def test_the_fingerprint_changes_with_the_name_of_a_class(tmp_path: Path) -> None:
-    trees.write_coco(tmp_path)
-    path = tmp_path / "annotations.json"
-    before = opened("coco", tmp_path).fingerprint
-    path.write_text(path.read_text().replace('"box"', '"bag"'))
-    assert opened("coco", tmp_path).fingerprint != before
-
-
-def test_the_fingerprint_changes_with_a_name(tmp_path: Path) -> None:
-    trees.write_isic(tmp_path)
-    before = opened("isic", tmp_path).fingerprint
-    for path in (FIRST_IMAGE["isic"], FIRST_MASK["isic"]):
-        (tmp_path / path).rename(tmp_path / path.replace("0000001", "0000007"))
-    assert opened("isic", tmp_path).fingerprint != before
-
-
-def test_the_fingerprint_changes_with_the_class_of_an_image(tmp_path: Path) -> None:
-    trees.write_isic(tmp_path)
-    before = opened("isic", tmp_path).fingerprint
-    images = tmp_path / trees.ISIC_IMAGES
-    (images / "1" / "ISIC_0000001.jpg").rename(images / "2" / "ISIC_0000001.jpg")
-    assert opened("isic", tmp_path).fingerprint != before
 
 
 def test_the_fingerprint_changes_with_an_option(tree: Path) -> None:
