@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cdfss_bench.datasets.check.report import DomainReport
     from cdfss_bench.datasets.core.card import DomainCard
     from cdfss_bench.datasets.prepare.fetching import Fetched
-    from cdfss_bench.datasets.prepare.work import Summary
+    from cdfss_bench.datasets.prepare.plan import Summary
 
 SHOWN = 20
 """Sentences of a kind that are shown; the rest is counted (`--json` has all)."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..domains.chestxray import IMAGES, MASKS, SECOND_HOSPITAL, film_of
+from .plan import Made, Plan, Unit
 from .recipe import Recipe, by_name, copied_pair, unused
 from .sources import Entry, Source
-from .work import Made, Plan, Unit
 
 
 class ChestXRayRecipe(Recipe):

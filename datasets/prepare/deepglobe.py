@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from cdfss_bench.errors import DataError
 
 from .pictures import decoded, jpeg_95, lossless
+from .plan import Made, Plan, Same, Unit, sha256_of
 from .recipe import Recipe, by_name, unused
 from .sources import Entry, Source
-from .work import Made, Plan, Same, Unit, sha256_of
 
 SCENE = 2448
 GRID = 6

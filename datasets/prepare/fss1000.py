@@ -13,9 +13,9 @@ from cdfss_bench.errors import DataError
 
 from ..core.transforms import nearest_indices
 from .pictures import decoded, size_of
+from .plan import Made, Plan, Unit, sha256_of
 from .recipe import PICTURES, Recipe, unused
 from .sources import Entry, Source
-from .work import Made, Plan, Unit, sha256_of
 
 _NUMBERS = [str(number) for number in range(1, 11)]
 _LEAST_EXTREME = 0.5

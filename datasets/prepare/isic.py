@@ -9,9 +9,9 @@ from pathlib import Path
 from cdfss_bench.errors import DataError
 
 from ..domains.isic import IMAGES, MASKS, read_class_table
+from .plan import Made, Plan, Unit
 from .recipe import Recipe, by_name, copied_pair, unused
 from .sources import Entry, Source
-from .work import Made, Plan, Unit
 
 TABLES = ("isic_class_id.csv", "class_id.csv")
 _IMAGE = re.compile(r"(?P<id>ISIC_\d{7})\.jpg")

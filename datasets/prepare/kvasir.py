@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..domains.kvasir import IMAGES, MASKS
+from .plan import Made, Plan, Unit
 from .recipe import Recipe, by_name, copied_pair, left_over, unused
 from .sources import Entry, Source
-from .work import Made, Plan, Unit
 
 
 class KvasirRecipe(Recipe):

@@ -8,9 +8,9 @@ from cdfss_bench.errors import DataError
 
 from ..domains.nucleus import TREE
 from .pictures import size_of
+from .plan import Made, Plan, Unit, sha256_of
 from .recipe import Recipe, unused
 from .sources import Entry, Source
-from .work import Made, Plan, Unit, sha256_of
 
 
 class NucleusRecipe(Recipe):

@@ -10,9 +10,9 @@ from cdfss_bench.errors import DataError
 
 from .matfile import MatError, segmentation
 from .pictures import decoded, lossless, size_of
+from .plan import Made, Plan, Unit, sha256_of
 from .recipe import Recipe, by_name, unused
 from .sources import Entry, Source
-from .work import Made, Plan, Unit, sha256_of
 
 _BASE = "VOCdevkit/VOC2012"
 _LISTS = tuple(f"{split}/fold{fold}.txt" for split in ("trn", "val") for fold in range(4))

@@ -9,9 +9,9 @@ from cdfss_bench.errors import DataError
 
 from ..domains.pothole import IMAGES, MASKS
 from .pictures import decoded, lossless, size_of
+from .plan import Made, Plan, Unit, sha256_of
 from .recipe import PICTURES, Recipe, left_over, unused
 from .sources import Entry, Source
-from .work import Made, Plan, Unit, sha256_of
 
 MARKS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255, 255, 255)}
 """RGB of the marks on black; masks of one kind of damage may be white."""

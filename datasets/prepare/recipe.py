@@ -11,8 +11,8 @@ from cdfss_bench.options import Value
 
 from ..core.card import DomainCard
 from .pictures import size_of
+from .plan import Made, Plan, sha256_of
 from .sources import Entry, Source
-from .work import Made, Plan, sha256_of
 
 
 class Recipe(ABC):

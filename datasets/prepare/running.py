@@ -12,9 +12,10 @@ from cdfss_bench.files import explained_os_errors
 from cdfss_bench.options import Value, resolve
 
 from ..core.registry import DOMAINS, open_domain
+from .plan import Summary
 from .recipe import Recipe
 from .sources import Source
-from .work import Summary, carry_out
+from .work import carry_out
 
 
 def downloads_folder(root: Path, domain: str) -> Path:

@@ -6,9 +6,9 @@ import numpy as np
 
 from ..domains.suim import COLOURS, IMAGES, MASKS
 from .pictures import decoded, lossless, size_of
+from .plan import Made, Plan, Unit, sha256_of
 from .recipe import Recipe, by_name, left_over, unused
 from .sources import Entry, Source
-from .work import Made, Plan, Unit, sha256_of
 
 
 class SUIMRecipe(Recipe):

@@ -6,9 +6,9 @@ from cdfss_bench.errors import DataError
 
 from ..domains.weedmap import ENDINGS, TILES, TRUTH
 from .pictures import size_of
+from .plan import Made, Plan, Unit
 from .recipe import Recipe, by_name, copied_pair
 from .sources import Entry, Source
-from .work import Made, Plan, Unit
 
 
 class WeedMapRecipe(Recipe):

@@ -13,8 +13,8 @@ from PIL import Image
 from cdfss_bench.datasets import DOMAINS, open_domain
 from cdfss_bench.datasets.prepare import work
 from cdfss_bench.datasets.prepare.pictures import lossless
+from cdfss_bench.datasets.prepare.plan import Made, Summary, Unit
 from cdfss_bench.datasets.prepare.running import prepare
-from cdfss_bench.datasets.prepare.work import Summary
 from cdfss_bench.errors import DataError, UserError
 
 from ...support import downloads, trees
@@ -522,7 +522,7 @@ def test_a_process_that_died_is_resumed(
     prepare("isic", tmp_path / "undisturbed", [isic])
     write = work._Writer.write  # pyright: ignore[reportPrivateUsage]
 
-    def dies(self: object, unit: work.Unit, made: work.Made, before: object) -> object:
+    def dies(self: object, unit: Unit, made: Made, before: object) -> object:
         if unit.name == "ISIC_0000011.jpg":
             raise KeyboardInterrupt
         return write(self, unit, made, before)  # type: ignore[arg-type]
