@@ -150,6 +150,10 @@ class FileDomain(Domain):
         """
         return (item.image, item.mask)
 
+    def inside(self, path: Path) -> str:
+        """`path` relative to the root, with forward slashes."""
+        return path.relative_to(self.root).as_posix()
+
     @property
     def hashed_name(self) -> str:
         """The domain with all options that change what is read."""

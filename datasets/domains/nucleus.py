@@ -67,14 +67,14 @@ class Nucleus(CodedDomain):
                     f"{folder} needs one image images/{name}.png, there is {seen}",
                     hint="complete the folder, or remove it",
                 )
-            found.append((self._inside(images[0]), self._inside(folder / "masks")))
+            found.append((self.inside(images[0]), self.inside(folder / "masks")))
         return found
 
     @cached_property
     def _masks(self) -> Mapping[str, tuple[str, ...]]:
         found: dict[str, tuple[str, ...]] = {}
         for image, folder in self._images:
-            masks = tuple(map(self._inside, files_in(self.root / folder)))
+            masks = tuple(map(self.inside, files_in(self.root / folder)))
             if not masks:
                 raise DataError(
                     f"{self.root / image} has no mask in {self.root / folder}",
@@ -82,6 +82,3 @@ class Nucleus(CodedDomain):
                 )
             found[folder] = masks
         return found
-
-    def _inside(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix()

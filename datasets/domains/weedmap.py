@@ -71,12 +71,9 @@ class WeedMap(CodedDomain):
                     hint="complete the folder, or remove the tile",
                 )
             used.update(found)
-            yield self._inside(tile), self._inside(field / TRUTH / found[0])
+            yield self.inside(tile), self.inside(field / TRUTH / found[0])
         if lonely := sorted(name for name in masks - used if name.endswith(ENDINGS)):
             raise DataError(
                 f"{field / TRUTH / lonely[0]} belongs to no tile in {field / TILES}",
                 hint="complete the folder, or remove the mask",
             )
-
-    def _inside(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix()

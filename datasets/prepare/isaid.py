@@ -7,7 +7,7 @@ from cdfss_bench.errors import DataError
 from ..domains.isaid import ALL, ENDING
 from .pictures import size_of
 from .plan import Made, Plan, Unit
-from .recipe import Recipe, by_name, copied_pair, unused
+from .recipe import Recipe, by_name, copied_pair, paired, unused
 from .sources import Entry, Source
 
 SIDE = 256
@@ -35,13 +35,7 @@ class ISAIDRecipe(Recipe):
         masks = {entry.stem.removesuffix(ENDING): entry for entry in found.values()}
         if not images or not masks:
             raise self.nothing_found("patch val/images/*.png, val/semantic_png/*.png", source)
-        for name, image in sorted(images.items()):
-            mask = masks.pop(image.stem, None)
-            if mask is None:
-                plan.problems.append(f"{image.origin} has no mask {image.stem}{ENDING}.png")
-            else:
-                plan.units.append(_unit(name, image, mask))
-        plan.problems += [f"{mask.origin} has no image" for _, mask in sorted(masks.items())]
+        plan.units += [_unit(*pair) for pair in paired(images, masks, f"{ENDING}.png", plan)]
         lists = [e for e in source.entries if _is_list(e) and _is_in(e, "val", "val")]
         self._add_lists(plan, lists)
         training = [e for e in source.entries if "train" in e.path.split("/") or "trn" in e.path]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cdfss_bench.errors import DataError
@@ -99,6 +99,25 @@ def copied_pair(
     made.files[mask_to] = mask
     made.looks[image.plain_name] = sha256_of(data)
     return made
+
+
+def paired(
+    images: Mapping[str, Entry], masks: dict[str, Entry], ending: str, plan: Plan
+) -> Iterator[tuple[str, Entry, Entry]]:
+    """(name, image, mask) in the order of names; a problem for each without its partner.
+
+    Args:
+        images: by name.
+        masks: by the stem of the image; those that have one are taken out.
+        ending: of a mask's name behind that stem, for messages.
+        plan: gets the problems, once all pairs were taken.
+    """
+    for name, image in sorted(images.items()):
+        if (mask := masks.pop(image.stem, None)) is None:
+            plan.problems.append(f"{image.origin} has no mask {image.stem}{ending}")
+        else:
+            yield name, image, mask
+    plan.problems += [f"{mask.origin} has no image" for _, mask in sorted(masks.items())]
 
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp")

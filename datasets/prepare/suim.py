@@ -7,7 +7,7 @@ import numpy as np
 from ..domains.suim import COLOURS, IMAGES, MASKS
 from .pictures import decoded, lossless, size_of
 from .plan import Made, Plan, Unit, sha256_of
-from .recipe import Recipe, by_name, left_over, unused
+from .recipe import Recipe, by_name, left_over, paired, unused
 from .sources import Entry, Source
 
 
@@ -33,13 +33,7 @@ class SUIMRecipe(Recipe):
             raise self.nothing_found("photograph images/*.jpg", source)
         if not masks:
             raise self.nothing_found("colour-coded mask masks/*.bmp", source)
-        for name, picture in sorted(pictures.items()):
-            mask = masks.pop(picture.stem, None)
-            if mask is None:
-                plan.problems.append(f"{picture.origin} has no mask {picture.stem}.bmp")
-            else:
-                plan.units.append(_unit(name, picture, mask))
-        plan.problems += [f"{mask.origin} has no image" for _, mask in sorted(masks.items())]
+        plan.units += [_unit(*pair) for pair in paired(pictures, masks, ".bmp", plan)]
         photos = [e for e in source.entries if _is_in(e, "images")]
         left_over(plan, photos, (e for e in photos if e.suffix == ".jpg"))
         left_over(plan, (e for e in source.entries if _is_in(e, "masks")), coded)

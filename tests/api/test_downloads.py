@@ -6,7 +6,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.client import HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -114,27 +114,17 @@ def fetched(server: Server, folder: Path, sha256: str = SHA256) -> bytes:
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("content", [CONTENT, b"small"])
-def test_a_file_comes_in_one_request(server: Server, tmp_path: Path, content: bytes) -> None:
-    server.content = content
+@pytest.mark.parametrize("content", [CONTENT, b"small", b""])
+@pytest.mark.parametrize(
+    ("ranges", "chunked"), [(True, False), (False, False), (False, True)],
+    ids=["in parts", "whole", "without a length"],
+)  # fmt: skip
+def test_a_file_comes_in_one_request(
+    server: Server, tmp_path: Path, content: bytes, *, ranges: bool, chunked: bool
+) -> None:
+    server.content, server.ranges, server.chunked = content, ranges, chunked
     assert fetched(server, tmp_path, hashlib.sha256(content).hexdigest()) == content
-    assert server.asked == ["bytes=0-"]
-
-
-def test_an_empty_file_comes(server: Server, tmp_path: Path) -> None:
-    server.content = b""
-    assert fetched(server, tmp_path, hashlib.sha256(b"").hexdigest()) == b""
-
-
-def test_a_server_without_parts_sends_the_whole(server: Server, tmp_path: Path) -> None:
-    server.ranges = False
-    assert fetched(server, tmp_path) == CONTENT
-    assert len(server.asked) == 1
-
-
-def test_a_server_that_states_no_length_sends_the_whole(server: Server, tmp_path: Path) -> None:
-    server.ranges, server.chunked = False, True
-    assert fetched(server, tmp_path) == CONTENT
+    assert content == b"" or server.asked == ["bytes=0-"]
 
 
 def test_what_is_here_is_not_asked_for_again(server: Server, tmp_path: Path) -> None:
@@ -151,11 +141,8 @@ def test_a_server_that_breaks_off_is_resumed(server: Server, tmp_path: Path) -> 
 
 
 def test_a_server_that_is_busy_is_asked_again(server: Server, tmp_path: Path) -> None:
-    download_once = Settings(timeout=5, patience=3, pause=0.01)
     server.break_after, server.breaks = 20_000, 1
-    server.statuses = []
     path = tmp_path / "data.zip"
-
     seen: list[int] = []
 
     def listener(done: int, total: int) -> None:
@@ -164,7 +151,8 @@ def test_a_server_that_is_busy_is_asked_again(server: Server, tmp_path: Path) ->
         seen.append(done)
         assert total == len(CONTENT)
 
-    download(server.address, path, sha256=SHA256, settings=download_once, listener=listener)
+    patient = replace(QUICK, patience=3)
+    download(server.address, path, sha256=SHA256, settings=patient, listener=listener)
     assert path.read_bytes() == CONTENT
     assert seen == sorted(seen)
     assert seen[-1] == len(CONTENT)
@@ -174,8 +162,6 @@ def test_a_server_that_gives_up_leaves_what_came_and_the_next_command_resumes(
     server: Server, tmp_path: Path
 ) -> None:
     server.break_after, server.breaks = 20_000, 1000
-    server.statuses = []
-    once = Settings(timeout=5, patience=2, pause=0.01)
 
     def dies(done: int, total: int) -> None:
         del total
@@ -183,7 +169,7 @@ def test_a_server_that_gives_up_leaves_what_came_and_the_next_command_resumes(
             server.break_after = 0
 
     with pytest.raises(Unreachable, match="broke off after") as caught:
-        download(server.address, tmp_path / "data.zip", settings=once, listener=dies)
+        download(server.address, tmp_path / "data.zip", settings=QUICK, listener=dies)
     assert caught.value.hint == "type the same command again: what came is kept"
     assert {p.name for p in tmp_path.iterdir()} == {"data.zip.part", "data.zip.part.json"}
     server.breaks = 0
@@ -193,9 +179,7 @@ def test_a_server_that_gives_up_leaves_what_came_and_the_next_command_resumes(
 
 
 def test_a_file_that_changed_meanwhile_is_not_mixed(server: Server, tmp_path: Path) -> None:
-    test_a_server_that_gives_up = Settings(timeout=5, patience=0, pause=0.01)
     server.break_after, server.breaks = 20_000, 1
-    server.statuses = []
 
     def then_down(done: int, total: int) -> None:
         del done, total
@@ -205,7 +189,7 @@ def test_a_file_that_changed_meanwhile_is_not_mixed(server: Server, tmp_path: Pa
         download(
             server.address,
             tmp_path / "data.zip",
-            settings=test_a_server_that_gives_up,
+            settings=replace(QUICK, patience=0),
             listener=then_down,
         )
     server.statuses = []

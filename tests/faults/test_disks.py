@@ -34,6 +34,11 @@ def said(run_mini: Run, results: Path) -> str:
         return f"{error.problem} {error.hint}"
 
 
+def assert_verified(results: Path) -> None:
+    for path in results.glob("runs/*/*/*"):
+        assert verify(path).problems == ()
+
+
 @pytest.fixture
 def operations(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], list[int]]:
     """Makes every write to a results folder from the n-th on fail; counts them."""
@@ -175,8 +180,7 @@ def test_processes_that_share_a_results_folder(
     assert sum(how == "computed" for how, _ in told) == 2
     assert all("another process" in detail for how, detail in told if how == "busy")
     assert rows_of(results) == rows_of(undisturbed)
-    for path in results.glob("runs/*/*/*"):
-        assert verify(path).problems == ()
+    assert_verified(results)
 
 
 def test_a_rename_whose_answer_is_lost(
@@ -207,8 +211,7 @@ def test_a_rename_whose_answer_is_lost(
         (path / ".nfs0000001").write_text("{")
     run_mini(results=results, **ASKED)
     assert rows_of(results) == rows_of(expected)
-    for path in results.glob("runs/*/*/*"):
-        assert verify(path).problems == ()
+    assert_verified(results)
 
 
 def test_clocks_that_jump(run_mini: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,5 +229,4 @@ def test_clocks_that_jump(run_mini: Run, tmp_path: Path, monkeypatch: pytest.Mon
     outcomes = run_mini(results=results, **ASKED)
     assert [outcome.how for outcome in outcomes] == ["known", "computed"]
     assert rows_of(results) == rows_of(expected)
-    for path in results.glob("runs/*/*/*"):
-        assert verify(path).problems == ()
+    assert_verified(results)

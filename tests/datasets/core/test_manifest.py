@@ -147,25 +147,23 @@ def test_what_has_other_keys_is_no_manifest(path: Path, change: Callable[[Any], 
     assert refused(path) == f"{path} is not an episode manifest"
 
 
-@pytest.mark.parametrize("text", ["", "{", "title: isic\n", "{}", "{'a': 1}", "[" * 100_000])
-def test_what_is_no_json_is_no_manifest(path: Path, text: str) -> None:
-    path.write_text(text)
-    assert refused(path) == f"{path} is not an episode manifest"
-
-
-@pytest.mark.parametrize("text", ["[]", "5", '"text"', "null"])
-def test_json_that_is_no_mapping_is_refused(path: Path, text: str) -> None:
-    path.write_text(text)
-    assert refused(path) == f"{path} must hold a mapping of keys to values"
-
-
-def test_a_missing_manifest_is_named(path: Path) -> None:
-    assert refused(path).startswith(f"{path} cannot be read: ")
-
-
-def test_a_manifest_that_is_no_text_is_named(path: Path) -> None:
-    path.write_bytes(b"\xff\xfe\x00")
-    assert refused(path).startswith(f"{path} cannot be read: ")
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        *((text, "is not an episode manifest") for text in
+          (b"", b"{", b"title: isic\n", b"{}", b"{'a': 1}", b"[" * 100_000)),
+        *((text, "must hold a mapping of keys to values") for text in
+          (b"[]", b"5", b'"text"', b"null")),
+        (b"\xff\xfe\x00", "cannot be read: "),
+        (None, "cannot be read: "),
+    ],
+)  # fmt: skip
+def test_what_is_no_manifest_is_named(path: Path, content: bytes | None, problem: str) -> None:
+    if content is not None:
+        path.write_bytes(content)
+    said = refused(path)
+    assert said.startswith(f"{path} {problem}")
+    assert problem.endswith(": ") or said == f"{path} {problem}"
 
 
 def test_a_manifest_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:

@@ -427,19 +427,22 @@ def test_large_suffixes_become_those_of_the_published_layout(tmp_path: Path, nam
     )
 
 
-def test_names_that_differ_by_large_letters_alone_are_problems(tmp_path: Path) -> None:
-    files = {**kvasir(), "Kvasir-SEG/images/cju0.JPG": downloads.jpg(trees.photo(9))}
+@pytest.mark.parametrize(
+    ("extra", "sentence"),
+    [
+        ("images/cju0.JPG", "have one published name"),
+        ("images/cju7.png", "cju7.png is no file of the published layout"),
+        ("masks/cju7.png", "cju7.png is no file of the published layout"),
+    ],
+)
+def test_a_picture_whose_name_does_not_fit_is_a_problem(
+    tmp_path: Path, extra: str, sentence: str
+) -> None:
+    encode = downloads.png if extra.endswith("png") else downloads.jpg
+    files = {**kvasir(), f"Kvasir-SEG/{extra}": encode(trees.photo(9))}
     summary = prepare("kvasir", tmp_path / "to", [downloads.unpacked(files, tmp_path / "from")])
     (problem,) = summary.problems
-    assert "have one published name" in problem
-
-
-@pytest.mark.parametrize("folder", ["images", "masks"])
-def test_a_picture_of_no_published_suffix_is_a_problem(tmp_path: Path, folder: str) -> None:
-    files = {**kvasir(), f"Kvasir-SEG/{folder}/cju7.png": downloads.png(trees.blob(7))}
-    summary = prepare("kvasir", tmp_path / "to", [downloads.unpacked(files, tmp_path / "from")])
-    (problem,) = summary.problems
-    assert "cju7.png is no file of the published layout" in problem
+    assert sentence in problem
 
 
 # -- PASCAL VOC ------------------------------------------------------------------------------------
