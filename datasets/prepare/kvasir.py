@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..domains.kvasir import IMAGES, MASKS
 from .plan import Made, Plan, Unit
-from .recipe import Recipe, by_name, copied_pair, left_over, unused
+from .recipe import Recipe, by_name, copied_pair, left_over, paired, unused
 from .sources import Entry, Source
 
 
@@ -23,13 +23,9 @@ class KvasirRecipe(Recipe):
         masks = by_name((e for e in pictures if e.folder.lower() == "masks"), plan)
         if not images or not masks:
             raise self.nothing_found("pair images/*.jpg, masks/*.jpg", source)
-        for name, image in sorted(images.items()):
-            mask = masks.pop(name, None)
-            if mask is None:
-                plan.problems.append(f"{image.origin} has no mask {name}")
-            else:
-                plan.units.append(_unit(image, mask))
-        plan.problems += [f"{mask.origin} has no image" for _, mask in sorted(masks.items())]
+        by_stem = {mask.stem: mask for mask in masks.values()}
+        pairs = paired(images, by_stem, ".jpg", plan)
+        plan.units += [_unit(image, mask) for _, image, mask in pairs]
         known = [e for e in source.entries if e.folder.lower() in ("images", "masks")]
         left_over(plan, known, pictures)
         unused(plan, source, known, known=(".json", ".txt", ".md"))
