@@ -10,8 +10,10 @@ from PIL import Image
 from . import medical
 from .decode_cache import Pixels
 from .file_domain import FileDomain
+from .medical_files import is_medical
 from .transforms import resized_image
 from .upright import Header, header_of, read_upright
+from .windows import Window
 
 
 def header_at(path: Path) -> Header:
@@ -20,12 +22,12 @@ def header_at(path: Path) -> Header:
     Raises:
         DataError: if it is missing, damaged, or holds several frames.
     """
-    if not medical.is_medical(path):
+    if not is_medical(path):
         return header_of(path)
     return Header(medical.size_of(path), 1, transparent=False)
 
 
-def picture_at(path: Path, window: medical.Window | None = None) -> Image.Image:
+def picture_at(path: Path, window: Window | None = None) -> Image.Image:
     """A picture, a slice or a DICOM file as a viewer shows it, of 8 bits.
 
     Args:
@@ -35,9 +37,9 @@ def picture_at(path: Path, window: medical.Window | None = None) -> Image.Image:
     Raises:
         DataError: as `header_at`.
     """
-    if not medical.is_medical(path):
+    if not is_medical(path):
         return read_upright(path)
-    return medical.picture_of(path, window or medical.Window())
+    return medical.picture_of(path, window or Window())
 
 
 class OwnDomain(FileDomain):

@@ -27,9 +27,12 @@ from ..core.masks.options import VOID
 from ..core.masks.pairing import composed
 from ..core.masks.reading import Reading, decode
 from ..core.masks.survey import Survey, survey
+from ..core.medical_files import VOLUMES, file_of, is_medical, is_slice, reader_version, suffix_of
 from ..core.own_domain import OwnDomain, header_at, picture_at
 from ..core.transforms import resized_image, resized_labels
 from ..core.upright import turned
+from ..core.volumes import compare_volumes, slices_of
+from ..core.windows import Window, window_of
 from .suim import RAW_COLOURS
 
 _ONE_CLASS = "object"
@@ -85,7 +88,7 @@ class FolderDomain(OwnDomain):
             self.cache.folder,
             header_of=header_at,
             look_at=_look_at,
-            file_of=medical.file_of,
+            file_of=file_of,
         )
         if transparent := sum(header.transparent for header in whole.pictures.values()):
             self.notes[f"pictures with an alpha channel, laid on white: {transparent}"] = None
@@ -128,11 +131,11 @@ class FolderDomain(OwnDomain):
         classes: list[tuple[str, list[Item]]] = []
         for number, name in enumerate(names, 1):
             refuse_constant(facts, reading, number, name, self._typed)
-            keeps_all = folder and not any(medical.is_slice(s.image) for s in samples)
+            keeps_all = folder and not any(is_slice(s.image) for s in samples)
             shown = [s for s in samples if keeps_all or number in held[s]]
             classes.append((name, [self._item(sample, number) for sample in shown]))
         if bare := sum(not numbers - {0, VOID} for numbers in held.values()):
-            slices = any(medical.is_slice(sample.image) for sample in samples)
+            slices = any(is_slice(sample.image) for sample in samples)
             what = "slices" if slices else "masks"
             if slices or not folder:
                 self.notes[f"{what} without an object, whose pictures are in no class: {bare}"] = (
@@ -172,7 +175,7 @@ class FolderDomain(OwnDomain):
             DataError: if the file is missing or is not one readable picture.
         """
         full = self.root / path
-        if not medical.is_medical(full):
+        if not is_medical(full):
             return super().read_image(path)
         window = self._window
 
@@ -180,7 +183,7 @@ class FolderDomain(OwnDomain):
             picture = picture_at(full, window)
             return Pixels(resized_image(picture, self.card.image_size), picture.size)
 
-        kind = f"medical {_place(full)} {window!r} {medical.reader_version(full)}"
+        kind = f"medical {_place(full)} {window!r} {reader_version(full)}"
         return self.cached(self._file(path), kind, read)
 
     def read_labels(self, item: Item) -> Pixels:
@@ -199,7 +202,7 @@ class FolderDomain(OwnDomain):
             return Pixels(resized_labels(labels, self.card.image_size), (width, height))
 
         how = " ".join(f"{mask.reading.key} {mask.turn}" for mask in masks)
-        slices = [_place(self.root / p) for p in paths if medical.is_slice(self.root / p)]
+        slices = [_place(self.root / p) for p in paths if is_slice(self.root / p)]
         files = tuple(map(self._file, paths))
         return self.cached(
             files[0] if len(files) == 1 else files,
@@ -213,8 +216,8 @@ class FolderDomain(OwnDomain):
         return 0
 
     @cached_property
-    def _window(self) -> medical.Window:
-        return medical.window_of(str(self.options.get("window", "auto")))
+    def _window(self) -> Window:
+        return window_of(str(self.options.get("window", "auto")))
 
     @cached_property
     def _names(self) -> LabelNames:
@@ -244,7 +247,7 @@ class FolderDomain(OwnDomain):
         found: list[Sample] = []
         plane = str(self.options.get("plane", "axial"))
         for sample in samples:
-            kinds = {medical.suffix_of(path) in medical.VOLUMES for path in _paths_of(sample)}
+            kinds = {suffix_of(path) in VOLUMES for path in _paths_of(sample)}
             if kinds == {True, False}:
                 raise DataError(
                     f"{sample.image} and {sample.masks[0]} are not both volumes",
@@ -254,13 +257,11 @@ class FolderDomain(OwnDomain):
                 found.append(sample)
                 continue
             for mask in sample.masks:
-                medical.compare_volumes(sample.image, mask)
-            masks = [medical.slices_of(mask, plane) for mask in sample.masks]
+                compare_volumes(sample.image, mask)
+            masks = [slices_of(mask, plane) for mask in sample.masks]
             found += [
                 replace(sample, image=image, masks=tuple(labels))
-                for image, *labels in zip(
-                    medical.slices_of(sample.image, plane), *masks, strict=True
-                )
+                for image, *labels in zip(slices_of(sample.image, plane), *masks, strict=True)
             ]
         return found
 
@@ -326,13 +327,13 @@ class FolderDomain(OwnDomain):
             )
         if self._names.path is not None:
             self.notes[f"names of labels from {self._names.path.name}"] = None
-        read = [image for image in whole.pictures if medical.is_medical(image)]
+        read = [image for image in whole.pictures if is_medical(image)]
         if read:
-            dicom = not all(map(medical.is_slice, read))
+            dicom = not all(map(is_slice, read))
             self.notes[f"black to white: {self._window.described(dicom=dicom)}"] = None
-        slices = sum(medical.is_slice(image) for image in whole.pictures)
+        slices = sum(is_slice(image) for image in whole.pictures)
         if slices:
-            volumes = len({image.parent for image in whole.pictures if medical.is_slice(image)})
+            volumes = len({image.parent for image in whole.pictures if is_slice(image)})
             plane = self.options.get("plane", "axial")
             self.notes[f"{slices} {plane} slices of {volumes} volumes"] = None
         if len({*self._scenes.values()}) < len(self._scenes):
@@ -347,7 +348,7 @@ class FolderDomain(OwnDomain):
         return Item(composed(path), path, self._inside(sample.masks[0]), label)
 
     def _file(self, path: str) -> str:
-        return self._inside(medical.file_of(self.root / path))
+        return self._inside(file_of(self.root / path))
 
     def _inside(self, path: Path) -> str:
         inside = path.relative_to(self.root) if path.is_relative_to(self.root) else path
@@ -359,7 +360,7 @@ def _paths_of(sample: Sample) -> tuple[Path, ...]:
 
 
 def _look_at(path: Path) -> Look:
-    if not medical.is_medical(path):
+    if not is_medical(path):
         return look_at(path)
     labels = medical.labels_of(path)
     height, width = labels.shape
@@ -368,7 +369,7 @@ def _look_at(path: Path) -> Look:
 
 
 def _place(path: Path) -> str:
-    return path.name if medical.is_slice(path) else ""
+    return path.name if is_slice(path) else ""
 
 
 def _united(masks: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:

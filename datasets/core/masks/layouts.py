@@ -9,7 +9,8 @@ from pathlib import Path
 
 from cdfss_bench.errors import DataError
 
-from ..medical import DICOM, scene_of, stem_of, suffix_of
+from ..medical import scene_of
+from ..medical_files import DICOM, stem_of, suffix_of
 from .decoding import Say
 from .pairing import (
     ENDINGS,

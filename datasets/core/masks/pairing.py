@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cdfss_bench.errors import DataError
 
-from ..medical import DICOM, VOLUMES, stem_of, suffix_of
+from ..medical_files import DICOM, VOLUMES, stem_of, suffix_of
 
 PICTURES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif",

@@ -10,8 +10,10 @@ import pytest
 
 from cdfss_bench.bench.evaluation.own_pair import read_pair
 from cdfss_bench.datasets import Domain, open_domain
-from cdfss_bench.datasets.core.medical import Window, labels_of, picture_of, slices_of
+from cdfss_bench.datasets.core.medical import labels_of, picture_of
 from cdfss_bench.datasets.core.transforms import resized_labels
+from cdfss_bench.datasets.core.volumes import slices_of
+from cdfss_bench.datasets.core.windows import Window
 from cdfss_bench.errors import DataError
 
 from ...support import trees
