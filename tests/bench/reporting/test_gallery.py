@@ -164,7 +164,7 @@ def test_a_folder_without_masks_is_refused_before_anything_is_written(tmp_path: 
     (tmp_path / "empty").mkdir()
     words = ["report", "--results", tmp_path / "r", "-f", "html", "-o", tmp_path / "p.html"]
     words += ["--episodes", "--masks", tmp_path / "empty"]
-    assert "holds no saved masks" in mistake(*map(str, words))
+    assert "holds no saved masks" in str(mistake(*words))
     assert not list(tmp_path.glob("p*"))
 
 
