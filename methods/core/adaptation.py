@@ -19,6 +19,10 @@ from .plugin_api import AnchorPlugin, LearningPlugin
 
 _Host = TypeVar("_Host", bound=Host)
 
+MOST_PIXELS = 2**18
+"""Of an episode's supports that are learnt from in one batch: the graphs of five supports of 400
+pixels are gigabytes."""
+
 
 def adapted(
     method: _Host,
@@ -97,22 +101,26 @@ def learning(host: Host, plugins: Sequence[LearningPlugin]) -> Generator[None]:
 def self_prediction_errors(
     host: Host, support: FeatureBatch, masks: Tensor
 ) -> list[Callable[[], Tensor]]:
-    """For each of the K supports, what gives the cross entropy of its prediction from itself.
+    """What gives the cross entropy of the K supports' predictions from themselves.
 
-    Undivided mean over pixels at image size, as in source training.
+    Mean over pixels at image size, as in source training: of all supports together where they are
+    small, else of each alone.
     """
+    together = len(support) if masks.numel() <= MOST_PIXELS else 1
 
-    def error_of(index: int) -> Callable[[], Tensor]:
-        truth = masks[index : index + 1]
-        predict = host.self_prediction(support[index : index + 1], truth)
+    def error_of(rows: slice) -> Callable[[], Tensor]:
+        truth = masks[rows].float()
+        predict = host.self_prediction(support[rows], masks[rows])
 
         def error() -> Tensor:
-            full = upsampled(predict()[:, 0], support.size)
-            return F.cross_entropy(full, truth.long())
+            back, fore = predict()[:, 0].unbind(1)
+            # Of two classes the difference of the scores is enough, and half to be enlarged.
+            full = upsampled((fore - back)[:, None], support.size)[:, 0]
+            return F.binary_cross_entropy_with_logits(full, truth)
 
         return error
 
-    return [error_of(index) for index in range(len(support))]
+    return [error_of(slice(i, i + together)) for i in range(0, len(support), together)]
 
 
 def descend(
@@ -133,7 +141,6 @@ def descend(
             optimizer.zero_grad(set_to_none=True)
         shares: list[Tensor] = []
         for error in errors:
-            # One after the other: five supports' graphs at once are gigabytes at 400 px.
             share = error() / len(errors)
             share.backward()
             shares.append(share.detach())

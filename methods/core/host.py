@@ -236,7 +236,7 @@ class Host(nn.Module, ABC):
         return vote(foreground(upsampled(logits, size)))
 
     def self_prediction(self, support: FeatureBatch, masks: Tensor) -> Callable[[], Tensor]:
-        """`replay` of one support as its own query.
+        """`replay` of N supports as their own queries.
 
         Score plug-ins are left out: they correct predictions, nothing is learnt through them.
         """
@@ -245,10 +245,10 @@ class Host(nn.Module, ABC):
     def replay(
         self, query: FeatureBatch, support: FeatureBatch, masks: Tensor
     ) -> Callable[[], Tensor]:
-        """A function that matches one query with one support, called at each step of an adaptation.
+        """A function that matches queries with a support each, at each step of an adaptation.
 
-        Each has N = 1 and the mask is [1, H, W] of 0 and 1; what is called gives logits [1, 1, 2,
-        h, w] at the parameters' present values.
+        Both have N rows and the masks are [N, H, W] of 0 and 1; what is called gives logits [N, 1,
+        2, h, w] at the parameters' present values. `query` is `support` in a self-prediction.
         """
         show = self.transforming(support)
         ask = show if query is support else self.transforming(query)

@@ -13,9 +13,6 @@ from torch import Tensor
 
 from .linear import applied
 
-_FEW = 64
-"""Positions up to which nine products take longer to begin than one with zeros takes to compute."""
-
 _CENTRE = (1, 1)
 _AROUND = [(y, x) for y in range(3) for x in range(3) if (y, x) != _CENTRE]
 
@@ -49,10 +46,6 @@ class Enlarged:
         self._taps = {place: (tap.contiguous(), many) for place, (tap, many) in taps.items()}
         self._taps_back = {place: (_turned(*tap), tap[1]) for place, tap in taps.items()}
         self._channels = len(dense)
-        self._together: Tensor | None = None
-        if small[0] * small[1] <= _FEW:
-            places = [(y, x) for y in range(3) for x in range(3)]
-            self._together = torch.cat([_matrix(*taps[place]) for place in places], dim=1)
         self._small, self._large = small, large
         self._rows, self._columns = (
             _shifts(few, many, like=grouped) for few, many in zip(small, large, strict=True)
@@ -65,13 +58,9 @@ class Enlarged:
     def forward(self, maps: Tensor, known: Tensor) -> Tensor:
         """As `__call__`, without a gradient."""
         (height, width), (tall_height, _) = self._small, self._large
-        if self._together is not None:
-            found = _rows_of(maps).flatten(0, 1) @ self._together
-            shifted = found.view(height, width, 3, 3, -1).permute(2, 0, 3, 1, 4).contiguous()
-        else:
-            shifted = maps.new_empty(3, height, 3, width, self._channels)
-            for (y, x), (tap, groups) in self._taps.items():
-                shifted[y, :, x] = _rows_of(F.conv2d(maps, tap, groups=groups))
+        shifted = maps.new_empty(3, height, 3, width, self._channels)
+        for (y, x), (tap, groups) in self._taps.items():
+            shifted[y, :, x] = _rows_of(F.conv2d(maps, tap, groups=groups))
         tall = (self._rows @ shifted.flatten(2).flatten(0, 1)).view(tall_height, 3 * width, -1)
         columns = self._columns.expand(tall_height, -1, -1)
         return _maps_of(torch.baddbmm(_rows_of(known), columns, tall))
@@ -81,9 +70,6 @@ class Enlarged:
         height, width = self._small
         tall = self._columns.T @ _rows_of(maps)
         shifted = (self._rows.T @ tall.flatten(1)).view(3, height, 3, width, -1)
-        if self._together is not None:
-            places = shifted.permute(1, 3, 0, 2, 4).reshape(height * width, -1)
-            return _maps_of((places @ self._together.T).view(height, width, -1))
         parts = (
             F.conv2d(_maps_of(shifted[y, :, x]), tap, groups=groups)
             for (y, x), (tap, groups) in self._taps_back.items()
@@ -97,11 +83,6 @@ class Enlarged:
 def _turned(kernel: Tensor, groups: int) -> Tensor:
     """[groups * C', C, 1, 1] -> [groups * C, C', 1, 1]."""
     return kernel.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1).contiguous()
-
-
-def _matrix(kernel: Tensor, groups: int) -> Tensor:
-    """[groups * C', C, 1, 1] -> [groups * C, groups * C'], zero between groups."""
-    return torch.block_diag(*kernel[..., 0, 0].unflatten(0, (groups, -1))).T
 
 
 def _rows_of(maps: Tensor) -> Tensor:

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from ..blocks.conv4d import CenterPivotConv4d
 from ..blocks.hpn import HPNLearner
+from ..blocks.prototypes import resized_masks
 from ..core.contract import SupportState
 from ..core.feature_batch import FeatureBatch
 from ..hosts.hsnet import HSNet
 from .flat_conv4d import FlatCenterPivotConv4d
+from .flat_squeeze import MOST_SIDE, FlatSqueeze, flat
 from .forms import FastForm
 from .mixing import Part
 from .products import product
@@ -96,6 +98,14 @@ class FastHSNet(FastForm, HSNet):
     ) -> Callable[[], Tensor]:
         """As in `HSNet`; what learning leaves as it is, is computed once."""
         stages = [*reversed(self.stages)]
+        height, width = query.group(stages[0])[0].shape[-2:]
+        if len(query) > 1 and max(height, width) > MOST_SIDE:
+            ways: list[Callable[[], Tensor]] = []
+            for i in range(len(query)):
+                shown = support[i : i + 1]
+                asked = shown if query is support else query[i : i + 1]
+                ways.append(self.replay(asked, shown, masks[i : i + 1]))
+            return lambda: torch.cat([way() for way in ways])
         learning = self.learning_stages()
         fixed = set(stages) - learning
         with torch.no_grad():
@@ -103,9 +113,11 @@ class FastHSNet(FastForm, HSNet):
             shown = self.apply_feature_plugins(_only(support, fixed), masks)
 
         def sparse(stage: str) -> Iterable[Volume]:
-            return self.volumes(stage, asked, [self.spots(_only(shown, {stage}), masks)])
+            for i in range(len(masks)):
+                row = slice(i, i + 1)
+                spots = self.spots(_only(shown[row], {stage}), masks[row])
+                yield from self.volumes(stage, asked[row], [spots])
 
-        height, width = query.group(stages[0])[0].shape[-2:]
         return replayed(
             self.hpn_learner,
             stages,
@@ -121,6 +133,8 @@ class FastHSNet(FastForm, HSNet):
         """What gives one stage's correlation from unmasked features, again and again."""
         show = self.transforming(_only(support, {stage}))
         ask = show if query is support else self.transforming(_only(query, {stage}))
+        # What resizing leaves as it is at each step.
+        masks = resized_masks(masks, support.group(stage)[0])[:, 0]
 
         def correlate() -> Tensor:
             shown = show()
@@ -173,7 +187,7 @@ def replayed(
     sparse: Callable[[str], Iterable[Volume]] | None,
     size: tuple[int, int],
 ) -> Callable[[], Tensor]:
-    """A function that gives the map of one query and one support while something learns.
+    """A function that gives the maps of queries with a support each while something learns.
 
     Correlations that do not learn are computed once; if the pyramid does not learn either, so are
     their squeezed blocks.
@@ -185,10 +199,10 @@ def replayed(
             its present value.
         fixed: gives the correlation of any other stage.
         sparse: gives the same without its zeros; None where they are kept.
-        size: (height, width) of the coarse stage's query maps.
+        size: (height, width) of the coarse stage's maps; B is 1 where they exceed `MOST_SIDE`.
 
     Returns:
-        A function that gives logits [1, 1, 2, h, w].
+        A function that gives logits [B, 1, 2, h, w].
     """
     constant = [stage for stage in stages if stage not in learning]
     if any(parameter.requires_grad for parameter in learner.parameters()):
@@ -204,7 +218,8 @@ def replayed(
     with torch.no_grad():
         for stage in constant:
             if sparse is not None:
-                squeezed[stage] = pyramid.squeezed(stages.index(stage), *sparse(stage))
+                number = stages.index(stage)
+                squeezed[stage] = Part.cat([pyramid.squeezed(number, v) for v in sparse(stage)])
             else:
                 squeezed[stage] = Part.of(blocks[stage](fixed(stage)))
 
@@ -214,5 +229,11 @@ def replayed(
     coarse, middle, fine = stages
     if set(learning) == {coarse}:
         mixed = pyramid.mixer.onto(squeezed[middle], squeezed[fine], size)
+        if max(size) <= MOST_SIDE:
+            squeeze = FlatSqueeze(learner.encoder_layer4, size)
+            correlate = learning[coarse]
+            return lambda: pyramid.decode(
+                mixed(Part(squeeze(flat(correlate())), squeezed[middle].side))
+            )[:, None]
         return lambda: pyramid.decode(mixed(part(coarse)))[:, None]
     return lambda: pyramid.decode(pyramid.mixer([part(stage) for stage in stages]))[:, None]

@@ -1,7 +1,8 @@
 """HSNet's mixing on what is left of the support: one position, or two by two.
 
-All positions lie side by side as channels, [1, positions * C, h, w], without a copy between the
-layers. Gradients flow through the maps, not to the parameters: learning at test runs this too.
+Several positions lie side by side as channels, [1, positions * C, h, w], without a copy between the
+layers; one position is a batch of ordinary maps. Gradients flow through the maps, not to the
+parameters: learning at test runs this too.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from torch import Tensor, nn
 from ..blocks.conv4d import CenterPivotConv4d, Squeeze
 from ..blocks.hpn import HPNLearner, check_support_sizes
 from .enlarging import Enlarged
+from .flat_squeeze import FlatSqueeze
 from .groups import normalised
 from .small_support import SmallSupport
+
+_ONE = (1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,23 +30,30 @@ class Part:
     """What a stage's correlation was squeezed to.
 
     Attributes:
-        maps: [1, positions * C, hq, wq], channels last.
+        maps: [B, positions * C, hq, wq], channels last; B is 1 where several positions are left.
         side: what is left of the support, (hs, ws); their product is the positions.
     """
 
     maps: Tensor
     side: tuple[int, int]
 
+    @staticmethod
+    def cat(parts: Sequence[Part]) -> Part:
+        """Those of several supports as one batch."""
+        return (
+            parts[0] if len(parts) == 1 else Part(torch.cat([p.maps for p in parts]), parts[0].side)
+        )
+
     @classmethod
     def of(cls, squeezed: Tensor) -> Part:
-        """[1, C, hq, wq, hs, ws], position after position."""
+        """[B, C, hq, wq, hs, ws], position after position."""
         maps = squeezed.permute(0, 4, 5, 1, 2, 3).flatten(1, 3)
         side = (squeezed.shape[-2], squeezed.shape[-1])
         return cls(maps.contiguous(memory_format=torch.channels_last), side)
 
 
 class Mixer:
-    """`HPNLearner.mix` of one episode and one shot.
+    """`HPNLearner.mix` of one episode and one shot, or of several where one position is left.
 
     Args:
         learner: whose parameters are read once, here; they must not change afterwards.
@@ -53,7 +64,7 @@ class Mixer:
         self._fine = Mixing(learner.encoder_layer3to2)
 
     def __call__(self, parts: Sequence[Part]) -> Tensor:
-        """Coarse, middle and fine part -> [1, C, h, w] of the finest.
+        """Coarse, middle and fine part -> [B, C, h, w] of the finest.
 
         Raises:
             CompositionError: for image sizes at which the three squeezed support sizes differ.
@@ -97,9 +108,12 @@ class Mixing:
             for convolution, norm in zip(modules[::3], modules[1::3], strict=True)
         ]
         self._prepared: dict[tuple[int, int], list[_Layer]] = {}
+        self._single = FlatSqueeze(block, _ONE)
 
     def __call__(self, maps: Tensor, side: tuple[int, int]) -> Tensor:
-        """[1, positions * C, h, w], channels last, of the same; `side` is what is left."""
+        """[B, positions * C, h, w], channels last, of the same; `side` is what is left."""
+        if side == _ONE:
+            return self._single(maps)
         for layer in self._layers_of(side):
             maps = layer(maps)
         return maps
@@ -108,6 +122,8 @@ class Mixing:
         self, known: Tensor, side: tuple[int, int], size: tuple[int, int]
     ) -> Callable[[Tensor], Tensor]:
         """What gives `self(maps + known, side)` for maps of `size` enlarged to `known`'s size."""
+        if side == _ONE:
+            return lambda maps: self._single(_resized(maps, known) + known)
         first, *others = self._layers_of(side)
         enlarged = Enlarged(
             first.convolved.over_query,
@@ -156,6 +172,8 @@ def _size(maps: Tensor) -> tuple[int, int]:
 
 
 def _mean(mixed: Tensor, side: tuple[int, int]) -> Tensor:
+    if side == _ONE:
+        return mixed
     rows = mixed.permute(0, 2, 3, 1).unflatten(3, (side[0] * side[1], -1))
     return rows.mean(3).permute(0, 3, 1, 2)
 

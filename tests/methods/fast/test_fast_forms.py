@@ -18,11 +18,13 @@ from cdfss_bench.methods.blocks.correlation import hypercorrelation
 from cdfss_bench.methods.blocks.hpn import HPNLearner
 from cdfss_bench.methods.blocks.prototypes import cosine_scores, resized_masks
 from cdfss_bench.methods.blocks.self_support import local_prototypes
+from cdfss_bench.methods.core.adaptation import learning
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.fast import products
 from cdfss_bench.methods.fast.attention import Rounds
 from cdfss_bench.methods.fast.convolution import Convolution3x3
 from cdfss_bench.methods.fast.decoding import Decoder
+from cdfss_bench.methods.fast.flat_squeeze import FlatSqueeze, flat
 from cdfss_bench.methods.fast.folded import folded
 from cdfss_bench.methods.fast.groups import group_affine
 from cdfss_bench.methods.fast.hsnet import FastHSNet
@@ -186,7 +188,40 @@ def test_gradients_pass_through_mixing_as_through_the_squeeze(
     torch.testing.assert_close(found, expected)
 
 
-# Few positions are enlarged by one product, many by one for each tap of the kernel.
+@pytest.mark.parametrize("side", [(4, 4), (7, 8), (8, 3)])
+def test_a_flat_squeeze_is_the_squeeze_and_so_are_its_gradients(side: tuple[int, int]) -> None:
+    torch.manual_seed(1)
+    block = Squeeze((3, 4, 8, 8), (3, 3, 3), (2, 2, 2)).double().eval()
+    for norm in list(block)[1::3]:
+        assert isinstance(norm, torch.nn.GroupNorm)
+        torch.nn.init.normal_(norm.weight)
+        torch.nn.init.normal_(norm.bias)
+    x = drawn(2, 3, 5, 6, *side).double().requires_grad_()
+    expected, found = flat(block(x)), FlatSqueeze(block, side)(flat(x))
+    torch.testing.assert_close(found, expected)
+    weights = drawn(*expected.shape, seed=2).double()
+    slopes = [torch.autograd.grad((part * weights).sum(), x)[0] for part in (expected, found)]
+    torch.testing.assert_close(slopes[1], slopes[0])
+
+
+# More than 8 x 8 positions of the coarse support leave more than one: one support after the other.
+@pytest.mark.parametrize("pixels", [128, 288])
+@pytest.mark.parametrize("name", ["hsnet+apm-m+acpa", "hsnet+finetune", "patnet+apm-s"])
+def test_supports_learnt_from_together_are_predicted_as_each_alone(name: str, pixels: int) -> None:
+    method = network(name).optimized_for("cpu")
+    given = episodes(1, 2, pixels)
+    masks = given.support_masks[0]
+    with torch.no_grad():
+        support = method.encode(given.support_images[0])
+    with learning(method, method.learning_plugins):
+        together = method.self_prediction(support, masks)()
+        alone = [method.self_prediction(support[i : i + 1], masks[i : i + 1])() for i in range(2)]
+    expected = torch.cat(alone)
+    torch.testing.assert_close(
+        together, expected, rtol=1e-5, atol=2e-5 * float(expected.detach().abs().max())
+    )
+
+
 @pytest.mark.parametrize("size", [(4, 3), (9, 8)])
 @pytest.mark.parametrize("left", [(1, 1), (2, 2)])
 def test_mixing_onto_known_maps_is_mixing(left: tuple[int, int], size: tuple[int, int]) -> None:
