@@ -21,6 +21,7 @@ from .data_output import (
     show_reports,
     show_summary,
 )
+from .interrupts import ending_with
 from .options import AsJson, DataRoot, Lists, Plugins, Wide, add_plugins
 from .progress import patient_progress, progress
 
@@ -120,16 +121,12 @@ def fetch(
     for name in names:
         card = DOMAINS.card(name)
         talk(f"{card.title}: licence: {card.licence}")
-        with ExitStack() as bars:
-            try:
-                found[name] = fetch_domain(
-                    name,
-                    root,
-                    listener=lambda file: bars.enter_context(progress(file, bytewise=True)),
-                )
-            except KeyboardInterrupt:
-                talk("interrupted: what came is kept, the same command resumes")
-                raise typer.Exit(130) from None
+        with ExitStack() as bars, ending_with("what came is kept, the same command resumes"):
+            found[name] = fetch_domain(
+                name,
+                root,
+                listener=lambda file: bars.enter_context(progress(file, bytewise=True)),
+            )
         show_fetched(found[name])
     if as_json:
         say(json.dumps({key: [asdict(file) for file in value] for key, value in found.items()}))
@@ -196,21 +193,18 @@ def prepare(
     domain, options = domain_and_options(words)
     given = [*([classes] if classes else []), *([lists] if lists else [])]
     refuse_absent(given)
-    with progress(domain) as listener:
-        try:
-            summary = carry_out(
-                domain,
-                data_root,
-                places or (),
-                options,
-                lists=given,
-                workers=workers,
-                link=link,
-                listener=listener,
-            )
-        except KeyboardInterrupt:
-            talk("interrupted: what is finished is kept, the same command resumes")
-            raise typer.Exit(130) from None
+    finished = "what is finished is kept, the same command resumes"
+    with progress(domain) as listener, ending_with(finished):
+        summary = carry_out(
+            domain,
+            data_root,
+            places or (),
+            options,
+            lists=given,
+            workers=workers,
+            link=link,
+            listener=listener,
+        )
     if as_json:
         say(json.dumps(summary.to_json(), indent=1))
     else:

@@ -12,6 +12,7 @@ import typer
 
 from .cautions import warn_of_weights
 from .console import complain, say, talk
+from .interrupts import ending_with
 from .option_groups import expand_groups
 from .options import Device, Episodes, Threads, add_plugins, chosen_device
 from .progress import progress
@@ -78,11 +79,8 @@ def diagnose(
     if len(selection.shots) > 1:
         raise UserError("a diagnosis asks with one number of shots", hint="type -k once")
     where = chosen_device(device)
-    try:
+    with ending_with("finished kinds and saved states are kept, the same command goes on"):
         _carry_out(kinds, kind == "all", selection, output, where, threads, settings)
-    except KeyboardInterrupt:
-        talk("interrupted: finished kinds and saved states are kept, the same command goes on")
-        raise typer.Exit(130) from None
     if not can_draw():
         talk(MISSING)
 

@@ -5,9 +5,25 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from types import FrameType
 
+import typer
+
+from .console import talk
+
 _SHOW_CURSOR = "\x1b[?25h"
+
+
+@contextmanager
+def ending_with(told: str) -> Generator[None]:
+    """On Ctrl-C says what is kept, and ends with exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        talk(f"interrupted: {told}")
+        raise typer.Exit(130) from None
 
 
 def leave_on_second_interrupt() -> None:

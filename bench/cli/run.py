@@ -12,6 +12,7 @@ import typer
 
 from .cautions import warn_of_cells
 from .console import show_aside, talk
+from .interrupts import ending_with
 from .option_groups import expand_groups
 from .options import (
     AsJson,
@@ -193,15 +194,14 @@ def compute(
     )
     talk(extent(expected, choice.jobs or 1))
     outcomes: list[Outcome] = []
-    with run_progress(list(zip(cells, expected, strict=True)), line_of) as (listener, finished):
-        try:
-            running = executor(choice, results, settings, listener, with_cost=with_cost)
-            for outcome in running.run(cells):
-                outcomes.append(outcome)
-                finished(outcome)
-        except KeyboardInterrupt:
-            talk("interrupted: finished episodes are kept, the same command resumes")
-            raise typer.Exit(130) from None
+    with (
+        run_progress(list(zip(cells, expected, strict=True)), line_of) as (listener, finished),
+        ending_with("finished episodes are kept, the same command resumes"),
+    ):
+        running = executor(choice, results, settings, listener, with_cost=with_cost)
+        for outcome in running.run(cells):
+            outcomes.append(outcome)
+            finished(outcome)
     return outcomes
 
 

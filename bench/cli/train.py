@@ -6,9 +6,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from .console import talk
+from .interrupts import ending_with
 from .next_command import Written, data_words, say_how_to_run, say_how_to_train
 from .option_groups import expand_groups
 from .options import add_plugins, chosen_device
@@ -112,11 +111,8 @@ def _train_one(one: Planned, plan: TrainingPlan, options: TrainOptions, *, liste
             wandb=plan.wandb,
             memory=int((plan.memory or 0) * 2**30),
         )
-        try:
+        with ending_with("the same command resumes from the last saved state"):
             train_job(one.job, one.output, conduct)
-        except KeyboardInterrupt:
-            talk("interrupted: the same command resumes from the last saved state")
-            raise typer.Exit(130) from None
 
 
 def _announce(one: Planned) -> None:

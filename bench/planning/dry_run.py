@@ -76,11 +76,7 @@ def forecast(
 class Rates:
     """Seconds by what they grow with, from earlier cells of one network.
 
-    Attributes:
-        picture: for each picture that is encoded.
-        episode: for each episode.
-        build: for building the network.
-        cost: for measuring FLOPs and latency.
+    For each encoded picture, each episode, building the network, and measuring its cost.
     """
 
     picture: float

@@ -28,17 +28,12 @@ from .text_table import TextTable, as_markdown
 
 @dataclass(frozen=True)
 class Content:
-    """What is shown of leaderboards.
+    """What is shown of leaderboards, by default mIoU in every column.
 
     Attributes:
         metric: of the tables, one of `METRICS`.
-        cost: whether it is the cost of the rows.
-        per_class: whether it is the IoU and Dice of every class.
-        boundary: whether it is the boundary measures.
         paper: whether LaTeX is one table as papers print it.
-        conclusions: whether what the paired tests allow to conclude stands below tables of mIoU.
         every_note: whether each note of the records stands below, or two lines a row.
-        columns: names of those that are shown, all if there are none.
         published: what papers report, if it shall stand beside.
     """
 

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.comparison.verify import verify
 from cdfss_bench.bench.evaluation.runner import Outcome
 from cdfss_bench.bench.records.cell_folder import CellFolder
@@ -20,6 +18,7 @@ from cdfss_bench.bench.records.schema import CostPart, RunRecord, read_record
 from cdfss_bench.bench.statistics.summary import metrics_of
 
 from ...support.records import record, write_cell
+from ...support.shown import typed
 
 
 @pytest.fixture
@@ -129,11 +128,10 @@ def test_a_folder_that_was_moved_is_found(cell: CellFolder) -> None:
 
 
 def test_from_the_command_line(cell: CellFolder, tmp_path: Path) -> None:
-    typed = CliRunner()
-    fine = typed.invoke(app, ["verify", "--results", str(tmp_path)])
+    fine = typed("verify", "--results", tmp_path)
     assert (fine.exit_code, fine.stdout) == (0, "")
     cell.rows.write_text(cell.rows.read_text().replace("1", "2", 1))
-    wrong = typed.invoke(app, ["verify", str(cell.path), "--json"])
+    wrong = typed("verify", cell.path, "--json")
     assert wrong.exit_code == 1
     assert json.loads(wrong.stdout)[0]["problems"]
 
@@ -147,7 +145,7 @@ def test_an_unfinished_record_is_checked_for_what_it_is(tmp_path: Path) -> None:
 
 def test_an_unreadable_record_is_exit_code_2(cell: CellFolder) -> None:
     cell.record.write_text(cell.record.read_text()[:100])
-    assert CliRunner().invoke(app, ["verify", str(cell.path)]).exit_code == 2
+    assert typed("verify", cell.path).exit_code == 2
 
 
 NO_NUMBERS = ["NaN", "Infinity", "-Infinity", "1e999", "-1", "true", '"60"']
@@ -158,7 +156,7 @@ NO_NUMBERS = ["NaN", "Infinity", "-Infinity", "1e999", "-1", "true", '"60"']
 def test_metrics_that_are_no_numbers_are_refused(value: str, key: str, cell: CellFolder) -> None:
     text = re.sub(rf'("{key}": )[0-9.]+', rf"\g<1>{value}", cell.record.read_text(), count=2)
     cell.record.write_text(text)
-    done = CliRunner().invoke(app, ["verify", str(cell.path)])
+    done = typed("verify", cell.path)
     assert done.exit_code == 2, done.output
     assert len(done.stdout.splitlines()) == 1
 
@@ -176,14 +174,14 @@ def test_costs_that_are_no_numbers_are_refused(value: str, key: str, cell: CellF
     assert verify(cell.path).problems == ()
     text = re.sub(rf'("{key}": )[0-9.]+', rf"\g<1>{value}", cell.record.read_text())
     cell.record.write_text(text)
-    assert CliRunner().invoke(app, ["verify", str(cell.path)]).exit_code == 2
+    assert typed("verify", cell.path).exit_code == 2
 
 
 def test_intervals_that_are_no_numbers_are_refused(cell: CellFolder) -> None:
     values = json.loads(cell.record.read_text())
     values["metrics"]["miou_interval"] = [float("nan"), 50.0]
     cell.record.write_text(json.dumps(values))
-    assert CliRunner().invoke(app, ["verify", str(cell.path)]).exit_code == 2
+    assert typed("verify", cell.path).exit_code == 2
 
 
 @pytest.mark.parametrize("value", ["NaN", "-1.0", "true", '"1"', "1e999"])
@@ -192,7 +190,7 @@ def test_times_that_are_no_numbers_are_refused(value: str, cell: CellFolder) -> 
     cell.timings.write_text(line)
     assert not verify(cell.path).unreadable
     cell.timings.write_text(line.replace("1.0", value))
-    done = CliRunner().invoke(app, ["verify", str(cell.path)])
+    done = typed("verify", cell.path)
     assert done.exit_code == 2
     assert "timings.jsonl, line 1" in done.stdout
 

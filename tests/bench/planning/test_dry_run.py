@@ -11,9 +11,9 @@ import pytest
 
 from cdfss_bench.bench.evaluation.runner import Outcome
 from cdfss_bench.bench.planning.dry_run import forecast, rates
-from cdfss_bench.bench.planning.selection import Selection, plan
+from cdfss_bench.bench.planning.selection import Planned, Selection, plan
 from cdfss_bench.bench.records.boundary import Boundary
-from cdfss_bench.bench.records.cell_folder import CellFolder, parse_row
+from cdfss_bench.bench.records.cell_folder import CellFolder
 from cdfss_bench.bench.records.schema import record_paths
 from cdfss_bench.bench.records.timings import Around, Spent, arounds, batches
 
@@ -76,17 +76,18 @@ def planted(results: Path) -> None:
         )
 
 
+def cells_of(weights: Path, **selected: object) -> list[Planned]:
+    asked = {"methods": ["ssp"], "suite": "mini", "weights_dirs": (weights,), "episodes": 6}
+    return list(plan(Selection.model_validate({**asked, **selected})))
+
+
 def test_pictures_networks_and_costs_are_counted_once(
     run_mini: Run, seeded_weights: Path, tmp_path: Path
 ) -> None:
     results = tmp_path / "results"
     run_mini(methods=["ssp"], domains=["mini-chest", "mini-lesion"], shots=[1], seeds=[0])
     planted(results)
-    asked = {"suite": "mini", "weights_dirs": (seeded_weights,), "episodes": 6, "shots": [1]}
-    selection = Selection.model_validate(
-        {**asked, "methods": ["ssp"], "domains": ["mini-chest", "mini-lesion"], "seeds": [1, 2]}
-    )
-    cells = list(plan(selection))
+    cells = cells_of(seeded_weights, domains=["mini-chest", "mini-lesion"], seeds=[1, 2])
     images: list[set[str]] = []
     for planned in cells:
         assert planned.cell is not None
@@ -112,11 +113,7 @@ def test_other_shots_and_other_devices_are_unknown(
     run_mini: Run, seeded_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_mini(methods=["ssp"], domains=["mini-chest"], shots=[1], seeds=[0])
-    asked = {"suite": "mini", "weights_dirs": (seeded_weights,), "episodes": 6, "seeds": [0, 1]}
-    selection = Selection.model_validate(
-        {**asked, "methods": ["ssp"], "domains": ["mini-chest"], "shots": [1, 5]}
-    )
-    cells = list(plan(selection))
+    cells = cells_of(seeded_weights, domains=["mini-chest"], seeds=[0, 1], shots=[1, 5])
     found = forecast(cells, tmp_path / "results", with_cost=False)
     assert [one.seconds is None for one in found] == [False, False, True, True]
     assert (found[0].state, found[0].seconds) == ("complete", 0.0)
