@@ -49,10 +49,11 @@ def report(results: Path, *words: object) -> str:
 
 
 def mistake(*words: object) -> UserError:
-    """Why a command is refused."""
-    error = typed(*words).exception
-    assert isinstance(error, UserError)
-    return error
+    """Why a command is refused, which then prints nothing."""
+    done = typed(*words)
+    assert isinstance(done.exception, UserError)
+    assert done.stdout == ""
+    return done.exception
 
 
 def board_of(found: Path | Sequence[RunResult]) -> Leaderboard:

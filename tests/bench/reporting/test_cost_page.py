@@ -21,7 +21,7 @@ from cdfss_bench.bench.reporting.html.provenance import provenance
 from cdfss_bench.bench.reporting.leaderboard_table import text_table
 
 from ...support.records import DOMAINS, write_cell
-from ...support.shown import board_of, column, mistake, report
+from ...support.shown import board_of, column, report
 
 GIGA = 10**9
 EPYC = {"cpu": "EPYC", "threads": 2}
@@ -214,8 +214,6 @@ def test_a_report_of_costs_from_the_command_line(results: Path) -> None:
     assert objects["hsnet"]["episode_ms_p99"] == 80
     assert objects["hsnet"]["frontier"] == "dominated"
     assert objects["hsnet"]["machine"] == "EPYC, 2 threads"
-    error = mistake("report", "--cost", "-f", "html", "--results", results)
-    assert "leave --cost out" in str(error.hint)
 
 
 def test_records_of_before_are_shown_as_far_as_they_go(results: Path) -> None:

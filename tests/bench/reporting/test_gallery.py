@@ -28,7 +28,6 @@ from cdfss_bench.bench.statistics.metrics import iou
 from cdfss_bench.errors import DataError
 
 from ...support.records import write_cell
-from ...support.shown import mistake
 from ...support.shown import typed as in_process
 
 Run = Callable[..., list[Outcome]]
@@ -189,16 +188,3 @@ def test_it_stands_beside_the_page_and_in_a_site(results: Path, tmp_path: Path) 
     typed(f"report --episodes --site {tmp_path / 's'} --results {results}")
     assert 'href="episodes/index.html"' in (tmp_path / "s" / "index.html").read_text()
     assert (tmp_path / "s" / "episodes" / "index.html").is_file()
-
-
-@pytest.mark.parametrize(
-    ("words", "hint"),
-    [
-        ("--episodes", "add -f html -o FILE, or --site DIR"),
-        ("--episodes -f html", "add -f html -o FILE, or --site DIR"),
-        ("--masks m -f html", "add --episodes"),
-    ],
-)
-def test_episodes_need_a_folder(words: str, hint: str, tmp_path: Path) -> None:
-    write_cell(tmp_path, "ssp")
-    assert mistake("report", "--results", tmp_path, *words.split()).hint == hint

@@ -13,7 +13,7 @@ import pytest
 from cdfss_bench.bench.reporting.citations import published
 
 from ...support.records import COST, DOMAINS, write_cell
-from ...support.shown import mistake, report
+from ...support.shown import report
 
 HAS_LATEX = all(map(shutil.which, ("pdflatex", "kpsewhich")))
 
@@ -159,17 +159,3 @@ def test_rows_are_sorted_by_what_was_asked(order: str, first: list[str], results
         ))  # fmt: skip
         lines = text.splitlines()[5 if form == "table" else 1 :]
         assert any(lines[0].strip().startswith(name) for name in first), lines[0]
-
-
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["--sort", "meen"], "unknown order of rows 'meen'"),
-        (["--columns", "isik"], "unknown column 'isik'; there are: method,"),
-        (["-f", "csv", "--columns", "mIoU"], "unknown column 'mIoU'"),
-        (["--style", "paper"], "--style paper is LaTeX"),
-        (["-f", "latex", "--style", "papers"], "unknown style 'papers'"),
-    ],
-)
-def test_what_there_is_not_is_refused(words: list[str], sentence: str, results: Path) -> None:
-    assert sentence in str(mistake("report", "--results", results, *words))

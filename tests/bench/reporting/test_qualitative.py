@@ -24,7 +24,7 @@ from cdfss_bench.bench.reporting.qualitative.redrawn import Redrawer, overlay
 from cdfss_bench.datasets import Episode
 
 from ...support.records import write_cell
-from ...support.shown import mistake, report
+from ...support.shown import report
 from .test_html import Tags
 
 Run = Callable[..., list[Outcome]]
@@ -126,14 +126,6 @@ def test_what_is_not_here_is_a_sentence_on_the_page(
     monkeypatch.delenv("CDFSS_DATA_ROOT", raising=False)
     page = report(tmp_path / "real", "-f", "html", "--panels")
     assert re.search("no pictures of ssp on isic: ISIC[^<]* needs a data root", page)
-
-
-def test_panels_belong_on_a_page(tmp_path: Path) -> None:
-    write_cell(tmp_path, "ssp")
-    assert (
-        mistake("report", "--results", tmp_path, "--panels").hint
-        == "add -f html -o FILE, or --site DIR"
-    )
 
 
 def heavy(answer: RunResult) -> list[Panel]:
