@@ -28,6 +28,7 @@ from cdfss_bench.bench.statistics.metrics import iou
 from cdfss_bench.errors import DataError
 
 from ...support.records import write_cell
+from ...support.shown import mistake
 from ...support.shown import typed as in_process
 
 Run = Callable[..., list[Outcome]]
