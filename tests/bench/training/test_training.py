@@ -173,7 +173,7 @@ def test_what_is_frozen_stays_and_deviations_are_recorded(tmp_path: Path) -> Non
     train(job, path)
     tensors, card = written(path)
     assert card.deviations == {
-        "batch": (8, 2), "episodes": (4800, 12), "freeze": ("1-2", "1-3"), "lr": (0.005, 0.01),
+        "batch": (8, 2), "episodes": (9600, 12), "freeze": ("1-2", "1-3"), "lr": (0.005, 0.01),
     }  # fmt: skip
     assert (card.selection, card.seed, card.as_published) == ("last", 0, ())
     assert card.source["episodes_sha256"] == digest(
