@@ -19,7 +19,7 @@ import cdfss_bench
 
 from .conftest import CHECKOUT
 from .support import downloads, medical, trees
-from .support.shown import program
+from .support.program import program
 
 PAGES = sorted(
     path

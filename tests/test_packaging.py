@@ -15,7 +15,7 @@ import cdfss_bench
 
 from .conftest import CHECKOUT
 from .support.imports import API_MODULES, FOLDERS, package_folders, package_name
-from .support.shown import PROGRAM, program
+from .support.program import PROGRAM, program
 
 LINKS = CHECKOUT / ".typings" / "cdfss_bench"
 

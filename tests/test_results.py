@@ -15,7 +15,7 @@ from cdfss_bench.bench.records.schema import published_schema, read_record, reco
 from cdfss_bench.bench.regression.baseline import read_baseline
 
 from .conftest import CHECKOUT
-from .support.shown import program
+from .support.program import program
 
 RESULTS = CHECKOUT / "results"
 COMMITTED = record_paths(RESULTS / "committed")

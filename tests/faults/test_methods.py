@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,9 +23,8 @@ from cdfss_bench.errors import UserError
 from cdfss_bench.methods.core.method import Method
 
 from ..bench.evaluation.test_evaluator import prepared
+from ..support.program import typed
 from .conftest import rows_of
-
-PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
 
 FAULTY = """
 import os, signal, time
@@ -79,9 +76,7 @@ def test_faulty_methods_do_not_disturb_their_neighbours(tmp_path: Path) -> None:
     for how in ("raises", "hangs", "dies", "nan", "shape"):
         words += f" -m faulty[how={how}]"
     words += " -m all-foreground"
-    done = subprocess.run(
-        [PROGRAM, *words.split()], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = typed(words, tmp_path)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     lines = {line.partition(" ·")[0]: line for line in done.stderr.splitlines() if " · " in line}

@@ -6,8 +6,6 @@ import os
 import pty
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import NoReturn
@@ -19,8 +17,7 @@ from cdfss_bench.bench.cli import app
 from cdfss_bench.errors import UserError
 
 from ..bench.conftest import seeded_weights as seeded_weights
-
-PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
+from ..support.program import PROGRAM, typed
 
 VERBS = [
     "run -m prototype -d mini-lesion --episodes 2",
@@ -77,11 +74,6 @@ def test_a_plug_in_is_read_when_it_is_named_and_run_when_it_is_used(tmp_path: Pa
         f"Path({str(tmp_path / 'trace')!r}).touch()\n"
         "class Mine(Constant): pass\n"
     )
-
-    def typed(words: str, where: Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [PROGRAM, *words.split()], cwd=where, capture_output=True, text=True, check=False
-        )
 
     # Lying in the working directory is not being named.
     assert "mine" not in typed("list methods", folder).stdout

@@ -7,19 +7,22 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-PROGRAM = Path(sys.executable).with_name("cdfss-bench")
+PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
+
+
+def program(
+    *words: object, check: bool = False, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """What the command gives; `options` are those of `subprocess.run`."""
+    line = [PROGRAM, *map(str, words)]
+    return subprocess.run(line, capture_output=True, text=True, check=check, **options)
 
 
 def typed(
     words: str | Sequence[str | Path], folder: Path, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """What a command gives that is typed in `folder`, with further environment variables."""
-    return subprocess.run(
-        [PROGRAM, *(words.split() if isinstance(words, str) else words)],
-        cwd=folder,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    line = words.split() if isinstance(words, str) else words
+    return program(*line, cwd=folder, env={**os.environ, **environment})

@@ -1,9 +1,7 @@
-"""What people see: the command line as they type it, and the tables of a results folder."""
+"""What people see: the command line in this process, and the tables of a results folder."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,16 +17,6 @@ from cdfss_bench.bench.records.results import RunResult, run_results
 from cdfss_bench.bench.reporting.leaderboard_table import text_table
 from cdfss_bench.bench.reporting.text_table import TextTable
 from cdfss_bench.errors import UserError
-
-PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
-
-
-def program(
-    *words: object, check: bool = False, **options: Any
-) -> subprocess.CompletedProcess[str]:
-    """The installed program in a process of its own; `options` are those of `subprocess.run`."""
-    line = [PROGRAM, *map(str, words)]
-    return subprocess.run(line, capture_output=True, text=True, check=check, **options)
 
 
 def typed(*words: object) -> Result:

@@ -12,7 +12,7 @@ import pytest
 
 from cdfss_bench.bench.records.timings import STAGES
 
-from ...support.shown import program
+from ...support.program import program
 
 Type = Callable[..., "subprocess.CompletedProcess[str]"]
 

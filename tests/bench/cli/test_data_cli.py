@@ -18,7 +18,7 @@ from cdfss_bench.datasets import DOMAINS
 
 from ...conftest import CHECKOUT
 from ...support import downloads, trees
-from ...support.shown import PROGRAM, program
+from ...support.program import PROGRAM, program
 from ...test_packaging import loaded_by
 
 Type = Callable[..., "subprocess.CompletedProcess[str]"]

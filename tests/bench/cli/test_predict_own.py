@@ -18,7 +18,7 @@ from cdfss_bench.bench.planning.cell import EpisodeSet
 from cdfss_bench.datasets import open_domain
 from cdfss_bench.errors import UserError
 
-from ...support.shown import program
+from ...support.program import program
 
 MINI = ("predict", "-m", "prototype", "--suite", "mini")
 

@@ -17,8 +17,8 @@ import pytest
 from cdfss_bench.bench.cli.streams import OutputError, finish, guard_streams
 from cdfss_bench.files import write_atomically
 
+from ...support.program import PROGRAM
 from ...support.records import write_cell
-from ...support.shown import PROGRAM
 
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")

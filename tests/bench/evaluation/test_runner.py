@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from cdfss_bench.bench.planning.selection import Selection, plan
 from cdfss_bench.bench.records.cell_folder import CellFolder
 from cdfss_bench.bench.records.schema import CostPart, read_record, read_runs
 
+from ...support.program import PROGRAM
 from ...support.records import COST
 
 Run = Callable[..., list[Outcome]]
@@ -128,7 +128,6 @@ def test_a_second_process_waits_its_turn(run_mini: Run, tmp_path: Path) -> None:
 def command(
     results: Path, weights: Path, cache: Path, episodes: int
 ) -> tuple[list[str], dict[str, str]]:
-    program = Path(sys.executable).with_name("cdfss-bench")
     arguments = (
         f"run -m ssp -d mini-lesion -k 5 --episodes {episodes} --batch 1 --no-cost --device cpu"
     )
@@ -138,7 +137,7 @@ def command(
         "CDFSS_WEIGHTS": str(weights),
         "CDFSS_CACHE": str(cache),
     }
-    return [str(program), *arguments.split()], environment
+    return [PROGRAM, *arguments.split()], environment
 
 
 def test_kill_9_loses_nothing_and_leaves_no_trace(seeded_weights: Path, tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ from cdfss_bench.bench.reporting.leaderboard_table import text_table
 from cdfss_bench.bench.reporting.screen_table import as_rich
 from cdfss_bench.bench.reporting.text_table import INTERVALS, STACKED, TextTable
 
+from ...support.program import PROGRAM, program
 from ...support.records import COST, DOMAINS, write_cell
-from ...support.shown import PROGRAM, board_of, program
+from ...support.shown import board_of
 
 WIDTHS = (20, 40, 60, 80, 100, 120, 200, 400)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,17 +10,11 @@ import pytest
 from cdfss_bench.bench.records.schema import RunRecord, read_runs
 from cdfss_bench.canonical import file_sha256
 
-PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
+from ...support.program import program
 
 
 def typed(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [PROGRAM, *words, "--device", "cpu"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return program(*words, "--device", "cpu", cwd=folder)
 
 
 def records(results: Path) -> dict[str, RunRecord]:

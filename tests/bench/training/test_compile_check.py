@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from cdfss_bench.bench.training.conduct import Files
 from cdfss_bench.bench.training.trainer import train
 from cdfss_bench.errors import UserError
 
+from ...support.program import typed
 from ...support.trainings import job_of
 
 
@@ -91,11 +90,8 @@ def test_without_a_compiler_it_is_refused_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CXX", str(tmp_path / "no-compiler"))
-    program = Path(sys.executable).with_name("cdfss-bench")
     words = "train -m hsnet --source mini --episodes 2 --compile --device cpu -o weights"
-    done = subprocess.run(
-        [program, *words.split()], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = typed(words, tmp_path)
     assert done.returncode == 2
     (sentence,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert "--compile needs a C++ compiler" in sentence

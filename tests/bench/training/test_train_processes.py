@@ -17,9 +17,9 @@ from cdfss_bench.bench.training.distributed import Objective, Processes, wrapped
 from cdfss_bench.errors import UserError
 from cdfss_bench.methods.registry.build import build
 
+from ...support.program import PROGRAM
 from ...support.trainings import written
 
-PROGRAM = str(Path(sys.executable).with_name("cdfss-bench"))
 TRAIN = ["train", "--source", "mini", "--batch", "2", "--device", "cpu", "--threads", "1"]
 
 
