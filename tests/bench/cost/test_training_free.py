@@ -9,6 +9,7 @@ from torch import Tensor
 from cdfss_bench.bench.cost.flops import operations_of
 from cdfss_bench.bench.cost.profile import cost_of
 from cdfss_bench.methods import build
+from cdfss_bench.methods.blocks.kmeans import ROUNDS_PER_WAIT
 from cdfss_bench.methods.conformance.probe import seeded
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
@@ -49,8 +50,8 @@ def test_fssdino_matches_with_clusters_and_gram_matrices(shots: int) -> None:
         states = list(net.encode_support(rows, mask[None])) * shots
         match = operations_of(lambda: net.match_states(rows, states, shots=shots)).flops
     own = shots * TOKENS // 2  # tokens of either class
-    # One round finds the five kinds: products with the centres, and the means.
-    clusters = 2 * own * 5 * WIDTH + 2 * 5 * own * WIDTH
+    # Products with the centres, and the means; the first question comes after several rounds.
+    clusters = ROUNDS_PER_WAIT * (2 * own * 5 * WIDTH + 2 * 5 * own * WIDTH)
     cosines = 2 * 5 * WIDTH * TOKENS
     gram = 2 * own * WIDTH**2 + 2 * WIDTH**2 * TOKENS
     assert match == 2 * (clusters + cosines + gram)
@@ -67,8 +68,8 @@ def test_rsrm_matches_with_the_query_and_at_three_scales(shots: int) -> None:
         match = operations_of(lambda: net.match_states(rows, states, shots=shots)).flops
     enhanced = 2 * 2 * TOKENS**2 * WIDTH
     half, centres = TOKENS // 2, 9 + 18
-    # One round finds as many kinds as centres: products with the centres, and the means.
-    clusters = 2 * 2 * half * centres * WIDTH
+    # Products with the centres, and the means; the first question comes after several rounds.
+    clusters = ROUNDS_PER_WAIT * 2 * 2 * half * centres * WIDTH
     cosines = 2 * TOKENS * WIDTH * (2 + centres + TOKENS)
     assert match == shots * (enhanced + clusters + cosines)
 
