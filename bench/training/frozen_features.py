@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -16,29 +15,21 @@ from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.fast.folded import folded
 
+from .kept_images import KeptImages
 
-class FrozenFeatures:
+
+class FrozenFeatures(KeptImages):
     """Takes the place of a network's `features` in a training step.
-
-    Every image is encoded by itself, so that its features are the same to the bit whatever is kept
-    and however the training was interrupted. They are known again by the image's content, after
-    mirroring. What was kept stays: in an order that is drawn anew in each pass, the budget's share
-    of all images is found again, and replacing would find less.
 
     Args:
         network: whose backbone is frozen; stays as it is.
         budget: bytes of features that are kept, in main memory.
         device: for which the folded form is chosen.
-
-    Attributes:
-        found: how many images were known.
-        asked: how many were asked.
     """
 
     def __init__(self, network: Method, budget: int, device: str):
-        self.network, self.left = network, budget
-        self.found = self.asked = 0
-        self._kept: dict[bytes, FeatureBatch] = {}
+        super().__init__(budget)
+        self.network = network
         self._form = copy_of(network)
         self._form.backbone = folded(network.backbone, channels_last=device.startswith("cpu"))
         self._is_checked = False
@@ -52,7 +43,7 @@ class FrozenFeatures:
         if not self._is_checked:
             self._check(images[:1])
         with torch.no_grad():
-            return FeatureBatch.cat([self._of(image[None]) for image in images])
+            return FeatureBatch.cat(self.rows(images))
 
     @contextmanager
     def in_place(self) -> Generator[None]:
@@ -64,18 +55,9 @@ class FrozenFeatures:
         finally:
             del instance.features
 
-    def _of(self, image: Tensor) -> FeatureBatch:
-        self.asked += 1
-        key = image_key(image)
-        kept = self._kept.get(key)
-        if kept is not None:
-            self.found += 1
-            return kept.to(image.device)
-        row = self._form.features(image)
-        if row.nbytes <= self.left:
-            self.left -= row.nbytes
-            self._kept[key] = row.to("cpu").detached_copy()
-        return row
+    def computed(self, image: Tensor) -> FeatureBatch:
+        """The features of an image [1, 3, H, W], one row."""
+        return self._form.features(image)
 
     def _check(self, image: Tensor) -> None:
         with torch.enable_grad():
@@ -87,8 +69,3 @@ class FrozenFeatures:
                 hint="leave --memory out",
             )
         self._is_checked = True
-
-
-def image_key(image: Tensor) -> bytes:
-    """By which an image is known again: a hash of its content."""
-    return hashlib.blake2b(image.cpu().numpy().tobytes(), digest_size=16).digest()

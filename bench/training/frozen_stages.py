@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, cast
 
 import torch
@@ -11,19 +12,20 @@ from torch import Tensor
 
 from cdfss_bench.errors import UserError
 from cdfss_bench.methods.backbones.base import Backbone, EditStage, StageMaps
+from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.fast.folded import folded
 from cdfss_bench.methods.fast.trained import trained_form
 
-from .frozen_features import image_key
+from .kept_images import KeptImages
 from .shared_cosines import SharedCosines
 
 
-class FrozenStages:
+class FrozenStages(KeptImages):
     """Takes the place of a backbone's `walk` in a training step.
 
-    Frozen stages compute image by image, so that their outputs are the same to the bit whatever is
-    kept. Where a plug-in changes the output of one, those behind it are computed from the change.
+    Where a plug-in changes the output of a frozen stage, those behind it are computed from the
+    change.
 
     Args:
         network: stays as it is, in its training mode.
@@ -35,13 +37,11 @@ class FrozenStages:
 
     Attributes:
         count: of the frozen stages.
-        found: how many images were known.
-        asked: how many were asked.
     """
 
     def __init__(self, network: Method, budget: int, device: str):
-        self.network, self.left = network, budget
-        self.found = self.asked = 0
+        super().__init__(budget)
+        self.network = network
         backbone = network.backbone
         self._folded = folded(backbone, channels_last=device.startswith("cpu"))
         self.count = 0 if self._folded is backbone else _frozen(backbone)
@@ -53,7 +53,6 @@ class FrozenStages:
             )
         # A plug-in may change the output of any frozen stage. They share their tensors.
         self._forms = [trained_form(backbone, without=done) for done in range(self.count + 1)]
-        self._kept: dict[bytes, list[Tensor]] = {}
 
     def walk(self, images: Tensor, edit: EditStage | None = None) -> Iterator[StageMaps]:
         """As `Backbone.walk`; the frozen stages offer no taps.
@@ -63,11 +62,11 @@ class FrozenStages:
         """
         backbone = self.network.backbone
         with torch.no_grad():
-            rows = [self._of(image[None]) for image in images]
+            rows = self.rows(images)
         given, done = images, 0
-        for index, parts in enumerate(zip(*rows, strict=True)):
-            stage, done = backbone.stages[index], index + 1
-            output = torch.cat(parts)
+        for index, stage in enumerate(backbone.stages[: self.count]):
+            done = index + 1
+            output = torch.cat([row.tensors[stage.name] for row in rows])
             given = output if edit is None else edit(index, output)
             yield StageMaps(stage, _Unread(stage.name, stage.taps), given)
             if given is not output:
@@ -98,20 +97,11 @@ class FrozenStages:
         finally:
             del instance.walk
 
-    def _of(self, image: Tensor) -> list[Tensor]:
-        self.asked += 1
-        key = image_key(image)
-        kept = self._kept.get(key)
-        if kept is not None:
-            self.found += 1
-            return [output.to(image.device) for output in kept]
-        walk = zip(range(self.count), self._folded.walk(image), strict=False)
-        outputs = [maps.output.contiguous() for _, maps in walk]
-        size = sum(output.nbytes for output in outputs)
-        if size <= self.left:
-            self.left -= size
-            self._kept[key] = [output.cpu() for output in outputs]
-        return outputs
+    def computed(self, image: Tensor) -> FeatureBatch:
+        """The outputs of the frozen stages for an image [1, 3, H, W], by their names."""
+        walk = islice(self._folded.walk(image), self.count)
+        outputs = {maps.stage.name: maps.output.contiguous() for maps in walk}
+        return FeatureBatch((image.shape[-2], image.shape[-1]), outputs)
 
 
 class _Unread(Sequence[Tensor]):

@@ -29,6 +29,7 @@ from .episodes import TrainingEpisodes, check_source, validation_episodes
 from .frozen_features import FrozenFeatures
 from .frozen_stages import FrozenStages
 from .job import Job, described
+from .kept_images import KeptImages
 from .loader import Loaded, Loading, number_of
 from .network import begun, freeze, is_finite, learned, optimizer_of
 from .rates import factor
@@ -106,7 +107,7 @@ class _Training:
             )
         self.network = initialised(job)
         self.optimizer = optimizer_of(self.network, recipe)
-        self.frozen: FrozenFeatures | FrozenStages | None = None
+        self.frozen: KeptImages | None = None
         if recipe.folded:
             form = FrozenFeatures if recipe.freeze == "all" else FrozenStages
             self.frozen = form(self.network, conduct.memory, job.device)

@@ -7,9 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
+from cdfss_bench.bench.training.conduct import Conduct
 from cdfss_bench.bench.training.distributed import Processes
 from cdfss_bench.bench.training.job import Job
 from cdfss_bench.bench.training.plan import TrainingPlan, planned, read_training_plan
+from cdfss_bench.bench.training.trainer import train
 from cdfss_bench.methods.weights.card import WeightsCard
 from cdfss_bench.methods.weights.checkpoints import read_checkpoint
 
@@ -24,6 +26,14 @@ def job_of(folder: Path, method: str = "ssp", **changed: Any) -> tuple[Job, Path
     plan = plan_of(method, **changed)
     (one,) = planned(plan, folder, device="cpu", processes=Processes())
     return one.job, one.output
+
+
+def trained(folder: Path, method: str, budget: int = 0, **changed: Any) -> tuple[Path, list[float]]:
+    """The weights of a training that may keep `budget` bytes, and the losses of its steps."""
+    job, path = job_of(folder, method, **changed)
+    losses: list[float] = []
+    train(job, path, Conduct(memory=budget, listener=lambda step: losses.append(step.loss or 0.0)))
+    return path, losses
 
 
 def written(path: Path) -> tuple[dict[str, Tensor], WeightsCard]:

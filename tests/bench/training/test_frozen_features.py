@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from cdfss_bench.bench.training.conduct import Conduct
 from cdfss_bench.bench.training.frozen_features import FrozenFeatures
-from cdfss_bench.bench.training.trainer import initialised, train
+from cdfss_bench.bench.training.trainer import initialised
 from cdfss_bench.errors import UserError
 
-from ...support.trainings import job_of, written
+from ...support.trainings import job_of, trained, written
 
 
 @pytest.mark.parametrize("method", ["hsnet", "patnet"])
@@ -46,18 +44,12 @@ def test_no_more_is_kept_than_the_budget(tmp_path: Path) -> None:
 def test_the_budget_changes_no_weight_and_the_loss_is_that_of_the_plain_form(
     tmp_path: Path,
 ) -> None:
-    losses: dict[str, list[float]] = {}
-
-    def trained(folder: str, budget: int, **changed: Any) -> bytes:
-        job, path = job_of(tmp_path / folder, "hsnet", **changed)
-        seen = losses.setdefault(folder, [])
-        train(job, path, Conduct(memory=budget, listener=lambda s: seen.append(s.loss or 0.0)))
-        return path.read_bytes()
-
-    assert trained("none", 0, memory=0) == trained("all", 2**30, memory=1)
-    trained("plain", 0)
-    assert losses["none"] == pytest.approx(losses["plain"], rel=1e-3)
-    _, card = written(next((tmp_path / "all").glob("*.safetensors")))
+    none, losses = trained(tmp_path / "none", "hsnet", memory=0)
+    whole, _ = trained(tmp_path / "all", "hsnet", 2**30, memory=1)
+    _, plain = trained(tmp_path / "plain", "hsnet")
+    assert none.read_bytes() == whole.read_bytes()
+    assert losses == pytest.approx(plain, rel=1e-3)
+    _, card = written(whole)
     assert card.deviations["folded"] == (None, True)
 
 

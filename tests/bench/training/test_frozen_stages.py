@@ -18,7 +18,7 @@ from cdfss_bench.methods.conformance.probe import episodes
 from cdfss_bench.methods.core.contract import EpisodeBatch
 from cdfss_bench.methods.core.method import Method
 
-from ...support.trainings import job_of, written
+from ...support.trainings import job_of, trained, written
 
 
 def gradients(network: Method) -> tuple[float, dict[str, torch.Tensor]]:
@@ -77,21 +77,15 @@ def test_no_more_is_kept_than_the_budget(tmp_path: Path) -> None:
 
 
 def test_the_budget_changes_no_weight_and_the_losses_are_the_plain_ones(tmp_path: Path) -> None:
-    losses: dict[str, list[float]] = {}
-
-    def trained(folder: str, budget: int, **changed: Any) -> bytes:
-        job, path = job_of(tmp_path / folder, "ssp+lem", **changed)
-        seen = losses.setdefault(folder, [])
-        train(job, path, Conduct(memory=budget, listener=lambda s: seen.append(s.loss or 0.0)))
-        return path.read_bytes()
-
-    assert trained("none", 0, memory=0) == trained("all", 2**30, memory=1)
-    trained("plain", 0)
-    assert len(losses["none"]) == 6
-    assert losses["none"][:2] == pytest.approx(losses["plain"][:2], rel=1e-5)
+    none, losses = trained(tmp_path / "none", "ssp+lem", memory=0)
+    whole, _ = trained(tmp_path / "all", "ssp+lem", 2**30, memory=1)
+    _, plain = trained(tmp_path / "plain", "ssp+lem")
+    assert none.read_bytes() == whole.read_bytes()
+    assert len(losses) == 6
+    assert losses[:2] == pytest.approx(plain[:2], rel=1e-5)
     # Later a rounding may carry a position over a threshold of the self-support.
-    assert losses["none"] == pytest.approx(losses["plain"], rel=1e-2)
-    _, card = written(next((tmp_path / "all").glob("*.safetensors")))
+    assert losses == pytest.approx(plain, rel=1e-2)
+    _, card = written(whole)
     assert card.deviations["folded"] == (None, True)
 
 
