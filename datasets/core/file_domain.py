@@ -20,8 +20,9 @@ from cdfss_bench.errors import DataError
 from .content_index import Contents, FileChangedError
 from .decode_cache import Pixels, picture_key
 from .domain import Domain, DomainClass, Item
+from .opening import opened
 from .transforms import binary_mask, eight_bits, is_deep, resized_image, resized_labels
-from .upright import MAX_PIXELS, UNREADABLE, is_transparent, orientation_of
+from .upright import is_transparent, orientation_of
 
 T = TypeVar("T")
 
@@ -54,7 +55,9 @@ class FileDomain(Domain):
         side = self.card.image_size
 
         def decode() -> Pixels:
-            return self.opened(path, lambda image: resized_image(image, side))
+            with self.opened(path) as image:
+                native = image.size
+                return Pixels(resized_image(image, side), native)
 
         return self.cached(path, "image", decode)
 
@@ -68,8 +71,10 @@ class FileDomain(Domain):
         binary = item.label is None
 
         def decode() -> Pixels:
-            to_array = binary_mask if binary else _label_map
-            return self.opened(item.mask, lambda image: resized_labels(to_array(image), side))
+            with self.opened(item.mask) as image:
+                native = image.size
+                labels = binary_mask(image) if binary else _label_map(image)
+                return Pixels(resized_labels(labels, side), native)
 
         return self.cached(item.mask, "binary" if binary else "labels", decode)
 
@@ -79,16 +84,9 @@ class FileDomain(Domain):
         Raises:
             DataError: if the file is missing or is not a readable image.
         """
-        found = 0
-
-        def count(image: Image.Image) -> NDArray[np.uint8]:
-            nonlocal found
+        with self.opened(item.mask) as image:
             histogram = eight_bits(image).convert("L").histogram()
-            found = sum(amount > 0 for amount in histogram[1:255])
-            return np.zeros((1, 1), np.uint8)
-
-        self.opened(item.mask, count)
-        return found
+        return sum(amount > 0 for amount in histogram[1:255])
 
     @property
     def classes_without_truth(self) -> tuple[str, ...]:
@@ -116,21 +114,19 @@ class FileDomain(Domain):
 
     def oddities_of(self, path: str) -> tuple[str, ...]:
         """What is unusual about the file at `path`, by its header alone, and how it is read."""
-        found: list[str] = []
-
-        def look(image: Image.Image) -> NDArray[np.uint8]:
-            if (orientation := orientation_of(image)) != 1:
-                found.append(f"is read as stored, not turned by its EXIF orientation {orientation}")
-            if is_deep(image):
-                found.append("has more than 8 bits, which are scaled")
-            if image.format != "MPO" and int(getattr(image, "n_frames", 1)) > 1:
-                found.append("holds several pictures, of which the first is read")
-            if is_transparent(image):
-                found.append("has an alpha channel, which is not read")
-            return np.zeros((1, 1), np.uint8)
-
-        self.opened(path, look)
-        return tuple(found)
+        with self.opened(path) as image:
+            orientation, frames = orientation_of(image), int(getattr(image, "n_frames", 1))
+            found = {
+                f"is read as stored, not turned by its EXIF orientation {orientation}": (
+                    orientation != 1
+                ),
+                "has more than 8 bits, which are scaled": is_deep(image),
+                "holds several pictures, of which the first is read": (
+                    frames > 1 and image.format != "MPO"
+                ),
+                "has an alpha channel, which is not read": is_transparent(image),
+            }
+        return tuple(oddity for oddity, is_so in found.items() if is_so)
 
     @cached_property
     def _odd(self) -> dict[str, tuple[str, ...]]:
@@ -235,26 +231,19 @@ class FileDomain(Domain):
         except OSError as error:
             raise self._missing(error.filename, error) from error
 
-    def opened(self, path: str, use: Callable[[Image.Image], NDArray[np.uint8]]) -> Pixels:
-        """What `use` makes of the picture at `path`.
+    @contextmanager
+    def opened(self, path: str) -> Generator[Image.Image]:
+        """The picture at `path`, relative to the root, opened but not decoded.
 
         Raises:
             DataError: if the file is missing or is not a readable image.
         """
-        full = self.root / path
+        hint = f"replace the file, then: cdfss-bench data check {self.card.name}"
         try:
-            with Image.open(full) as image:
-                native = image.size
-                if native[0] * native[1] > MAX_PIXELS:
-                    raise ValueError(f"{native[0]}x{native[1]} pixels are no picture of ours")
-                return Pixels(use(image), native)
+            with opened(self.root / path, self.root / path, hint) as image:
+                yield image
         except FileNotFoundError as error:
             raise self._missing(path, error) from error
-        except UNREADABLE as error:
-            raise DataError(
-                f"{full} is not a readable image ({error})",
-                hint=f"replace the file, then: cdfss-bench data check {self.card.name}",
-            ) from error
 
     def _missing(self, path: str, error: OSError) -> DataError:
         if not isinstance(error, FileNotFoundError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import stat
 import struct
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -13,26 +12,12 @@ from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps
 
 from cdfss_bench.errors import DataError
 
+from .opening import opened
 from .transforms import eight_bits
-
-MAX_PIXELS = 150_000_000
-"""ISIC's largest image has 27 million pixels; beyond this a file is a bomb, not a picture."""
-
-UNREADABLE = (
-    UnidentifiedImageError,
-    Image.DecompressionBombError,
-    NotImplementedError,
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    struct.error,
-)
-"""What Pillow raises for a file that is no picture, or a damaged one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,25 +49,11 @@ def opened_picture(path: Path) -> Generator[Image.Image]:
         DataError: if the file is missing, damaged, no picture, too large, or holds several frames.
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise DataError(
-                f"{path} cannot be read (it is no regular file)", hint="replace it by a picture"
-            )
-        if status.st_size == 0:
-            raise ValueError("the file is empty")
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.width}x{image.height} pixels are no picture of ours")
+        with opened(path, path, "replace the file, or remove it with its partner") as image:
             _refuse_frames(image, path)
             yield image
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing", hint="complete the data") from error
-    except UNREADABLE as error:
-        raise DataError(
-            f"{path} is not a readable image ({_reason(error)})",
-            hint="replace the file, or remove it with its partner",
-        ) from error
 
 
 def header_of(path: Path) -> Header:
@@ -189,11 +160,3 @@ def _from_cmyk(image: Image.Image) -> Image.Image:
         raise ValueError(f"its colour profile cannot be used: {error}") from error
     assert converted is not None  # not in place
     return converted
-
-
-def _reason(error: Exception) -> str:
-    # Pillow names the memory address of the buffer, or the path that stands before it.
-    text = str(error).partition("<_io")[0].strip()
-    if isinstance(error, UnidentifiedImageError):
-        return "its content is no picture"
-    return text or type(error).__name__

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 from cdfss_bench.errors import DataError
 
-from ..core.file_domain import MAX_PIXELS
+from ..core.opening import MAX_PIXELS
 from .coco_shapes import Fault, Size, check, is_empty, short
 
 Id = int | str

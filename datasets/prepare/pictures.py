@@ -8,32 +8,12 @@ import zlib
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from cdfss_bench.errors import DataError
-
-from ..core.file_domain import MAX_PIXELS
+from ..core.opening import opened
 from .sources import Entry
 
 _BLOCK = 65535
-
-
-def opened(data: bytes, origin: str) -> Image.Image:
-    """The picture in `data`, not decoded yet.
-
-    Raises:
-        DataError: if it is no picture, or too large to be one of ours.
-    """
-    try:
-        image = Image.open(io.BytesIO(data))
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
-        raise DataError(f"{origin} is not a readable image ({_reason(error)})") from error
-    if image.width * image.height > MAX_PIXELS:
-        raise DataError(
-            f"{origin} is not a readable image "
-            f"({image.width}x{image.height} pixels are no picture of ours)"
-        )
-    return image
 
 
 def decoded(entry: Entry, mode: str | None = None) -> NDArray[np.uint8]:
@@ -42,11 +22,8 @@ def decoded(entry: Entry, mode: str | None = None) -> NDArray[np.uint8]:
     Raises:
         DataError: if the file is damaged.
     """
-    image = opened(entry.read(), entry.origin)
-    try:
+    with opened(io.BytesIO(entry.read()), entry.origin) as image:
         return np.asarray(image.convert(mode) if mode else image)
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
-        raise DataError(f"{entry.origin} is not a readable image ({_reason(error)})") from error
 
 
 def size_of(data: bytes, origin: str) -> tuple[int, int]:
@@ -55,14 +32,11 @@ def size_of(data: bytes, origin: str) -> tuple[int, int]:
     Raises:
         DataError: if the file is damaged.
     """
-    image = opened(data, origin)
-    size = image.size
-    try:
+    with opened(io.BytesIO(data), origin) as image:
+        size = image.size
         # A JPEG is decoded at an eighth of its size: all its bytes are read, few pixels are made.
         image.draft(None, (1, 1))
         image.load()
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
-        raise DataError(f"{origin} is not a readable image ({_reason(error)})") from error
     return size
 
 
@@ -108,9 +82,3 @@ def _stored(raw: bytes) -> bytes:
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-def _reason(error: Exception) -> str:
-    # Pillow names the memory address of the buffer, which helps nobody.
-    text = str(error).partition("<_io")[0].strip()
-    return text or type(error).__name__
