@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..domains.chestxray import IMAGES, MASKS, SECOND_HOSPITAL, film_of
-from .plan import Made, Plan, Unit
-from .recipe import Recipe, by_name, copied_pair, unused
-from .sources import Entry, Source
+from .plan import Plan
+from .recipe import Recipe, by_name, copied, unused
+from .sources import Source
 
 
 class ChestXRayRecipe(Recipe):
@@ -16,11 +16,7 @@ class ChestXRayRecipe(Recipe):
     """
 
     def plan(self, source: Source) -> Plan:
-        """A unit per mask.
-
-        Raises:
-            DataError: if there are no films or no masks.
-        """
+        """A unit per mask."""
         plan = Plan("LungSegmentation", self.identity)
         pictures = [e for e in source.entries if e.suffix == ".png"]
         films = by_name((e for e in pictures if e.folder.lower() == "cxr_png"), plan)
@@ -40,7 +36,9 @@ class ChestXRayRecipe(Recipe):
             elif film not in films:
                 plan.problems.append(f"{mask.origin} has no film {film}")
             else:
-                plan.units.append(_unit(films[film], mask))
+                to = f"{IMAGES}/{films[film].plain_name}", f"{MASKS}/{name}"
+                hospital = "Montgomery" if name.startswith(SECOND_HOSPITAL) else "Shenzhen"
+                plan.units.append(copied(name, films[film], mask, to, hospital))
         if left:
             plan.remarks.append(
                 f"{left} pairs of Montgomery ({SECOND_HOSPITAL}_*) are left out, as in the "
@@ -50,15 +48,4 @@ class ChestXRayRecipe(Recipe):
             plan.remarks.append(f"{blind} films have no mask and are left out")
         known = [e for e in pictures if e.folder.lower() in ("cxr_png", "masks", "mask")]
         unused(plan, source, known, known=(".txt", ".csv", ".md", ".docx"))
-        plan.output_bytes = sum(entry.size for unit in plan.units for entry in unit.inputs)
         return plan
-
-
-def _unit(film: Entry, mask: Entry) -> Unit:
-    def make() -> Made:
-        made = copied_pair(film, mask, f"{IMAGES}/{film.plain_name}", f"{MASKS}/{mask.plain_name}")
-        montgomery = mask.name.startswith(SECOND_HOSPITAL)
-        made.counts["Montgomery" if montgomery else "Shenzhen"] = 1
-        return made
-
-    return Unit(mask.plain_name, (film, mask), make)

@@ -49,11 +49,7 @@ class DeepGlobeRecipe(Recipe):
     """
 
     def plan(self, source: Source) -> Plan:
-        """A unit per scene.
-
-        Raises:
-            DataError: if there is no `ID_sat.jpg` with an `ID_mask.png`.
-        """
+        """A unit per scene."""
         plan = Plan("Deepglobe", self.identity)
         matches = {
             e.plain_name: m["scene"]

@@ -34,11 +34,7 @@ class FSS1000Recipe(Recipe):
     """
 
     def plan(self, source: Source) -> Plan:
-        """A unit per class.
-
-        Raises:
-            DataError: if there is no class folder.
-        """
+        """A unit per class."""
         plan = Plan("FSS-1000", self.identity)
         splits = [self.card.classes, *(split.classes for split in self.card.other_splits.values())]
         published = {name for names in splits for name in names}
@@ -58,7 +54,6 @@ class FSS1000Recipe(Recipe):
         plan.problems += _classes_in_other_files(source, published - folders.keys())
         used = [entry for files in folders.values() for entry in files.values()]
         unused(plan, source, used, known=(".txt", ".md", ".csv"))
-        plan.output_bytes = sum(entry.size for entry in used)
         return plan
 
     def _class(self, name: str, files: Folder) -> Made:

@@ -7,7 +7,7 @@ from cdfss_bench.errors import DataError
 from ..domains.isaid import ALL, ENDING
 from .pictures import size_of
 from .plan import Made, Plan, Unit
-from .recipe import Recipe, by_name, copied_pair, paired, unused
+from .recipe import Recipe, by_stem, copied_pair, first_found, paired, unused
 from .sources import Entry, Source
 
 SIDE = 256
@@ -22,17 +22,13 @@ class ISAIDRecipe(Recipe):
     """
 
     def plan(self, source: Source) -> Plan:
-        """A unit per patch.
-
-        Raises:
-            DataError: if there are no patches or no masks.
-        """
+        """A unit per patch."""
         plan = Plan("iSAID", self.identity)
         pictures = [e for e in source.entries if e.suffix == ".png"]
         here = [e for e in pictures if _is_in(e, "val", "images", "semantic_png")]
-        images = by_name((e for e in here if e.folder == "images"), plan)
-        found = by_name((e for e in here if e.folder == "semantic_png"), plan)
-        masks = {entry.stem.removesuffix(ENDING): entry for entry in found.values()}
+        images = by_stem((e for e in here if e.folder == "images"), plan)
+        found = by_stem((e for e in here if e.folder == "semantic_png"), plan)
+        masks = {stem.removesuffix(ENDING): entry for stem, entry in found.items()}
         if not images or not masks:
             raise self.nothing_found("patch val/images/*.png, val/semantic_png/*.png", source)
         plan.units += [_unit(*pair) for pair in paired(images, masks, f"{ENDING}.png", plan)]
@@ -42,19 +38,16 @@ class ISAIDRecipe(Recipe):
         if training:
             plan.remarks.append(f"{len(training)} files of the training part are left out")
         unused(plan, source, [*here, *lists, *training], known=(".md", ".json"))
-        plan.output_bytes = sum(entry.size for unit in plan.units for entry in unit.inputs)
         return plan
 
     def _add_lists(self, plan: Plan, entries: list[Entry]) -> None:
         files: dict[str, bytes] = {}
         for fold in range(ALL):
             name = f"fold{fold}.txt"
-            for place in (p / inner / "val" / name for p in self.lists for inner in ("isaid", "")):
-                if place.is_file():
-                    files.setdefault(name, place.read_bytes())
-            for entry in entries:
-                if entry.name == name:
-                    files.setdefault(name, entry.read())
+            places = [p / inner / "val" / name for p in self.lists for inner in ("isaid", "")]
+            found = first_found(places, [e for e in entries if e.name == name], "the list")
+            if found is not None:
+                files[name] = found[0]
         if len(files) == ALL:
             made = {f"iSAID/splits/val/{name}": data for name, data in files.items()}
             plan.units.append(Unit("fold lists", tuple(entries), lambda: Made(dict(made))))
@@ -72,15 +65,13 @@ def _is_list(entry: Entry) -> bool:
     return entry.name in {f"fold{fold}.txt" for fold in range(ALL)}
 
 
-def _unit(name: str, image: Entry, mask: Entry) -> Unit:
+def _unit(stem: str, image: Entry, mask: Entry) -> Unit:
     def make() -> Made:
         for entry in (image, mask):
             width, height = size_of(entry.read(), entry.origin)
             if (width, height) != (SIDE, SIDE):
                 raise DataError(f"{entry.origin} is {width}x{height}, no patch of {SIDE}x{SIDE}")
-        to = _TO.format("images", name), _TO.format("semantic_png", f"{image.stem}{ENDING}.png")
-        made = copied_pair(image, mask, *to)
-        made.counts["patches"] = 1
-        return made
+        names = ("images", image.plain_name), ("semantic_png", f"{stem}{ENDING}.png")
+        return copied_pair(image, mask, (_TO.format(*names[0]), _TO.format(*names[1])), "patches")
 
-    return Unit(name, (image, mask), make)
+    return Unit(image.plain_name, (image, mask), make)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from pathlib import Path
 
 from cdfss_bench.errors import DataError
 
 from ..domains.isic import IMAGES, MASKS, read_class_table
 from .plan import Made, Plan, Unit
-from .recipe import Recipe, by_name, copied_pair, unused
-from .sources import Entry, Source
+from .recipe import Recipe, by_stem, copied, first_found, paired, unused
+from .sources import Source
 
 TABLES = ("isic_class_id.csv", "class_id.csv")
 _IMAGE = re.compile(r"(?P<id>ISIC_\d{7})\.jpg")
@@ -25,15 +24,12 @@ class ISICRecipe(Recipe):
     """
 
     def plan(self, source: Source) -> Plan:
-        """A unit per image.
-
-        Raises:
-            DataError: if images, masks or the class table are missing.
-        """
+        """A unit per image."""
         plan = Plan("ISIC", self.identity)
         files = source.entries
-        images = by_name((e for e in files if _IMAGE.fullmatch(e.plain_name)), plan)
-        masks = by_name((e for e in files if e.plain_name.endswith("_segmentation.png")), plan)
+        images = by_stem((e for e in files if _IMAGE.fullmatch(e.plain_name)), plan)
+        found = by_stem((e for e in files if e.plain_name.endswith("_segmentation.png")), plan)
+        masks = {stem.removesuffix("_segmentation"): mask for stem, mask in found.items()}
         if not images:
             raise self.nothing_found("image ISIC_<id>.jpg", source)
         if not masks:
@@ -48,34 +44,19 @@ class ISICRecipe(Recipe):
             "folders: " + ", ".join(f"{n} {name}" for n, name in enumerate(order, start=1))
         )
         plan.units.append(Unit("class table", (), lambda: Made({"ISIC/class_id.csv": data})))
-        for name, image in sorted(images.items()):
-            stem = name.removesuffix(".jpg")
-            mask = masks.pop(f"{stem}_segmentation.png", None)
-            if mask is None:
-                plan.problems.append(f"{image.origin} has no mask {stem}_segmentation.png")
-            elif stem not in table:
+        for stem, image, mask in paired(images, masks, "_segmentation.png", plan):
+            if stem not in table:
                 plan.problems.append(f"{image.origin} is not in the class table {where}")
-            else:
-                place = order.index(table[stem]) + 1
-                plan.units.append(self._unit(image, mask, place, table[stem]))
-        plan.problems += [f"{mask.origin} has no image" for _, mask in sorted(masks.items())]
-        absent = sum(f"{key}.jpg" not in images for key in table)
+                continue
+            kind, place = table[stem], order.index(table[stem]) + 1
+            to = f"{IMAGES}/{place}/{image.plain_name}", f"{MASKS}/{mask.plain_name}"
+            plan.units.append(copied(image.plain_name, image, mask, to, f"{place} {kind}"))
+        absent = sum(key not in images for key in table)
         if absent:
             plan.remarks.append(f"{absent} images of the class table are not in the download")
-        known = [e for e in files if e.plain_name in images or "_segmentation" in e.name]
+        known = [e for e in files if _IMAGE.fullmatch(e.plain_name) or "_segmentation" in e.name]
         unused(plan, source, known, known=(".txt", ".csv", ".md"))
-        plan.output_bytes = sum(entry.size for unit in plan.units for entry in unit.inputs)
         return plan
-
-    def _unit(self, image: Entry, mask: Entry, place: int, name: str) -> Unit:
-        to = f"{IMAGES}/{place}/{image.plain_name}", f"{MASKS}/{mask.plain_name}"
-
-        def make() -> Made:
-            made = copied_pair(image, mask, *to)
-            made.counts[f"{place} {name}"] = 1
-            return made
-
-        return Unit(image.plain_name, (image, mask), make)
 
     def _order(self) -> list[str]:
         order = re.split(r"[,/+\s]+", str(self.options["order"]).strip())
@@ -92,21 +73,11 @@ class ISICRecipe(Recipe):
             for given in self.lists
             for path in ([given] if given.is_file() else [given / name for name in TABLES])
         ]
-        for path in places:
-            if path.is_file():
-                return _bytes_of(path), str(path)
-        for name in TABLES:
-            for entry in source.entries:
-                if entry.name == name:
-                    return entry.read(), entry.origin
-        raise DataError(
-            "the class table is missing: the official download of ISIC has no classes",
-            hint="cdfss-bench data fetch isic gets it, or name a file with --classes FILE",
-        )
-
-
-def _bytes_of(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"the class table {path} cannot be read ({error.strerror})") from error
+        entries = [entry for name in TABLES for entry in source.entries if entry.name == name]
+        found = first_found(places, entries, "the class table")
+        if found is None:
+            raise DataError(
+                "the class table is missing: the official download of ISIC has no classes",
+                hint="cdfss-bench data fetch isic gets it, or name a file with --classes FILE",
+            )
+        return found[:2]

@@ -17,11 +17,7 @@ class NucleusRecipe(Recipe):
     """`ID/images/ID.png`, `ID/masks/*.png` -> `Nucleus/stage1_train/ID/...`, files unchanged."""
 
     def plan(self, source: Source) -> Plan:
-        """A unit per image.
-
-        Raises:
-            DataError: if there are no images or no masks.
-        """
+        """A unit per image."""
         plan = Plan("Nucleus", self.identity)
         pictures = [e for e in source.entries if e.suffix == ".png"]
         images = {_place(e): e for e in pictures if e.folder == "images"}
@@ -51,7 +47,6 @@ class NucleusRecipe(Recipe):
             )
         known = [e for e in pictures if e.folder in ("images", "masks")]
         unused(plan, source, known, known=(".csv", ".txt", ".md"))
-        plan.output_bytes = sum(entry.size for unit in plan.units for entry in unit.inputs)
         return plan
 
 

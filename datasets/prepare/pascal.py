@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from pathlib import Path
 
 from cdfss_bench.errors import DataError
 
 from .matfile import MatError, segmentation
 from .pictures import decoded, lossless, size_of
 from .plan import Made, Plan, Unit, sha256_of
-from .recipe import Recipe, by_name, unused
+from .recipe import Recipe, by_name, first_found, unused
 from .sources import Entry, Source
 
 _BASE = "VOCdevkit/VOC2012"
@@ -31,11 +30,7 @@ class PascalRecipe(Recipe):
     """
 
     def plan(self, source: Source) -> Plan:
-        """A unit per mask, and one for the lists.
-
-        Raises:
-            DataError: if photographs, masks or lists are missing.
-        """
+        """A unit per mask, and one for the lists."""
         plan = Plan("VOCdevkit", self.identity)
         photos = by_name((e for e in source.entries if e.folder == "JPEGImages"), plan)
         photos = {entry.stem: entry for entry in photos.values() if entry.suffix == ".jpg"}
@@ -86,7 +81,11 @@ class PascalRecipe(Recipe):
         files: dict[str, bytes] = {}
         inputs: list[Entry] = []
         for name in _LISTS:
-            found = self._list(name, source)
+            places = [
+                place for given in self.lists for place in (given / "pascal" / name, given / name)
+            ]
+            entries = [e for e in source.entries if f"/{e.path}".endswith(f"/pascal/{name}")]
+            found = first_found(places, entries, "the list")
             if found is None:
                 raise DataError(
                     f"the published fold list {name} is missing",
@@ -100,23 +99,6 @@ class PascalRecipe(Recipe):
                 plan.remarks.append(f"{where} is not the published list (its sha256 differs)")
             files[f"splits/pascal/{name}"] = data
         return Unit("fold lists", tuple(inputs), lambda: Made(dict(files)))
-
-    def _list(self, name: str, source: Source) -> tuple[bytes, str, Entry | None] | None:
-        for given in self.lists:
-            for path in (given / "pascal" / name, given / name):
-                if path.is_file():
-                    return _bytes_of(path), str(path), None
-        for entry in source.entries:
-            if f"/{entry.path}".endswith(f"/pascal/{name}"):
-                return entry.read(), entry.origin, entry
-        return None
-
-
-def _bytes_of(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"the list {path} cannot be read ({error.strerror})") from error
 
 
 def _unit(photo: Entry, mask: Entry) -> Unit:

@@ -64,7 +64,7 @@ class Plan:
         units: in order.
         problems: what of the download cannot be used, one sentence each.
         remarks: what is left out on purpose or is odd, one sentence each.
-        output_bytes: about how much will be written.
+        output_bytes: about how much will be written; None: as much as the units read.
     """
 
     folder: str
@@ -72,7 +72,7 @@ class Plan:
     units: list[Unit] = field(default_factory=list[Unit])
     problems: list[str] = field(default_factory=list[str])
     remarks: list[str] = field(default_factory=list[str])
-    output_bytes: int = 0
+    output_bytes: int | None = None
 
 
 @dataclass

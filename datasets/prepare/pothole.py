@@ -10,7 +10,7 @@ from cdfss_bench.errors import DataError
 from ..domains.pothole import IMAGES, MASKS
 from .pictures import decoded, lossless, size_of
 from .plan import Made, Plan, Unit, sha256_of
-from .recipe import PICTURES, Recipe, left_over, unused
+from .recipe import PICTURES, Recipe, left_over, paired, unused
 from .sources import Entry, Source
 
 MARKS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255, 255, 255)}
@@ -25,23 +25,14 @@ class PotholeRecipe(Recipe):
     """
 
     def plan(self, source: Source) -> Plan:
-        """A unit per picture.
-
-        Raises:
-            DataError: if there are no pictures or no masks.
-        """
+        """A unit per picture."""
         plan = Plan("Pothole", self.identity)
         images = self._named(source, "images", (".jpg", ".jpeg", ".png"), plan)
         masks = self._named(source, "masks", (".png", ".bmp"), plan)
         if not images or not masks:
             raise self.nothing_found("pair images/NAME.jpg, masks/NAME.png", source)
-        for name, image in sorted(images.items()):
-            mask = masks.pop(name, None)
-            if mask is None:
-                plan.problems.append(f"{image.origin} has no mask {image.stem}.png")
-            else:
-                plan.units.append(_unit(name, image, mask, str(self.options["marks"])))
-        plan.problems += [f"{mask.origin} has no image" for _, mask in sorted(masks.items())]
+        marks = str(self.options["marks"])
+        plan.units += [_unit(*pair, marks) for pair in paired(images, masks, ".png", plan)]
         known = [e for e in source.entries if e.folder in ("images", "masks")]
         left_over(plan, known, [e for e in known if e.suffix in (".jpg", ".jpeg", ".png", ".bmp")])
         known = [e for e in known if e.suffix in PICTURES]

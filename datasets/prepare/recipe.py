@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from cdfss_bench.options import Value
 
 from ..core.card import DomainCard
 from .pictures import size_of
-from .plan import Made, Plan, sha256_of
+from .plan import Made, Plan, Unit, sha256_of
 from .sources import Entry, Source
 
 
@@ -37,7 +38,8 @@ class Recipe(ABC):
         """The units of work for what `source` holds.
 
         Raises:
-            DataError: if this is not the download that the recipe knows.
+            DataError: if this is not the download that the recipe knows: it lacks all images, all
+                masks, or a table or list that is needed.
         """
 
     @property
@@ -79,15 +81,29 @@ def by_name(entries: Iterable[Entry], plan: Plan) -> dict[str, Entry]:
     return found
 
 
-def copied_pair(
-    image: Entry, mask: Entry, image_to: str, mask_to: str, made: Made | None = None
-) -> Made:
+def by_stem(entries: Iterable[Entry], plan: Plan) -> dict[str, Entry]:
+    """Entries by their published name without its suffix, as `by_name` chooses them."""
+    return {entry.stem: entry for entry in by_name(entries, plan).values()}
+
+
+def copied(name: str, image: Entry, mask: Entry, to: tuple[str, str], counted: str) -> Unit:
+    """The unit of that name which makes a `copied_pair`."""
+    return Unit(name, (image, mask), lambda: copied_pair(image, mask, to, counted))
+
+
+def copied_pair(image: Entry, mask: Entry, to: tuple[str, str], counted: str) -> Made:
     """Image and mask copied unchanged, after both were decoded once.
+
+    Args:
+        image: is copied to the first path of `to`.
+        mask: is copied to the second.
+        to: paths relative to the data root.
+        counted: what the summary counts the pair as.
 
     Raises:
         DataError: if one of them is damaged.
     """
-    made = made or Made()
+    made = Made(counts=Counter({counted: 1}))
     data, truth = image.read(), mask.read()
     size, other = size_of(data, image.origin), size_of(truth, mask.origin)
     if size != other:
@@ -95,8 +111,7 @@ def copied_pair(
             f"{mask.path} is {other[0]}x{other[1]} but its image is {size[0]}x{size[1]}; "
             "both are kept"
         )
-    made.files[image_to] = image
-    made.files[mask_to] = mask
+    made.files = {to[0]: image, to[1]: mask}
     made.looks[image.plain_name] = sha256_of(data)
     return made
 
@@ -104,20 +119,44 @@ def copied_pair(
 def paired(
     images: Mapping[str, Entry], masks: dict[str, Entry], ending: str, plan: Plan
 ) -> Iterator[tuple[str, Entry, Entry]]:
-    """(name, image, mask) in the order of names; a problem for each without its partner.
+    """(key, image, mask) in the order of keys; a problem for each without its partner.
 
     Args:
-        images: by name.
-        masks: by the stem of the image; those that have one are taken out.
+        images: by a key.
+        masks: by the key of their image; those that have one are taken out.
         ending: of a mask's name behind that stem, for messages.
         plan: gets the problems, once all pairs were taken.
     """
-    for name, image in sorted(images.items()):
-        if (mask := masks.pop(image.stem, None)) is None:
+    for key, image in sorted(images.items()):
+        if (mask := masks.pop(key, None)) is None:
             plan.problems.append(f"{image.origin} has no mask {image.stem}{ending}")
         else:
-            yield name, image, mask
+            yield key, image, mask
     plan.problems += [f"{mask.origin} has no image" for _, mask in sorted(masks.items())]
+
+
+def first_found(
+    places: Iterable[Path], entries: Iterable[Entry], what: str
+) -> tuple[bytes, str, Entry | None] | None:
+    """A table or list: its bytes, where it lies, and its entry if it is of the download.
+
+    Args:
+        places: where it may lie beside the download, looked into first.
+        entries: of the download that are such a file.
+        what: it is, for messages.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    for path in places:
+        if path.is_file():
+            try:
+                return path.read_bytes(), str(path), None
+            except OSError as error:
+                raise DataError(f"{what} {path} cannot be read ({error.strerror})") from error
+    for entry in entries:
+        return entry.read(), entry.origin, entry
+    return None
 
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp")

@@ -7,7 +7,7 @@ import numpy as np
 from ..domains.suim import COLOURS, IMAGES, MASKS
 from .pictures import decoded, lossless, size_of
 from .plan import Made, Plan, Unit, sha256_of
-from .recipe import Recipe, by_name, left_over, paired, unused
+from .recipe import Recipe, by_stem, left_over, paired, unused
 from .sources import Entry, Source
 
 
@@ -18,22 +18,19 @@ class SUIMRecipe(Recipe):
     """
 
     def plan(self, source: Source) -> Plan:
-        """A unit per image.
-
-        Raises:
-            DataError: if there are no images or no masks.
-        """
+        """A unit per image."""
         plan = Plan("SUIM", self.identity)
-        pictures = by_name(
+        pictures = by_stem(
             (e for e in source.entries if _is_in(e, "images") and e.suffix == ".jpg"), plan
         )
         coded = [e for e in source.entries if _is_in(e, "masks") and e.suffix in (".bmp", ".png")]
-        masks = {entry.stem: entry for entry in by_name(coded, plan).values()}
+        masks = by_stem(coded, plan)
         if not pictures:
             raise self.nothing_found("photograph images/*.jpg", source)
         if not masks:
             raise self.nothing_found("colour-coded mask masks/*.bmp", source)
-        plan.units += [_unit(*pair) for pair in paired(pictures, masks, ".bmp", plan)]
+        pairs = paired(pictures, masks, ".bmp", plan)
+        plan.units += [_unit(picture, mask) for _, picture, mask in pairs]
         photos = [e for e in source.entries if _is_in(e, "images")]
         left_over(plan, photos, (e for e in photos if e.suffix == ".jpg"))
         left_over(plan, (e for e in source.entries if _is_in(e, "masks")), coded)
@@ -46,7 +43,9 @@ def _is_in(entry: Entry, folder: str) -> bool:
     return entry.folder.lower() == folder
 
 
-def _unit(name: str, picture: Entry, mask: Entry) -> Unit:
+def _unit(picture: Entry, mask: Entry) -> Unit:
+    name = picture.plain_name
+
     def make() -> Made:
         data = picture.read()
         size = size_of(data, picture.origin)

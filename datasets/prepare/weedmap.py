@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from cdfss_bench.errors import DataError
 
 from ..domains.weedmap import ENDINGS, TILES, TRUTH
@@ -18,11 +20,7 @@ class WeedMapRecipe(Recipe):
     """
 
     def plan(self, source: Source) -> Plan:
-        """A unit per tile.
-
-        Raises:
-            DataError: if there are no tiles or no maps.
-        """
+        """A unit per tile."""
         plan = Plan("WeedMap", self.identity)
         pictures = [e for e in source.entries if e.suffix == ".png"]
         tiles = [e for e in pictures if f"/{e.path}".rpartition("/")[0].endswith(f"/{TILES}")]
@@ -53,7 +51,6 @@ class WeedMapRecipe(Recipe):
         if rest := len(source.entries) - len(tiles) - len(coded):
             plan.remarks.append(f"{rest} other files (channels, composites) have no use here")
         plan.remarks += list(source.remarks)
-        plan.output_bytes = sum(entry.size for unit in plan.units for entry in unit.inputs)
         return plan
 
 
@@ -67,10 +64,7 @@ def _unit(field: str, tile: Entry, mask: Entry) -> Unit:
             )
         base = f"WeedMap/{field}"
         to = f"{base}/{TILES}/{tile.plain_name}", f"{base}/{TRUTH}/{mask.plain_name}"
-        made = copied_pair(tile, mask, *to)
         # Dark tiles beside a field are alike; that says nothing of the download.
-        made.looks = {}
-        made.counts["tiles"] = 1
-        return made
+        return replace(copied_pair(tile, mask, to, "tiles"), looks={})
 
     return Unit(f"{field}/{tile.plain_name}", (tile, mask), make)

@@ -57,8 +57,10 @@ def carry_out(
     done = _journal_of(folder, plan)
     waiting = [unit for unit in plan.units if not _is_done(unit, done.get(unit.name), root)]
     if waiting and not link:
-        share = len(waiting) / len(plan.units)
-        _refuse_without_space(root, int(plan.output_bytes * share))
+        whole = plan.output_bytes
+        if whole is None:
+            whole = sum(entry.size for unit in plan.units for entry in unit.inputs)
+        _refuse_without_space(root, int(whole * len(waiting) / len(plan.units)))
     kept = len(plan.units) - len(waiting)
     failed: dict[str, str] = {}
     if waiting:
