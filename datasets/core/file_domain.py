@@ -132,6 +132,30 @@ class FileDomain(Domain):
     def _odd(self) -> dict[str, tuple[str, ...]]:
         return {}
 
+    def paired(self, images: str, masks: str, ending: str, what: str) -> tuple[Item, ...]:
+        """Every `.jpg` in the folder `images` with its mask in `masks`, as the layouts have them.
+
+        Args:
+            images: relative to the root.
+            masks: relative to the root.
+            ending: of a mask, behind the name of its image up to the first dot.
+            what: an image is called in hints.
+
+        Raises:
+            DataError: naming an image without a mask.
+        """
+        here = set(listed(self.root / masks, ending.rpartition(".")[2]))
+        items: list[Item] = []
+        for file in listed(self.root / images, "jpg"):
+            mask = file.partition(".")[0] + ending
+            if mask not in here:
+                raise DataError(
+                    f"{self.root / images}/{file} has no mask {mask} in {self.root / masks}",
+                    hint=f"complete the folder, or remove the {what}",
+                )
+            items.append(Item(f"{images}/{file}", f"{images}/{file}", f"{masks}/{mask}"))
+        return tuple(items)
+
     def extra_files(self) -> Sequence[Path]:
         """Files beside images and masks that decide what is read: annotations, class tables, lists.
 

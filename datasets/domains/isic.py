@@ -11,7 +11,7 @@ from pathlib import Path
 from cdfss_bench.errors import DataError
 
 from ..core.domain import DomainClass, Item
-from ..core.file_domain import FileDomain, listed
+from ..core.file_domain import FileDomain
 
 IMAGES = "ISIC/ISIC2018_Task1-2_Training_Input"
 MASKS = "ISIC/ISIC2018_Task1_Training_GroundTruth"
@@ -32,7 +32,10 @@ class ISIC(FileDomain):
         Raises:
             DataError: if an image has no mask, or a folder mixes classes of the table.
         """
-        folders = [self._items(folder) for folder in ("1", "2", "3")]
+        folders = [
+            self.paired(f"{IMAGES}/{folder}", MASKS, "_segmentation.png", "image")
+            for folder in ("1", "2", "3")
+        ]
         names = [self._class_of(index, items) for index, items in enumerate(folders)]
         present = {index: names[index] for index, items in enumerate(folders) if items}
         if len(set(present.values())) != len(present):
@@ -73,20 +76,6 @@ class ISIC(FileDomain):
                 hint="split the images into 1, 2, 3 by their class",
             )
         return found.pop() if found else self.card.classes[index]
-
-    def _items(self, folder: str) -> tuple[Item, ...]:
-        images = f"{IMAGES}/{folder}"
-        with_mask = set(listed(self.root / MASKS, "png"))
-        items: list[Item] = []
-        for file in listed(self.root / images, "jpg"):
-            mask = f"{file.partition('.')[0]}_segmentation.png"
-            if mask not in with_mask:
-                raise DataError(
-                    f"{self.root / images}/{file} has no mask {mask} in {self.root / MASKS}",
-                    hint="complete the folder, or remove the image",
-                )
-            items.append(Item(f"{images}/{file}", f"{images}/{file}", f"{MASKS}/{mask}"))
-        return tuple(items)
 
 
 def read_class_table(data: bytes, where: str, classes: Sequence[str]) -> dict[str, str]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cdfss_bench.errors import DataError
-
-from ..core.domain import DomainClass, Item
-from ..core.file_domain import FileDomain, listed
+from ..core.domain import DomainClass
+from ..core.file_domain import FileDomain
 
 IMAGES = "Kvasir-SEG/images"
 MASKS = "Kvasir-SEG/masks"
@@ -22,13 +20,4 @@ class Kvasir(FileDomain):
         Raises:
             DataError: if an image has no mask.
         """
-        masks = set(listed(self.root / MASKS, "jpg"))
-        items: list[Item] = []
-        for file in listed(self.root / IMAGES, "jpg"):
-            if file not in masks:
-                raise DataError(
-                    f"{self.root / IMAGES}/{file} has no mask {file} in {self.root / MASKS}",
-                    hint="complete the folder, or remove the image",
-                )
-            items.append(Item(f"{IMAGES}/{file}", f"{IMAGES}/{file}", f"{MASKS}/{file}"))
-        return [DomainClass(0, self.card.classes[0], tuple(items))]
+        return [DomainClass(0, self.card.classes[0], self.paired(IMAGES, MASKS, ".jpg", "image"))]

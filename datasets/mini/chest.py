@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from .field import Field, blurred, clamp, grid, step
 from .noise import Seed, fractal, smooth_noise
 from .paint import develop
-from .picture import SIDE, Picture
+from .picture import SIDE, Drawn, Picture
 from .shapes import box, ellipse
 from .thorax import Build, chest_frame, lungs, opacity, skeleton, torso, vessels
 
-CLASSES: tuple[str, ...] = ("lung",)
 COUNT: Final = 60
 
 LETTERS: Final = {
@@ -29,18 +28,9 @@ LETTERS: Final = {
 }
 """Lead letters, five rows of three. The patient's right is on the left of the film."""
 
-NAMES: Final = tuple(f"chest/{number:03d}" for number in range(COUNT))
 
-
-def items(class_index: int) -> tuple[str, ...]:
-    """Names of the films with this class, sorted. Raises IndexError for an unknown class."""
-    return (NAMES,)[class_index]
-
-
-def draw(name: str) -> Picture:
-    """Draw one film. Raises ValueError for a name which is not among ``items``."""
-    if name not in NAMES:
-        raise ValueError(f"mini-chest has no picture {name!r}")
+def paint(name: str) -> Picture:
+    """Draw one film."""
     seed = Seed(name)
     u, v = chest_frame(seed.sub("frame"), *grid())
     build = Build.drawn(seed.sub("build"))
@@ -59,6 +49,11 @@ def draw(name: str) -> Picture:
         noise=camera.between("noise", 0.004, 0.03),
     )
     return Picture(image, ((away < 0.0) & shown).astype(np.uint8))
+
+
+DOMAIN: Final = Drawn(
+    "mini-chest", ("lung",), (tuple(f"chest/{number:03d}" for number in range(COUNT)),), paint
+)
 
 
 def _exposed(seed: Seed, build: Build, u: Field, v: Field, away: Field) -> Field:

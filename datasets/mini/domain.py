@@ -32,13 +32,9 @@ class ProceduralDomain(Domain):
             DomainClass(
                 self.card.first_class_id + index,
                 name,
-                tuple(
-                    Item(item, item, item, index + 1)
-                    for item in domain.items(index)
-                    if self.is_asked(item)
-                ),
+                tuple(Item(n, n, n, index + 1) for n in names if self.is_asked(n)),
             )
-            for index, name in enumerate(domain.CLASSES)
+            for index, (name, names) in enumerate(zip(domain.classes, domain.pictures, strict=True))
         ]
 
     def listed_queries(self) -> Sequence[tuple[int, str]] | None:

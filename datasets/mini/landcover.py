@@ -17,7 +17,7 @@ from . import ground
 from .field import Field, blurred, clamp, grid, length, lowest, step, turned
 from .noise import Seed, fractal, noise_at, smooth_noise
 from .paint import Planes, colour, develop, over, pick_colour
-from .picture import SIDE, Picture
+from .picture import SIDE, Drawn, Picture
 
 PAINTERS: Final[tuple[Callable[[Seed, Planes], Planes], ...]] = (
     ground.agriculture,
@@ -33,14 +33,6 @@ AGRICULTURE, URBAN, RANGELAND, FOREST, WATER, BARREN = range(6)
 COUNT: Final = 96
 WEIGHTS: Final = (12, 2, 7, 4, 2, 3)
 """How often a class is met, relative to the others."""
-
-NAMES: Final[tuple[str, ...]] = tuple(f"landcover/{index:03d}" for index in range(COUNT))
-
-
-def items(class_index: int) -> tuple[str, ...]:
-    """Names of the tiles with this class, sorted. Raises IndexError for an unknown class."""
-    index = range(len(CLASSES))[class_index]
-    return tuple(name for name in NAMES if index in contents(name))
 
 
 @cache
@@ -60,10 +52,8 @@ def contents(name: str) -> tuple[int, ...]:
     return tuple(sorted(chosen, key=lambda index: index in (URBAN, WATER)))
 
 
-def draw(name: str) -> Picture:
-    """Draw one tile. Raises ValueError for a name which is not among ``items``."""
-    if name not in NAMES:
-        raise ValueError(f"mini-landcover has no picture {name!r}")
+def paint(name: str) -> Picture:
+    """Draw one tile."""
     seed = Seed(name)
     base, *others = contents(name)
     trees = ground.canopy(seed.sub("trees"))
@@ -90,6 +80,15 @@ def draw(name: str) -> Picture:
         noise=camera.between("noise", 0.004, 0.016),
     )
     return Picture(image, labels)
+
+
+NAMES: Final = tuple(f"landcover/{number:03d}" for number in range(COUNT))
+DOMAIN: Final = Drawn(
+    "mini-landcover",
+    CLASSES,
+    tuple(tuple(n for n in NAMES if index in contents(n)) for index in range(len(CLASSES))),
+    paint,
+)
 
 
 def _region(seed: Seed, index: int) -> Field:

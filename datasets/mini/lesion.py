@@ -15,7 +15,7 @@ from .dermoscopy import bubbles, hairs, ink, ruler, shine, skin, sticker, tube
 from .field import Field, grid, harmonic, length, lowest, step, turned
 from .noise import Seed, fractal, smooth_noise
 from .paint import Planes, develop, over
-from .picture import SIDE, Picture
+from .picture import SIDE, Drawn, Picture
 from .pigment import melanoma, nevus, seborrheic_keratosis
 
 CLASSES: tuple[str, ...] = ("nevus", "seborrheic_keratosis", "melanoma")
@@ -39,20 +39,9 @@ COVERS: Final = ((sticker, 0.1), (tube, 0.14))
 """What hides skin and lesion, and how often. No annotator marks what cannot be seen."""
 
 
-def items(class_index: int) -> tuple[str, ...]:
-    """Names of the pictures with this class, sorted. Raises IndexError for an unknown class."""
-    count = COUNTS[class_index]
-    return tuple(f"lesion/{CLASSES[class_index]}/{number:03d}" for number in range(count))
-
-
-CLASS_OF: Final = {name: index for index in range(len(CLASSES)) for name in items(index)}
-
-
-def draw(name: str) -> Picture:
-    """Draw one picture. Raises ValueError for a name which is not among ``items``."""
-    if name not in CLASS_OF:
-        raise ValueError(f"mini-lesion has no picture {name!r}")
-    index = CLASS_OF[name]
+def paint(name: str) -> Picture:
+    """Draw one picture."""
+    index = CLASSES.index(name.split("/")[1])
     seed = Seed(name)
     away = _distance(seed.sub("outline"), RAGGED[index])
     share = _share(seed.unit("share"))
@@ -81,6 +70,17 @@ def draw(name: str) -> Picture:
         noise=camera.between("noise", 0.003, 0.02),
     )
     return Picture(image, np.where(annotated, np.uint8(index + 1), np.uint8(0)))
+
+
+DOMAIN: Final = Drawn(
+    "mini-lesion",
+    CLASSES,
+    tuple(
+        tuple(f"lesion/{name}/{number:03d}" for number in range(count))
+        for name, count in zip(CLASSES, COUNTS, strict=True)
+    ),
+    paint,
+)
 
 
 def _share(t: float) -> float:

@@ -11,7 +11,7 @@ from . import objects_living as living
 from . import objects_made as made
 from .backdrop import SCENES
 from .noise import Seed
-from .picture import SIDE, Picture
+from .picture import SIDE, Drawn, Picture
 from .scene import AREA, Scene, centred, sized
 from .sprite import Kind, Pose
 
@@ -44,20 +44,9 @@ KINDS: Final[tuple[Kind, ...]] = (
 CLASSES: tuple[str, ...] = tuple(kind.name for kind in KINDS)
 
 
-def items(class_index: int) -> tuple[str, ...]:
-    """Names of the pictures with this class, sorted. Raises IndexError for an unknown class."""
-    numbers = sorted(str(number) for number in range(1, PER_CLASS + 1))
-    return tuple(f"objects/{CLASSES[class_index]}/{number}" for number in numbers)
-
-
-CLASS_OF: Final = {name: index for index in range(len(CLASSES)) for name in items(index)}
-
-
-def draw(name: str) -> Picture:
-    """Draw one picture. Raises ValueError for a name which is not among ``items``."""
-    if name not in CLASS_OF:
-        raise ValueError(f"mini-objects has no picture {name!r}")
-    index = CLASS_OF[name]
+def paint(name: str) -> Picture:
+    """Draw one picture."""
+    index = CLASSES.index(name.split("/")[1])
     seed = Seed(name)
     scene = Scene.before(seed, SCENES)
     scene.scatter("behind", seed.whole("behind", 0, 5), 5.0, 20.0)
@@ -74,3 +63,14 @@ def draw(name: str) -> Picture:
         at = centred(sprite, SIDE / 2 + side, SIDE / 2 + own.between("y", -26.0, 30.0))
         scene.put(sprite, at, index + 1)
     return Picture(scene.photograph(blur_share=0.15), scene.labels)
+
+
+DOMAIN: Final = Drawn(
+    "mini-objects",
+    CLASSES,
+    tuple(
+        tuple(sorted(f"objects/{name}/{number}" for number in range(1, PER_CLASS + 1)))
+        for name in CLASSES
+    ),
+    paint,
+)

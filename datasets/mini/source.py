@@ -6,7 +6,6 @@ its colour only leans one way. Where two labels meet lies a border of 255, as in
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Final
 
 import numpy as np
@@ -16,7 +15,7 @@ from . import source_living as living
 from . import source_made as made
 from .backdrop import SCENES
 from .noise import Seed
-from .picture import VOID, Picture
+from .picture import VOID, Drawn, Picture
 from .scene import AREA, Scene, centred, sized, slack
 from .sprite import Kind, Place, Pose, Sprite
 
@@ -49,22 +48,6 @@ KINDS: Final[tuple[Kind, ...]] = (
 
 CLASSES: tuple[str, ...] = tuple(kind.name for kind in KINDS)
 
-NAMES: Final[tuple[str, ...]] = tuple(f"source/{index:04d}" for index in range(COUNT))
-KNOWN: Final = frozenset(NAMES)
-
-
-def items(class_index: int) -> tuple[str, ...]:
-    """Names of the pictures with this class, sorted. Raises IndexError for an unknown class."""
-    return _items()[range(len(CLASSES))[class_index]]
-
-
-@cache
-def _items() -> tuple[tuple[str, ...], ...]:
-    held = {name: set(contents(name)) for name in NAMES}
-    return tuple(
-        tuple(name for name in NAMES if index in held[name]) for index in range(len(CLASSES))
-    )
-
 
 def contents(name: str) -> tuple[int, ...]:
     """The classes of the things in a picture, the first one at the back; a class may come twice."""
@@ -75,10 +58,8 @@ def contents(name: str) -> tuple[int, ...]:
     return (first, *more)
 
 
-def draw(name: str) -> Picture:
-    """Draw one picture. Raises ValueError for a name which is not among ``items``."""
-    if name not in KNOWN:
-        raise ValueError(f"mini-source has no picture {name!r}")
+def paint(name: str) -> Picture:
+    """Draw one picture."""
     classes = contents(name)
     attempt = 0
     while True:
@@ -135,3 +116,12 @@ def bordered(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     edge[1:] |= down
     edge[:-1] |= down
     return np.where(edge, np.uint8(VOID), labels)
+
+
+HELD: Final = {name: contents(name) for name in (f"source/{n:04d}" for n in range(COUNT))}
+DOMAIN: Final = Drawn(
+    "mini-source",
+    CLASSES,
+    tuple(tuple(n for n, held in HELD.items() if index in held) for index in range(len(CLASSES))),
+    paint,
+)
