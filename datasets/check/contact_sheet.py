@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from ..core.domain import Domain, DomainClass, Item
+from ..core.domain import Domain
+from ..core.manifest import alternating
 
 OUTLINE = (255, 64, 32)
 _LABEL = 14
@@ -27,15 +27,11 @@ def outlined(
 
 def border(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """The pixels of `mask` [S, S] that lie at its edge, about 1 % of S deep."""
+    from scipy import ndimage
+
     fore = mask.astype(bool)
-    inner = fore.copy()
-    for _ in range(max(1, mask.shape[0] // 100)):
-        eroded = inner.copy()
-        eroded[1:] &= inner[:-1]
-        eroded[:-1] &= inner[1:]
-        eroded[:, 1:] &= inner[:, :-1]
-        eroded[:, :-1] &= inner[:, 1:]
-        inner = eroded
+    depth = max(1, mask.shape[0] // 100)
+    inner = np.asarray(ndimage.binary_erosion(fore, iterations=depth, border_value=1), np.bool_)
     return fore & ~inner
 
 
@@ -53,7 +49,8 @@ def contact_sheet(domains: Sequence[Domain], *, columns: int = 8, side: int = 12
     if len(domains) == 1:
         rows = [(domains[0], entry.name, list(entry.items)) for entry in domains[0].classes]
     else:
-        rows = [(d, d.title, _interleaved(d.classes)) for d in domains]
+        # One item of each class in turn, so that any even spread shows all classes.
+        rows = [(d, d.title, list(alternating([e.items for e in d.classes]))) for d in domains]
     sheet = Image.new("RGB", (columns * side, len(rows) * (side + _LABEL)), "white")
     pen = ImageDraw.Draw(sheet)
     for row, (domain, title, pictures) in enumerate(rows):
@@ -75,9 +72,3 @@ def encoded(picture: Image.Image, suffix: str) -> bytes:
     else:
         picture.save(out, "PNG", optimize=True)
     return out.getvalue()
-
-
-def _interleaved(classes: Sequence[DomainClass]) -> list[Item]:
-    """One item of each class in turn, so that any even spread shows all classes."""
-    turns = zip_longest(*(entry.items for entry in classes))
-    return [item for turn in turns for item in turn if item is not None]

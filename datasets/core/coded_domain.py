@@ -116,11 +116,7 @@ class CodedDomain(FileDomain):
         return numbers
 
     def read_labels(self, item: Item) -> Pixels:
-        """The union of the item's masks, [S, S]: numbers of classes, 0, 255 where undecided.
-
-        Raises:
-            DataError: if a file is missing, unreadable, or was changed meanwhile.
-        """
+        """The union of the item's masks, [S, S]: numbers of classes, 0, 255 where undecided."""
         _ = self.classes
         masks = tuple(self.masks_of(item))
 

@@ -90,19 +90,9 @@ class Contents:
             OSError: if the file cannot be read; it is named.
             FileChangedError: if it holds something else than when it was first looked at.
         """
-        full = self._full(path)
-        signature = signature_of(full)
-        seen = self._seen.get(path)
-        if seen is not None and seen.settled and seen.signature == signature:
-            return seen.sha256
-        if seen is None and (known := self._known(path, signature)) is not None:
-            self._seen[path] = known
-            return known.sha256
-        found = _hashed(full)
-        if seen is not None and seen.sha256 != found.sha256:
-            raise FileChangedError(full)
-        self._seen[path] = found
-        return found.sha256
+        if not self._is_known(path):
+            self._note(path, _hashed(self._full(path)))
+        return self._seen[path].sha256
 
     def all(self, paths: Iterable[str], what: str, *, again: bool = False) -> dict[str, str]:
         """sha256 of each file, those that the index does not know in parallel.
@@ -136,10 +126,7 @@ class Contents:
             with progress_of(f"hashing {what}") as tell:
                 found = pool.map(_hashed, map(self._full, paths))
                 for done, (path, content) in enumerate(zip(paths, found, strict=True), start=1):
-                    seen = self._seen.get(path)
-                    if seen is not None and seen.sha256 != content.sha256:
-                        raise FileChangedError(self._full(path))
-                    self._seen[path] = content
+                    self._note(path, content)
                     tell(done, len(paths))
                     if time.monotonic() - saved > _SAVING:
                         self._save()
@@ -147,6 +134,12 @@ class Contents:
         finally:
             pool.shutdown(cancel_futures=True)
             self._save()
+
+    def _note(self, path: str, content: Content) -> None:
+        seen = self._seen.get(path)
+        if seen is not None and seen.sha256 != content.sha256:
+            raise FileChangedError(self._full(path))
+        self._seen[path] = content
 
     def _full(self, path: str) -> Path:
         return self._root / path

@@ -129,16 +129,25 @@ class Domain(ABC):
         """The classes that the tree holds, in id order.
 
         Raises:
-            DataError: if the published folder is not there, or holds nothing usable.
+            DataError: if the published folder is not there or holds nothing usable, a file has no
+                partner, or one that must be looked at is unsound.
         """
 
     @abstractmethod
     def read_image(self, path: str) -> Pixels:
-        """The picture at `path`: uint8 [S, S, 3]."""
+        """The picture at `path`: uint8 [S, S, 3].
+
+        Raises:
+            DataError: if the file is missing, unreadable, or was changed meanwhile.
+        """
 
     @abstractmethod
     def read_labels(self, item: Item) -> Pixels:
-        """The label map of an item, [S, S]: 0/1, or label values where `item.label` is set."""
+        """The label map of an item, [S, S]: 0/1, or label values where `item.label` is set.
+
+        Raises:
+            DataError: as `read_image`.
+        """
 
     @abstractmethod
     def content_hash(self, *, again: bool = False) -> str:

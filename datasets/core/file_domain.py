@@ -47,11 +47,7 @@ class FileDomain(Domain):
     """A domain whose images and masks are files under the data root."""
 
     def read_image(self, path: str) -> Pixels:
-        """The picture at `path` (relative to the root), uint8 [S, S, 3].
-
-        Raises:
-            DataError: if the file is missing or is not a readable image.
-        """
+        """The picture at `path` (relative to the root), uint8 [S, S, 3]."""
         side = self.card.image_size
 
         def decode() -> Pixels:
@@ -62,11 +58,7 @@ class FileDomain(Domain):
         return self.cached(path, "image", decode)
 
     def read_labels(self, item: Item) -> Pixels:
-        """The mask of `item`, [S, S]: 0/1, or label values where `item.label` is set.
-
-        Raises:
-            DataError: if the file is missing or is not a readable image.
-        """
+        """The mask of `item`, [S, S]: 0/1, or label values where `item.label` is set."""
         side = self.card.image_size
         binary = item.label is None
 

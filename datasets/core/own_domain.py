@@ -63,11 +63,7 @@ class OwnDomain(FileDomain):
         return [(entry.id, item.name) for entry in self.classes for item in entry.items]
 
     def read_image(self, path: str) -> Pixels:
-        """The picture at `path` as a viewer shows it, uint8 [S, S, 3].
-
-        Raises:
-            DataError: if the file is missing or is not one readable picture.
-        """
+        """The picture at `path` as a viewer shows it, uint8 [S, S, 3]."""
 
         def decode() -> Pixels:
             picture = read_upright(self.root / path)

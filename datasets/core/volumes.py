@@ -31,8 +31,7 @@ class _Header:
 
     shape: tuple[int, ...]
     affine: NDArray[np.float64]
-    order: tuple[int, ...]
-    flips: tuple[int, ...]
+    directions: NDArray[np.float64]
 
 
 def slices_of(volume: Path, plane: str) -> list[Path]:
@@ -106,14 +105,13 @@ def _header(path: Path) -> _Header:
 def _header_at(path: Path, signature: Signature) -> _Header:
     del signature
     found = _opened(path)
-    directions = library("nibabel").io_orientation(found.affine)
+    orientations = library("nibabel").orientations
+    directions = orientations.io_orientation(found.affine)
     if np.isnan(directions).any():
         raise DataError(f"{path} has an affine of less than three dimensions", hint="save it anew")
-    order = tuple(int(np.flatnonzero(directions[:, 0] == axis)[0]) for axis in range(3))
-    flips = tuple(int(directions[axis, 1]) for axis in order)
-    shape = tuple(int(found.shape[axis]) for axis in order)
-    upright = library("nibabel").orientations.inv_ornt_aff(directions, found.shape[:3])
-    return _Header(shape, np.asarray(found.affine @ upright, np.float64), order, flips)
+    shape = tuple(int(found.shape[axis]) for axis in np.argsort(directions[:, 0]))
+    upright = orientations.inv_ornt_aff(directions, found.shape[:3])
+    return _Header(shape, np.asarray(found.affine @ upright, np.float64), directions)
 
 
 def _opened(path: Path) -> Any:
@@ -145,8 +143,8 @@ def _volume_at(path: Path, signature: Signature) -> Numbers:
         raise unreadable(path, error) from error
     if values.dtype.fields or values.dtype.kind == "c":
         raise DataError(f"{path} holds colours or complex numbers", hint="save one channel")
-    values = values.reshape(values.shape[:3]).transpose(header.order)
-    return values[tuple(slice(None, None, flip) for flip in header.flips)]
+    values = values.reshape(values.shape[:3])
+    return library("nibabel").orientations.apply_orientation(values, header.directions)
 
 
 def _signature(path: Path) -> Signature:

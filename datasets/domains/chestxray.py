@@ -24,11 +24,7 @@ class ChestXRay(FileDomain):
     """
 
     def discover(self) -> Sequence[DomainClass]:
-        """The one class.
-
-        Raises:
-            DataError: if a mask has no film.
-        """
+        """The one class."""
         films = set(listed(self.root / IMAGES, "png"))
         both = self.options["hospitals"] == "both"
         items: list[Item] = []

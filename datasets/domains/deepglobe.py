@@ -15,11 +15,7 @@ class DeepGlobe(FileDomain):
     """
 
     def discover(self) -> Sequence[DomainClass]:
-        """The six class folders.
-
-        Raises:
-            DataError: if a tile has no mask.
-        """
+        """The six class folders."""
         bases = [f"Deepglobe/{number}/test" for number in range(1, len(self.card.classes) + 1)]
         return [
             DomainClass(

@@ -58,12 +58,7 @@ class FolderDomain(OwnDomain):
     """
 
     def discover(self) -> Sequence[DomainClass]:
-        """The classes, after every mask was looked at.
-
-        Raises:
-            DataError: if pictures and masks do not pair, a file is unreadable, or the masks of a
-                class have no one meaning.
-        """
+        """The classes, after every mask was looked at."""
         self._masks: dict[str, _Mask] = {}
         self._masks_of: dict[str, tuple[str, ...]] = {}
         self._scenes: dict[str, str] = {}
@@ -169,11 +164,7 @@ class FolderDomain(OwnDomain):
         return () if self._names.path is None else (self._names.path,)
 
     def read_image(self, path: str) -> Pixels:
-        """The picture at `path` as a viewer shows it, uint8 [S, S, 3].
-
-        Raises:
-            DataError: if the file is missing or is not one readable picture.
-        """
+        """The picture at `path` as a viewer shows it, uint8 [S, S, 3]."""
         full = self.root / path
         if not is_medical(full):
             return super().read_image(path)
@@ -187,11 +178,7 @@ class FolderDomain(OwnDomain):
         return self.cached(self._file(path), kind, read)
 
     def read_labels(self, item: Item) -> Pixels:
-        """The masks of `item`, [S, S]: its class's number, 0, and 255 where it is undecided.
-
-        Raises:
-            DataError: if a file is missing, unreadable, or was changed meanwhile.
-        """
+        """The masks of `item`, [S, S]: its class's number, 0, and 255 where it is undecided."""
         _ = self.classes
         paths = self._masks_of[item.mask]
         masks = [self._masks[path] for path in paths]
@@ -247,7 +234,7 @@ class FolderDomain(OwnDomain):
         found: list[Sample] = []
         plane = str(self.options.get("plane", "axial"))
         for sample in samples:
-            kinds = {suffix_of(path) in VOLUMES for path in _paths_of(sample)}
+            kinds = {suffix_of(path) in VOLUMES for path in (sample.image, *sample.masks)}
             if kinds == {True, False}:
                 raise DataError(
                     f"{sample.image} and {sample.masks[0]} are not both volumes",
@@ -353,10 +340,6 @@ class FolderDomain(OwnDomain):
     def _inside(self, path: Path) -> str:
         inside = path.relative_to(self.root) if path.is_relative_to(self.root) else path
         return inside.as_posix()
-
-
-def _paths_of(sample: Sample) -> tuple[Path, ...]:
-    return (sample.image, *sample.masks)
 
 
 def _look_at(path: Path) -> Look:

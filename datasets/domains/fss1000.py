@@ -22,11 +22,7 @@ class FSS1000(FileDomain):
     """
 
     def discover(self) -> Sequence[DomainClass]:
-        """The split's classes that are present; supports are drawn from numbers 1, 2, ... 10.
-
-        Raises:
-            DataError: if a picture has no mask beside it.
-        """
+        """The split's classes that are present; supports are drawn from numbers 1, 2, ... 10."""
         base = self.root / "FSS-1000"
         entries = base.iterdir() if base.is_dir() else ()
         folders = sorted(p.name for p in entries if p.is_dir() and not p.name.startswith("."))

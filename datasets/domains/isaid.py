@@ -45,11 +45,7 @@ class ISAID(CodedDomain):
         )
 
     def discover(self) -> Sequence[DomainClass]:
-        """The classes of the fold, with the patches that show them.
-
-        Raises:
-            DataError: if a patch has no mask, a listed patch is missing, or a mask is unsound.
-        """
+        """The classes of the fold, with the patches that show them."""
         masks = {file.stem.removesuffix(ENDING): file.name for file in files_in(self._base / MASKS)}
         pairs: dict[str, tuple[str, str]] = {}
         for file in files_in(self._base / IMAGES):

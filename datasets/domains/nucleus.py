@@ -37,11 +37,7 @@ class Nucleus(CodedDomain):
         return tuple(odd for odd in super().oddities_of(path) if "alpha channel" not in odd)
 
     def discover(self) -> Sequence[DomainClass]:
-        """The one class.
-
-        Raises:
-            DataError: if a folder has not one image, or no mask, or a mask is unsound.
-        """
+        """The one class."""
         pairs = [(image, mask) for image, folder in self._images for mask in self._masks[folder]]
         self.numbers_in(pairs, self._base.relative_to(self.root).as_posix())
         items = (Item(image, image, folder, 1) for image, folder in self._images)

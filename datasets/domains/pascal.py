@@ -33,11 +33,7 @@ class Pascal(FileDomain):
         return 255
 
     def discover(self) -> Sequence[DomainClass]:
-        """The classes of the chosen fold and split, with the listed images that are here.
-
-        Raises:
-            DataError: if the lists or all of their images are missing.
-        """
+        """The classes of the chosen fold and split, with the listed images that are here."""
         items: dict[int, list[Item]] = {}
         for name, class_id in self._pairs:
             item = Item(

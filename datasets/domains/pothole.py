@@ -21,11 +21,7 @@ class Pothole(CodedDomain):
         return BINARY
 
     def discover(self) -> Sequence[DomainClass]:
-        """The one class, with the pictures whose mask is not empty.
-
-        Raises:
-            DataError: if a picture or a mask has no partner, or a mask is unsound.
-        """
+        """The one class, with the pictures whose mask is not empty."""
         found = pairs_of(self.root / IMAGES, self.root / MASKS)
         pairs = [(f"{IMAGES}/{image.name}", f"{MASKS}/{mask.name}") for image, mask in found]
         shown = self.numbers_in(pairs, "Pothole")

@@ -32,11 +32,7 @@ class SUIM(FileDomain):
     """Layout `SUIM/images/NAME.jpg`, `SUIM/masks/CLASS/NAME.{png,bmp}` (as ABCDFSS merges it)."""
 
     def discover(self) -> Sequence[DomainClass]:
-        """The seven classes; an image stands in each class that it has a mask of.
-
-        Raises:
-            DataError: if a mask has no image.
-        """
+        """The seven classes; an image stands in each class that it has a mask of."""
         images = set(listed(self.root / IMAGES, "jpg"))
         return [
             DomainClass(index, name, tuple(self._item(name, file, images) for file in files))

@@ -32,11 +32,7 @@ class WeedMap(CodedDomain):
         return Codes(values=((10000, 1), (1, 1), (2, 2)), colours=((0x00FF00, 1), (0xFF0000, 2)))
 
     def discover(self) -> Sequence[DomainClass]:
-        """Crop and weed.
-
-        Raises:
-            DataError: if a tile has no mask, or a mask no tile or no known meaning.
-        """
+        """Crop and weed."""
         pairs = [pair for field in self._fields for pair in self._pairs(field)]
         shown = self.numbers_in(pairs, "WeedMap")
         if bare := sum(not numbers for numbers in shown.values()):

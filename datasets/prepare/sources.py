@@ -7,6 +7,7 @@ harm, or one that is not the official download, is refused before it is read.
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import lzma
 import os
@@ -20,8 +21,9 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from cdfss_bench.errors import DataError
 from cdfss_bench.files import explained_os_errors
@@ -36,8 +38,10 @@ MAX_ENTRIES = 1_000_000
 MAX_UNPACKED = 64 * 2**30
 """Bytes to which a compressed tar may grow; SBD's 1.3 GiB grow to less than 3."""
 
-_ZIP = (".zip",)
-_TAR = (".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")
+_OPENERS: dict[bytes, Any] = {
+    b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open
+}  # fmt: skip
 _LITTER = {"thumbs.db", "desktop.ini", ".ds_store"}
 
 
@@ -263,9 +267,10 @@ class Source:
         return whole
 
     def _without_repeats(self, loose: list[Entry], packed: list[Entry]) -> list[Entry]:
+        by_path = attrgetter("path")
         chosen: dict[str, Entry] = {}
         repeated = 0
-        for entry in (*sorted(loose, key=_by_path), *sorted(packed, key=_by_path)):
+        for entry in (*sorted(loose, key=by_path), *sorted(packed, key=by_path)):
             first = chosen.setdefault(entry.path, entry)
             if first is entry:
                 continue
@@ -276,11 +281,7 @@ class Source:
                 )
         if repeated:
             self.remarks[f"{repeated} files are there twice (packed and unpacked)"] = None
-        return sorted(chosen.values(), key=_by_path)
-
-
-def _by_path(entry: Entry) -> str:
-    return entry.path
+        return sorted(chosen.values(), key=by_path)
 
 
 def _on_disk(place: Path, path: str, status: os.stat_result) -> Entry:
@@ -293,7 +294,7 @@ def _on_disk(place: Path, path: str, status: os.stat_result) -> Entry:
 
 def is_archive(name: str) -> bool:
     """Whether a file's name is that of an archive."""
-    return name.lower().endswith((*_ZIP, *_TAR))
+    return name.lower().endswith(_ARCHIVES)
 
 
 def _is_litter(path: str) -> bool:
@@ -318,17 +319,9 @@ def _refuse_crowds(archive: Path, count: int) -> None:
 
 def _opener(archive: Path) -> Callable[[Path], IO[bytes]] | None:
     """What unpacks the archive, by its first bytes; None for a plain tar."""
-    import bz2
-
     with archive.open("rb") as file:
-        magic = file.read(6)
-    if magic.startswith(b"\x1f\x8b"):
-        return lambda path: gzip.open(path, "rb")  # type: ignore[return-value]
-    if magic.startswith(b"BZh"):
-        return lambda path: bz2.open(path, "rb")  # type: ignore[return-value]
-    if magic.startswith(b"\xfd7zXZ\x00"):
-        return lambda path: lzma.open(path, "rb")  # type: ignore[return-value]
-    return None
+        begin = file.read(6)
+    return next((opener for magic, opener in _OPENERS.items() if begin.startswith(magic)), None)
 
 
 def free_bytes(place: Path) -> int:
