@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,13 +67,13 @@ class CodedDomain(FileDomain):
     """A domain whose every mask is looked at before the first episode.
 
     A mask must have the size of its image and hold known values only. A reader implements
-    `discover`, which calls `numbers_in`, and `codes`; items have a `label`.
+    `discover`, which calls `numbers_in`; items have a `label`.
+
+    Attributes:
+        codes: what the values of the masks mean.
     """
 
-    @property
-    @abstractmethod
-    def codes(self) -> Codes:
-        """What the values of the masks mean."""
+    codes: Codes
 
     @property
     def void_label(self) -> int | None:

@@ -386,18 +386,22 @@ class Domain(ABC):
             return None
         return (self.read_labels(item).array == self.void_label).astype(np.uint8)
 
+    def note(self, text: str) -> None:
+        """Adds a sentence to `notes`, once."""
+        self.notes[text] = None
+
     def note_oddities(self, item: Item, *, role: str) -> None:
         """Adds what is odd about an item's files to `notes`."""
         image, labels = self.read_image(item.image), self.read_labels(item)
         self._sketches[item.image] = _sketch(image.array)
         if image.native != labels.native:
-            self.notes[
+            self.note(
                 f"{item.mask} is {labels.native[0]}x{labels.native[1]} but its image is "
                 f"{image.native[0]}x{image.native[1]}; both are brought to "
                 f"{self.card.image_size}x{self.card.image_size}, as published"
-            ] = None
+            )
         if not self.truth(item).any():
-            self.notes[f"{item.mask} is empty and serves as {role}"] = None
+            self.note(f"{item.mask} is empty and serves as {role}")
 
     def note_copies(self, query: Item, supports: Iterable[Item]) -> None:
         """Adds to `notes` which supports are the query's own picture, pixel by pixel."""
@@ -405,7 +409,7 @@ class Domain(ABC):
             if self._sketched(query) == self._sketched(support) and np.array_equal(
                 self.image(query), self.image(support)
             ):
-                self.notes[f"{COPY}{query.image} = {support.image}"] = None
+                self.note(f"{COPY}{query.image} = {support.image}")
 
     def _sketched(self, item: Item) -> bytes:
         if item.image not in self._sketches:

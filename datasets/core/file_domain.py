@@ -102,7 +102,7 @@ class FileDomain(Domain):
             if path not in self._odd:
                 self._odd[path] = self.oddities_of(path)
             for oddity in self._odd[path]:
-                self.notes[f"{path} {oddity}"] = None
+                self.note(f"{path} {oddity}")
 
     def oddities_of(self, path: str) -> tuple[str, ...]:
         """What is unusual about the file at `path`, by its header alone, and how it is read."""

@@ -212,13 +212,13 @@ class CocoDomain(OwnDomain):
                 f"{crowds[0]})"
             )
         if counted:
-            self.notes[f"{self._file}: {'; '.join(counted)}"] = None
+            self.note(f"{self._file}: {'; '.join(counted)}")
         if cut := tables.cut:
-            self.notes[
+            self.note(
                 f"{self._file}: {len(cut)} of {total} annotations reach beyond their image, by "
                 f"{tables.beyond:.4g} pixels at most, and are cut at its edge (the first is "
                 f"{cut[0]})"
-            ] = None
+            )
 
 
 def _sizes(path: Path) -> tuple[Size, Size] | None:

@@ -73,7 +73,7 @@ class FolderDomain(OwnDomain):
             self._typed,
         )
         for folder in found.empty:
-            self.notes[f"{folder} holds no picture and is no class"] = None
+            self.note(f"{folder} holds no picture and is no class")
         samples = {name: self._sliced(some) for name, some in found.samples.items() if some}
         if not samples:
             return []
@@ -86,7 +86,7 @@ class FolderDomain(OwnDomain):
             file_of=file_of,
         )
         if transparent := sum(header.transparent for header in whole.pictures.values()):
-            self.notes[f"pictures with an alpha channel, laid on white: {transparent}"] = None
+            self.note(f"pictures with an alpha channel, laid on white: {transparent}")
         if "" in samples:
             self._refuse_raw_suim(top, options, whole)
             options = with_each(options, [*whole.masks.values()], self._names)
@@ -116,7 +116,7 @@ class FolderDomain(OwnDomain):
         turns = self._turns(samples, whole)
         reading = decide(facts, names, options, self._typed, classes=not folder)
         if reading.note:
-            self.notes[reading.note] = None
+            self.note(reading.note)
         for sample in samples:
             self._take(sample, facts, reading, turns)
         held = {sample: set[int]() for sample in samples}
@@ -133,9 +133,7 @@ class FolderDomain(OwnDomain):
             slices = any(is_slice(sample.image) for sample in samples)
             what = "slices" if slices else "masks"
             if slices or not folder:
-                self.notes[f"{what} without an object, whose pictures are in no class: {bare}"] = (
-                    None
-                )
+                self.note(f"{what} without an object, whose pictures are in no class: {bare}")
         return classes
 
     @property
@@ -304,31 +302,29 @@ class FolderDomain(OwnDomain):
             objects[mask.reading.described] = None
         empty = sum(not m.reading.numbers(m.facts) - {0, VOID} for m in self._masks.values())
         many = len(self._masks)
-        self.notes[
+        self.note(
             f"masks: {' or '.join(objects)} is the object, "
             f"{empty or 'none'} of {many} {'is' if empty < 2 else 'are'} empty"
-        ] = None
+        )
         if void := sum(VOID in m.reading.numbers(m.facts) for m in self._masks.values()):
-            self.notes[f"masks with undecided pixels, which are left out of the count: {void}"] = (
-                None
-            )
+            self.note(f"masks with undecided pixels, which are left out of the count: {void}")
         if self._names.path is not None:
-            self.notes[f"names of labels from {self._names.path.name}"] = None
+            self.note(f"names of labels from {self._names.path.name}")
         read = [image for image in whole.pictures if is_medical(image)]
         if read:
             dicom = not all(map(is_slice, read))
-            self.notes[f"black to white: {self._window.described(dicom=dicom)}"] = None
+            self.note(f"black to white: {self._window.described(dicom=dicom)}")
         slices = sum(is_slice(image) for image in whole.pictures)
         if slices:
             volumes = len({image.parent for image in whole.pictures if is_slice(image)})
             plane = self.options.get("plane", "axial")
-            self.notes[f"{slices} {plane} slices of {volumes} volumes"] = None
+            self.note(f"{slices} {plane} slices of {volumes} volumes")
         if len({*self._scenes.values()}) < len(self._scenes):
             kind = "volume or series" if found.layout != "groups" else "group"
-            self.notes[
+            self.note(
                 f"no support is of the {kind} of its query; intervals take the pictures of one "
                 f"{kind} for independent, which they are not"
-            ] = None
+            )
 
     def _item(self, sample: Sample, label: int) -> Item:
         path = self._inside(sample.image)

@@ -35,14 +35,11 @@ class ISAID(CodedDomain):
     a patch stands in the classes under which it is listed, else in each class that its mask shows.
     """
 
-    @property
-    def codes(self) -> Codes:
-        """Class indices or colours."""
-        return Codes(
-            values=tuple((n, n) for n in range(1, len(_COLOURS) + 1)),
-            colours=tuple((colour, n) for n, colour in enumerate(_COLOURS, 1)),
-            undecided=(255,),
-        )
+    codes = Codes(
+        values=tuple((n, n) for n in range(1, len(_COLOURS) + 1)),
+        colours=tuple((colour, n) for n, colour in enumerate(_COLOURS, 1)),
+        undecided=(255,),
+    )
 
     def discover(self) -> Sequence[DomainClass]:
         """The classes of the fold, with the patches that show them."""
@@ -73,7 +70,7 @@ class ISAID(CodedDomain):
         ):
             members.setdefault(number, []).append(name)
         if not self.extra_files():
-            self.notes["no fold lists of iSAID-5i: a patch stands in each class it shows"] = None
+            self.note("no fold lists of iSAID-5i: a patch stands in each class it shows")
         return [
             DomainClass(
                 number - 1,

@@ -41,11 +41,11 @@ class ISIC(FileDomain):
                 hint="split the images into 1, 2, 3 by their class",
             )
         if any(name != self.card.classes[index] for index, name in present.items()):
-            self.notes[
+            self.note(
                 f"ISIC folders {', '.join(str(index + 1) for index in present)} are "
                 f"{', '.join(present.values())}: episodes are drawn in that order, "
                 f"not in the pinned one ({', '.join(self.card.classes)})"
-            ] = None
+            )
         return [
             DomainClass(i, n, items)
             for i, (n, items) in enumerate(zip(names, folders, strict=True))

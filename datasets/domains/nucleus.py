@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cdfss_bench.errors import DataError
 
-from ..core.coded_domain import BINARY, CodedDomain, Codes
+from ..core.coded_domain import BINARY, CodedDomain
 from ..core.domain import DomainClass, Item
 from ..core.masks.pairing import files_in, folders_in
 
@@ -21,10 +21,7 @@ class Nucleus(CodedDomain):
     The union of the masks is the truth. `Nucleus/ID/...` and `stage1_train/ID/...` are found too.
     """
 
-    @property
-    def codes(self) -> Codes:
-        """Black and white."""
-        return BINARY
+    codes = BINARY
 
     def masks_of(self, item: Item) -> Sequence[str]:
         """A mask per nucleus; `item.mask` is their folder."""

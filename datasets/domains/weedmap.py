@@ -26,17 +26,14 @@ class WeedMap(CodedDomain):
     each class that its mask shows.
     """
 
-    @property
-    def codes(self) -> Codes:
-        """Crop is 1, weed 2."""
-        return Codes(values=((10000, 1), (1, 1), (2, 2)), colours=((0x00FF00, 1), (0xFF0000, 2)))
+    codes = Codes(values=((10000, 1), (1, 1), (2, 2)), colours=((0x00FF00, 1), (0xFF0000, 2)))
 
     def discover(self) -> Sequence[DomainClass]:
         """Crop and weed."""
         pairs = [pair for field in self._fields for pair in self._pairs(field)]
         shown = self.numbers_in(pairs, "WeedMap")
         if bare := sum(not numbers for numbers in shown.values()):
-            self.notes[f"tiles that show neither crop nor weed and are left out: {bare}"] = None
+            self.note(f"tiles that show neither crop nor weed and are left out: {bare}")
         return [
             DomainClass(
                 number - 1,

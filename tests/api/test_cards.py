@@ -133,21 +133,6 @@ def test_a_wrong_card_is_one_sentence_that_names_file_and_key(
     assert "\n" not in error.problem
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("- title\n", " must hold a mapping of keys to values"),
-        ("", " must hold a mapping of keys to values"),
-        ("title: [x\n", ", line 2 is not valid YAML"),
-        ("title: x\n1: y\n", ": the key 1 is not text"),
-        ("title: x\ntitle: y\n", ", line 2: the key 'title' is there twice"),
-    ],
-)
-def test_a_card_that_is_no_mapping_is_one_sentence(builtin: Path, text: str, problem: str) -> None:
-    path = write(builtin, "gear", text)
-    assert problem_of(catalog(builtin), "gear").problem == f"{path}{problem}"
-
-
 def test_a_card_may_state_the_name_of_its_file(builtin: Path) -> None:
     write(builtin, "gear", "name: gear\ntitle: x\n")
     assert catalog(builtin).card("gear").name == "gear"

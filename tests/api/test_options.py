@@ -110,19 +110,18 @@ def test_only_the_choices_are_legal_and_the_nearest_is_offered() -> None:
     assert caught.value.hint == "did you mean flatten?"
 
 
-@pytest.mark.parametrize("typed", [0, "0", "-3"])
-def test_a_number_below_the_least_is_refused(typed: Value) -> None:
-    assert refused(option(3, min=1), typed) == f"{WHERE} must be at least 1, not {int(typed)}"
-
-
-@pytest.mark.parametrize("typed", [1.5, "1.5"])
-def test_a_number_above_the_most_is_refused(typed: Value) -> None:
-    assert refused(option(0.5, max=1), typed) == f"{WHERE} must be at most 1, not 1.5"
-
-
-def test_a_refusal_shows_all_digits_of_the_limit() -> None:
-    problem = refused(option(1, max=10_000_000), 10_000_001)
-    assert problem == f"{WHERE} must be at most 1e+07, not 10000001"
+@pytest.mark.parametrize(
+    ("declared", "typed", "limit"),
+    [
+        *((option(3, min=1), typed, f"at least 1, not {int(typed)}") for typed in (0, "0", "-3")),
+        *((option(0.5, max=1), typed, "at most 1, not 1.5") for typed in (1.5, "1.5")),
+        (option(1, max=10_000_000), 10_000_001, "at most 1e+07, not 10000001"),
+    ],
+)
+def test_a_number_beyond_its_limits_is_refused_with_all_digits(
+    declared: Option, typed: Value, limit: str
+) -> None:
+    assert refused(declared, typed) == f"{WHERE} must be {limit}"
 
 
 @pytest.mark.parametrize("typed", [1, 5])

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-import struct
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.io import savemat
 
 from . import trees
 
@@ -181,31 +180,14 @@ def fold_lists(tmp: Path) -> Files:
 
 def mat(labels: Pixels, *, compressed: bool) -> bytes:
     """A level-5 MATLAB file with the struct GTcls {Boundaries, Segmentation, CategoriesPresent}."""
-
-    def element(kind: int, body: bytes) -> bytes:
-        if 0 < len(body) <= 4:
-            return struct.pack("<HH", kind, len(body)) + body.ljust(4, b"\0")
-        return struct.pack("<II", kind, len(body)) + body + b"\0" * (-len(body) % 8)
-
-    def matrix(number: int, shape: Sequence[int], name: bytes, *parts: bytes) -> bytes:
-        head = element(6, struct.pack("<II", number, 0))
-        head += element(5, struct.pack(f"<{len(shape)}i", *shape)) + element(1, name)
-        return element(14, head + b"".join(parts))
-
-    names = (b"Boundaries", b"Segmentation", b"CategoriesPresent")
-    present = np.unique(labels[labels > 0])
-    struct_body = (
-        element(5, struct.pack("<i", 32)),
-        element(1, b"".join(name.ljust(32, b"\0") for name in names)),
-        matrix(1, (1, 1), b"", matrix(9, (1, 2), b"", element(2, b"\1\2"))),
-        matrix(9, labels.shape, b"", element(2, labels.tobytes(order="F"))),
-        matrix(9, (len(present), 1), b"", element(2, present.tobytes())),
-    )
-    whole = matrix(2, (1, 1), b"GTcls", *struct_body)
-    if compressed:
-        packed = zlib.compress(whole)
-        whole = struct.pack("<II", 15, len(packed)) + packed
-    return b"MATLAB 5.0 MAT-file".ljust(124, b" ") + struct.pack("<H", 0x0100) + b"IM" + whole
+    out = io.BytesIO()
+    parts = {
+        "Boundaries": np.zeros((1, 2), np.uint8),
+        "Segmentation": labels,
+        "CategoriesPresent": np.unique(labels[labels > 0])[:, None],
+    }
+    savemat(out, {"GTcls": parts}, do_compression=compressed)
+    return out.getvalue()
 
 
 def files_of(root: Path) -> Files:

@@ -63,40 +63,12 @@ def test_an_absent_domain_is_not_usable_and_the_layout_is_shown(tmp_path: Path, 
     )
 
 
-def test_an_absent_root_is_not_usable(tmp_path: Path) -> None:
-    report = check_domain("isic", tmp_path / "absent", full=False)
-    assert not report.usable
-    assert report.findings == [
-        (
-            "absent",
-            f"the data root {tmp_path / 'absent'} does not exist or is not a folder",
-            "name another with --data-root DIR or CDFSS_DATA_ROOT",
-        )
-    ]
-
-
-def test_without_a_root_the_environment_is_asked(
-    isic: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert not check_domain("isic", None, full=False).usable
-    monkeypatch.setenv("CDFSS_DATA_ROOT", str(isic))
-    assert check_domain("isic", None, full=False).usable
-
-
 def test_the_lists_folder_is_looked_into(tmp_path: Path) -> None:
     trees.write_pascal(tmp_path / "data", lists="nowhere")
     trees.write_pascal(tmp_path / "other", lists="own")
     root, lists = tmp_path / "data", tmp_path / "other" / "own"
     assert not check_domain("pascal", root, full=False).usable
     assert check_domain("pascal", root, lists, full=False).usable
-
-
-def test_a_broken_pair_is_not_usable_and_named(isic: Path) -> None:
-    (isic / SECOND).unlink()
-    report = check_domain("isic", isic, full=False)
-    assert not report.usable
-    assert "ISIC_0000004.jpg has no mask" in report.findings[0].problem
-    assert report.findings[0].hint == "complete the folder, or remove the image"
 
 
 def test_damaged_files_are_found_when_every_file_is_opened(isic: Path) -> None:
@@ -136,20 +108,6 @@ def test_empty_masks_and_other_sizes_are_found_when_every_file_is_opened(isic: P
     assert size == (
         f"{THIRD} is 62x36 but its image is {trees.WIDTH}x{trees.HEIGHT}; "
         "both are brought to 400x400, as published"
-    )
-
-
-def test_an_unusual_class_order_is_noted(isic: Path) -> None:
-    order = {"melanoma": range(1, 18, 3), "nevus": range(2, 19, 3)}
-    trees.write_class_table(
-        isic / "ISIC/class_id.csv", {**order, "seborrheic_keratosis": range(3, 20, 3)}
-    )
-    report = check_domain("isic", isic, full=False)
-    assert report.usable
-    assert report.classes == {"melanoma": 6, "nevus": 6, "seborrheic_keratosis": 6}
-    (finding,) = report.findings
-    assert finding.problem.startswith(
-        "ISIC folders 1, 2, 3 are melanoma, nevus, seborrheic_keratosis:"
     )
 
 

@@ -62,13 +62,6 @@ def test_the_second_read_makes_nothing(cache: DecodeCache, shape: tuple[int, ...
     assert cache.trouble is None
 
 
-def test_another_process_finds_what_was_made(cache: DecodeCache) -> None:
-    make = Maker(8, 8)
-    cache.get(KEY, make)
-    assert same(DecodeCache(cache.folder).get(KEY, make), make.pixels)
-    assert make.calls == 1
-
-
 def test_a_kept_picture_is_a_read_only_map_of_its_file(cache: DecodeCache) -> None:
     make = Maker(8, 8, 3)
     cache.get(KEY, make)
@@ -185,10 +178,6 @@ CONTENT = "c" * 64
 
 def key(content: str = CONTENT, kind: str = "image", side: int = 400) -> str:
     return picture_key(content, kind=kind, side=side)
-
-
-def test_the_same_content_has_the_same_key() -> None:
-    assert key() == key()
 
 
 def test_another_content_kind_or_side_is_another_key() -> None:

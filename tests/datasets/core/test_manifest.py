@@ -211,13 +211,3 @@ def test_supports_are_of_the_asked_class_unless_another_is_named() -> None:
     assert Episode("q", ("s",), 5).support_class_id == 5
     assert Episode("q", ("s",), 5, 3).support_class_id == 3
     assert Episode("q", ("s",), 0, 0).support_class_id == 0
-
-
-def test_the_published_number_of_episodes_is_saved_and_loaded(path: Path) -> None:
-    manifest = made(count=2400, shots=5)
-    manifest.save(path)
-    loaded = Manifest.load(path)
-    assert len(loaded) == 2400
-    assert loaded == manifest
-    assert {type(episode) for episode in loaded} == {Episode}
-    assert {len(episode.supports) for episode in loaded} == {5}

@@ -540,7 +540,8 @@ def test_masks_called_in_many_ways_are_found(tmp_path: Path, ending: str) -> Non
     [
         ("masks/cup/9.png", "belongs to no picture in"),
         ("images/cup/0.png", "would share a mask"),
-        ("masks/cup/0.bmp", "needs one mask 0.png"),
+        ("masks/cup/0.bmp", "there is 0.bmp and 0.png"),
+        ("images/cup/9.jpg", "9.jpg needs one mask 9.png in"),
         ("masks/pot/0.png", "masks of a class that"),
         ("images/loose.jpg", "lies in no class folder"),
         ("images/cup/9.heic", "of a kind that is not read (.heic)"),

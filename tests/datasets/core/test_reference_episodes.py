@@ -116,13 +116,3 @@ def test_tensors(case: str, tree: Path, golden: dict[str, Any], samples: Mapping
                     else np.packbits(array[..., ::5, ::5].astype(np.uint8), axis=-1)
                 )
                 np.testing.assert_array_equal(part, samples[stored])
-
-
-def test_cache_gives_the_same_tensors(tree: Path) -> None:
-    fresh, _, _ = opened("isic/5shot", tree)
-    bare = open_domain("isic", tree, cache=None)
-    episode = fresh.episodes(5)[3]
-    for _ in range(2):
-        kept, decoded = fresh.load(episode), bare.load(episode)
-        assert torch.equal(kept.query_image, decoded.query_image)
-        assert torch.equal(kept.support_masks, decoded.support_masks)

@@ -223,11 +223,6 @@ def test_all_images_of_a_class_are_asked_once_before_one_is_asked_again(
             assert len(set(once)) == len(once)
 
 
-def test_strict_classes_take_turns() -> None:
-    drawn = drawn_strictly(pools_of(4, 5, 6), length=9)
-    assert [episode.class_id for episode in drawn] == [7, 8, 9] * 3
-
-
 def test_strict_queries_follow_the_list() -> None:
     pools = pools_of(4, 3)
     drawn = drawn_strictly(pools, length=10, listed=True)
@@ -314,14 +309,6 @@ def test_strict_refuses_a_class_whose_other_scenes_are_too_few() -> None:
         "class 'class0' of tested has fewer than 5 usable images outside the scene of c0/"
     )
     assert caught.value.hint == "use --protocol patnet, or fewer shots"
-
-
-@pytest.mark.parametrize("listed", [False, True])
-def test_strict_refuses_a_class_of_empty_masks(listed: bool) -> None:  # noqa: FBT001
-    empty = frozenset(f"c1/{number:03d}" for number in range(4))
-    with pytest.raises(DataError) as caught:
-        drawn_strictly(pools_of(4, 4), length=8, listed=listed, empty=empty)
-    assert caught.value.problem == "every mask of class 'class1' of tested is empty"
 
 
 # -- wrong supports ------------------------------------------------------------------------------

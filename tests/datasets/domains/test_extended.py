@@ -132,6 +132,8 @@ def test_a_damaged_mask_is_refused_by_name(tmp_path: Path, name: str) -> None:
         ("pothole", A_MASK["pothole"], "needs one mask testing_pothole600_1.png"),
         ("pothole", "Pothole/images/testing_pothole600_1.png", "belongs to no picture"),
         ("weedmap", "WeedMap/003/tile/RGB/frame0001.png", "belongs to no tile"),
+        ("kvasir", "Kvasir-SEG/masks/cju1.jpg", "cju1.jpg has no mask cju1.jpg in"),
+        ("suim", "SUIM/images/d_r_1_.jpg", "FV/d_r_1_.png has no image d_r_1_.jpg in"),
     ],
 )
 def test_a_file_without_its_partner_is_named(

@@ -12,7 +12,6 @@ from PIL import Image
 from cdfss_bench.datasets import DOMAINS, open_domain
 from cdfss_bench.datasets.check.report import check_domain
 from cdfss_bench.datasets.prepare.running import prepare
-from cdfss_bench.errors import DataError
 
 from ...support import downloads, trees
 
@@ -31,14 +30,6 @@ def test_class_folders_are_classes_and_every_image_is_asked(tmp_path: Path, path
     assert len({episode.query for episode in manifest}) == 12
     tensors = domain.load(manifest[0])
     assert tensors.support_masks.shape == (5, 400, 400)
-
-
-def test_each_mask_is_that_of_its_image(tmp_path: Path) -> None:
-    trees.write_folder(tmp_path, ("cat",))
-    domain = open_domain("folder", tmp_path, cache=None)
-    for number, item in enumerate(domain.classes[0].items):
-        share = float(trees.blob(number).mean() / 255)
-        assert domain.truth(item).mean() == pytest.approx(share, abs=0.02)
 
 
 def test_masks_of_one_and_zero_are_read_as_they_are(tmp_path: Path) -> None:
@@ -60,24 +51,6 @@ def test_any_suffix_of_a_picture_will_do(tmp_path: Path, suffix: str) -> None:
         trees.save(tmp_path / f"masks/cat/{number}.png", trees.blob(number))
     (tmp_path / "images/cat/notes.txt").write_text("mine")
     assert open_domain("folder", tmp_path).counts == (2,)
-
-
-@pytest.mark.parametrize(
-    ("extra", "missing", "sentence"),
-    [
-        ("", "masks/cat/000.png", "000.jpg needs one mask 000.png in"),
-        ("masks/cat/000_mask.png", "", "there is 000.png and 000_mask.png"),
-        ("images/cat/000.png", "", "would share a mask"),
-    ],
-)
-def test_unpaired_images_are_named(tmp_path: Path, extra: str, missing: str, sentence: str) -> None:
-    trees.write_folder(tmp_path, ("cat",))
-    if extra:
-        trees.save(tmp_path / extra, trees.blob(1))
-    if missing:
-        (tmp_path / missing).unlink()
-    with pytest.raises(DataError, match=sentence):
-        _ = open_domain("folder", tmp_path).classes
 
 
 def test_without_folders_the_layout_is_shown(tmp_path: Path) -> None:
@@ -130,16 +103,6 @@ def test_kvasir_is_copied_and_read(tmp_path: Path) -> None:
     assert summary.counts == {"pairs": 3}
     assert summary.profile == "partial: 3 of 1000 images"
     assert len(open_domain("kvasir", tmp_path).episodes(shots=1)) == 600
-
-
-@pytest.mark.parametrize("name", ["suim", "kvasir"])
-def test_a_file_without_its_partner_is_named(tmp_path: Path, name: str) -> None:
-    if name == "suim":
-        trees.save(tmp_path / "SUIM/masks/FV/lonely.png", trees.blob(1))
-    else:
-        trees.save(tmp_path / "Kvasir-SEG/images/lonely.jpg", trees.photo(1))
-    with pytest.raises(DataError, match=r"lonely.* has no (image|mask) lonely\.jpg"):
-        _ = open_domain(name, tmp_path).classes
 
 
 def test_further_domains_are_not_in_the_suite_of_the_field() -> None:
