@@ -18,6 +18,7 @@ from ..core.registry import open_domain, split_name
 from .findings import (
     PUBLISHED,
     Finding,
+    Look,
     Seen,
     duplicates,
     hint_for_note,
@@ -189,31 +190,23 @@ def _open_all(
     for entry in domain.classes:
         for item in entry.items:
             items.setdefault(item, f"an image of class '{entry.name}'")
-    sizes: Counter[str] = Counter()
-    shown: set[str] = set()
-    counted: set[str] = set()
-    grey: list[str] = []
-    own: Seen = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        looks = pool.map(lambda pair: look_at(domain, *pair), items.items())
-        for done, look in enumerate(looks, start=1):
-            report.findings += [unreadable(domain, problem) for problem in look.damages]
-            report.usable = report.usable and not look.damages
+        looks: list[Look] = []
+        for look in pool.map(lambda pair: look_at(domain, *pair), items.items()):
+            looks.append(look)
             if listener is not None:
-                listener(done, len(items))
-            if look.damages:
-                continue
-            if look.item.image not in counted:
-                counted.add(look.item.image)
-                sizes[look.size] += 1
-                own.setdefault(look.pixels, []).append((report.domain, look.item.image))
-            report.findings += oddities(domain, look)
-            if not look.empty:
-                shown.add(look.role)
-            if look.values:
-                grey.append(look.item.mask)
-    report.sizes = dict(sorted(sizes.items()))
-    if grey:
+                listener(len(looks), len(items))
+    for look in looks:
+        report.findings += [unreadable(domain, problem) for problem in look.damages]
+        report.findings += oddities(domain, look)
+    sound = [look for look in looks if not look.damages]
+    report.usable = len(sound) == len(looks)
+    own: Seen = {}
+    images = {look.item.image: look for look in sound}
+    for image, look in images.items():
+        own.setdefault(look.pixels, []).append((report.domain, image))
+    report.sizes = dict(sorted(Counter(look.size for look in images.values()).items()))
+    if grey := [look.item.mask for look in sound if look.values]:
         report.findings.append(
             Finding(
                 "values",
@@ -222,6 +215,7 @@ def _open_all(
                 PUBLISHED,
             )
         )
+    shown = {look.role for look in sound if not look.empty}
     for role in () if not report.usable else dict.fromkeys(items.values()):
         if role not in shown:
             report.usable = False

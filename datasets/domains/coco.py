@@ -10,8 +10,10 @@ import numpy as np
 
 from cdfss_bench.canonical import digest
 from cdfss_bench.errors import DataError
+from cdfss_bench.options import Value
 
-from ..core.decode_cache import Pixels
+from ..core.card import DomainCard
+from ..core.decode_cache import DecodeCache, Pixels
 from ..core.domain import DomainClass, Item
 from ..core.own_domain import OwnDomain
 from ..core.transforms import TRANSFORM_VERSION, resized_labels
@@ -33,14 +35,28 @@ class CocoDomain(OwnDomain):
     pycocotools. Pixels of a crowd (`iscrowd`) of the category are undecided, unless an object
     covers them. Objects with a box alone belong to the background and are counted in `notes`.
     Every pair with an object is asked once.
+
+    Raises:
+        DataError: if pycocotools is not installed.
     """
+
+    def __init__(
+        self,
+        card: DomainCard,
+        root: Path,
+        options: Mapping[str, Value],
+        cache: DecodeCache,
+        lists: Path | None = None,
+    ):
+        super().__init__(card, root, options, cache, lists)
+        drawing_library()
 
     def discover(self) -> Sequence[DomainClass]:
         """The categories that have objects, in the order of their ids.
 
         Raises:
-            DataError: if pycocotools is not installed, a row of the file is wrong, an image is
-                missing or of another size, or no annotation of a category has a segmentation.
+            DataError: if a row of the file is wrong, an image is missing or of another size, or no
+                annotation of a category has a segmentation.
         """
         tables, paths = self._tables, self._paths
         items: dict[Id, list[Item]] = {}
@@ -106,7 +122,6 @@ class CocoDomain(OwnDomain):
 
     @cached_property
     def _tables(self) -> Tables:
-        drawing_library()
         path = self.root / self._file
         if not path.is_file():
             raise no_annotations(self.root, self._file) or self.nothing_found()

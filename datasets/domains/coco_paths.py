@@ -6,6 +6,8 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import takewhile
+from operator import eq
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -118,13 +120,8 @@ def _plain(name: str) -> str:
 
 def _equal_tail(parts: Iterable[str], candidate: Iterable[str]) -> int:
     """How many last parts of two paths are equal."""
-    pairs = zip(reversed(list(parts)), reversed(list(candidate)), strict=False)
-    count = 0
-    for one, other in pairs:
-        if _plain(one) != _plain(other):
-            break
-        count += 1
-    return count
+    tails = [[_plain(part) for part in path][::-1] for path in (parts, candidate)]
+    return len(list(takewhile(bool, map(eq, *tails))))
 
 
 def missing_images(

@@ -41,9 +41,8 @@ class Scene:
             seed = self.seed.sub(label).sub(piece)
             pose = Pose(seed.between("scale", low, high), seed.unit("turns"))
             sprite = render(seed, JUNK, pose, self.light)
-            at = centred(sprite, seed.between("x", 0.0, SIDE), seed.between("y", 20.0, SIDE))
-            cast_shadow(self.planes, sprite, at, self.light)
-            stamp(self.planes, self.labels, sprite, at, 0)
+            x, y = seed.between("x", 0.0, SIDE), seed.between("y", 20.0, SIDE)
+            self.put(sprite, centred(sprite, x, y), 0)
 
     def blurred(self, radius: int) -> Scene:
         """This scene with what has been drawn so far out of focus."""

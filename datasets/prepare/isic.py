@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 from cdfss_bench.errors import DataError
 
 from ..domains.isic import IMAGES, MASKS, read_class_table
-from .plan import Made, Plan, Unit
+from .plan import Made, Plan, Unit, sha256_of
 from .recipe import Recipe, by_stem, copied, first_found, paired, unused
 from .sources import Source
 
@@ -37,7 +36,7 @@ class ISICRecipe(Recipe):
         data, where = self._table(source)
         table = read_class_table(data, where, self.card.classes)
         published = self.card.download("isic_class_id.csv")
-        if published is not None and hashlib.sha256(data).hexdigest() != published.sha256:
+        if published is not None and sha256_of(data) != published.sha256:
             plan.remarks.append(f"{where} is not the published class table (its sha256 differs)")
         order = self._order()
         plan.remarks.append(

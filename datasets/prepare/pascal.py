@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 
 from cdfss_bench.errors import DataError
@@ -95,7 +94,7 @@ class PascalRecipe(Recipe):
             data, where, entry = found
             inputs += [entry] if entry is not None else []
             published = self.card.download(f"pascal/{name}")
-            if published is not None and hashlib.sha256(data).hexdigest() != published.sha256:
+            if published is not None and sha256_of(data) != published.sha256:
                 plan.remarks.append(f"{where} is not the published list (its sha256 differs)")
             files[f"splits/pascal/{name}"] = data
         return Unit("fold lists", tuple(inputs), lambda: Made(dict(files)))

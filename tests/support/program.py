@@ -26,3 +26,22 @@ def typed(
     """What a command gives that is typed in `folder`, with further environment variables."""
     line = words.split() if isinstance(words, str) else words
     return program(*line, cwd=folder, env={**os.environ, **environment})
+
+
+def side_by_side(code: str, *words: object, number: int = 2) -> list[str]:
+    """What processes print that run `code` at once; each says "ready" first and reads a line."""
+    line = [sys.executable, "-c", code, *map(str, words)]
+    workers = [
+        subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(number)
+    ]
+    for worker in workers:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    printed = [worker.communicate(timeout=60)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0] * number
+    return printed

@@ -67,18 +67,19 @@ def survey(
     before = _read(path)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         stamps = {file: _stamp(file) for file in dict.fromkeys(map(file_of, (*images, *masks)))}
-        pictures = pool.map(
-            lambda image: _known(image, stamps[file_of(image)], before.pictures, header_of), images
-        )
-        facts = pool.map(
-            lambda mask: _known(
-                mask, stamps[file_of(mask)], before.masks, lambda path: look_at(path).facts
-            ),
-            masks,
-        )
+
+        def found(
+            paths: list[Path], known: dict[str, tuple[Signature, T]], find: Callable[[Path], T]
+        ) -> dict[str, tuple[Signature, T]]:
+            def one(path: Path) -> tuple[Signature, T]:
+                stamp, kept = stamps[file_of(path)], known.get(str(path))
+                return kept if kept is not None and kept[0] == stamp else (stamp, find(path))
+
+            return dict(zip(map(str, paths), pool.map(one, paths), strict=True))
+
         now = _Kept(
-            {str(image): found for image, found in zip(images, pictures, strict=True)},
-            {str(mask): found for mask, found in zip(masks, facts, strict=True)},
+            found(images, before.pictures, header_of),
+            found(masks, before.masks, lambda mask: look_at(mask).facts),
         )
     if path is not None and now != before:
         # An index that cannot be written costs time, not results.
@@ -106,16 +107,6 @@ def _stamp(path: Path) -> Signature:
         return signature_of(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror})") from error
-
-
-def _known(
-    path: Path,
-    stamp: Signature,
-    before: Mapping[str, tuple[Signature, T]],
-    find: Callable[[Path], T],
-) -> tuple[Signature, T]:
-    kept = before.get(str(path))
-    return kept if kept is not None and kept[0] == stamp else (stamp, find(path))
 
 
 def _name_of(place: Path) -> str:

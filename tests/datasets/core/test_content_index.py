@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
@@ -21,6 +20,7 @@ from cdfss_bench.errors import DataError
 from cdfss_bench.progress import show_progress_with
 
 from ...support import trees
+from ...support.program import side_by_side
 
 
 @pytest.fixture
@@ -356,6 +356,7 @@ from cdfss_bench.datasets.core import content_index as contents
 contents._RACY = -1
 root, cache = map(Path, sys.argv[1:])
 names = sorted(path.name for path in root.iterdir())
+print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(20):
     found = contents.Contents(root, cache).all(names, "files", again=True)
@@ -368,17 +369,9 @@ def test_processes_may_write_the_index_at_once(tmp_path: Path, hashed: list[str]
         path = tmp_path / "root" / f"{number}.png"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(bytes([number]))
-    command = [sys.executable, "-c", PROCESS, str(tmp_path / "root"), str(tmp_path / "cache")]
-    workers = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    for worker in workers:
-        assert worker.stdin is not None
-        worker.stdin.write("go\n")
-        worker.stdin.flush()
+    printed = side_by_side(PROCESS, tmp_path / "root", tmp_path / "cache")
     expected = sorted(look(tmp_path / "root", None).values())
-    assert [worker.communicate(timeout=60)[0] for worker in workers] == [f"{expected}\n"] * 2
+    assert printed == [f"{expected}\n"] * 2
     hashed.clear()
     assert sorted(look(tmp_path / "root", tmp_path / "cache").values()) == expected
     assert hashed == []

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from cdfss_bench.datasets.core.decode_cache import (
 from cdfss_bench.errors import DataError
 
 from ...support import trees
+from ...support.program import side_by_side
 
 KEY = "ab" + "0" * 62
 
@@ -358,20 +357,7 @@ print(total.hexdigest(), domain.cache.trouble)
 def test_two_processes_may_fill_the_cache_at_once(tmp_path: Path) -> None:
     trees.write_deepglobe(tmp_path)
     cache = tmp_path / "cache"
-    command = [sys.executable, "-c", FILLER, str(tmp_path), str(cache)]
-    workers = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    for worker in workers:
-        assert worker.stdout is not None
-        assert worker.stdout.readline() == "ready\n"
-    for worker in workers:
-        assert worker.stdin is not None
-        worker.stdin.write("go\n")
-        worker.stdin.flush()
-    answers = [worker.communicate(timeout=60)[0] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0]
+    answers = side_by_side(FILLER, tmp_path, cache)
     assert answers[0] == answers[1]
     assert answers[0].endswith(" None\n")
     entries = [path for path in (cache / "decoded").rglob("*") if path.is_file()]

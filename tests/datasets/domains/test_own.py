@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from cdfss_bench.datasets import DOMAINS, open_domain
 from cdfss_bench.datasets.check.report import check_domain
-from cdfss_bench.datasets.prepare.running import prepare
 
-from ...support import downloads, trees
+from ...support import trees
 
 # -- class folders ---------------------------------------------------------------------------------
 
@@ -60,49 +57,7 @@ def test_without_folders_the_layout_is_shown(tmp_path: Path) -> None:
     assert "name their folder" in report.findings[0].hint
 
 
-# -- further data sets -----------------------------------------------------------------------------
-
-
-def test_suim_masks_are_split_by_colour(tmp_path: Path) -> None:
-    colours = np.zeros((28, 40, 3), np.uint8)
-    colours[:10, :10] = (255, 255, 0)
-    colours[:10, 20:] = (250, 3, 250)  # compression moved it a little
-    files = {
-        "train_val/images/d_r_1_.jpg": downloads.jpg(trees.photo(1)),
-        "train_val/masks/d_r_1_.bmp": downloads.png(colours),
-        "TEST/images/f_r_2_.jpg": downloads.jpg(trees.photo(2)),
-        "TEST/masks/f_r_2_.bmp": downloads.png(np.full((28, 40, 3), 255, np.uint8)),
-        "TEST/masks/FV/f_r_2_.bmp": downloads.png(trees.blob(1)),
-    }
-    source = downloads.zipped(files, tmp_path / "SUIM.zip")
-    summary = prepare("suim", tmp_path / "to", [source])
-    assert summary.counts == {"images": 2, "FV": 1, "RI": 1, "SR": 1}
-    mask = Image.open(tmp_path / "to/SUIM/masks/RI/d_r_1_.png").convert("L")
-    assert np.asarray(mask).sum() == 255 * 10 * 20
-    domain = open_domain("suim", tmp_path / "to")
-    assert [(entry.id, entry.name) for entry in domain.classes] == [(0, "FV"), (3, "RI"), (5, "SR")]
-    assert any("TEST/masks/FV" in odd for odd in summary.odd)
-
-
-@pytest.mark.shared
-def test_real_suim_pictures_are_prepared_and_sound(shared: Path, tmp_path: Path) -> None:
-    summary = prepare("suim", tmp_path, [shared / "real" / "SUIM"])
-    assert summary.counts == {"images": 8, "FV": 4, "HD": 6, "RI": 7, "RO": 2, "WR": 2}
-    report = check_domain("suim", tmp_path, full=True)
-    assert report.usable
-    assert {finding.kind for finding in report.findings} == {"small class"}
-
-
-def test_kvasir_is_copied_and_read(tmp_path: Path) -> None:
-    files = {"Kvasir-SEG/kavsir_bboxes.json": b"{}"}
-    for number in range(3):
-        files[f"Kvasir-SEG/images/cju{number}.jpg"] = downloads.jpg(trees.photo(number))
-        mask = trees.as_rgb(trees.blob(number))
-        files[f"Kvasir-SEG/masks/cju{number}.jpg"] = downloads.jpg(mask)
-    summary = prepare("kvasir", tmp_path, [downloads.zipped(files, tmp_path / "kvasir-seg.zip")])
-    assert summary.counts == {"pairs": 3}
-    assert summary.profile == "partial: 3 of 1000 images"
-    assert len(open_domain("kvasir", tmp_path).episodes(shots=1)) == 600
+# -- suites and rights -----------------------------------------------------------------------------
 
 
 def test_further_domains_are_not_in_the_suite_of_the_field() -> None:

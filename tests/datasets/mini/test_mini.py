@@ -6,6 +6,7 @@ import ast
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -14,40 +15,42 @@ from cdfss_bench.datasets import mini
 
 Drawn = Mapping[str, Mapping[str, mini.Picture]]
 
-GOLDEN = {
-    "mini-source": "0dc051348330b1615d7b5f8f6e6bb1768164419bb694e4802f2ba82d452dcafd",
-    "mini-objects": "4bec505777677976600e660576ab181151dc2b9ca96d6f1c631c7fb481a21cef",
-    "mini-landcover": "3253a9efdabb88e944cc845c398ee572b474e48fd2e3bea2a28a3fe5328c5b64",
-    "mini-lesion": "8216bb33ec1690fbd9fb08e96d77ec24bbefc343fe79c4941cfd47db7afb5d3a",
-    "mini-chest": "8ad704aa7acbe84431e9ec8cbc36b4c69951d8661c32bd4232161bc61b219d14",
-}
-"""sha256 over the bytes of all images and labels in the order of the names, at mini.VERSION 1."""
 
-PICTURES = {
-    "mini-source": 960,
-    "mini-objects": 200,
-    "mini-landcover": 96,
-    "mini-lesion": 132,
-    "mini-chest": 60,
-}
+class Stated(NamedTuple):
+    """What must hold of a domain.
 
-LEAST_SHARE = {
-    "mini-source": 0.05,
-    "mini-objects": 0.05,
-    "mini-landcover": 0.02,
-    "mini-lesion": 0.02,
-    "mini-chest": 0.1,
-}
-"""The least share of a picture which a class promised by ``pictures`` covers."""
+    Attributes:
+        sha256: over the bytes of all images and labels in the order of the names, at version 1.
+        pictures: how many.
+        least: share of a picture that a class promised by ``pictures`` covers.
+        low: what the mean share of a promised class is at least.
+        high: and at most.
+    """
 
-MEAN_SHARE = {
-    "mini-source": (0.1, 0.25),
-    "mini-objects": (0.2, 0.3),
-    "mini-landcover": (0.25, 0.45),
-    "mini-lesion": (0.17, 0.27),
-    "mini-chest": (0.2, 0.35),
+    sha256: str
+    pictures: int
+    least: float
+    low: float
+    high: float
+
+
+STATED = {
+    "mini-source": Stated(
+        "0dc051348330b1615d7b5f8f6e6bb1768164419bb694e4802f2ba82d452dcafd", 960, 0.05, 0.1, 0.25
+    ),
+    "mini-objects": Stated(
+        "4bec505777677976600e660576ab181151dc2b9ca96d6f1c631c7fb481a21cef", 200, 0.05, 0.2, 0.3
+    ),
+    "mini-landcover": Stated(
+        "3253a9efdabb88e944cc845c398ee572b474e48fd2e3bea2a28a3fe5328c5b64", 96, 0.02, 0.25, 0.45
+    ),
+    "mini-lesion": Stated(
+        "8216bb33ec1690fbd9fb08e96d77ec24bbefc343fe79c4941cfd47db7afb5d3a", 132, 0.02, 0.17, 0.27
+    ),
+    "mini-chest": Stated(
+        "8ad704aa7acbe84431e9ec8cbc36b4c69951d8661c32bd4232161bc61b219d14", 60, 0.1, 0.2, 0.35
+    ),
 }
-"""Between what the mean share of a promised class lies."""
 
 ARRAY_FUNCTIONS = (
     "abs arange asarray ascontiguousarray bincount broadcast_shapes clip concatenate copyto "
@@ -87,12 +90,12 @@ def test_every_byte_is_the_golden_one(drawn: Drawn, key: str) -> None:
     for name in sorted(drawn[key]):
         digest.update(drawn[key][name].image.tobytes())
         digest.update(drawn[key][name].labels.tobytes())
-    assert digest.hexdigest() == GOLDEN[key], "the pictures changed: raise mini.VERSION"
+    assert digest.hexdigest() == STATED[key].sha256, "the pictures changed: raise mini.VERSION"
 
 
 @pytest.mark.parametrize("key", mini.DOMAINS)
 def test_pictures_have_the_stated_form_and_number(drawn: Drawn, key: str) -> None:
-    assert len(drawn[key]) == PICTURES[key]
+    assert len(drawn[key]) == STATED[key].pictures
     for picture in drawn[key].values():
         assert picture.image.shape == (mini.SIDE, mini.SIDE, 3)
         assert picture.labels.shape == (mini.SIDE, mini.SIDE)
@@ -116,13 +119,13 @@ def test_labels_are_the_promised_classes_and_no_others(drawn: Drawn, key: str) -
 @pytest.mark.parametrize("key", mini.DOMAINS)
 def test_every_promised_class_is_large_enough_to_see(drawn: Drawn, key: str) -> None:
     for name, index, share in shares(drawn, key):
-        assert share >= LEAST_SHARE[key], (name, index)
+        assert share >= STATED[key].least, (name, index)
 
 
 @pytest.mark.parametrize("key", mini.DOMAINS)
 def test_the_mean_share_lies_where_its_model_has_it(drawn: Drawn, key: str) -> None:
-    low, high = MEAN_SHARE[key]
-    assert low <= np.mean([share for _, _, share in shares(drawn, key)]) <= high
+    mean = np.mean([share for _, _, share in shares(drawn, key)])
+    assert STATED[key].low <= mean <= STATED[key].high
 
 
 @pytest.mark.parametrize("key", mini.DOMAINS)
