@@ -120,9 +120,7 @@ class CodedDomain(FileDomain):
         masks = tuple(self.masks_of(item))
 
         def read() -> Pixels:
-            union = self._decoded(masks[0])
-            for mask in masks[1:]:
-                union = np.maximum(union, self._decoded(mask))
+            union = np.max([self._decoded(mask) for mask in masks], axis=0)
             height, width = union.shape
             return Pixels(resized_labels(union, self.card.image_size), (width, height))
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cdfss_bench.canonical import digest
 from cdfss_bench.errors import DataError
-from cdfss_bench.options import Value
 
-from ..core.card import DomainCard
-from ..core.decode_cache import DecodeCache, Pixels
+from ..core.decode_cache import Pixels
 from ..core.domain import DomainClass, Item
 from ..core.own_domain import OwnDomain
 from ..core.transforms import TRANSFORM_VERSION, resized_labels
@@ -40,15 +39,8 @@ class CocoDomain(OwnDomain):
         DataError: if pycocotools is not installed.
     """
 
-    def __init__(
-        self,
-        card: DomainCard,
-        root: Path,
-        options: Mapping[str, Value],
-        cache: DecodeCache,
-        lists: Path | None = None,
-    ):
-        super().__init__(card, root, options, cache, lists)
+    def __init__(self, *given: Any):
+        super().__init__(*given)
         drawing_library()
 
     def discover(self) -> Sequence[DomainClass]:

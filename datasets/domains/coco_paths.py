@@ -14,6 +14,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from cdfss_bench.errors import DataError
 
+from ..core.masks.pairing import folders_in, loose_pictures
+
 _UPLOAD = re.compile(r"[0-9a-f]{4,}-(?=.)")
 """What Label Studio puts before the name of an uploaded file."""
 
@@ -140,7 +142,7 @@ def missing_images(
     parts = _parts(name)
     elsewhere = [
         folder.name
-        for folder in _folders(root)
+        for folder in folders_in(root).values()
         if parts and any(entry.name == parts[-1] for entry in folder.iterdir())
     ]
     hint = (
@@ -160,7 +162,7 @@ def no_annotations(root: Path, typed: str) -> DataError | None:
     base = root / typed if (root / typed).is_dir() else root
     found = sorted(
         path
-        for folder in (base, *_folders(base))
+        for folder in (base, *folders_in(base).values())
         for path in folder.glob("*.json")
         if path.is_file() and not path.name.startswith(".")
     )
@@ -171,21 +173,8 @@ def no_annotations(root: Path, typed: str) -> DataError | None:
     what = "is a folder" if (root / typed).is_dir() else "is missing"
     beside = found[0].parent
     # Roboflow writes each split's file among its images.
-    option = f",images={beside.relative_to(root).as_posix()}" if _has_pictures(beside) else ""
+    option = f",images={beside.relative_to(root).as_posix()}" if loose_pictures(beside) else ""
     return DataError(
         f"{root / typed} {what}; there is {', '.join(names[:_SHOWN])}{more}",
         hint=f"name the file: coco[annotations={names[0]}{option}]",
-    )
-
-
-def _has_pictures(folder: Path) -> bool:
-    return any(
-        path.suffix.lower() in (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-        for path in folder.iterdir()
-    )
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(
-        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
     )

@@ -8,13 +8,10 @@ import numpy as np
 
 from .field import Field, clamp, fract, harmonic, length, step, turned, wave
 from .noise import Seed, noise_at
-from .paint import colour, mix, pick_colour
+from .paint import BLACK, WHITE, colour, mix, pick_colour
 from .shapes import box, convex, cut, disc, ellipse, fused, lens, petals, rod
 from .sprite import Part
 from .texture import bands, crackle, spots
-
-BLACK = colour("15120f")
-WHITE = colour("f2efe8")
 
 
 def apple(seed: Seed, u: Field, v: Field) -> Iterator[Part]:

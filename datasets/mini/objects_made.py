@@ -8,13 +8,10 @@ import numpy as np
 
 from .field import MIDDLE, Field, clamp, fract, harmonic, length, step, turned, wave
 from .noise import Seed, noise_at
-from .paint import colour, mix, pick_colour
+from .paint import BLACK, WHITE, colour, mix, pick_colour
 from .shapes import arc, box, convex, cut, disc, ellipse, fused, rod
 from .sprite import Part
 from .texture import bands, brushed, spots, wood
-
-BLACK = colour("15120f")
-WHITE = colour("f2efe8")
 
 
 def die(seed: Seed, u: Field, v: Field) -> Iterator[Part]:

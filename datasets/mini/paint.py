@@ -24,6 +24,10 @@ def colour(code: str) -> Planes:
     return np.asarray(channels, dtype=np.float64).reshape(3, 1, 1) * (1.0 / 255.0)
 
 
+BLACK = colour("15120f")
+WHITE = colour("f2efe8")
+
+
 def varied(seed: Seed, plain: Planes, spread: float = 0.1) -> Planes:
     """``plain`` made lighter or darker by up to ``spread``, and a little off in each channel."""
     light = 1.0 + seed.between("light", -spread, spread)

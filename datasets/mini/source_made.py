@@ -8,13 +8,11 @@ import numpy as np
 
 from .field import Field, length, step, turned, wave
 from .noise import Seed, noise_at
-from .paint import colour, mix, pick_colour
+from .paint import BLACK, WHITE, colour, mix, pick_colour
 from .shapes import arc, box, convex, cut, disc, ellipse, fused, rod
 from .sprite import Part
 from .texture import bands, bricks, brushed, checks, crackle, wood, zigzag
 
-BLACK = colour("15120f")
-WHITE = colour("f2efe8")
 GLASS = colour("4a6478")
 
 

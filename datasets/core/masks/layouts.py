@@ -15,11 +15,9 @@ from .decoding import Say
 from .pairing import (
     ENDINGS,
     MASK_WORDS,
-    PICTURES,
     composed,
     files_in,
     folders_in,
-    is_hidden,
     loose_pictures,
     pairs_of,
 )
@@ -113,7 +111,7 @@ def _recognised(images: Path, say: Say) -> str:
     if not folders:
         return "flat"
     for folder in folders.values():
-        slices = [path for path in _files(folder) if suffix_of(path) in DICOM][:2]
+        slices = [path for path in loose_pictures(folder) if suffix_of(path) in DICOM][:2]
         if len(slices) == 2 and scene_of(slices[0]) and scene_of(slices[0]) == scene_of(slices[1]):
             raise DataError(
                 f"{folder} holds several slices of one DICOM series, so the folders in {images} "
@@ -166,7 +164,9 @@ def _per_image(top: Path, images: str, masks: str) -> list[Sample]:
     for folder in folders_in(top).values():
         image, mask = _sides(folder, images, masks)
         if len(image) != 1 or not mask:
-            seen = " and ".join(path.name for path in (image or _files(folder))) or "nothing"
+            seen = (
+                " and ".join(path.name for path in (image or loose_pictures(folder))) or "nothing"
+            )
             raise DataError(
                 f"{folder} needs one image and its mask, there is {seen}"
                 if len(image) != 1
@@ -181,7 +181,7 @@ def _per_image(top: Path, images: str, masks: str) -> list[Sample]:
 def _sides(folder: Path, images: str, masks: str) -> tuple[list[Path], list[Path]]:
     """What may be the image of a folder, and its masks."""
     inner = {name.lower(): path for name, path in folders_in(folder).items()}
-    files = _files(folder)
+    files = loose_pictures(folder)
     name = folder.name.lower()
     mask_stems = {*MASK_WORDS, *(name + ending for ending in ENDINGS if ending)}
     image_side = _matching(folder, images, files) if images else []
@@ -208,12 +208,3 @@ def _matching(folder: Path, pattern: str, files: Sequence[Path]) -> list[Path]:
 
 def _inner_files(inner: Mapping[str, Path], known: Sequence[str]) -> list[Path]:
     return next((files_in(inner[name]) for name in known if name in inner), [])
-
-
-def _files(folder: Path) -> list[Path]:
-    """The pictures that lie in a folder, sorted; nothing is refused."""
-    return sorted(
-        entry
-        for entry in folder.iterdir()
-        if entry.is_file() and suffix_of(entry) in PICTURES and not is_hidden(entry.name)
-    )

@@ -51,9 +51,13 @@ def folders_in(place: Path) -> dict[str, Path]:
     if not place.is_dir():
         return {}
     found: dict[str, Path] = {}
-    for entry in sorted(place.iterdir()):
-        if entry.is_dir() and not is_hidden(entry.name):
-            _once(found, composed(entry.name), entry)
+    entries = (entry for entry in place.iterdir() if entry.is_dir() and not is_hidden(entry.name))
+    for entry in sorted(entries):
+        if (first := found.setdefault(composed(entry.name), entry)) != entry:
+            raise DataError(
+                f"{first} and {entry} have one name, in two Unicode forms",
+                hint="put their files into one folder",
+            )
     return dict(sorted(found.items()))
 
 
@@ -84,7 +88,7 @@ def files_in(place: Path) -> list[Path]:
 
 
 def loose_pictures(place: Path) -> list[Path]:
-    """The pictures that lie in `place` itself, where folders are expected."""
+    """The pictures that lie in `place` itself, sorted; nothing is refused."""
     return sorted(
         entry
         for entry in (place.iterdir() if place.is_dir() else ())
@@ -116,8 +120,9 @@ def pairs_of(images: Path, masks: Path) -> list[tuple[Path, Path]]:
         names = _names_of_mask(image, stem)
         found = [mask for name in names for mask in by_stem.get(name, ())]
         if len(found) != 1:
+            suffix = suffix_of(image) if suffix_of(image) in VOLUMES else ".png"
             raise DataError(
-                f"{image} needs one mask {stem_of(image)}{_suffix_due(image)} in {masks}, "
+                f"{image} needs one mask {stem_of(image)}{suffix} in {masks}, "
                 f"there is {' and '.join(mask.name for mask in found) or 'none'}",
                 hint=_complete(image, found, by_stem),
             )
@@ -161,24 +166,11 @@ def _refuse_lonely(
         )
 
 
-def _suffix_due(image: Path) -> str:
-    return suffix_of(image) if suffix_of(image) in VOLUMES else ".png"
-
-
 def _complete(image: Path, found: Sequence[Path], by_stem: dict[str, list[Path]]) -> str:
     alike = [m for s, masks in by_stem.items() for m in masks if s.lower() == image.stem.lower()]
     if alike and not found:
         return f"rename {alike[0].name}: its letters are large where the picture's are small"
     return "complete the folder, or remove the image"
-
-
-def _once(found: dict[str, Path], name: str, entry: Path) -> None:
-    if name in found:
-        raise DataError(
-            f"{found[name]} and {entry} have one name, in two Unicode forms",
-            hint="put their files into one folder",
-        )
-    found[name] = entry
 
 
 def is_hidden(name: str) -> bool:

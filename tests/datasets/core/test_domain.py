@@ -296,11 +296,6 @@ def test_the_title_shows_the_options_that_differ_from_their_defaults(
     assert open_domain(name, tree, options).title == title
 
 
-def test_options_may_be_typed_as_keywords(tree: Path) -> None:
-    assert open_domain("pascal", tree, fold=1).title == "pascal[fold=1]"
-    assert open_domain("pascal", tree, {"fold": 2}, split="val").title == "pascal[fold=2,split=val]"
-
-
 def test_a_mask_of_another_size_than_its_image_is_noted(tmp_path: Path) -> None:
     trees.write_isic(tmp_path)
     domain = open_domain("isic", tmp_path)

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cdfss_bench.datasets import Domain, open_domain
-from cdfss_bench.datasets.check.report import check_domain
 from cdfss_bench.datasets.core.transforms import resized_labels
 from cdfss_bench.errors import UserError
 
 from ...support import trees
+from ...support.opened import refused as refused_domain
 
 Mask = NDArray[np.uint8]
 Writer = Callable[[Mask], Image.Image]
@@ -214,11 +214,7 @@ def opened(root: Path, options: str = "", cache: Path | None = None) -> Domain:
 
 
 def refused(root: Path, options: str = "") -> UserError:
-    with pytest.raises(UserError) as caught:
-        _ = opened(root, options).classes
-    assert "\n" not in caught.value.problem
-    assert caught.value.hint
-    return caught.value
+    return refused_domain("folder", root, **dict(w.split("=", 1) for w in options.split(",") if w))
 
 
 @pytest.mark.parametrize("name", RIGHT)
@@ -618,11 +614,3 @@ def test_a_damaged_index_is_made_anew(tmp_path: Path, text: str) -> None:
     (index,) = (tmp_path / "cache/masks").iterdir()
     index.write_text(text)
     assert_read(opened(tmp_path / "data", cache=tmp_path / "cache"), expected())
-
-
-def test_data_check_names_the_option(tmp_path: Path) -> None:
-    write(tmp_path, two)
-    report = check_domain("folder", tmp_path, full=True)
-    assert not report.usable
-    assert "labels=1" in report.findings[0].hint
-    assert "none needed" not in report.to_text()

@@ -27,6 +27,7 @@ from cdfss_bench.datasets.domains.coco_shapes import Fault, check, drawn
 from cdfss_bench.errors import DataError
 
 from ...support import trees
+from ...support.opened import refused
 from ...support.shown import mistake, printed
 
 Page = dict[str, Any]
@@ -50,14 +51,11 @@ def edited(root: Path, edit: Callable[[Page], object]) -> Domain:
 
 def refusal(root: Path, edit: Callable[[Page], object]) -> DataError:
     """Why such a tree is refused; it is one sentence, and says how to correct it."""
-    domain = edited(root, edit)
-    with pytest.raises(DataError) as caught:
-        _ = domain.classes
-    assert "\n" not in caught.value.problem
-    assert caught.value.hint
+    edited(root, edit)
+    error = refused("coco", root)
     report = check_domain("coco", root, full=True)
-    assert [finding.problem for finding in report.findings] == [caught.value.problem]
-    return caught.value
+    assert [finding.problem for finding in report.findings] == [error.problem]
+    return error
 
 
 def with_segmentation(value: object) -> Callable[[Page], object]:
@@ -301,9 +299,9 @@ def test_all_wrong_rows_are_counted(tmp_path: Path) -> None:
 )
 def test_another_file_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "annotations.json").write_bytes(content)
-    with pytest.raises(DataError, match="is no COCO-style annotation file") as caught:
-        _ = open_domain("coco", tmp_path).classes
-    assert reason in caught.value.problem
+    error = refused("coco", tmp_path)
+    assert "is no COCO-style annotation file" in error.problem
+    assert reason in error.problem
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
@@ -582,12 +580,12 @@ def test_annotations_of_the_upright_picture_are_laid_over_it(tmp_path: Path) -> 
 
 
 def test_annotations_of_the_picture_before_it_was_turned_are_refused(tmp_path: Path) -> None:
-    domain = edited(tmp_path, lambda page: page)
+    trees.write_coco(tmp_path)
     turned_photo(tmp_path, 8)
-    with pytest.raises(DataError, match="upright as its EXIF orientation says") as caught:
-        _ = domain.classes
-    assert "image 1 is 40x28, but" in caught.value.problem
-    assert "EXIF" in (caught.value.hint or "")
+    error = refused("coco", tmp_path)
+    assert "upright as its EXIF orientation says" in error.problem
+    assert "image 1 is 40x28, but" in error.problem
+    assert "EXIF" in (error.hint or "")
 
 
 def test_a_picture_that_cannot_be_read_is_named_when_it_is_read(tmp_path: Path) -> None:
@@ -676,9 +674,9 @@ def test_a_name_that_two_files_fit_is_refused(tmp_path: Path) -> None:
 def test_missing_images_are_counted_and_their_folder_is_suggested(tmp_path: Path) -> None:
     trees.write_coco(tmp_path, images="val2017")
     (tmp_path / "images").mkdir()
-    with pytest.raises(DataError, match="6 of 6 images are missing") as caught:
-        _ = open_domain("coco", tmp_path).classes
-    assert "coco[images=val2017]" in (caught.value.hint or "")
+    error = refused("coco", tmp_path)
+    assert "6 of 6 images are missing" in error.problem
+    assert "coco[images=val2017]" in (error.hint or "")
     assert open_domain("coco", tmp_path, images="val2017").counts == (6, 6)
 
 
@@ -695,12 +693,10 @@ def test_images_that_nothing_is_annotated_in_may_be_missing(tmp_path: Path) -> N
 def test_the_files_of_other_splits_are_named(tmp_path: Path) -> None:
     for split in ("train", "valid"):
         trees.write_coco(tmp_path, annotations=f"{split}/_annotations.coco.json", images=split)
-    with pytest.raises(DataError, match="is missing; there is train/_annotations") as caught:
-        _ = open_domain("coco", tmp_path).classes
-    assert "valid/_annotations.coco.json" in caught.value.problem
-    assert "coco[annotations=train/_annotations.coco.json,images=train]" in (
-        caught.value.hint or ""
-    )
+    error = refused("coco", tmp_path)
+    assert "is missing; there is train/_annotations" in error.problem
+    assert "valid/_annotations.coco.json" in error.problem
+    assert "coco[annotations=train/_annotations.coco.json,images=train]" in (error.hint or "")
     # Beside its images the file needs no word about them.
     domain = open_domain("coco", tmp_path, annotations="valid/_annotations.coco.json")
     assert domain.classes[0].items[0].image == "valid/1.jpg"
@@ -710,24 +706,19 @@ def test_a_folder_of_annotation_files_is_listed(tmp_path: Path) -> None:
     trees.write_coco(tmp_path, annotations="annotations/instances_train.json")
     trees.write_coco(tmp_path, annotations="annotations/instances_val.json")
     for typed in ("annotations", "annotations.json"):
-        with pytest.raises(
-            DataError, match=r"there is annotations/instances_train\.json"
-        ) as caught:
-            _ = open_domain("coco", tmp_path, annotations=typed).classes
-        assert caught.value.hint == (
-            "name the file: coco[annotations=annotations/instances_train.json]"
-        )
+        error = refused("coco", tmp_path, annotations=typed)
+        assert "there is annotations/instances_train.json" in error.problem
+        assert error.hint == "name the file: coco[annotations=annotations/instances_train.json]"
 
 
 def test_a_folder_of_images_that_was_named_must_be_there(tmp_path: Path) -> None:
     trees.write_coco(tmp_path)
-    with pytest.raises(DataError, match=r"the folder of images .*photos is missing"):
-        _ = open_domain("coco", tmp_path, images="photos").classes
+    problem = refused("coco", tmp_path, images="photos").problem
+    assert problem == f"the folder of images {tmp_path / 'photos'} is missing"
 
 
 def test_without_any_annotation_file_the_layout_is_shown(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"images/<file_name>"):
-        _ = open_domain("coco", tmp_path).classes
+    assert "images/<file_name>" in refused("coco", tmp_path).problem
 
 
 # -- without pycocotools ---------------------------------------------------------------------------

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cdfss_bench.datasets import DOMAINS, Domain, open_domain
+from cdfss_bench.datasets import DOMAINS, open_domain
 from cdfss_bench.datasets.check.report import check_domain
-from cdfss_bench.errors import DataError
 
 from ...support import trees
+from ...support.opened import opened, refused
 
 STRICT = ("isaid", "nucleus", "pothole", "weedmap")
 """Those whose masks are decoded strictly."""
@@ -34,18 +34,6 @@ COUNTS = {
     "suim": {"FV": 3, "SR": 3},
     "weedmap": {"crop": 6, "weed": 6},
 }
-
-
-def opened(name: str, root: Path, **options: int) -> Domain:
-    return open_domain(name, root, options, cache=None)
-
-
-def problem(name: str, root: Path, **options: int) -> DataError:
-    with pytest.raises(DataError) as caught:
-        _ = opened(name, root, **options).classes
-    assert "\n" not in caught.value.problem
-    assert caught.value.hint
-    return caught.value
 
 
 @pytest.mark.parametrize("name", [*trees.EXTENDED])
@@ -82,8 +70,7 @@ def test_what_could_not_be_checked_stands_in_the_card(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*trees.EXTENDED])
 def test_an_absent_domain_shows_its_layout(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DataError, match="expected\n"):
-        _ = opened(name, tmp_path).classes
+    assert "expected\n" in refused(name, tmp_path).problem
 
 
 def stripe(value: int | tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -111,7 +98,7 @@ def test_an_unsound_mask_is_refused_by_name(
 ) -> None:
     trees.EXTENDED[name](tmp_path)
     trees.save(tmp_path / A_MASK[name], pixels)
-    assert f"{A_MASK[name]} {sentence}" in problem(name, tmp_path).problem
+    assert f"{A_MASK[name]} {sentence}" in refused(name, tmp_path).problem
 
 
 @pytest.mark.parametrize("name", STRICT)
@@ -119,7 +106,7 @@ def test_a_damaged_mask_is_refused_by_name(tmp_path: Path, name: str) -> None:
     trees.EXTENDED[name](tmp_path)
     path = tmp_path / A_MASK[name]
     path.write_bytes(path.read_bytes()[:60])
-    assert f"{A_MASK[name]} is not a readable image" in problem(name, tmp_path).problem
+    assert f"{A_MASK[name]} is not a readable image" in refused(name, tmp_path).problem
 
 
 @pytest.mark.parametrize(
@@ -142,7 +129,7 @@ def test_a_file_without_its_partner_is_named(
     trees.EXTENDED[name](tmp_path)
     path = tmp_path / removed
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    assert sentence in problem(name, tmp_path).problem
+    assert sentence in refused(name, tmp_path).problem
 
 
 @pytest.mark.parametrize("name", STRICT)
@@ -223,7 +210,7 @@ def test_a_wrong_line_of_an_isaid_list_is_named(tmp_path: Path, line: str, sente
     trees.write_isaid(tmp_path)
     trees.write_isaid_lists(tmp_path / "iSAID/splits")
     (tmp_path / "iSAID/splits/val/fold0.txt").write_text(f"{line}\n")
-    assert sentence in problem("isaid", tmp_path).problem
+    assert sentence in refused("isaid", tmp_path).problem
 
 
 def test_patches_of_one_aerial_image_are_one_scene(tmp_path: Path) -> None:
@@ -258,7 +245,7 @@ def test_a_replaced_mask_of_a_nucleus_is_decoded_again(tmp_path: Path) -> None:
 def test_two_images_in_a_nucleus_folder_are_refused(tmp_path: Path) -> None:
     trees.write_nucleus(tmp_path)
     trees.save(tmp_path / "Nucleus/stage1_train/01ab/images/x.png", trees.photo(1))
-    assert "there is 01ab.png and x.png" in problem("nucleus", tmp_path).problem
+    assert "there is 01ab.png and x.png" in refused("nucleus", tmp_path).problem
 
 
 # -- potholes and fields -------------------------------------------------------------------------
@@ -281,7 +268,7 @@ def test_a_mask_that_mixes_two_codes_of_a_class_is_refused(
     labels = np.zeros((trees.HEIGHT, trees.WIDTH), np.uint8)
     labels[2], labels[5] = codes
     trees.save(tmp_path / A_MASK[name], labels)
-    assert "holds 1, which is no value of" in problem(name, tmp_path).problem
+    assert "holds 1, which is no value of" in refused(name, tmp_path).problem
 
 
 def test_a_picture_without_a_pothole_is_left_out_and_counted(tmp_path: Path) -> None:
@@ -312,4 +299,4 @@ def test_index_maps_and_colour_maps_of_weedmap_say_the_same(tmp_path: Path) -> N
 def test_a_tile_without_any_map_is_named(tmp_path: Path) -> None:
     trees.write_weedmap(tmp_path, maps=["iMap"])
     (tmp_path / A_MASK["weedmap"]).unlink()
-    assert "frame0001.png has no mask 003_frame0001_Gr" in problem("weedmap", tmp_path).problem
+    assert "frame0001.png has no mask 003_frame0001_Gr" in refused("weedmap", tmp_path).problem

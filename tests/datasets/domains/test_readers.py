@@ -21,6 +21,7 @@ from cdfss_bench.datasets.core.transforms import nearest_indices
 from cdfss_bench.errors import DataError, UserError
 
 from ...support import trees
+from ...support.opened import opened, refusal
 
 PUBLISHED = tuple(trees.WRITERS)
 FIRST_IMAGE = {
@@ -54,22 +55,12 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def opened(name: str, root: Path, **options: str | int) -> Domain:
-    return open_domain(name, root, options, cache=None)
-
-
 def names_of(domain: Domain, class_id: int) -> list[str]:
     return [i.name for entry in domain.classes if entry.id == class_id for i in entry.items]
 
 
 def short(names: Sequence[str]) -> list[str]:
     return [name.rpartition("/")[2] for name in names]
-
-
-def problem(domain: Domain) -> DataError:
-    with pytest.raises(DataError) as caught:
-        _ = domain.classes
-    return caught.value
 
 
 def test_files_are_listed_by_the_published_rule(tmp_path: Path) -> None:
@@ -167,7 +158,7 @@ def test_a_picture_without_a_mask_is_named(
 ) -> None:
     trees.WRITERS[name](tmp_path)
     (tmp_path / mask).unlink()
-    error = problem(opened(name, tmp_path))
+    error = refusal(name, tmp_path)
     assert error.problem == f"{tmp_path}/{folder}/{sentence.format(masks=(tmp_path / mask).parent)}"
     assert error.hint == hint
 
@@ -293,7 +284,7 @@ def test_an_isic_folder_of_two_classes_is_refused(tmp_path: Path) -> None:
     trees.write_isic(tmp_path)
     table = {"nevus": (1, 4), "melanoma": (30, 3, 6, 20), "seborrheic_keratosis": (2, 5, 100)}
     trees.write_class_table(tmp_path / "ISIC" / "class_id.csv", table)
-    error = problem(opened("isic", tmp_path))
+    error = refusal("isic", tmp_path)
     assert error.problem == f"{tmp_path / trees.ISIC_IMAGES}/1 mixes melanoma and nevus"
     assert error.hint == "split the images into 1, 2, 3 by their class"
 
@@ -302,7 +293,7 @@ def test_two_isic_folders_of_one_class_are_refused(tmp_path: Path) -> None:
     trees.write_isic(tmp_path)
     table = {"nevus": (1, 4, 30, 2, 5, 100), "melanoma": (3, 6, 20)}
     trees.write_class_table(tmp_path / "ISIC" / "class_id.csv", table)
-    error = problem(opened("isic", tmp_path))
+    error = refusal("isic", tmp_path)
     assert error.problem == (
         f"{tmp_path / trees.ISIC_IMAGES}: by the class table two folders hold the same class "
         "(nevus, nevus, melanoma)"
@@ -326,7 +317,7 @@ def test_a_damaged_class_table_is_refused_in_a_sentence(
     trees.write_isic(tmp_path)
     path = tmp_path / "ISIC" / "class_id.csv"
     path.write_bytes(table)
-    error = problem(opened("isic", tmp_path))
+    error = refusal("isic", tmp_path)
     assert str(path) in error.problem
     assert sentence in error.problem
     assert "\n" not in error.problem
@@ -369,7 +360,7 @@ def test_a_film_without_a_mask_is_never_asked(tree: Path) -> None:
 def test_chest_says_which_mask_has_no_film(tmp_path: Path, mask: str) -> None:
     trees.write_chest(tmp_path)
     trees.save(tmp_path / trees.LUNGS / mask, trees.blob(1))
-    error = problem(opened("chestxray", tmp_path))
+    error = refusal("chestxray", tmp_path)
     assert error.problem == (
         f"{tmp_path / trees.LUNGS}/{mask} has no film CHNCXR_0009_1.png in {tmp_path / trees.FILMS}"
     )
@@ -423,7 +414,7 @@ def test_pascal_validates_a_thousand_times_over_the_list_of_the_fold(tree: Path)
 
 
 def test_pascal_fold_4_has_nothing_to_validate_on(tree: Path) -> None:
-    error = problem(opened("pascal", tree, split="val"))
+    error = refusal("pascal", tree, split="val")
     assert error.problem == (
         "fold 4 of PASCAL VOC has no validation classes: all 20 are trained on"
     )
@@ -438,7 +429,7 @@ def test_a_bad_line_of_a_list_is_refused_and_shown(tmp_path: Path, line: str) ->
     trees.write_pascal(tmp_path)
     path = tmp_path / "splits/pascal/trn/fold0.txt"
     path.write_text(f"2007_000032__01\n{line}\n")
-    assert problem(opened("pascal", tmp_path)).problem == (
+    assert refusal("pascal", tmp_path).problem == (
         f"{path}: '{line}' is not NAME__CC with a class of fold 0 (01 to 05)"
     )
 
@@ -466,7 +457,7 @@ def test_a_list_that_cannot_be_read_is_named(
     path.unlink()
     if content is not None:
         path.write_bytes(content)
-    error = problem(opened("pascal", tmp_path))
+    error = refusal("pascal", tmp_path)
     assert error.problem == f"the PASCAL list {path} cannot be read ({reason})"
 
 
@@ -497,7 +488,7 @@ def test_lists_are_found_under_the_root_and_in_the_named_folder(
 
 def test_without_lists_both_places_and_the_flag_are_named(tmp_path: Path) -> None:
     trees.write_pascal(tmp_path, lists="elsewhere")
-    error = problem(opened("pascal", tmp_path))
+    error = refusal("pascal", tmp_path)
     assert error.problem == (
         f"the PASCAL fold lists are not in {tmp_path}/splits/pascal or {tmp_path}/lists/pascal"
     )
@@ -517,7 +508,7 @@ def test_pascal_is_found_in_both_layouts_and_is_the_same_data(tmp_path: Path, ba
 def test_pascal_without_masks_says_so(tmp_path: Path) -> None:
     trees.write_pascal(tmp_path)
     shutil.rmtree(tmp_path / trees.VOC / "SegmentationClassAug")
-    assert problem(opened("pascal", tmp_path)).problem == (
+    assert refusal("pascal", tmp_path).problem == (
         f"{tmp_path / trees.VOC}/SegmentationClassAug is missing: "
         "PASCAL VOC needs the masks of VOC and SBD"
     )
@@ -599,12 +590,9 @@ def test_a_root_whose_name_is_not_utf8_will_do(tree: Path, tmp_path: Path, name:
 @pytest.mark.parametrize("place", ["absent", "file"])
 def test_a_missing_root_is_one_sentence(tmp_path: Path, name: str, place: str) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DataError) as caught:
-        opened(name, tmp_path / place)
-    assert caught.value.problem == (
-        f"the data root {tmp_path / place} does not exist or is not a folder"
-    )
-    assert caught.value.hint == "name another with --data-root DIR or CDFSS_DATA_ROOT"
+    error = refusal(name, tmp_path / place)
+    assert error.problem == f"the data root {tmp_path / place} does not exist or is not a folder"
+    assert error.hint == "name another with --data-root DIR or CDFSS_DATA_ROOT"
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -614,10 +602,9 @@ def test_without_a_root_the_flag_is_named(
 ) -> None:
     if variable is not None:
         monkeypatch.setenv("CDFSS_DATA_ROOT", variable)
-    with pytest.raises(DataError) as caught:
-        open_domain(name)
-    assert caught.value.problem == f"{DOMAINS.card(name).title} needs a data root"
-    assert "--data-root DIR" in (caught.value.hint or "")
+    error = refusal(name)
+    assert error.problem == f"{DOMAINS.card(name).title} needs a data root"
+    assert "--data-root DIR" in (error.hint or "")
 
 
 def test_the_environment_may_name_the_root(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -627,7 +614,7 @@ def test_the_environment_may_name_the_root(tree: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_root_without_the_published_folder_shows_the_layout(tmp_path: Path, name: str) -> None:
-    error = problem(opened(name, tmp_path))
+    error = refusal(name, tmp_path)
     first, *layout = error.problem.splitlines()
     card = DOMAINS.card(name)
     assert first == f"no {card.title} under {tmp_path}: expected"
@@ -638,9 +625,7 @@ def test_a_root_without_the_published_folder_shows_the_layout(tmp_path: Path, na
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_folder_with_nothing_in_it_shows_the_layout(tmp_path: Path, name: str) -> None:
     (tmp_path / FOLDER[name]).mkdir()
-    assert problem(opened(name, tmp_path)).problem.startswith(
-        f"no {DOMAINS.card(name).title} under"
-    )
+    assert refusal(name, tmp_path).problem.startswith(f"no {DOMAINS.card(name).title} under")
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
