@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Literal
+from typing import Literal, TypeVar
 
 from torch import Tensor
 
@@ -29,6 +29,14 @@ from cdfss_bench.methods.registry.card import MethodCard, Recipe
 __all__ = ["SIDES", "Episodes", "built", "composition", "episodes", "seeded", "tensors"]
 
 episodes = cache(probe.episodes)
+
+T = TypeVar("T")
+
+
+def as_a(kind: type[T], value: object) -> T:
+    """`value`, which must be of that class."""
+    assert isinstance(value, kind)
+    return value
 
 
 def compositions() -> list[str]:

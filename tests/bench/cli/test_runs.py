@@ -16,6 +16,7 @@ from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.records.schema import record_paths
 from cdfss_bench.errors import UserError
 
+from ...support.contract import as_a
 from ...support.records import write_cell
 
 OLD: dict[str, Any] = {"method__code": "older", "finished": "2026-01-01T00:00:00+00:00"}
@@ -27,9 +28,7 @@ def typed(results: Path, *words: str) -> Result:
 
 
 def mistake(results: Path, *words: str) -> UserError:
-    error = typed(results, *words).exception
-    assert isinstance(error, UserError)
-    return error
+    return as_a(UserError, typed(results, *words).exception)
 
 
 def cells(results: Path) -> set[str]:

@@ -18,6 +18,7 @@ from cdfss_bench.methods.hosts.debiased import MAP, unit_columns
 from cdfss_bench.methods.hosts.frost import FROST, told
 from cdfss_bench.methods.hosts.insid3 import INSID3, matched
 
+from ...support.contract import as_a
 from ...support.hand_counts import product, resnet_mini
 
 CHANNELS, POSITIONS = 96, 64
@@ -39,8 +40,7 @@ def gate(references: int, asked: int) -> int:
 
 
 def test_the_record_of_the_mini_suites_insid3(svd: int, shots: int) -> None:
-    method = seeded(build("insid3", backbone="resnet-mini", svd=svd)).eval()
-    assert isinstance(method, INSID3)
+    method = as_a(INSID3, seeded(build("insid3", backbone="resnet-mini", svd=svd)).eval())
     cost = cost_of(method, shots=shots, size=128, device="cpu")
     query, supports, masks = probe(shots, 128, "cpu")
     with torch.no_grad():
@@ -67,8 +67,7 @@ def test_the_record_of_the_mini_suites_insid3(svd: int, shots: int) -> None:
 
 
 def test_the_record_of_the_mini_suites_frost(svd: int, shots: int) -> None:
-    method = seeded(build("frost", backbone="resnet-mini", svd=svd)).eval()
-    assert isinstance(method, FROST)
+    method = as_a(FROST, seeded(build("frost", backbone="resnet-mini", svd=svd)).eval())
     cost = cost_of(method, shots=shots, size=128, device="cpu")
     query, supports, masks = probe(shots, 128, "cpu")
     with torch.no_grad():

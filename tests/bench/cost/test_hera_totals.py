@@ -16,6 +16,7 @@ from cdfss_bench.methods.core.leave_one_out import support_views
 from cdfss_bench.methods.hosts.hera import HERA
 from cdfss_bench.methods.hosts.ssp import SSP
 
+from ...support.contract import as_a
 from ...support.hand_counts import product
 from .test_totals import chosen
 
@@ -35,16 +36,12 @@ SPREAD = product(PATCHES, PATCHES, 1)
 
 
 def hera(**options: str | bool) -> HERA:
-    found = seeded(build("hera", backbone="vit-mini", **options)).eval()
-    assert isinstance(found, HERA)
-    return found
+    return as_a(HERA, seeded(build("hera", backbone="vit-mini", **options)).eval())
 
 
 def one_round() -> SSP:
     """Whose work HERA's matching does."""
-    found = build("ssp", backbone="resnet-mini", refine=False)
-    assert isinstance(found, SSP)
-    return found
+    return as_a(SSP, build("ssp", backbone="resnet-mini", refine=False))
 
 
 @pytest.mark.parametrize("shots", [1, 5])

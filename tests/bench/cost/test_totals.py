@@ -21,6 +21,7 @@ from cdfss_bench.methods.hosts.ssp import SSP
 from cdfss_bench.methods.plugins.lcm import LCM
 from cdfss_bench.methods.plugins.lcm_shift import LCMShift
 
+from ...support.contract import as_a
 from ...support.hand_counts import Pyramid, resnet50, resnet_mini
 
 REAL = Pyramid((50, 25, 13), (512, 1024, 2048), (4, 6, 3), (16, 64, 128))
@@ -206,8 +207,7 @@ def test_ssp_on_a_real_resnet50(distance: float, refine: bool) -> None:  # noqa:
         images = torch.empty((1, 3, 400, 400))
         encode = operations_of(lambda: real.encode(images)).flops
     # It has no parameters beside its backbone's, so any backbone tells what matching computes.
-    method = build("ssp", backbone="resnet-mini", refine=refine).optimized_for("cuda")
-    assert isinstance(method, SSP)
+    method = as_a(SSP, build("ssp", backbone="resnet-mini", refine=refine).optimized_for("cuda"))
     with torch.no_grad():
         features, fore, back = two_kinds(1024, 50, distance)
         found = chosen(method, features, fore, back)
@@ -220,8 +220,7 @@ def test_ssp_on_a_real_resnet50(distance: float, refine: bool) -> None:  # noqa:
 
 @pytest.mark.parametrize("shots", [1, 5])
 def test_the_record_of_the_mini_suites_ssp(shots: int) -> None:
-    method = seeded(build("ssp", backbone="resnet-mini")).eval()
-    assert isinstance(method, SSP)
+    method = as_a(SSP, seeded(build("ssp", backbone="resnet-mini")).eval())
     cost = cost_of(method, shots=shots, size=128, device="cpu")
     query, supports, masks = probe(shots, 128, "cpu")
     with torch.no_grad():

@@ -17,6 +17,7 @@ from cdfss_bench.methods import build
 from cdfss_bench.methods.controls.prototype import Prototype
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 
+from ...support.contract import as_a
 from .planted import subject_of
 
 BLOCKS = [f"blocks.{index}" for index in range(6)]
@@ -60,8 +61,7 @@ def test_the_whole_diagnosis(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shots", [1, 3])
 def test_the_choice_by_the_support_finds_the_layer_that_shows_the_mask(shots: int) -> None:
-    network = build("prototype", backbone="vit-mini")
-    assert isinstance(network, Prototype)
+    network = as_a(Prototype, build("prototype", backbone="vit-mini"))
     readers = {name: network.reading(name) for name in BLOCKS}
     masks = torch.zeros((shots, 64, 64), dtype=torch.uint8)
     masks[:, 16:48, 16:48] = 1
@@ -75,8 +75,7 @@ def test_the_choice_by_the_support_finds_the_layer_that_shows_the_mask(shots: in
 
 
 def test_of_equal_layers_the_deeper_is_chosen() -> None:
-    network = build("prototype", backbone="vit-mini")
-    assert isinstance(network, Prototype)
+    network = as_a(Prototype, build("prototype", backbone="vit-mini"))
     readers = {name: network.reading(name) for name in BLOCKS}
     alike = torch.randn((1, 8, 4, 4), generator=torch.Generator().manual_seed(0))
     masks = torch.zeros((1, 32, 32), dtype=torch.uint8)

@@ -16,7 +16,7 @@ from cdfss_bench.methods.backbones.vit import ViT, ViTPlan
 from cdfss_bench.methods.controls.prototype import Prototype
 from cdfss_bench.methods.registry.build import accepted, refusal
 
-from ...support.contract import episodes, seeded
+from ...support.contract import as_a, episodes, seeded
 from ...support.draws import normal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -129,8 +129,7 @@ def test_the_cards_say_what_is_seen() -> None:
 
 @torch.no_grad()
 def test_registers_get_no_position() -> None:
-    net = made("v2-reg")
-    assert isinstance(net, DINOv2)
+    net = as_a(DINOv2, made("v2-reg"))
     maps = normal(1, 16, 3, 4)
     tokens, positions = net.tokens(maps), net.positions((3, 4))
     assert torch.equal(tokens[:, :1], net.cls_token + positions[:, :1])
@@ -141,8 +140,7 @@ def test_registers_get_no_position() -> None:
 
 @torch.no_grad()
 def test_rotation_turns_patches_by_place_and_keeps_lengths_and_special_tokens() -> None:
-    net = made("v3")
-    assert isinstance(net, DINOv3)
+    net = as_a(DINOv3, made("v3"))
     rotation, heads = net.rotation((3, 4)), normal(1, 2, 5 + 12, 8)
     turned = rotation.of(heads)
     assert torch.equal(turned[:, :, :5], heads[:, :, :5])

@@ -30,7 +30,7 @@ from cdfss_bench.methods.weights.checkpoints import load_into, read_checkpoint
 from cdfss_bench.methods.weights.load import load_weights
 from cdfss_bench.methods.weights.resolve import pretrained_for, resolve_weights
 
-from ...support.contract import composition, episodes, fresh, network, seeded
+from ...support.contract import as_a, composition, episodes, fresh, network, seeded
 from ...support.draws import generator, normal, regrid
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -172,8 +172,7 @@ def test_positions_of_no_square_grid_or_another_width_are_refused(
 @pytest.mark.parametrize("name", HOSTS)
 def test_a_whole_networks_file_may_hold_another_grid(name: str) -> None:
     net, other = fresh(name), fresh(name)
-    trunk = other.backbone
-    assert isinstance(trunk, ViT)
+    trunk = as_a(ViT, other.backbone)
     regrid(trunk, 5)
     load_into(net, other.state_dict(), path=Path("whole.pth"), complete=True)
     assert torch.equal(net.backbone.get_parameter("pos_embed"), trunk.pos_embed)
@@ -322,8 +321,7 @@ def test_lem_sees_the_tokens_of_the_supports_only(
     host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net = fresh(f"{host}+lem").train()
-    lem = net.stage_plugins[0]
-    assert isinstance(lem, LEM)
+    lem = as_a(LEM, net.stage_plugins[0])
     shapes: list[tuple[int, ...]] = []
     perturb = lem.perturb
 
@@ -350,8 +348,7 @@ def test_lcms_anchors_lie_in_the_predicted_foreground_and_its_features_have_no_s
 ) -> None:
     given = episodes(2, 1, 128)
     net = fresh(f"{host}+lcm")
-    lcm = net.score_plugins[0]
-    assert isinstance(lcm, LCM)
+    lcm = as_a(LCM, net.score_plugins[0])
     calls: list[tuple[Tensor, Tensor, tuple[int, int]]] = []
     calibrate = lcm.calibrate
 
@@ -362,8 +359,7 @@ def test_lcms_anchors_lie_in_the_predicted_foreground_and_its_features_have_no_s
     monkeypatch.setattr(lcm, "calibrate", noted)
     with torch.no_grad():
         net.logits(*given.inputs)
-        trunk = net.backbone
-        assert isinstance(trunk, ViT)
+        trunk = as_a(ViT, net.backbone)
         for row, (logits, low, size) in enumerate(calls):
             assert torch.equal(low, trunk.embedded(given.query_images[row : row + 1]))
             maps = logits.flatten(0, 1)
@@ -446,9 +442,7 @@ def test_region_means() -> None:
 
 
 def fptrans() -> FPTrans:
-    net = network("fptrans")
-    assert isinstance(net, FPTrans)
-    return net
+    return as_a(FPTrans, network("fptrans"))
 
 
 def test_prompt_groups_belong_to_the_supports_and_not_to_their_order() -> None:

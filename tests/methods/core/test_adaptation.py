@@ -21,7 +21,7 @@ from cdfss_bench.methods.plugins.apm import APM, APMM, APMS
 from cdfss_bench.methods.plugins.tfi import TFI, soft_mask_divergence
 from cdfss_bench.methods.weights.checkpoints import load_into
 
-from ...support.contract import composition, episodes, seeded, tensors
+from ...support.contract import as_a, composition, episodes, seeded, tensors
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -332,9 +332,7 @@ def test_attention_has_the_same_first_weights_in_every_process() -> None:
 
 
 def patnet(name: str) -> PATNet:
-    net = mini(name)
-    assert isinstance(net, PATNet)
-    return net
+    return as_a(PATNet, mini(name))
 
 
 def test_an_empty_prediction_teaches_nothing() -> None:
@@ -350,8 +348,7 @@ def test_the_soft_mask_reaches_the_first_pair_of_anchors_alone() -> None:
     support, masks = rehearsed(net)
     with torch.no_grad():
         query = net.encode(given.query_images)
-    plugin = net.learning_plugins[0]
-    assert isinstance(plugin, TFI)
+    plugin = as_a(TFI, net.learning_plugins[0])
     with learning(net, [plugin]):
         soft_mask_divergence(net, support, masks, query)().backward()
         reached = {key for key, p in net.named_parameters() if p.grad is not None}

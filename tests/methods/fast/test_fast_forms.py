@@ -35,7 +35,7 @@ from cdfss_bench.methods.fast.sparse_pyramid import SparsePyramid, Volume
 from cdfss_bench.methods.fast.spots import position_rows, spotted, unit_rows
 from cdfss_bench.methods.fast.windows import runs
 
-from ...support.contract import compositions, episodes, fresh, network, side, tensors
+from ...support.contract import as_a, compositions, episodes, fresh, network, side, tensors
 
 every = pytest.mark.parametrize("name", compositions())
 
@@ -244,8 +244,7 @@ def test_mixing_onto_known_maps_is_mixing(left: tuple[int, int], size: tuple[int
 
 @pytest.mark.parametrize("name", ["hsnet", "patnet"])
 def test_a_support_correlates_with_itself_as_with_another(name: str) -> None:
-    method = network(name).optimized_for("cuda")
-    assert isinstance(method, FastHSNet)
+    method = as_a(FastHSNet, network(name).optimized_for("cuda"))
     given = episodes(1, 1, side(name))
     image, masks = given.support_images[0], given.support_masks[0]
     with torch.no_grad():

@@ -26,7 +26,7 @@ from cdfss_bench.methods.hosts.abcdfss import (
     threshold,
 )
 
-from ...support.contract import Episodes, episodes, fresh, tensors
+from ...support.contract import Episodes, as_a, episodes, fresh, tensors
 from ...support.draws import generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -39,9 +39,7 @@ def drawn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Ten
 
 
 def method(**options: int | str) -> ABCDFSS:
-    net = build("abcdfss", backbone="resnet-mini", **options)
-    assert isinstance(net, ABCDFSS)
-    return net
+    return as_a(ABCDFSS, build("abcdfss", backbone="resnet-mini", **options))
 
 
 def adapted(net: ABCDFSS, given: Episodes, seed: int = 0) -> ABCDFSS:
@@ -198,8 +196,7 @@ def test_no_steps_are_no_adaptation() -> None:
 def test_taps_are_those_of_the_pyramid_that_the_backbone_has() -> None:
     counts = {"resnet50": 13, "resnet50-caffe": 10, "resnet-mini": 6}
     for backbone, count in counts.items():
-        net = build("abcdfss", backbone=backbone)
-        assert isinstance(net, ABCDFSS)
+        net = as_a(ABCDFSS, build("abcdfss", backbone=backbone))
         assert len(net.taps) == count
         if count == 13:
             assert sum(p.numel() for p in net.adapters.parameters()) == 974_080
@@ -351,8 +348,7 @@ def test_fitting_together_is_fitting_one_by_one(
 
 @pytest.mark.parametrize("shots", [1, 3])
 def test_the_optimized_method_fits_the_same_adapters(shots: int) -> None:
-    net = fresh("abcdfss").double()
-    assert isinstance(net, ABCDFSS)
+    net = as_a(ABCDFSS, fresh("abcdfss").double())
     given = episodes(1, shots, 64)
     doubled = Episodes(
         given.query_images.double(),
@@ -361,8 +357,7 @@ def test_the_optimized_method_fits_the_same_adapters(shots: int) -> None:
         given.support_masks,
     )
     plain = adapted(net, doubled)
-    optimized = net.optimized_for("cpu")
-    assert isinstance(optimized, FastABCDFSS)
+    optimized = as_a(FastABCDFSS, net.optimized_for("cpu"))
     assert not isinstance(net, FastABCDFSS)
     own = adapted(optimized, doubled)
     for key, value in own.adapters.state_dict().items():

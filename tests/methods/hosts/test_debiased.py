@@ -16,7 +16,7 @@ from cdfss_bench.methods.hosts.debiased import MAP, Debiased, unit_columns
 from cdfss_bench.methods.hosts.frost import FROST
 from cdfss_bench.methods.hosts.insid3 import INSID3, average_linkage, cosine_distances
 
-from ...support.contract import episodes, seeded
+from ...support.contract import as_a, episodes, seeded
 from ...support.given_maps import GivenMaps
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -25,9 +25,7 @@ BOTH = pytest.mark.parametrize("name", ["insid3", "frost"])
 
 
 def network(name: str, backbone: str = "vit-mini", **options: float) -> Debiased:
-    net = seeded(build(name, backbone=backbone, **options))
-    assert isinstance(net, Debiased)
-    return net
+    return as_a(Debiased, seeded(build(name, backbone=backbone, **options)))
 
 
 def basis_of(net: Debiased, side: int = 64) -> Tensor:

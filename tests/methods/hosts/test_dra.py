@@ -20,16 +20,14 @@ from cdfss_bench.methods.blocks.style import (
 from cdfss_bench.methods.blocks.style_alignment import Perturbation, StyleTrace, alignment
 from cdfss_bench.methods.hosts.dra import DRA
 
-from ...support.contract import episodes, fresh, network, seeded
+from ...support.contract import as_a, episodes, fresh, network, seeded
 from ...support.draws import generator, normal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def dra() -> DRA:
-    net = fresh("dra")
-    assert isinstance(net, DRA)
-    return net
+    return as_a(DRA, fresh("dra"))
 
 
 def means_of_bank(net: DRA) -> list[Tensor]:
@@ -256,8 +254,7 @@ def test_images_that_are_too_small_are_refused_with_the_size_that_is_needed() ->
 
 @pytest.mark.parametrize("backbone", ["mobilenet_v2", "vgg16"])
 def test_every_stage_before_the_last_has_an_adapter_on_other_backbones(backbone: str) -> None:
-    net = seeded(build("dra[kernel=3,dilation=1]", backbone=backbone))
-    assert isinstance(net, DRA)
+    net = as_a(DRA, seeded(build("dra[kernel=3,dilation=1]", backbone=backbone)))
     stages = net.backbone.stages
     assert net.channels == [stage.channels for stage in stages[:-1]]
     given = episodes(1, 1, 64)

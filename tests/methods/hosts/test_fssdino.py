@@ -12,15 +12,13 @@ from cdfss_bench.methods.conformance.probe import seeded
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.hosts.fssdino import FSSDINO, NO_TOKENS
 
-from ...support.contract import episodes
+from ...support.contract import as_a, episodes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def host(backbone: str = "vit-mini", size: int = 0) -> FSSDINO:
-    net = seeded(build("fssdino", backbone=backbone, size=size))
-    assert isinstance(net, FSSDINO)
-    return net
+    return as_a(FSSDINO, seeded(build("fssdino", backbone=backbone, size=size)))
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +29,7 @@ def net() -> FSSDINO:
 @torch.no_grad()
 def test_a_transformer_is_read_before_its_final_normalisation(net: FSSDINO) -> None:
     images = episodes(1, 1, 64).query_images
-    trunk = net.backbone
-    assert isinstance(trunk, Transformer)
+    trunk = as_a(Transformer, net.backbone)
     last = trunk.read(images, blocks=[5])
     tokens = net.encode(images).tensors["tokens"]
     assert torch.equal(tokens, last.map(5))
@@ -97,6 +94,5 @@ def test_size_changes_what_the_encoder_sees_and_not_the_mask(name: str) -> None:
 def tokens(net: object, images: Tensor) -> Tensor:
     """The first tensor of the features, [N, ..., h, w]."""
     encode = getattr(net, "encode")  # noqa: B009
-    rows = encode(images)
-    assert isinstance(rows, FeatureBatch)
+    rows = as_a(FeatureBatch, encode(images))
     return next(iter(rows.tensors.values()))

@@ -34,16 +34,14 @@ from cdfss_bench.methods.core.leave_one_out import support_views
 from cdfss_bench.methods.hosts.hera import HERA, segmented
 from cdfss_bench.methods.hosts.ssp import self_supported_scores
 
-from ...support.contract import seeded
+from ...support.contract import as_a, seeded
 from ...support.draws import normal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def hera(**options: str | bool) -> HERA:
-    found = seeded(build("hera", backbone="vit-mini", **options))
-    assert isinstance(found, HERA)
-    return found
+    return as_a(HERA, seeded(build("hera", backbone="vit-mini", **options)))
 
 
 @pytest.fixture(scope="module")

@@ -13,16 +13,14 @@ from cdfss_bench.methods.blocks.augment import IMAGE_MEAN, IMAGE_STD, from_hsv, 
 from cdfss_bench.methods.hosts.ifa import IFA
 from cdfss_bench.methods.weights.search import trained_name
 
-from ...support.contract import Episodes, built, episodes, fresh, network, seeded, tensors
+from ...support.contract import Episodes, as_a, built, episodes, fresh, network, seeded, tensors
 from ...support.draws import generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def ifa() -> IFA:
-    net = fresh("ifa")
-    assert isinstance(net, IFA)
-    return net
+    return as_a(IFA, fresh("ifa"))
 
 
 def adapted(net: IFA, given: Episodes, seed: int = 0) -> IFA:

@@ -18,7 +18,7 @@ from cdfss_bench.methods.blocks.correlation import hypercorrelation
 from cdfss_bench.methods.blocks.prototypes import resized_masks
 from cdfss_bench.methods.hosts.patnet import PATNet, prototypes
 
-from ...support.contract import composition, episodes, seeded
+from ...support.contract import as_a, composition, episodes, seeded
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -78,8 +78,7 @@ def test_a_gradient_passes_where_the_mask_left_nothing() -> None:
 
 
 def test_a_prediction_depends_on_a_pair_of_anchors_through_their_cosine_alone() -> None:
-    net = seeded(build(composition("patnet"), backbone="resnet-mini"))
-    assert isinstance(net, PATNet)
+    net = as_a(PATNet, seeded(build(composition("patnet"), backbone="resnet-mini")))
     given = episodes(1, 1, 128)
     with torch.no_grad():
         before = net.logits(*given.inputs)
@@ -115,8 +114,7 @@ def test_swapping_the_roles_of_object_and_background_in_the_anchors_changes_noth
     ],
 )
 def test_how_many_taps_use_the_first_pair(name: str, backbone: str, first: int) -> None:
-    net = build(name, backbone=backbone)
-    assert isinstance(net, PATNet)
+    net = as_a(PATNet, build(name, backbone=backbone))
     assert len(net.lowest_taps) == first
     used = {
         id(net.anchors(f"{s}.{i}")) for s in net.stages for i in range(net.backbone.stage(s).taps)

@@ -15,13 +15,13 @@ from cdfss_bench.methods.conformance.probe import Episodes, episodes, seeded
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.hosts.persam import PerSAM, cells
 
+from ...support.contract import as_a
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def persam(**options: bool | int | str) -> PerSAM:
-    method = seeded(build("persam", backbone="sam-mini", **options))
-    assert isinstance(method, PerSAM)
-    return method
+    return as_a(PerSAM, seeded(build("persam", backbone="sam-mini", **options)))
 
 
 def features(method: PerSAM, given: Episodes) -> tuple[FeatureBatch, FeatureBatch]:
@@ -139,8 +139,7 @@ def test_the_mixture_moves_to_the_mask_that_is_right() -> None:
 def test_persam_f_learns_a_mixture_for_one_episode_only() -> None:
     method, given = persam(finetune=True, steps=3), episodes(1, 2, 64)
     query, support = features(method, given)
-    ready = method.adapt_encoded(support, given.support_masks[0])
-    assert isinstance(ready, PerSAM)
+    ready = as_a(PerSAM, method.adapt_encoded(support, given.support_masks[0]))
     assert method.mixture is None
     assert ready.mixture is not None
     assert ready.mixture.shape == (3,)

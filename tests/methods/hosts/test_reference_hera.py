@@ -21,6 +21,7 @@ from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.leave_one_out import support_views
 from cdfss_bench.methods.hosts.hera import HERA
 
+from ...support.contract import as_a
 from ...support.dino_vectors import NewVectors, fill_dino
 from ...support.recipes import images
 
@@ -38,9 +39,7 @@ def vectors(shared: Path, fill: ModuleType) -> NewVectors:
 @pytest.fixture(scope="module")
 def net(vectors: NewVectors, fill: ModuleType) -> HERA:
     backbone = fill_dino(DINOv3(DinoPlan(WIDTH, HEADS, DEPTH)), fill, seed=vectors.seed)
-    found = HERA(backbone).eval()
-    assert isinstance(found, HERA)
-    return found
+    return as_a(HERA, HERA(backbone).eval())
 
 
 def episode(vectors: NewVectors, name: str, count: int) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,7 @@ from cdfss_bench.methods.hosts.fptrans import FPTrans
 from cdfss_bench.methods.hosts.ssp import with_own_prototypes
 from cdfss_bench.methods.hosts.ssp_vit import SSPViT
 
+from ...support.contract import as_a
 from ...support.draws import regrid
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
@@ -103,8 +104,7 @@ def unfilled(name: str) -> Method:
 
 def test_blocks(stored: Open, fill: ModuleType) -> None:
     reference = stored("blocks")
-    net = build_backbone("vit-b16")
-    assert isinstance(net, ViT)
+    net = as_a(ViT, build_backbone("vit-b16"))
     regrid(net, 6)
     fill.fill(net)
     image = torch.from_numpy(fill.array("vit.image", (1, 3, 96, 96)))
@@ -124,8 +124,7 @@ def test_blocks(stored: Open, fill: ModuleType) -> None:
 
 @pytest.fixture(scope="module")
 def ssp_vit(fill: ModuleType) -> SSPViT:
-    net = unfilled("ssp-vit[dropout=0]")
-    assert isinstance(net, SSPViT)
+    net = as_a(SSPViT, unfilled("ssp-vit[dropout=0]"))
     assert isinstance(net.backbone, ViT)
     regrid(net.backbone, SIDE // 16)
     return fill.fill(net)
@@ -174,8 +173,7 @@ def error(logits: NDArray[Any], truth: Tensor) -> Tensor:
 @pytest.fixture(scope="module")
 def fptrans(fill: ModuleType) -> FPTrans:
     """Filled as for one shot."""
-    net = unfilled("fptrans[classes=15,dropout=0,boundary=false]")
-    assert isinstance(net, FPTrans)
+    net = as_a(FPTrans, unfilled("fptrans[classes=15,dropout=0,boundary=false]"))
     for encoder in (net.trunk, net.original_encoder):
         regrid(encoder, SIDE // 16)
     return fill.fill(net)

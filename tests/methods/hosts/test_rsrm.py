@@ -20,16 +20,14 @@ from cdfss_bench.methods.conformance.probe import seeded
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.hosts.rsrm import RSRM, Matching, query_sets, robust_thresholds
 
-from ...support.contract import Episodes, episodes
+from ...support.contract import Episodes, as_a, episodes
 from ...support.draws import normal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def host() -> RSRM:
-    net = seeded(build("rsrm", backbone="vit-mini"))
-    assert isinstance(net, RSRM)
-    return net
+    return as_a(RSRM, seeded(build("rsrm", backbone="vit-mini")))
 
 
 @pytest.fixture(scope="module")
