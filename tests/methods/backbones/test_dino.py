@@ -14,7 +14,7 @@ from cdfss_bench.methods.backbones.dino import V2_PLANS, V3_PLANS, DinoPlan, DIN
 from cdfss_bench.methods.backbones.transformer import Transformer
 from cdfss_bench.methods.backbones.vit import ViT, ViTPlan
 from cdfss_bench.methods.controls.prototype import Prototype
-from cdfss_bench.methods.registry.build import accepted, refusal
+from cdfss_bench.methods.registry.build import accepted
 
 from ...support.contract import as_a, episodes, seeded
 from ...support.draws import normal
@@ -161,22 +161,6 @@ def test_hosts_that_ask_for_a_semantic_stage_take_every_backbone() -> None:
     assert parse("ssp").host.card.backbones[0] == "resnet50-deep"
 
 
-@pytest.mark.parametrize(
-    ("host", "reason"),
-    [
-        ("hsnet", "it reads stages at strides 8, 16 and 32, and dinov3-s16 has one stride"),
-        ("patnet", "it reads stages at strides 8, 16 and 32, and dinov3-s16 has one stride"),
-        ("dra", "its parts are made for convolutional maps, and dinov3-s16 is a transformer"),
-        ("ifa", "its parts are made for convolutional maps, and dinov3-s16 is a transformer"),
-        ("fptrans", "its parts are made for the tokens of vit-b16, deit-b16, vit-mini"),
-    ],
-)
-def test_other_hosts_refuse_with_the_reason(host: str, reason: str) -> None:
-    refused = refusal(parse(host), "dinov3-s16")
-    assert refused is not None
-    assert refused.problem == f"{host} does not work with dinov3-s16: {reason}"
-
-
 @pytest.mark.parametrize("method", ["prototype", "ssp"])
 @pytest.mark.parametrize(
     ("backbone", "layer", "stage"),
@@ -213,21 +197,6 @@ def test_plug_ins_act_on_the_layer_that_is_read() -> None:
     assert not torch.equal(rows.tensors["layer2.1"], changed.tensors["layer2.1"])
 
 
-@pytest.mark.parametrize(
-    ("backbone", "layer", "hint"),
-    [
-        ("vit-mini", "6", "choose a block from 0 to 5"),
-        ("vit-mini", "patch_embed", "choose a block from 0 to 5"),
-        ("resnet-mini", "layer9", "choose one of layer1, layer2, layer3, or a tap of one"),
-        ("resnet-mini", "layer2.7", "choose one of layer1, layer2, layer3, or a tap of one"),
-    ],
-)
-def test_a_layer_that_is_not_there_is_refused(backbone: str, layer: str, hint: str) -> None:
-    with pytest.raises(CompositionError, match=f"has no layer '{layer}' to read here") as caught:
-        build(f"ssp[layer={layer}]", backbone=backbone)
-    assert (caught.value.hint or "").startswith(hint)
-
-
 @pytest.mark.parametrize("backbone", ["resnet-mini", "vit-mini", "convnext-mini"])
 @torch.no_grad()
 def test_the_input_size_is_the_backbones_and_the_mask_has_the_images(backbone: str) -> None:
@@ -240,8 +209,3 @@ def test_the_input_size_is_the_backbones_and_the_mask_has_the_images(backbone: s
     found = net.encode(given.query_images).tensors[stage]
     assert torch.equal(found, plain.encode(larger).tensors[stage])
     assert net.predict(*given.inputs).shape == (1, 64, 64)
-
-
-def test_a_size_that_no_patch_divides_is_refused_where_it_is_built() -> None:
-    with pytest.raises(CompositionError, match="100 pixels are no whole number of patches of 16"):
-        build("prototype[size=100]", backbone="vit-mini")

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cdfss_bench.errors import CompositionError, UserError, WeightsError
+from cdfss_bench.errors import UserError, WeightsError
 from cdfss_bench.methods import build, parse
 from cdfss_bench.methods.backbones.card import BACKBONES
 from cdfss_bench.methods.backbones.dino import V2_PLANS, V3_PLANS
@@ -256,41 +256,6 @@ def test_both_encoders_of_fptrans_begin_with_the_pretrained_values(tmp_path: Pat
         for key, value in encoder.state_dict().items():
             assert torch.equal(value, trunk.state_dict()[key]), key
     assert not any(p.requires_grad for p in net.original_encoder.parameters())
-
-
-# -- which host works with which backbone ----------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("method", "backbone", "reason"),
-    [
-        ("hsnet", "vit-b16", "it reads stages at strides 8, 16 and 32, and vit-b16 has one stride"),
-        (
-            "ssp-vit",
-            "resnet50",
-            "it works on a transformer's tokens, and resnet50 is a convolution",
-        ),
-        ("fptrans", "vgg16", "it works on a transformer's tokens, and vgg16 is a convolutional"),
-    ],
-)
-def test_a_backbone_that_does_not_fit_is_refused_with_the_reason(
-    method: str, backbone: str, reason: str
-) -> None:
-    with pytest.raises(CompositionError, match=reason):
-        build(method, backbone=backbone)
-
-
-def test_lcm_on_fptrans_reads_what_no_other_image_has_touched() -> None:
-    with pytest.raises(CompositionError, match="LCM on fptrans reads stage 1"):
-        build("fptrans+lcm[stage=2]", backbone="vit-mini")
-    build("ssp-vit+lcm[stage=2]", backbone="vit-mini")
-
-
-@pytest.mark.parametrize("host", HOSTS)
-def test_lem_on_the_last_block_is_refused(host: str) -> None:
-    with pytest.raises(CompositionError, match="no stage follows it"):
-        build(f"{host}+lem[stage=7]", backbone="vit-mini")
-    build(f"{host}+lem[stage=6]", backbone="vit-mini")
 
 
 def test_loec_vit_is_ssp_on_a_transformer_with_both_modules() -> None:

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cdfss_bench.errors import CompositionError
 from cdfss_bench.methods import build
 from cdfss_bench.methods.blocks.anchors import (
     coordinates,
@@ -211,8 +210,3 @@ def test_options_for_what_is_not_stated(key: str, value: int) -> None:
         supports = states_of(method, given.support_images[0], given.support_masks[0])
         query = method.encode(given.query_images).tensors["neck"]
         assert method.prompts(query, supports).sparse.shape[1] == value + 1
-
-
-def test_a_size_that_does_not_divide_is_refused() -> None:
-    with pytest.raises(CompositionError, match="does not divide into patches of 8"):
-        build("apseg", backbone="sam-mini", input_size=100)

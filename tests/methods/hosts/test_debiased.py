@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from cdfss_bench.errors import CompositionError
 from cdfss_bench.methods import build, parse
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.hosts.debiased import MAP, Debiased, unit_columns
@@ -66,14 +65,6 @@ def test_a_convolutional_network_keeps_its_features_unless_asked(name: str) -> N
     basis = basis_of(asked)
     # The map of a black image varies at the borders alone: few directions are more than rounding.
     assert 0 < basis.shape[1] < 90
-
-
-@BOTH
-def test_more_directions_than_channels_are_refused(name: str) -> None:
-    with pytest.raises(CompositionError, match="svd=96 would remove all 96 channels") as caught:
-        network(name, svd=96)
-    assert caught.value.hint is not None
-    assert "fewer than 96" in caught.value.hint
 
 
 @BOTH

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from cdfss_bench.errors import CompositionError
 from cdfss_bench.methods import build
 from cdfss_bench.methods.backbones.pulled import attended
 from cdfss_bench.methods.backbones.transformer import Transformer
@@ -437,11 +436,6 @@ def test_the_correction_of_a_mix_begins_near_nothing_and_is_drawn_privately() ->
         torch.testing.assert_close(first(maps), maps, rtol=0, atol=1e-2)
         assert not torch.equal(first(maps), second(maps))
     assert not {id(p) for p in first.norm.parameters()} & {id(p) for p in first.learned}
-
-
-def test_a_network_without_blocks_is_refused() -> None:
-    with pytest.raises(CompositionError, match=r"hera does not work with resnet-mini"):
-        build("hera", backbone="resnet-mini")
 
 
 def test_what_a_single_layer_of_dinov3_l_learns_is_as_large_as_published() -> None:

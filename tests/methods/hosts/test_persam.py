@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cdfss_bench.errors import CompositionError
 from cdfss_bench.methods import build, parse
 from cdfss_bench.methods.blocks.mask_mixture import MixingObjective, mixing_steps
 from cdfss_bench.methods.blocks.sam_frames import Frame
@@ -76,14 +75,6 @@ def test_a_repeated_support_counts_once() -> None:
     query, support, masks = given.inputs
     again = method.logits(query, support.repeat(1, 3, 1, 1, 1), masks.repeat(1, 3, 1, 1))
     assert torch.equal(again, method.logits(*given.inputs))
-
-
-def test_what_cannot_be_combined_is_refused() -> None:
-    with pytest.raises(CompositionError, match="cannot vote"):
-        persam(finetune=True, combine="vote")
-    with pytest.raises(CompositionError, match="input_size of 100 pixels") as caught:
-        persam(input_size=100)
-    assert caught.value.hint == "use a multiple of 8, or 0 for 128"
 
 
 @torch.no_grad()

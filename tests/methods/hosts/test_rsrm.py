@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cdfss_bench.errors import CompositionError
 from cdfss_bench.methods import build
 from cdfss_bench.methods.blocks.attention_fusion import (
     fisher_ratio,
@@ -204,9 +203,3 @@ def test_reduced_precision_reaches_a_mask() -> None:
     net.precision = "bf16"
     found = net.logits(*given.inputs)
     assert 0 < float((found - expected).abs().max()) < 0.2
-
-
-def test_a_convolutional_network_is_refused() -> None:
-    with pytest.raises(CompositionError) as caught:
-        build("rsrm", backbone="resnet50")
-    assert "it works on a transformer's tokens" in caught.value.problem

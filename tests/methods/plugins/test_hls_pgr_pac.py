@@ -189,14 +189,6 @@ def test_without_hls_the_last_block_is_pulled() -> None:
     assert not torch.allclose(logits(alone, asked(2)), logits(pulled, asked(2)))
 
 
-@pytest.mark.parametrize("host", ["ssp", "prototype"])
-def test_pgr_is_refused_on_a_network_without_tokens(host: str) -> None:
-    with pytest.raises(CompositionError, match="pgr does not work with resnet50: it acts on a tra"):
-        build(f"{host}+pgr", backbone="resnet50")
-    with pytest.raises(CompositionError, match=r"ssp-vit offers stage, feature, score"):
-        parse("ssp-vit+pgr")
-
-
 def test_the_backbone_that_is_taken_has_what_the_plug_ins_need() -> None:
     assert fitting(parse("prototype"))[0] == "resnet50-deep"
     assert fitting(parse("prototype+pgr"))[0] == "vit-b16"
