@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -98,7 +98,7 @@ def _carry_out(
 
     from ..diagnose.causes import verdict
     from ..diagnose.page import as_html
-    from ..diagnose.running import all_carried_out, carried_out, causes_of, parsed_settings
+    from ..diagnose.running import attempted, carried_out, causes_of, parsed_settings
     from ..runtime.threads import set_threads
 
     if threads is not None:
@@ -109,15 +109,16 @@ def _carry_out(
     for method in selection.methods:
         folder = output / re.sub(r"[^A-Za-z0-9.+=-]", "_", method) if several else output
         one = selection.model_copy(update={"methods": (method,)})
-
-        def watched(name: str, work: Callable[[Callable[[int, int], None]], Outcome]) -> Outcome:
-            with progress(name) as tell:
-                outcome = work(tell)
+        outcomes: list[Outcome] = []
+        for kind in kinds:
+            with progress(kind) as tell:
+                ask = attempted if whole else carried_out
+                outcome = ask(
+                    kind, one, folder, device=device, options=options[kind], progress=tell
+                )
             _tell(outcome, sentences=not whole)
-            return outcome
-
+            outcomes.append(outcome)
         if whole:
-            outcomes = all_carried_out(one, folder, device=device, options=options, watched=watched)
             for line in verdict(causes_of(outcomes)):
                 say(line)
             for outcome in outcomes:
@@ -126,15 +127,6 @@ def _carry_out(
             page = folder / "diagnosis.html"
             write_atomically(page, as_html(method, one, outcomes))
             talk(f"wrote {page}")
-            continue
-
-        def work(tell: Any, one: Selection = one, folder: Path = folder) -> Outcome:
-            (kind,) = kinds
-            return carried_out(
-                kind, one, folder, device=device, options=options[kind], progress=tell
-            )
-
-        watched(kinds[0], work)
 
 
 def _used(selection: Selection) -> Iterator[tuple[Composition, Weights, bool]]:

@@ -68,29 +68,14 @@ def change_error(one: Alignment, other: Alignment, *, same_second: bool) -> floa
     return math.hypot(first, one.scale * _norm(one.second), other.scale * _norm(other.second))
 
 
-def linear_cka(first: Floats, second: Floats) -> float:
-    """`|X'Y|^2 / (|X'X| |Y'Y|)` in Frobenius norms, X and Y centred over the items.
-
-    This is `HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))` with `HSIC = tr(KHLH) / (C - 1)^2`,
-    `K = XX'`, `L = YY'` (Kornblith et al., eqs. 3-4). It is 1 for X and sXQ, Q orthogonal, s > 0.
-
-    Args:
-        first: [C, N], a row per item (a channel), a column per image.
-        second: [C, M] of the same items.
-
-    Returns:
-        NaN where all items are alike in one of the sets.
-
-    Raises:
-        ValueError: if the numbers of items differ.
-    """
-    return _ratio(*_squares(first, second))
-
-
 def alignment(
     first: Floats, second: Floats, *, seed: int = 0, permutations: int = PERMUTATIONS
 ) -> Alignment:
     """CKA of [C, N] and [C, M] with its error over images and its baseline over pairings.
+
+    CKA is `HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))` with `HSIC = tr(KHLH) / (C - 1)^2`, `K = XX'`,
+    `L = YY'` (Kornblith et al., eqs. 3-4), that is `|X'Y|^2 / (|X'X| |Y'Y|)` in Frobenius norms, X
+    and Y centred over the items; NaN where all items are alike in one of the sets.
 
     The baseline is not zero: C items described by few directions look somewhat alike however they
     are paired, the more so where one direction (each channel's mean response) outweighs the rest.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cdfss_bench.canonical import digest
 from cdfss_bench.errors import UserError
@@ -16,7 +17,7 @@ from ..records.code_hash import code_hash
 from ..records.environment import packages
 from .causes import Cause
 from .finding import Finding, Written, write
-from .kinds import KINDS, module_of, options_of
+from .kinds import module_of, options_of
 from .subject import EPISODES, Progress, Subject
 
 
@@ -103,30 +104,9 @@ def carried_out(
     return Outcome(kind, write(finding, folder, provenance), subject.reused)
 
 
-def all_carried_out(
-    selection: Selection,
-    folder: Path,
-    *,
-    device: str,
-    options: Mapping[str, Mapping[str, Value]],
-    watched: Callable[[str, Callable[[Progress], Outcome]], Outcome],
-) -> list[Outcome]:
-    """Every kind; one that does not apply, or lacks something, is an outcome with its reason."""
-    outcomes: list[Outcome] = []
-    for kind in KINDS:
-
-        def work(progress: Progress, kind: str = kind) -> Outcome:
-            try:
-                return carried_out(
-                    kind,
-                    selection,
-                    folder,
-                    device=device,
-                    options=options.get(kind),
-                    progress=progress,
-                )
-            except UserError as error:
-                return Outcome(kind, None, reason=error.problem, hint=error.hint)
-
-        outcomes.append(watched(kind, work))
-    return outcomes
+def attempted(kind: str, selection: Selection, folder: Path, **asked: Any) -> Outcome:
+    """As `carried_out`; where a kind does not apply or lacks something, its reason."""
+    try:
+        return carried_out(kind, selection, folder, **asked)
+    except UserError as error:
+        return Outcome(kind, None, reason=error.problem, hint=error.hint)

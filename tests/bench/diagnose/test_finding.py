@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -177,8 +176,7 @@ def test_all_goes_on_after_a_kind_that_does_not_apply(
         return Outcome(kind, write(a_finding(kind=kind), tmp_path))
 
     monkeypatch.setattr(running, "carried_out", one)
-    work: Callable[..., Outcome] = lambda _kind, call: call(lambda _d, _t: None)  # noqa: E731
-    outcomes = running.all_carried_out(mini(), tmp_path, device="cpu", options={}, watched=work)
+    outcomes = [running.attempted(kind, mini(), tmp_path) for kind in kinds.KINDS]
     assert {o.kind for o in outcomes if o.written is None} == {"freeze"}
     html = as_html("ssp<x>", mini(), outcomes)
     for escaped in (
