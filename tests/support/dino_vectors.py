@@ -17,16 +17,15 @@ class NewVectors(StoredVectors):
 
     manifest = "vectors.json"
 
+    def filled_dino(self, name: str) -> Transformer:
+        """The DINO backbone of that card name with the parameters that `vectors.json` states."""
+        with torch.device("meta"):
+            net = build_backbone(name)
+        assert isinstance(net, Transformer)
+        return fill_dino(net.to_empty(device="cpu"), self.fill, self.seed)
 
-def filled_dino(name: str, fill: ModuleType, *, seed: int = 0) -> Transformer:
-    """The DINO backbone of that card name with the parameters that `vectors.json` states."""
-    with torch.device("meta"):
-        net = build_backbone(name)
-    assert isinstance(net, Transformer)
-    return fill_dino(net.to_empty(device="cpu"), fill, seed=seed)
 
-
-def fill_dino(net: Transformer, fill: ModuleType, *, seed: int = 0) -> Transformer:
+def fill_dino(net: Transformer, fill: ModuleType, seed: int) -> Transformer:
     """`net`, a DINO of any size, with the parameters that `vectors.json` states."""
     fill.fill(net, seed)
     state = net.state_dict()

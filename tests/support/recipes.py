@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .dino_vectors import NewVectors
+
+Recipe = Mapping[str, Any]
+"""One input of a case, as the manifest describes it."""
 
 
 class Maps(NamedTuple):
@@ -18,23 +22,25 @@ class Maps(NamedTuple):
     Attributes:
         masks: [K + 1, 8h, 8w].
         tokens: [K + 1, C, h, w], or residuals [K + 1, L, C, h, w].
-        last: [K + 1, C, h, w]: the last block's map, of residuals only.
+        beside: of tokens the black image's map [C, h, w], of residuals the last block's maps
+            [K + 1, C, h, w].
     """
 
     masks: Tensor
     tokens: Tensor
-    last: Tensor
+    beside: Tensor
 
 
-def images(
-    vectors: NewVectors, name: str, count: int, height: int, width: int, gain: float
-) -> tuple[Tensor, Tensor]:
+def pictures(vectors: NewVectors, recipe: Recipe) -> tuple[Tensor, Tensor]:
     """Images [n, 3, H, W] with an object of one tone, and their masks [n, H, W]."""
+    name, count, height, width, gain = (recipe[key] for key in ("N", "n", "H", "W", "gain"))
     found = vectors.input(f"{name}.image", (count, 3, height, width))
     masks = vectors.input(f"{name}.mask", (count, height, width), "mask")
     tone = vectors.input(f"{name.partition('/')[0]}.tone", (3, 1, 1))
     tone = tone / tone.square().mean().sqrt()
-    return found + gain * tone * masks[:, None], masks
+    pictures = found + gain * tone * masks[:, None]
+    emptied = str(recipe.get("mask", "")).startswith("replaced by zeros")
+    return pictures, torch.zeros_like(masks) if emptied else masks
 
 
 def stated_mask(text: str, height: int, width: int) -> Tensor:
@@ -49,10 +55,9 @@ def stated_mask(text: str, height: int, width: int) -> Tensor:
     return mask
 
 
-def token_maps(
-    vectors: NewVectors, name: str, shots: int, channels: int, height: int, width: int
-) -> Maps:
-    """Token maps with an object over four backgrounds, for FSSDINO."""
+def token_maps(vectors: NewVectors, recipe: Recipe) -> Maps:
+    """Token maps with an object over four backgrounds."""
+    name, shots, channels, height, width = (recipe[key] for key in ("N", "K", "C", "h", "w"))
     masks = vectors.input(f"{name}.mask", (shots + 1, 8 * height, 8 * width), "mask")
     basis = vectors.input(f"{name}.basis", (6, channels))
     low = F.avg_pool2d(masks[:, None], 8)
@@ -61,7 +66,8 @@ def token_maps(
     tokens = vectors.input(f"{name}.tokens", (shots + 1, channels, height, width))
     tokens = tokens + (1 - low) * around + 0.5 * basis[5][:, None, None]
     tokens = tokens + 1.4 * low * basis[0][:, None, None]
-    return Maps(masks, tokens, tokens)
+    black = vectors.input(f"{name}.black", (1, channels, height, width))[0]
+    return Maps(masks, tokens, black)
 
 
 def position(height: int, width: int) -> Tensor:
@@ -69,16 +75,10 @@ def position(height: int, width: int) -> Tensor:
     return torch.linspace(-1, 1, height)[:, None] + 0.5 * torch.linspace(-1, 1, width)
 
 
-def residual_maps(
-    vectors: NewVectors,
-    name: str,
-    shots: int,
-    layers: int,
-    channels: int,
-    height: int,
-    width: int,
-) -> Maps:
+def residual_maps(vectors: NewVectors, recipe: Recipe) -> Maps:
     """Attention residuals with an object, and two channels that carry position, for RSRM."""
+    name, shots, layers = (recipe[key] for key in ("N", "K", "L"))
+    channels, height, width = (recipe[key] for key in ("C", "h", "w"))
     masks = vectors.input(f"{name}.mask", (shots + 1, 8 * height, 8 * width), "mask")
     low = F.avg_pool2d(masks[:, None], 8)[:, None]
     residuals = vectors.input(f"{name}.A", (shots + 1, layers, channels, height, width))

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -65,6 +66,19 @@ class StoredVectors:
     def output(self, case: str, array: str) -> dict[str, Any]:
         """What the manifest says of one output."""
         return next(o for o in self.cases[case]["outputs"] if o["array"] == array)
+
+
+Kind = TypeVar("Kind", bound=StoredVectors)
+
+
+def new_vectors(kind: type[Kind], name: str) -> Any:
+    """A fixture of a test module: one .npz of `reference/new`."""
+
+    @pytest.fixture(scope="module")
+    def vectors(shared: Path, fill: ModuleType) -> Kind:
+        return kind(shared / "reference" / "new", name, fill)
+
+    return vectors
 
 
 class Vectors(StoredVectors):

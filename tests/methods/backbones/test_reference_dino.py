@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from types import ModuleType
-
 import pytest
 import torch
 from torch import Tensor
@@ -12,11 +9,11 @@ from torch import Tensor
 from cdfss_bench.methods.backbones.dino import DINOv2, DINOv3
 from cdfss_bench.methods.backbones.transformer import Transformer
 
-from ...support.dino_vectors import NewVectors, filled_dino
+from ...support.dino_vectors import NewVectors
+from ...support.vectors import new_vectors
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
 
-FILE = "dino_backbones.npz"
 NAMES = {
     "dinov2_vits14": "dinov2-s14",
     "dinov2_vits14_reg": "dinov2-s14-reg",
@@ -24,10 +21,7 @@ NAMES = {
 }
 """Ours, by the published ones."""
 
-
-@pytest.fixture(scope="module")
-def vectors(shared: Path, fill: ModuleType) -> NewVectors:
-    return NewVectors(shared / "reference" / "new", FILE, fill)
+vectors = new_vectors(NewVectors, "dino_backbones.npz")
 
 
 @pytest.fixture(scope="module", params=list(NAMES))
@@ -36,8 +30,8 @@ def published(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def net(published: str, vectors: NewVectors, fill: ModuleType) -> Transformer:
-    return filled_dino(NAMES[published], fill, seed=vectors.seed)
+def net(published: str, vectors: NewVectors) -> Transformer:
+    return vectors.filled_dino(NAMES[published])
 
 
 def test_every_case(published: str, net: Transformer, vectors: NewVectors) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -15,13 +13,11 @@ from cdfss_bench.methods.backbones.sam import PLANS, SAM, SAMPlan
 from cdfss_bench.methods.blocks.sam_frames import Frame
 
 from ...support.sam_vectors import REDUCED, SAMVectors, freed
+from ...support.vectors import new_vectors
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
 
-
-@pytest.fixture(scope="module")
-def stored(shared: Path, fill: ModuleType) -> SAMVectors:
-    return SAMVectors(shared / "reference" / "new", "sam.npz", fill)
+stored = new_vectors(SAMVectors, "sam.npz")
 
 
 def reduced(side: int) -> SAMPlan:

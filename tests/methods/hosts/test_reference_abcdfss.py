@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 from typing import cast
 
@@ -21,7 +20,9 @@ from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.fast.abcdfss import FastABCDFSS
 from cdfss_bench.methods.hosts.abcdfss import ABCDFSS, DARK_SHARE, threshold
 
-from ...support.abcdfss_vectors import Cases
+from ...support.dino_vectors import NewVectors
+from ...support.recipes import pictures
+from ...support.vectors import new_vectors
 
 pytestmark = pytest.mark.shared
 
@@ -29,10 +30,7 @@ EPISODES = {"1-shot": "abcd1", "5-shot": "abcd5", "1-shot with an all-zero suppo
 SHORT = "{}, 3 SGD steps (tight tolerances)"
 DOUBLE = "{}, the same in float64"
 
-
-@pytest.fixture(scope="module")
-def cases(shared: Path, fill: ModuleType) -> Cases:
-    return Cases(shared / "reference" / "new", "abcdfss.npz", fill)
+cases = new_vectors(NewVectors, "abcdfss.npz")
 
 
 @cache
@@ -43,7 +41,7 @@ def trunk(fill: ModuleType, seed: int) -> ABCDFSS:
     return net
 
 
-def network(cases: Cases, adapters: str, dtype: torch.dtype) -> ABCDFSS:
+def network(cases: NewVectors, adapters: str, dtype: torch.dtype) -> ABCDFSS:
     net = copy.deepcopy(trunk(cases.fill, cases.seed))
     for number, adapter in enumerate(net.adapters, start=3):
         cases.fill.fill(adapter, cases.seed, f"{adapters}.adapter.{number}.")
@@ -59,7 +57,7 @@ def network(cases: Cases, adapters: str, dtype: torch.dtype) -> ABCDFSS:
         *map(DOUBLE.format, EPISODES),
     ],
 )
-def test_an_episode(cases: Cases, case: str, fast: bool) -> None:  # noqa: FBT001
+def test_an_episode(cases: NewVectors, case: str, fast: bool) -> None:  # noqa: FBT001
     """Fit, match and decide; every stored output is compared."""
     spec = cases.cases[case]
     wanted = [output["array"] for output in spec["outputs"]]
@@ -71,7 +69,7 @@ def test_an_episode(cases: Cases, case: str, fast: bool) -> None:  # noqa: FBT00
     if fast:
         net.__class__ = FastABCDFSS  # as `optimized_for` does, without folding the backbone
     net.steps = 3 if spec["does"].startswith("3 SGD") else 25
-    (query_image, _), (images, masks) = (cases.images(one) for one in source["inputs"])
+    (query_image, _), (images, masks) = (pictures(cases, one) for one in source["inputs"])
     drawn = cases.fill.rng(f"{adapters}.shear", cases.seed).integers(-20, 21, (2, 2)).tolist()
     assert drawn == source["injected"]["shear_degrees_xy_per_copy"]
     with torch.no_grad():
@@ -101,7 +99,7 @@ def test_an_episode(cases: Cases, case: str, fast: bool) -> None:  # noqa: FBT00
         cases.check(case, array, found[name])
 
 
-def fit_inputs(cases: Cases) -> Views:
+def fit_inputs(cases: NewVectors) -> Views:
     """The maps of the case `fit alone on injected maps`."""
 
     def pair(role: str, count: int) -> tuple[Tensor, Tensor]:
@@ -112,7 +110,7 @@ def fit_inputs(cases: Cases) -> Views:
     return Views(*pair("q", 2), *pair("s", 4), masks)
 
 
-def test_the_fit_alone(cases: Cases) -> None:
+def test_the_fit_alone(cases: NewVectors) -> None:
     case = "fit alone on injected maps"
     adapter = cases.fill.fill(Adapter(32), cases.seed, "fitunit.adapter.")
     cases.check(case, "fitunit.losses", fit(adapter, fit_inputs(cases), 25))
@@ -120,7 +118,7 @@ def test_the_fit_alone(cases: Cases) -> None:
         cases.check(case, f"fitunit.fitted.{key}", value)
 
 
-def scores(cases: Cases, name: str) -> Tensor:
+def scores(cases: NewVectors, name: str) -> Tensor:
     if name == "constant":
         return torch.full((60, 80), 0.25)
     if name == "bimodal":
@@ -131,13 +129,13 @@ def scores(cases: Cases, name: str) -> Tensor:
 
 
 @pytest.mark.parametrize("name", ["uniform", "bimodal", "narrow"])
-def test_the_threshold(cases: Cases, name: str) -> None:
+def test_the_threshold(cases: NewVectors, name: str) -> None:
     shown, case = scores(cases, name), f"otsu.{name}"
     cases.check(case, f"{case}.otsu", otsu(shown, ignored_share=DARK_SHARE)[None])
     cases.check(case, f"{case}.threshold", threshold(shown)[None])
     cases.check(case, f"{case}.mask", shown > threshold(shown))
 
 
-def test_a_constant_map_is_background(cases: Cases) -> None:
+def test_a_constant_map_is_background(cases: NewVectors) -> None:
     shown = scores(cases, "constant")
     cases.check("constant map", "otsu.constant.mask", shown > threshold(shown))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from types import ModuleType
 from typing import cast
 
 import pytest
@@ -15,25 +13,23 @@ from cdfss_bench.methods.blocks.density_ratio import best_bandwidth, log_ratio, 
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.hosts.frost import FROST
 
-from ...support.dino_vectors import filled_dino
+from ...support.dino_vectors import NewVectors
 from ...support.given_maps import GivenMaps
-from ...support.token_vectors import TokenVectors
+from ...support.recipes import pictures, token_maps
+from ...support.vectors import new_vectors
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
 
 KDE = ("kde0", "kde1")
 
-
-@pytest.fixture(scope="module")
-def reference(shared: Path, fill: ModuleType) -> TokenVectors:
-    return TokenVectors(shared / "reference" / "new", "frost.npz", fill)
+reference = new_vectors(NewVectors, "frost.npz")
 
 
 @pytest.mark.parametrize("case", ["injected maps, 1-shot", "injected maps, 5-shot"])
-def test_given_maps(case: str, reference: TokenVectors) -> None:
+def test_given_maps(case: str, reference: NewVectors) -> None:
     spec = reference.cases[case]
     recipe, name = spec["inputs"][0], spec["name"]
-    maps, masks, black = reference.tokens(recipe)
+    masks, maps, black = token_maps(reference, recipe)
     shots, shape = recipe["K"], maps.shape[1:]
     noise = reference.input(f"{name}.flipnoise", (shots, *shape))
     height, width = masks.shape[-2:]
@@ -50,19 +46,19 @@ def test_given_maps(case: str, reference: TokenVectors) -> None:
 
 
 @pytest.mark.parametrize("shots", [1, 5])
-def test_a_filled_dino(shots: int, reference: TokenVectors, fill: ModuleType) -> None:
+def test_a_filled_dino(shots: int, reference: NewVectors) -> None:
     case = f"DINOv3 ViT-S filled, {shots}-shot"
     spec = reference.cases[case]
     support, query = spec["inputs"][:2]
-    images, masks = reference.episode(support)
-    asked, _ = reference.episode(query)
-    encoder = filled_dino("dinov3-s16", fill, seed=reference.seed)
+    images, masks = pictures(reference, support)
+    asked, _ = pictures(reference, query)
+    encoder = reference.filled_dino("dinov3-s16")
     net = FROST(encoder, svd=spec["parameters"]["svd_components"]).eval()
     check(reference, case, net, asked, images, masks)
 
 
 def check(
-    reference: TokenVectors, case: str, net: FROST, query: Tensor, images: Tensor, masks: Tensor
+    reference: NewVectors, case: str, net: FROST, query: Tensor, images: Tensor, masks: Tensor
 ) -> None:
     """Every stored output of a case from one query [1, ...] and its supports [K, ...]."""
     with torch.no_grad():
@@ -90,7 +86,7 @@ def check(
 
 
 @pytest.mark.parametrize("name", KDE)
-def test_bandwidth_and_density_ratio(name: str, reference: TokenVectors) -> None:
+def test_bandwidth_and_density_ratio(name: str, reference: NewVectors) -> None:
     case = f"bandwidth and density ratio alone ({name})"
     offset = 0.0 if name == "kde0" else 0.35
     rows = {

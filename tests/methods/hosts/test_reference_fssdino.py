@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,23 +15,21 @@ from cdfss_bench.methods.blocks.voting import foreground
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.hosts.fssdino import FSSDINO, class_tokens, combined, similarity_maps
 
-from ...support.dino_vectors import NewVectors, filled_dino
-from ...support.recipes import images, stated_mask, token_maps
+from ...support.dino_vectors import NewVectors
+from ...support.recipes import pictures, stated_mask, token_maps
+from ...support.vectors import new_vectors
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
 
-
-@pytest.fixture(scope="module")
-def vectors(shared: Path, fill: ModuleType) -> NewVectors:
-    return NewVectors(shared / "reference" / "new", "fssdino.npz", fill)
+vectors = new_vectors(NewVectors, "fssdino.npz")
 
 
-def drawn(vectors: NewVectors, fill: ModuleType, name: str) -> Initial:
+def drawn(vectors: NewVectors, name: str) -> Initial:
     """The first centres of the c-th call, as the vectors inject them."""
     calls = iter(range(2))
 
     def initial(tokens: Tensor, count: int) -> Tensor:
-        rng = fill.rng(f"{name}.init.{next(calls)}", vectors.seed)
+        rng = vectors.fill.rng(f"{name}.init.{next(calls)}", vectors.seed)
         return torch.from_numpy(rng.permutation(len(tokens))[:count])
 
     return initial
@@ -42,7 +38,7 @@ def drawn(vectors: NewVectors, fill: ModuleType, name: str) -> Initial:
 def injected(vectors: NewVectors, name: str, recipe: dict[str, Any]) -> tuple[Tensor, Tensor]:
     """Maps [K + 1, C, h, w] and the supports' masks [K, H, W] of a case without a backbone."""
     shots, channels, height, width = (recipe[key] for key in ("K", "C", "h", "w"))
-    maps = token_maps(vectors, recipe["N"], shots, channels, height, width)
+    maps = token_maps(vectors, recipe)
     masks, tokens = maps.masks[:shots], maps.tokens
     if "mask" in recipe:
         masks = stated_mask(recipe["mask"], 8 * height, 8 * width)[None]
@@ -53,20 +49,18 @@ def injected(vectors: NewVectors, name: str, recipe: dict[str, Any]) -> tuple[Te
     return tokens, masks
 
 
-def check(vectors: NewVectors, fill: ModuleType, case: str, backbone: str) -> None:
+def check(vectors: NewVectors, case: str, backbone: str) -> None:
     spec = vectors.cases[case]
     name, size = spec["name"], (spec["parameters"]["image_size"],) * 2
     net = build("fssdino", backbone=backbone)
     assert isinstance(net, FSSDINO)
-    net.initial = drawn(vectors, fill, name)
+    net.initial = drawn(vectors, name)
     if spec["inputs"][0]["recipe"] == "tokens":
         tokens, masks = injected(vectors, name, spec["inputs"][0])
         query, shown = tokens[-1], FeatureBatch(size, {"tokens": tokens[:-1]})
     else:
-        net.backbone = filled_dino(backbone, fill, seed=vectors.seed)
-        (support, masks), (wanted, _) = (
-            images(vectors, s["N"], s["n"], s["H"], s["W"], s["gain"]) for s in spec["inputs"]
-        )
+        net.backbone = vectors.filled_dino(backbone)
+        (support, masks), (wanted, _) = (pictures(vectors, recipe) for recipe in spec["inputs"])
         query, shown = net.encode(wanted).tensors["tokens"][0], net.encode(support)
     states = [s for s in net.support_states(shown, masks) if isinstance(s, FeatureBatch)]
     scores = check_classes(vectors, case, net, query, states, size)
@@ -77,7 +71,7 @@ def check(vectors: NewVectors, fill: ModuleType, case: str, backbone: str) -> No
         vectors.check(case, f"{name}.scores", scores)
     vectors.check(case, f"{name}.mask", foreground(scores))
     if len(states) == 1:
-        net.initial = drawn(vectors, fill, name)
+        net.initial = drawn(vectors, name)
         rows = FeatureBatch(size, {"tokens": query[None]})
         assert torch.equal(net.score(rows, states, shots=1)[0, 0], scores)
 
@@ -104,8 +98,8 @@ def check_classes(
 
 
 @torch.no_grad()
-def test_every_case(vectors: NewVectors, fill: ModuleType) -> None:
+def test_every_case(vectors: NewVectors) -> None:
     assert len(vectors.cases) >= 7
     for case, spec in vectors.cases.items():
         injects = spec["inputs"][0]["recipe"] == "tokens"
-        check(vectors, fill, case, "vit-mini" if injects else "dinov3-s16")
+        check(vectors, case, "vit-mini" if injects else "dinov3-s16")

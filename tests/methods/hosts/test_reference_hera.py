@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from types import ModuleType
-
 import pytest
 import torch
 from torch import Tensor
@@ -21,30 +18,28 @@ from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.leave_one_out import support_views
 from cdfss_bench.methods.hosts.hera import HERA
 
-from ...support.contract import as_a
 from ...support.dino_vectors import NewVectors, fill_dino
-from ...support.recipes import images
+from ...support.recipes import pictures
+from ...support.vectors import new_vectors
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
 
 WIDTH, DEPTH, HEADS, FIRST = 128, 24, 4, 12
 SIZE, GRID, GAIN = (160, 160), (10, 10), 1.5
 
-
-@pytest.fixture(scope="module")
-def vectors(shared: Path, fill: ModuleType) -> NewVectors:
-    return NewVectors(shared / "reference" / "new", "hera.npz", fill)
+vectors = new_vectors(NewVectors, "hera.npz")
 
 
 @pytest.fixture(scope="module")
-def net(vectors: NewVectors, fill: ModuleType) -> HERA:
-    backbone = fill_dino(DINOv3(DinoPlan(WIDTH, HEADS, DEPTH)), fill, seed=vectors.seed)
-    return as_a(HERA, HERA(backbone).eval())
+def net(vectors: NewVectors) -> HERA:
+    backbone = fill_dino(DINOv3(DinoPlan(WIDTH, HEADS, DEPTH)), vectors.fill, vectors.seed)
+    return HERA(backbone).eval()
 
 
 def episode(vectors: NewVectors, name: str, count: int) -> tuple[Tensor, Tensor]:
     """Images [n, 3, H, W] and masks [n, H, W] of the recipe `episode`."""
-    return images(vectors, name, count, *SIZE, GAIN)
+    height, width = SIZE
+    return pictures(vectors, {"N": name, "n": count, "H": height, "W": width, "gain": GAIN})
 
 
 @torch.no_grad()
@@ -132,7 +127,7 @@ def test_the_residual_logits(vectors: NewVectors, case: str, stem: str) -> None:
 @pytest.mark.parametrize("winner", ["single", "fusion"])
 @pytest.mark.parametrize("shots", [1, 5])
 def test_the_fitting_and_the_prediction(
-    net: HERA, vectors: NewVectors, fill: ModuleType, shots: int, winner: str
+    net: HERA, vectors: NewVectors, shots: int, winner: str
 ) -> None:
     case, stem = f"adaptation, {shots}-shot, {winner} winner", f"adapt{shots}{winner[0]}"
     copied = copy_of(net)
@@ -142,7 +137,7 @@ def test_the_fitting_and_the_prediction(
         copied.choice = LayerChoice((best - FIRST,), (1.0,), best - FIRST, ())
     else:
         copied.choice = published_mix(vectors, shots, best)
-        copied.mlp = filled_mlp(vectors, fill)
+        copied.mlp = filled_mlp(vectors)
     losses = copied.learn(shown, masks, None)
     assert [len(step) for step in losses] == vectors.cases[case]["terms_per_step"]
     for number, step in enumerate(losses, start=1):
@@ -188,12 +183,12 @@ def published_mix(vectors: NewVectors, shots: int, best: int) -> LayerChoice:
     return LayerChoice(layers, tuple(weights.tolist()), best - FIRST, ())
 
 
-def filled_mlp(vectors: NewVectors, fill: ModuleType) -> FusionMLP:
+def filled_mlp(vectors: NewVectors) -> FusionMLP:
     """The correction of a mix with the initial values that `vectors.json` states."""
     mlp = FusionMLP(WIDTH, torch.Generator().manual_seed(0))
     for part in ("fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"):
         own = mlp.get_parameter(part)
-        drawn = fill.value(f"fusion_mlp.mlp.{part}", tuple(own.shape), vectors.seed)
+        drawn = vectors.fill.value(f"fusion_mlp.mlp.{part}", tuple(own.shape), vectors.seed)
         with torch.no_grad():
             own.copy_(torch.from_numpy(drawn))
     return mlp

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from types import ModuleType
 from typing import Any, cast
 
 import pytest
@@ -15,9 +13,10 @@ from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.hosts.debiased import MAP, unit_columns
 from cdfss_bench.methods.hosts.insid3 import INSID3, matched
 
-from ...support.dino_vectors import filled_dino
+from ...support.dino_vectors import NewVectors
 from ...support.given_maps import GivenMaps
-from ...support.token_vectors import TokenVectors
+from ...support.recipes import pictures, token_maps
+from ...support.vectors import new_vectors
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
 
@@ -32,14 +31,11 @@ CASES = (
     "no candidates",
 )
 
-
-@pytest.fixture(scope="module")
-def reference(shared: Path, fill: ModuleType) -> TokenVectors:
-    return TokenVectors(shared / "reference" / "new", "insid3.npz", fill)
+reference = new_vectors(NewVectors, "insid3.npz")
 
 
 def changed(
-    case: dict[str, Any], maps: Tensor, masks: Tensor, reference: TokenVectors
+    case: dict[str, Any], maps: Tensor, masks: Tensor, reference: NewVectors
 ) -> tuple[Tensor, Tensor]:
     """Maps and masks as the words of a case change them."""
     (recipe,) = case["inputs"]
@@ -61,10 +57,10 @@ def changed(
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_given_maps(case: str, reference: TokenVectors) -> None:
+def test_given_maps(case: str, reference: NewVectors) -> None:
     spec = reference.cases[case]
     (recipe,) = spec["inputs"]
-    given, all_masks, black = reference.tokens(recipe)
+    all_masks, given, black = token_maps(reference, recipe)
     maps, masks = changed(spec, given, all_masks, reference)
     shots = recipe["K"]
     images = torch.randn((shots + 1, 3, *masks.shape[-2:]), generator=torch.Generator())
@@ -75,20 +71,20 @@ def test_given_maps(case: str, reference: TokenVectors) -> None:
 
 @pytest.mark.parametrize("shots", [1, 5])
 @pytest.mark.parametrize("svd", [0, 100])
-def test_a_filled_dino(shots: int, svd: int, reference: TokenVectors, fill: ModuleType) -> None:
+def test_a_filled_dino(shots: int, svd: int, reference: NewVectors) -> None:
     case = f"DINOv3 ViT-S filled, {shots}-shot, svd {svd}"
     spec = reference.cases[case]
     support, query = spec["inputs"][:2]
-    images, masks = reference.episode(support)
-    asked, _ = reference.episode(query)
+    images, masks = pictures(reference, support)
+    asked, _ = pictures(reference, query)
     options = spec["parameters"]
-    encoder = filled_dino("dinov3-s16", fill, seed=reference.seed)
+    encoder = reference.filled_dino("dinov3-s16")
     net = INSID3(encoder, svd=svd, tau=options["tau"], alpha=options["alpha"]).eval()
     check(reference, case, net, asked, images, masks)
 
 
 def check(
-    reference: TokenVectors, case: str, net: INSID3, query: Tensor, images: Tensor, masks: Tensor
+    reference: NewVectors, case: str, net: INSID3, query: Tensor, images: Tensor, masks: Tensor
 ) -> None:
     """Every stored output of a case from one query [1, ...] and its supports [K, ...]."""
     with torch.no_grad():

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -27,13 +25,11 @@ from cdfss_bench.methods.hosts.persam import (
 )
 
 from ...support.sam_vectors import REDUCED, SAMVectors, freed
+from ...support.vectors import new_vectors
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
 
-
-@pytest.fixture(scope="module")
-def stored(shared: Path, fill: ModuleType) -> SAMVectors:
-    return SAMVectors(shared / "reference" / "new", "persam.npz", fill)
+stored = new_vectors(SAMVectors, "persam.npz")
 
 
 @dataclass(frozen=True)

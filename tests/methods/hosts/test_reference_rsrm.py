@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -24,18 +22,16 @@ from cdfss_bench.methods.blocks.voting import upsampled
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.hosts.rsrm import RSRM
 
-from ...support.dino_vectors import NewVectors, filled_dino
-from ...support.recipes import images, position, residual_maps, stated_mask
+from ...support.dino_vectors import NewVectors
+from ...support.recipes import pictures, position, residual_maps, stated_mask
+from ...support.vectors import new_vectors
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
 
-
-@pytest.fixture(scope="module")
-def vectors(shared: Path, fill: ModuleType) -> NewVectors:
-    return NewVectors(shared / "reference" / "new", "rsrm.npz", fill)
+vectors = new_vectors(NewVectors, "rsrm.npz")
 
 
-def drawn(vectors: NewVectors, fill: ModuleType, spec: dict[str, Any], masks: Tensor) -> Initial:
+def drawn(vectors: NewVectors, spec: dict[str, Any], masks: Tensor) -> Initial:
     """The first centres of every call, as the vectors inject them."""
     name, repeats = spec["name"], "duplicates" in spec["injected"]
 
@@ -48,7 +44,7 @@ def drawn(vectors: NewVectors, fill: ModuleType, spec: dict[str, Any], masks: Te
     remaining = calls()
 
     def initial(tokens: Tensor, count: int) -> Tensor:
-        rng = fill.rng(next(remaining), vectors.seed)
+        rng = vectors.fill.rng(next(remaining), vectors.seed)
         chosen = torch.from_numpy(rng.permutation(len(tokens))[:count])
         return chosen[torch.arange(count) // 2 * 2] if repeats else chosen
 
@@ -60,8 +56,7 @@ def injected(
 ) -> tuple[Tensor, FeatureBatch, Tensor]:
     """The query's residuals, the supports' features and masks of a case without a backbone."""
     (recipe,) = spec["inputs"]
-    shape = [recipe[key] for key in ("K", "L", "C", "h", "w")]
-    maps = residual_maps(vectors, recipe["N"], *shape)
+    maps = residual_maps(vectors, recipe)
     residuals, masks = maps.tokens, maps.masks[:-1]
     if "mask" in recipe:
         masks = stated_mask(recipe["mask"], *size)[None]
@@ -69,19 +64,17 @@ def injected(
         pair = [recipe["C"] // 3, 2 * recipe["C"] // 3]
         residuals[:, :11, pair] *= 0.05
         residuals[:, 11, pair] += 30 * position(recipe["h"], recipe["w"])
-    variance = maps.last[:-1].flatten(2).var(2)
+    variance = maps.beside[:-1].flatten(2).var(2)
     support = FeatureBatch(size, {"A": residuals[:-1], "variance": variance})
     return residuals[-1], support, masks
 
 
 def filled(
-    vectors: NewVectors, fill: ModuleType, net: RSRM, spec: dict[str, Any]
+    vectors: NewVectors, net: RSRM, spec: dict[str, Any]
 ) -> tuple[Tensor, FeatureBatch, Tensor]:
     """The same of a case with a filled DINOv3."""
-    net.backbone = filled_dino("dinov3-s16", fill, seed=vectors.seed)
-    (support, masks), (query, _) = (
-        images(vectors, s["N"], s["n"], s["H"], s["W"], s["gain"]) for s in spec["inputs"]
-    )
+    net.backbone = vectors.filled_dino("dinov3-s16")
+    (support, masks), (query, _) = (pictures(vectors, recipe) for recipe in spec["inputs"])
     return net.encode(query).tensors["A"][0], net.encode(support), masks
 
 
@@ -95,7 +88,7 @@ def selected(support: FeatureBatch) -> Tensor:
     return torch.stack(rows)
 
 
-def check(vectors: NewVectors, fill: ModuleType, case: str) -> None:
+def check(vectors: NewVectors, case: str) -> None:
     spec = vectors.cases[case]
     name, size = spec["name"], (spec["parameters"]["image_size"],) * 2
     is_injected = spec["inputs"][0]["recipe"] == "A and Z"
@@ -104,12 +97,12 @@ def check(vectors: NewVectors, fill: ModuleType, case: str) -> None:
     if is_injected:
         query, support, masks = injected(vectors, net, spec, size)
     else:
-        query, support, masks = filled(vectors, fill, net, spec)
+        query, support, masks = filled(vectors, net, spec)
     states = [s for s in net.support_states(support, masks) if isinstance(s, FeatureBatch)]
     rows = FeatureBatch.cat(states)
     weights, low = mean_weights(rows.tensors["weights"]), rows.tensors["mask"]
     grid = query.shape[-2:]
-    net.initial = drawn(vectors, fill, spec, low)
+    net.initial = drawn(vectors, spec, low)
     (found,) = net.matched([net.enhanced(query, rows)])
     enhanced = found.enhanced
     scores = found.scores.unflatten(1, grid)[None]
@@ -127,13 +120,13 @@ def check(vectors: NewVectors, fill: ModuleType, case: str) -> None:
     assert {o["array"] for o in spec["outputs"]} == {f"{name}.{key}" for key in outputs}
     for key, value in outputs.items():
         vectors.check(case, f"{name}.{key}", value)
-    net.initial = drawn(vectors, fill, spec, low)
+    net.initial = drawn(vectors, spec, low)
     again = net.score(FeatureBatch(size, {"A": query[None]}), states, shots=len(states))
     assert torch.equal(again[0], scores)
 
 
 @torch.no_grad()
-def test_every_case(vectors: NewVectors, fill: ModuleType) -> None:
+def test_every_case(vectors: NewVectors) -> None:
     assert len(vectors.cases) >= 11
     for case in vectors.cases:
-        check(vectors, fill, case)
+        check(vectors, case)
