@@ -6,10 +6,11 @@ What is registered is found from the cards, so a new method is covered without a
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Literal, TypeVar
 
+import torch
 from torch import Tensor
 
 from cdfss_bench.methods import METHODS, Composition, parse
@@ -37,6 +38,12 @@ def as_a(kind: type[T], value: object) -> T:
     """`value`, which must be of that class."""
     assert isinstance(value, kind)
     return value
+
+
+def same_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Holds entries against those that are expected, bit by bit."""
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
 
 
 def compositions() -> list[str]:

@@ -17,7 +17,7 @@ from cdfss_bench.methods.backbones.convnext import PLANS
 from cdfss_bench.methods.weights.load import load_weights
 from cdfss_bench.methods.weights.resolve import resolve_weights
 
-from ...support.contract import composition, episodes, seeded
+from ...support.contract import composition, episodes, same_tensors, seeded
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -142,8 +142,7 @@ def test_a_methods_state_dict_has_the_published_keys_and_goes_round(
     assert not any("levels" in key for key in state)
     other = seeded(build(composition(method), backbone="convnext-mini"), seed=1)
     other.load_state_dict(state)
-    for key, tensor in other.state_dict().items():
-        assert torch.equal(tensor, state[key])
+    same_tensors(other.state_dict(), state)
 
 
 def test_a_whole_published_file_is_read_and_its_head_left_out() -> None:

@@ -18,6 +18,7 @@ from cdfss_bench.methods.blocks.sam_frames import Frame
 from cdfss_bench.methods.weights.load import load_weights
 from cdfss_bench.methods.weights.resolve import resolve_weights
 
+from ...support.contract import same_tensors
 from ...support.draws import normal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -129,8 +130,7 @@ def test_one_file_holds_what_encodes_and_what_decodes(tmp_path: Path) -> None:
     method = build("persam", backbone="sam-mini")
     weights = resolve_weights(parse("persam"), backbone="sam-mini", folders=[tmp_path])
     load_weights(method, weights)
-    for key, tensor in method.state_dict().items():
-        assert torch.equal(tensor, stored[key]), key
+    same_tensors(method.state_dict(), stored)
 
 
 def test_a_file_of_the_encoder_alone_is_refused(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from cdfss_bench.methods.weights.checkpoints import load_into, read_checkpoint
 from cdfss_bench.methods.weights.load import load_weights
 from cdfss_bench.methods.weights.resolve import pretrained_for, resolve_weights
 
-from ...support.contract import as_a, composition, episodes, fresh, network, seeded
+from ...support.contract import as_a, composition, episodes, fresh, network, same_tensors, seeded
 from ...support.draws import generator, normal, regrid
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -215,10 +215,7 @@ def test_googles_file_is_read_as_it_is_published(tmp_path: Path) -> None:
     net = transformer()
     arrays: dict[str, Any] = jax_arrays(net)
     np.savez(tmp_path / "vit.npz", **arrays)
-    tensors = read_checkpoint(tmp_path / "vit.npz").tensors
-    assert tensors.keys() == net.state_dict().keys()
-    for key, value in net.state_dict().items():
-        assert torch.equal(tensors[key], value), key
+    same_tensors(read_checkpoint(tmp_path / "vit.npz").tensors, net.state_dict())
 
 
 def test_another_npz_is_refused(tmp_path: Path) -> None:
@@ -253,8 +250,7 @@ def test_both_encoders_of_fptrans_begin_with_the_pretrained_values(tmp_path: Pat
     load_weights(net, weights)
     assert isinstance(net, FPTrans)
     for encoder in (net.trunk, net.original_encoder):
-        for key, value in encoder.state_dict().items():
-            assert torch.equal(value, trunk.state_dict()[key]), key
+        same_tensors(encoder.state_dict(), trunk.state_dict())
     assert not any(p.requires_grad for p in net.original_encoder.parameters())
 
 

@@ -16,11 +16,9 @@ from cdfss_bench.methods.blocks.kmeans import (
     farthest_points,
 )
 
+from ...support.draws import normal
+
 Rule = Callable[[Tensor, int, Initial], Tensor]
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def at(*places: int) -> Initial:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", compositions())
+@pytest.mark.parametrize("name", [*compositions(), "ssp+hls", "ssp+hls+pac[auto]"])
 def test_every_registered_method_passes_every_check(name: str, check: object) -> None:
     assert callable(check)
     check(subject(name))

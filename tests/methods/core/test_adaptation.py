@@ -22,14 +22,11 @@ from cdfss_bench.methods.plugins.tfi import TFI, soft_mask_divergence
 from cdfss_bench.methods.weights.checkpoints import load_into
 
 from ...support.contract import as_a, composition, episodes, seeded, tensors
+from ...support.draws import generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SIDE = 128
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def mini(name: str) -> Method:

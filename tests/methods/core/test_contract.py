@@ -33,11 +33,13 @@ from ...support.contract import (
     fresh,
     network,
     recipe,
+    same_tensors,
     side,
     tensors,
     trained_compositions,
     with_undecided,
 )
+from ...support.draws import generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -215,6 +217,44 @@ def test_the_card_and_the_code_agree_on_adaptation(name: str) -> None:
     assert net.adaptation == parse(name).adaptation
     if net.adaptation == "none":
         assert net.adapt(given.support_images[0], given.support_masks[0]) is net
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(name for name in compositions() if parse(name).adaptation != "none"),
+        *("hera[pac=auto]", "ssp+hls", "ssp+hls+pac[auto]", "ssp+hls+apm-s"),
+    ],
+)
+def test_an_episode_leaves_nothing_behind_and_the_next_begins_anew(name: str) -> None:
+    net = fresh(name)
+    kept = tensors(net), attributes(net)
+
+    def answer(given: Episodes) -> Tensor:
+        ready = net.adapt(
+            given.support_images[0],
+            given.support_masks[0],
+            rng=generator(),
+            query_image=given.query_images[0] if net.adaptation == "transductive" else None,
+        )
+        assert ready is not net
+        assert (ready.backbone is net.backbone) is not net.adapts_encoder
+        return scores(ready, given)
+
+    first = answer(asked(name, 1))
+    answer(asked(name, 1, seed=1))
+    assert torch.equal(answer(asked(name, 1)), first)
+    same_tensors(tensors(net), kept[0])
+    assert attributes(net) == kept[1]
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def attributes(net: Method) -> dict[str, dict[str, int]]:
+    """What every module holds beside its parameters, buffers and parts, by identity."""
+    return {
+        name: {key: id(value) for key, value in vars(module).items() if key[0] != "_"}
+        for name, module in net.named_modules()
+    }
 
 
 # -- what is refused -------------------------------------------------------------------------------

@@ -35,13 +35,19 @@ from cdfss_bench.methods.fast.sparse_pyramid import SparsePyramid, Volume
 from cdfss_bench.methods.fast.spots import position_rows, spotted, unit_rows
 from cdfss_bench.methods.fast.windows import runs
 
-from ...support.contract import as_a, compositions, episodes, fresh, network, side, tensors
+from ...support.contract import (
+    as_a,
+    compositions,
+    episodes,
+    fresh,
+    network,
+    same_tensors,
+    side,
+    tensors,
+)
+from ...support.draws import normal
 
 every = pytest.mark.parametrize("name", compositions())
-
-
-def drawn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 # -- whole methods ---------------------------------------------------------------------------------
@@ -82,9 +88,7 @@ def test_the_plain_form_stays_as_it_is(name: str) -> None:
     copied = plain.optimized_for("cpu")
     given = episodes(1, 1, side(name))
     copied.predict(*given.inputs)
-    after = tensors(plain)
-    assert before.keys() == after.keys()
-    assert all(torch.equal(before[key], after[key]) for key in before)
+    same_tensors(tensors(plain), before)
     # It reads the parameters when it is made, and not again.
     with torch.no_grad():
         kept = copied.logits(*given.inputs)
@@ -114,7 +118,7 @@ def test_a_folded_backbone_has_the_same_features(name: str) -> None:
             assert module.running_var is not None
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.7, 1.3)
-    images = drawn(1, 3, 64, 64)
+    images = normal(1, 3, 64, 64)
     with torch.no_grad():
         pairs = list(zip(plain.walk(images), folded(plain).walk(images), strict=True))
     assert pairs, card.name
@@ -141,8 +145,8 @@ def test_the_sparse_pyramid_is_the_dense_one(sides: tuple[int, ...], share: floa
     dense: list[Tensor] = []
     sparse: list[Volume] = []
     for count, one in zip(taps, sides, strict=True):
-        query = [drawn(1, 8, one, one, seed=i) for i in range(count)]
-        support = [drawn(1, 8, one, one, seed=50 + i) for i in range(count)]
+        query = [normal(1, 8, one, one, seed=i) for i in range(count)]
+        support = [normal(1, 8, one, one, seed=50 + i) for i in range(count)]
         soft = F.interpolate(mask[:, None].float(), (one, one), mode="bilinear", align_corners=True)
         dense.append(hypercorrelation(query, [s * soft for s in support]))
         spots = spotted(support, mask)
@@ -163,7 +167,7 @@ def test_the_sparse_pyramid_is_the_dense_one(sides: tuple[int, ...], share: floa
 def test_mixing_is_the_squeeze_of_stride_one(left: tuple[int, int], height: int) -> None:
     torch.manual_seed(1)
     block = Squeeze((8, 8, 8, 8), (3, 3, 3), (1, 1, 1)).eval()
-    x = drawn(1, 8, height, 5, *left)
+    x = normal(1, 8, height, 5, *left)
     side_by_side = x.permute(0, 4, 5, 1, 2, 3).flatten(1, 3)
     with torch.no_grad():
         expected = block(x).permute(0, 4, 5, 1, 2, 3).flatten(1, 3)
@@ -179,9 +183,9 @@ def test_gradients_pass_through_mixing_as_through_the_squeeze(
 ) -> None:
     torch.manual_seed(1)
     block = Squeeze((8, 8, 8, 8), (3, 3, 3), (1, 1, 1)).double().eval()
-    x = drawn(1, 8, height, 5, *left).double().requires_grad_()
+    x = normal(1, 8, height, 5, *left).double().requires_grad_()
     kept = block(x).permute(0, 4, 5, 1, 2, 3).flatten(1, 3)
-    weights = drawn(*kept.shape, seed=2).double()
+    weights = normal(*kept.shape, seed=2).double()
     (expected,) = torch.autograd.grad((kept * weights).sum(), x)
     given = Part.of(x)
     (found,) = torch.autograd.grad((Mixing(block)(given.maps, given.side) * weights).sum(), x)
@@ -196,10 +200,10 @@ def test_a_flat_squeeze_is_the_squeeze_and_so_are_its_gradients(side: tuple[int,
         assert isinstance(norm, torch.nn.GroupNorm)
         torch.nn.init.normal_(norm.weight)
         torch.nn.init.normal_(norm.bias)
-    x = drawn(2, 3, 5, 6, *side).double().requires_grad_()
+    x = normal(2, 3, 5, 6, *side).double().requires_grad_()
     expected, found = flat(block(x)), FlatSqueeze(block, side)(flat(x))
     torch.testing.assert_close(found, expected)
-    weights = drawn(*expected.shape, seed=2).double()
+    weights = normal(*expected.shape, seed=2).double()
     slopes = [torch.autograd.grad((part * weights).sum(), x)[0] for part in (expected, found)]
     torch.testing.assert_close(slopes[1], slopes[0])
 
@@ -227,13 +231,13 @@ def test_supports_learnt_from_together_are_predicted_as_each_alone(name: str, pi
 def test_mixing_onto_known_maps_is_mixing(left: tuple[int, int], size: tuple[int, int]) -> None:
     torch.manual_seed(1)
     block = Squeeze((8, 8, 8, 8), (3, 3, 3), (1, 1, 1)).double().eval()
-    coarse = Part.of(drawn(1, 8, *size, *left).double()).maps.requires_grad_()
-    known = Part.of(drawn(1, 8, 17, 9, *left, seed=3).double()).maps
+    coarse = Part.of(normal(1, 8, *size, *left).double()).maps.requires_grad_()
+    known = Part.of(normal(1, 8, 17, 9, *left, seed=3).double()).maps
     mixing = Mixing(block)
     enlarged = F.interpolate(coarse, (17, 9), mode="bilinear", align_corners=True)
     expected = mixing(enlarged + known, left)
     again = mixing.onto(known, left, size)
-    weights = drawn(*expected.shape, seed=2).double()
+    weights = normal(*expected.shape, seed=2).double()
     (slope,) = torch.autograd.grad((expected * weights).sum(), coarse)
     for _ in range(2):
         found = again(coarse)
@@ -261,7 +265,7 @@ def test_a_support_correlates_with_itself_as_with_another(name: str) -> None:
             else:
                 state = cast("Sequence[FeatureBatch]", method.support_states(rows, masks))
                 value = method.correlation(stage, rows, FeatureBatch.cat(state))
-            weights = drawn(*value.shape, seed=2)
+            weights = normal(*value.shape, seed=2)
             slopes.append(torch.autograd.grad((value * weights).sum(), list(live.values())))
             values.append(value)
         torch.testing.assert_close(values[0], values[1], rtol=1e-5, atol=1e-6)
@@ -271,7 +275,7 @@ def test_a_support_correlates_with_itself_as_with_another(name: str) -> None:
 
 
 def test_a_support_that_is_dark_somewhere_correlates_with_itself() -> None:
-    tap = drawn(1, 6, 3, 3)
+    tap = normal(1, 6, 3, 3)
     tap[..., 0, 1] = 0
     tap.requires_grad_()
     masks = torch.zeros(1, 12, 12)
@@ -285,8 +289,8 @@ def test_a_support_that_is_dark_somewhere_correlates_with_itself() -> None:
 
 @pytest.mark.parametrize("height", [5, 26])
 def test_a_gradient_goes_back_through_a_convolution_of_groups(height: int) -> None:
-    maps = drawn(1, 6, height, 4).double().requires_grad_()
-    weight, weights = drawn(4, 3, 3, 3, seed=1).double(), drawn(1, 8, height, 4, seed=2).double()
+    maps = normal(1, 6, height, 4).double().requires_grad_()
+    weight, weights = normal(4, 3, 3, 3, seed=1).double(), normal(1, 8, height, 4, seed=2).double()
     kernel = weight.repeat(2, 1, 1, 1)
     (expected,) = torch.autograd.grad(
         (F.conv2d(maps, kernel, padding=1, groups=2) * weights).sum(), maps
@@ -299,10 +303,10 @@ def test_a_gradient_goes_back_through_a_convolution_of_groups(height: int) -> No
 def test_decoding_is_the_learners(height: int) -> None:
     torch.manual_seed(1)
     learner = HPNLearner([1, 1, 1], (4, 8, 8)).double().eval()
-    maps = drawn(2, 8, height, 6).double().requires_grad_()
+    maps = normal(2, 8, height, 6).double().requires_grad_()
     expected, found = learner.decode(maps), Decoder(learner)(maps)
     torch.testing.assert_close(found, expected)
-    weights = drawn(*expected.shape, seed=2).double()
+    weights = normal(*expected.shape, seed=2).double()
     slopes = [torch.autograd.grad((part * weights).sum(), maps)[0] for part in (expected, found)]
     torch.testing.assert_close(slopes[1], slopes[0])
     with torch.no_grad():
@@ -328,9 +332,9 @@ def test_runs_cover_every_row_of_a_window_once() -> None:
 def test_group_statistics_cover_what_is_not_stored() -> None:
     norm = torch.nn.GroupNorm(2, 6)
     with torch.no_grad():
-        norm.weight.copy_(drawn(6, seed=1))
-        norm.bias.copy_(drawn(6, seed=2))
-        values, bias = drawn(3, 6, 10, seed=3), drawn(6, seed=4)
+        norm.weight.copy_(normal(6, seed=1))
+        norm.bias.copy_(normal(6, seed=2))
+        values, bias = normal(3, 6, 10, seed=3), normal(6, seed=4)
         scale, shift = group_affine(values, bias, norm, 5)
         whole = torch.cat((values, values.new_zeros(2, 6, 10))) + bias[:, None]
         expected = norm(whole.permute(1, 0, 2)[None]).squeeze(0).permute(1, 0, 2)
@@ -340,7 +344,7 @@ def test_group_statistics_cover_what_is_not_stored() -> None:
 
 @pytest.mark.parametrize("rows", [0, 1, 128, 300])
 def test_a_product_of_rank_two_is_written_where_it_is_positive(rows: int) -> None:
-    left, right = drawn(rows, 2), drawn(2, 7, seed=2)
+    left, right = normal(rows, 2), normal(2, 7, seed=2)
     held = torch.full((rows, 3, 7), 9.0)
     fill_rank_two(held[:, 1], left, right)
     torch.testing.assert_close(held[:, 1], (left @ right).clamp(min=0))
@@ -349,20 +353,20 @@ def test_a_product_of_rank_two_is_written_where_it_is_positive(rows: int) -> Non
 
 @pytest.mark.parametrize("rows", [0, 1, 7, 300])
 def test_products_are_products(rows: int) -> None:
-    a, b = drawn(rows, 20, seed=1), drawn(9, 20, seed=2)
-    for left in (a, drawn(20, rows, seed=1).t()):
+    a, b = normal(rows, 20, seed=1), normal(9, 20, seed=2)
+    for left in (a, normal(20, rows, seed=1).t()):
         found = product(left, b)
         assert found.shape == (rows, 9)
         np.testing.assert_allclose(found.numpy(), (left.double() @ b.double().t()), atol=1e-5)
     learnt = b.clone().requires_grad_()
-    product(drawn(4, 20), learnt).sum().backward()
+    product(normal(4, 20), learnt).sum().backward()
     assert learnt.grad is not None
 
 
 @pytest.mark.parametrize("name", ["resnet-mini", "resnet50"])
 def test_folded_blocks_give_the_same_with_and_without_a_graph(name: str) -> None:
     fast = folded(build_backbone(name))
-    pixels = drawn(1, 3, 48, 48)
+    pixels = normal(1, 3, 48, 48)
     expected = [maps for stage in fast.walk(pixels) for maps in (*stage.taps, stage.output)]
     with torch.no_grad():
         found = [maps for stage in fast.walk(pixels) for maps in (*stage.taps, stage.output)]
@@ -374,7 +378,7 @@ def test_large_products_are_products_whichever_kernel_is_chosen(
     *, taken: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(products, "onednn_is_taken", lambda: taken)
-    a, b = drawn(600, 400, seed=1), drawn(300, 400, seed=2)
+    a, b = normal(600, 400, seed=1), normal(300, 400, seed=2)
     monkeypatch.setattr(products, "_LARGE", a.numel() * len(b))
     expected = a.double() @ b.double().t()
     torch.testing.assert_close(product(a, b).double(), expected, rtol=1e-5, atol=1e-4)
@@ -419,11 +423,11 @@ def test_a_further_choice_costs_what_changed_and_is_the_same() -> None:
 
 
 def test_scores_from_kept_unit_features_are_the_cosines() -> None:
-    features = drawn(1, 6, 5, 7).contiguous(memory_format=torch.channels_last)
-    fore, everywhere = drawn(1, 6, 1, 1, seed=1), drawn(1, 6, 5, 7, seed=2)
+    features = normal(1, 6, 5, 7).contiguous(memory_format=torch.channels_last)
+    fore, everywhere = normal(1, 6, 1, 1, seed=1), normal(1, 6, 5, 7, seed=2)
     fore[0, :, 0, 0], everywhere[0, :, 2, 3] = fore[0, :, 0, 0] * 1e3, 0
     with torch.no_grad():
         found = Rounds(features)
-        for back in (drawn(1, 6, 1, 1, seed=3), everywhere):
+        for back in (normal(1, 6, 1, 1, seed=3), everywhere):
             expected = cosine_scores(features, fore, back)
             torch.testing.assert_close(found.scored(fore, back), expected)

@@ -27,7 +27,7 @@ from cdfss_bench.methods.blocks.locality import neighbourhood, pull_of, pulled_a
 from cdfss_bench.methods.blocks.prototypes import fore_and_background
 from cdfss_bench.methods.blocks.subset_fitting import FusionMLP, fit, subsets
 from cdfss_bench.methods.blocks.voting import upsampled
-from cdfss_bench.methods.conformance.probe import Episodes, episodes, tensors
+from cdfss_bench.methods.conformance.probe import Episodes, episodes
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.leave_one_out import support_views
 from cdfss_bench.methods.hosts.hera import HERA, segmented
@@ -58,21 +58,6 @@ def encoded(net: HERA, given: Episodes) -> tuple[FeatureBatch, Tensor]:
 
 
 # -- an episode leaves nothing behind --------------------------------------------------------------
-
-
-@pytest.mark.parametrize("shots", [1, 2])
-def test_an_episode_changes_neither_the_method_nor_its_backbone(shots: int) -> None:
-    own = hera(pac="auto")
-    before = tensors(own)
-    support, masks = encoded(own, asked(shots))
-    ready = own.adapt_encoded(support, masks, rng=torch.Generator().manual_seed(0))
-    after = tensors(own)
-    assert before.keys() == after.keys()
-    assert all(torch.equal(before[key], after[key]) for key in before)
-    assert all(parameter.grad is None for parameter in own.parameters())
-    assert (own.choice, own.mlp, own.refining) == (None, None, False)
-    assert ready is not own
-    assert ready.backbone is own.backbone
 
 
 def forced(net: HERA, layers: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:

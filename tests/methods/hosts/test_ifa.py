@@ -90,14 +90,6 @@ def test_adaptation_changes_the_prediction_and_is_drawn_from_its_generator() -> 
         assert torch.equal(net.logits(*given.inputs), plain)
 
 
-def test_adaptation_forgets_the_episode_before() -> None:
-    net, one, two = ifa(), episodes(1, 2, 64), episodes(1, 2, 64, seed=1)
-    alone = tensors(adapted(net, two))
-    adapted(net, one)
-    after = tensors(adapted(net, two))
-    assert all(torch.equal(alone[key], after[key]) for key in alone)
-
-
 def test_adaptation_tunes_convolutions_behind_the_second_stage_and_nothing_else() -> None:
     net = ifa()
     ready = adapted(net, episodes(1, 1, 64))

@@ -19,12 +19,9 @@ from cdfss_bench.methods.blocks.prototypes import resized_masks
 from cdfss_bench.methods.hosts.patnet import PATNet, prototypes
 
 from ...support.contract import as_a, composition, episodes, seeded
+from ...support.draws import normal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def dense(features: Tensor, back: Tensor, fore: Tensor, anchors: Tensor) -> Tensor:

@@ -13,9 +13,7 @@ from cdfss_bench.methods.backbones.pulled import attended
 from cdfss_bench.methods.blocks import residual_logits
 from cdfss_bench.methods.blocks.layer_choice import LayerChoice, smoothed_iou
 from cdfss_bench.methods.blocks.voting import upsampled
-from cdfss_bench.methods.conformance import checks as conformance
-from cdfss_bench.methods.conformance.checks import Subject
-from cdfss_bench.methods.conformance.probe import Episodes, episodes, tensors
+from cdfss_bench.methods.conformance.probe import Episodes, episodes
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.plugins.hls import HLS
@@ -130,19 +128,6 @@ def test_before_an_episode_and_for_the_last_layer_it_is_the_host_alone() -> None
     assert torch.equal(logits(alone, asked(2)), logits(carrying, asked(2)))
 
 
-@pytest.mark.parametrize("name", ["ssp+hls", "ssp+hls+pac[auto]", "ssp+hls+apm-s"])
-def test_an_episode_changes_nothing_and_the_next_begins_anew(name: str) -> None:
-    method = made(name)
-    before = tensors(method)
-    first = logits(adapted(method, asked(2)), asked(2))
-    adapted(method, asked(2, seed=1))
-    assert torch.equal(logits(adapted(method, asked(2)), asked(2)), first)
-    after = tensors(method)
-    assert all(torch.equal(before[key], after[key]) for key in before)
-    assert hls_of(method).choice is None
-    assert all(parameter.grad is None for parameter in method.backbone.parameters())
-
-
 def test_beside_a_feature_plug_in_only_maps_of_its_width_are_candidates() -> None:
     choice = hls_of(adapted(made("ssp+hls+apm-s[steps=1]"), asked(2))).choice
     assert choice is not None
@@ -251,13 +236,3 @@ def test_pac_leaves_the_adaptation_class_alone_unless_it_chooses() -> None:
 def test_pac_cannot_be_asked_with_one_map() -> None:
     with pytest.raises(CompositionError, match="ask `correct`"):
         PAC().calibrate(torch.zeros(1, 1, 2, 4, 4), torch.zeros(1, 3, 4, 4), (8, 8))
-
-
-@pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", ["ssp+hls", "ssp+hls+pac[auto]", "prototype+hls+pgr+pac"])
-def test_they_pass_the_contract(name: str, check: object) -> None:
-    assert callable(check)
-    check(SUBJECTS.setdefault(name, Subject(name)))
-
-
-SUBJECTS: dict[str, Subject] = {}

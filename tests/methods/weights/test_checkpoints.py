@@ -22,7 +22,7 @@ from cdfss_bench.methods.weights.card import WeightsCard, read_card
 from cdfss_bench.methods.weights.checkpoints import load_into, read_checkpoint, write_checkpoint
 from cdfss_bench.methods.weights.state_dicts import renamed
 
-from ...support.contract import fresh, network
+from ...support.contract import fresh, network, same_tensors
 
 CARD = WeightsCard(
     trained_as="hsnet[widths=8-16-32]",
@@ -56,11 +56,6 @@ def refused(path: Path) -> WeightsError:
     return caught.value
 
 
-def same(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(found[key], expected[key]) for key in expected)
-
-
 # -- our own files ---------------------------------------------------------------------------------
 
 
@@ -68,7 +63,7 @@ def test_a_checkpoint_comes_back_with_its_card(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "a.safetensors"
     write_checkpoint(path, small(), CARD)
     found = read_checkpoint(path)
-    same(found.tensors, small())
+    same_tensors(found.tensors, small())
     assert found.card == CARD
     assert read_card(path) == CARD
     assert found.path == path
@@ -124,7 +119,7 @@ def test_a_published_hsnet_with_module_prefix_and_classifier_loads(tmp_path: Pat
     torch.save({**state, **unused}, path)
     net = scrambled("hsnet")
     load(net, path)
-    same(net.state_dict(), network("hsnet").state_dict())
+    same_tensors(net.state_dict(), network("hsnet").state_dict())
 
 
 def test_a_published_ssp_has_no_prefix_and_may_hold_layer4(tmp_path: Path) -> None:
@@ -134,7 +129,7 @@ def test_a_published_ssp_has_no_prefix_and_may_hold_layer4(tmp_path: Path) -> No
     torch.save({**state, "layer4.0.conv1.weight": torch.zeros(2)}, path)
     net = scrambled("ssp")
     load(net, path)
-    same(net.state_dict(), state)
+    same_tensors(net.state_dict(), state)
 
 
 # -- what must never happen ------------------------------------------------------------------------
@@ -259,7 +254,7 @@ def refused_loading(
     before = {key: value.clone() for key, value in module.state_dict().items()}
     with pytest.raises(WeightsError) as caught:
         load_into(module, tensors, path=PATH, unused=unused, complete=True)
-    same(module.state_dict(), before)
+    same_tensors(module.state_dict(), before)
     return caught.value
 
 
@@ -300,7 +295,7 @@ def test_entries_that_nobody_reads_are_accepted_by_their_prefix() -> None:
     linear = nn.Linear(2, 2)
     extra = {"fc.weight": torch.zeros(1)}
     load_into(linear, {**small_linear(), **extra}, path=PATH, unused=("fc.",), complete=True)
-    same(linear.state_dict(), small_linear())
+    same_tensors(linear.state_dict(), small_linear())
     refused_loading(linear, {**small_linear(), "fcx": torch.zeros(1)}, unused=("fc.",))
 
 
@@ -326,7 +321,7 @@ def test_the_counters_of_batch_normalisation_may_be_missing() -> None:
 def test_a_file_up_to_layer3_serves_a_network_that_ends_there() -> None:
     shallow, deep = mini(until="semantic"), mini()
     load_into(shallow, deep.state_dict(), path=PATH, unused=shallow_unused(), complete=True)
-    same(shallow.state_dict(), {k: deep.state_dict()[k] for k in shallow.state_dict()})
+    same_tensors(shallow.state_dict(), {k: deep.state_dict()[k] for k in shallow.state_dict()})
     cut = {k: v for k, v in deep.state_dict().items() if not k.startswith("layer4.")}
     load_into(shallow, cut, path=PATH, unused=shallow_unused(), complete=True)
 
@@ -382,4 +377,4 @@ def test_prefixes_are_renamed_and_nothing_else() -> None:
 
 def test_a_networks_own_checkpoint_can_be_read_by_safetensors_alone(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "a.safetensors", network("ssp").state_dict(), CARD)
-    same(load_file(tmp_path / "a.safetensors"), network("ssp").state_dict())
+    same_tensors(load_file(tmp_path / "a.safetensors"), network("ssp").state_dict())

@@ -19,6 +19,8 @@ from cdfss_bench.methods.weights.convert import convert
 from cdfss_bench.methods.weights.load import load_weights
 from cdfss_bench.methods.weights.resolve import resolve_weights
 
+from ...support.contract import same_tensors
+
 HSNET = "hsnet[widths=8-16-32]"
 MINI = "resnet-mini"
 
@@ -47,8 +49,7 @@ def test_a_published_file_goes_round(tmp_path: Path) -> None:
     assert weights.selection == "target-oracle"
     loaded = build(HSNET, backbone=MINI)
     load_weights(loaded, weights)
-    expected = network.state_dict()
-    assert all(torch.equal(value, expected[key]) for key, value in loaded.state_dict().items())
+    same_tensors(loaded.state_dict(), network.state_dict())
 
 
 def test_a_file_of_another_network_is_refused_and_nothing_is_written(tmp_path: Path) -> None:

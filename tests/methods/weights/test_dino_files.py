@@ -21,6 +21,8 @@ from cdfss_bench.methods.weights.fetch import fetch_pretrained
 from cdfss_bench.methods.weights.load import load_weights
 from cdfss_bench.methods.weights.resolve import resolve_weights
 
+from ...support.contract import same_tensors
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = DinoPlan(16, 2, 2)
@@ -66,9 +68,7 @@ def test_a_published_file_loads_whole(name: str, wrapping: str, tmp_path: Path) 
         content = {"teacher": content}
     elif wrapping:
         content = {f"{wrapping}{key}": value for key, value in published(net).items()}
-    state = loaded(other, content, tmp_path)
-    assert state.keys() == net.state_dict().keys()
-    assert all(torch.equal(state[key], value) for key, value in net.state_dict().items())
+    same_tensors(loaded(other, content, tmp_path), net.state_dict())
 
 
 def test_stored_periods_count_and_not_the_constructed_ones(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ from cdfss_bench.errors import WeightsError
 from cdfss_bench.methods.weights.checkpoints import load_into, read_checkpoint
 from cdfss_bench.methods.weights.torch_files import scanned
 
+from ...support.contract import same_tensors
+
 TENSORS = {"weight": torch.arange(4.0).reshape(2, 2), "bias": torch.tensor([0.5, -0.5])}
 
 
@@ -104,9 +106,7 @@ def test_harmless_objects_beside_the_tensors_are_let_through(
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = read_checkpoint(path).tensors
-    assert found.keys() == TENSORS.keys()
-    assert all(torch.equal(found[key], TENSORS[key]) for key in TENSORS)
+        same_tensors(read_checkpoint(path).tensors, TENSORS)
 
 
 def test_classes_of_packages_that_are_not_here_are_let_through_empty(

@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -43,7 +43,7 @@ from cdfss_bench.methods.weights.search import (
     training_needs,
 )
 
-from ...support.contract import built, composition, episodes, network, seeded
+from ...support.contract import built, composition, episodes, network, same_tensors, seeded
 
 MINI = "resnet-mini"
 
@@ -547,17 +547,11 @@ def loaded(method: str, found: Weights) -> Method:
     return net
 
 
-def same_state(net: Method, expected: Mapping[str, Tensor]) -> None:
-    state = net.state_dict()
-    assert state.keys() == expected.keys()
-    assert all(torch.equal(state[key], expected[key]) for key in expected)
-
-
 def test_backbone_and_head_are_put_together(folder: Path) -> None:
     base = put_backbone(folder)
     put_trained(folder, base=base)
     net = loaded("hsnet", resolved("hsnet", [folder]))
-    same_state(net, network("hsnet").state_dict())
+    same_tensors(net.state_dict(), network("hsnet").state_dict())
     given = episodes(1, 1, 64).inputs
     with torch.no_grad():
         assert torch.equal(net.logits(*given), network("hsnet").logits(*given))
@@ -567,7 +561,7 @@ def test_a_host_that_ends_at_layer3_takes_what_it_needs_of_a_whole_backbone(fold
     put_backbone(folder)
     net = loaded("ssp", resolved("ssp", [folder]))
     whole = network("hsnet").state_dict()
-    same_state(net, {key: whole[f"backbone.{key}"] for key in net.state_dict()})
+    same_tensors(net.state_dict(), {key: whole[f"backbone.{key}"] for key in net.state_dict()})
 
 
 def test_a_backbone_up_to_layer3_serves_ssp_and_is_refused_for_hsnet(folder: Path) -> None:
@@ -602,7 +596,9 @@ def test_a_head_trained_on_other_backbone_weights_is_refused(folder: Path) -> No
 def test_a_checkpoint_that_names_no_base_must_be_whole(folder: Path) -> None:
     put_backbone(folder, shift=1.0)
     put_trained(folder, whole=True)
-    same_state(loaded("hsnet", resolved("hsnet", [folder])), network("hsnet").state_dict())
+    same_tensors(
+        loaded("hsnet", resolved("hsnet", [folder])).state_dict(), network("hsnet").state_dict()
+    )
     put_trained(folder)
     with pytest.raises(WeightsError, match=r"lacks 'backbone\.conv1\.weight'"):
         loaded("hsnet", resolved("hsnet", [folder]))
@@ -614,7 +610,7 @@ def test_a_foreign_file_must_hold_the_whole_network(folder: Path) -> None:
     path = folder / "best_model.pt"
     torch.save(state, path)
     chosen = resolved("hsnet", [folder], checkpoint=path, backbone=MINI)
-    same_state(loaded("hsnet", chosen), network("hsnet").state_dict())
+    same_tensors(loaded("hsnet", chosen).state_dict(), network("hsnet").state_dict())
     torch.save({k: v for k, v in state.items() if "decoder2" not in k}, path)
     with pytest.raises(WeightsError, match=r"lacks 'hpn_learner\.decoder2\.0\.weight'"):
         loaded("hsnet", chosen)
@@ -626,7 +622,7 @@ def test_ssp_trained_on_top_of_a_backbone_changes_what_training_touched(folder: 
     changed = {k: v + 1 for k, v in trunk.items() if k.startswith("layer3.") and v.ndim == 4}
     card = WeightsCard(trained_as="ssp", backbone=MINI, selection="last", base=file_sha256(base))
     write_checkpoint(folder / "trained.safetensors", changed, card)
-    same_state(loaded("ssp", resolved("ssp", [folder])), {**trunk, **changed})
+    same_tensors(loaded("ssp", resolved("ssp", [folder])).state_dict(), {**trunk, **changed})
 
 
 @pytest.mark.parametrize("file", ["gluon_resnet50_v1s-1762acc0.pth", "resnet50-deep.pth"])
@@ -642,7 +638,7 @@ def test_timms_layout_of_the_deep_stem_is_renamed_to_ssps(folder: Path, file: st
     torch.save({**published, **unused}, folder / file)
     other = build("ssp")
     load_weights(other, resolve_weights(parse("ssp"), folders=[folder]))
-    same_state(other, net.state_dict())
+    same_tensors(other.state_dict(), net.state_dict())
 
 
 FILES = sorted(PACKAGED.glob("*.safetensors"))

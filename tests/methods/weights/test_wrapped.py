@@ -19,7 +19,7 @@ from cdfss_bench.methods.weights.card import read_card
 from cdfss_bench.methods.weights.checkpoints import load_into, read_checkpoint
 from cdfss_bench.methods.weights.convert import convert
 
-from ...support.contract import fresh, network
+from ...support.contract import fresh, network, same_tensors
 
 State = dict[str, Tensor]
 PATH = Path("some.pth")
@@ -41,9 +41,7 @@ def loads(path: Path, *, entry: str = "") -> list[str]:
             parameter.add_(1)
     tensors = read_checkpoint(path, entry).tensors
     left = load_into(net, tensors, path=path, unused=net.unused_keys, complete=True)
-    found, expected = net.state_dict(), state()
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(found[key], expected[key]) for key in expected)
+    same_tensors(net.state_dict(), state())
     return left
 
 
