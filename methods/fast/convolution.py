@@ -1,4 +1,4 @@
-"""Padded 3x3 convolutions of maps that lie channels last, whose gradient is asked of the maps."""
+"""Convolutions of maps that lie channels last, as oneDNN computes them."""
 
 from __future__ import annotations
 
@@ -44,3 +44,10 @@ class Convolution3x3:
 
     def _back(self, maps: Tensor) -> Tensor:
         return self.transposed(maps)
+
+
+def pointwise(maps: Tensor, weight: Tensor, *, groups: int = 1) -> Tensor:
+    """A 1x1 convolution [B, C, h, w] -> [B, C', h, w] with a weight [C', C / groups, 1, 1]."""
+    # The dilation of a single tap means nothing, but keeps torch from its own slower kernel, which
+    # it prefers where it has one thread.
+    return F.conv2d(maps, weight, dilation=2, groups=groups)

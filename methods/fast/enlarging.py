@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .convolution import pointwise
 from .linear import applied
 
 _CENTRE = (1, 1)
@@ -60,7 +61,7 @@ class Enlarged:
         (height, width), (tall_height, _) = self._small, self._large
         shifted = maps.new_empty(3, height, 3, width, self._channels)
         for (y, x), (tap, groups) in self._taps.items():
-            shifted[y, :, x] = _rows_of(F.conv2d(maps, tap, groups=groups))
+            shifted[y, :, x] = _rows_of(pointwise(maps, tap, groups=groups))
         tall = (self._rows @ shifted.flatten(2).flatten(0, 1)).view(tall_height, 3 * width, -1)
         columns = self._columns.expand(tall_height, -1, -1)
         return _maps_of(torch.baddbmm(_rows_of(known), columns, tall))
@@ -71,7 +72,7 @@ class Enlarged:
         tall = self._columns.T @ _rows_of(maps)
         shifted = (self._rows.T @ tall.flatten(1)).view(3, height, 3, width, -1)
         parts = (
-            F.conv2d(_maps_of(shifted[y, :, x]), tap, groups=groups)
+            pointwise(_maps_of(shifted[y, :, x]), tap, groups=groups)
             for (y, x), (tap, groups) in self._taps_back.items()
         )
         found = next(parts)

@@ -20,6 +20,7 @@ from .forms import FastForm
 from .mixing import Part
 from .products import product
 from .self_correlation import self_correlation
+from .side_by_side import side_by_side
 from .sparse_pyramid import SparsePyramid, Volume
 from .spots import Spots, SpottedSupport, position_rows, spotted, unit_rows
 
@@ -64,8 +65,13 @@ class FastHSNet(FastForm, HSNet):
         if self.sparse is None:
             return super().score(query, states, shots=shots)
         supports = cast("Sequence[SpottedSupport]", states)
+        sparse = self.sparse
         stages = [self.volumes(stage, query, supports) for stage in reversed(self.stages)]
-        return torch.cat([self.sparse(parts) for parts in zip(*stages, strict=True)])[None]
+
+        def scored(shot: int) -> Tensor:
+            return sparse([volume(shot) for volume in stages])
+
+        return torch.cat(side_by_side(scored, range(shots)))[None]
 
     def spots(self, support: FeatureBatch, mask: Tensor) -> SpottedSupport:
         """What one support amounts to in the sparse form, as far as there are features of it.
@@ -77,9 +83,13 @@ class FastHSNet(FastForm, HSNet):
 
     def volumes(
         self, stage: str, query: FeatureBatch, supports: Sequence[SpottedSupport]
-    ) -> Iterable[Volume]:
-        """One stage's hypercorrelation per support of one episode, without its zeros; N = 1."""
-        return sparse_volumes(query.group(stage), [support.stages[stage] for support in supports])
+    ) -> Callable[[int], Volume]:
+        """What gives one stage's hypercorrelation with each support of one episode, by its number.
+
+        Zeros are left out; N = 1.
+        """
+        own = [support.stages[stage] for support in supports]
+        return sparse_volumes(query.group(stage), own).__getitem__
 
     # -- learning at test --------------------------------------------------------------------
 
@@ -116,7 +126,7 @@ class FastHSNet(FastForm, HSNet):
             for i in range(len(masks)):
                 row = slice(i, i + 1)
                 spots = self.spots(_only(shown[row], {stage}), masks[row])
-                yield from self.volumes(stage, asked[row], [spots])
+                yield self.volumes(stage, asked[row], [spots])(0)
 
         return replayed(
             self.hpn_learner,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -50,7 +50,7 @@ class FastPATNet(FastHSNet, PATNet):
 
     def volumes(
         self, stage: str, query: FeatureBatch, supports: Sequence[SpottedSupport]
-    ) -> Iterator[Volume]:
+    ) -> Callable[[int], Volume]:
         """As in `FastHSNet`, from two coordinates: each support's basis maps the query too."""
         names = [f"{stage}.{number}" for number in range(len(query.group(stage)))]
         return anchored_volumes(
@@ -79,10 +79,11 @@ def anchored_volumes(
     supports: Sequence[Spots],
     bases: Sequence[Tensor],
     anchors: Sequence[Tensor],
-) -> Iterator[Volume]:
-    """One stage's hypercorrelation per support of one episode, without its zeros.
+) -> Callable[[int], Volume]:
+    """What gives one stage's hypercorrelation with each support of one episode, by its number.
 
-    One support after the other: what is written is read again before it leaves the cache.
+    Zeros are left out. One support at a time: what is written is read again before it leaves the
+    cache.
 
     Args:
         query: the stage's taps, each [1, C, h, w].
@@ -95,8 +96,12 @@ def anchored_volumes(
         for tap, basis, pair in zip(query, bases, anchors, strict=True)
     ]
     height, width = query[0].shape[-2:]
-    for index, own in enumerate(supports):
+
+    def volume(index: int) -> Volume:
+        own = supports[index]
         values = seen[0].new_empty((len(own.taps[0]), len(own.taps), height * width))
         for number, (rows, columns) in enumerate(zip(own.taps, seen, strict=True)):
             fill_rank_two(values[:, number], rows, columns[index])
-        yield Volume(values.unflatten(2, (height, width)), own.row, own.side)
+        return Volume(values.unflatten(2, (height, width)), own.row, own.side)
+
+    return volume

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..blocks.conv4d import CenterPivotConv4d
-from .convolution import Convolution3x3
+from .convolution import Convolution3x3, pointwise
 from .linear import applied
 
 
@@ -73,7 +72,7 @@ class _Sum:
 
     def __call__(self, maps: Tensor) -> Tensor:
         out = self._over_query(maps)
-        out += F.conv2d(maps, self._over_support)
+        out += pointwise(maps, self._over_support)
         return out
 
 

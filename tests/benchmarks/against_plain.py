@@ -289,7 +289,12 @@ class Moved(TorchDispatchMode):
 def work_of(
     method: Method, example: Example, encoded: float, matched: float
 ) -> tuple[float, float]:
-    """FLOPs and bytes of an episode in the form that runs, with so much encoded and matched."""
+    """FLOPs and bytes of an episode in the form that runs, with so much encoded and matched.
+
+    Counted with one thread: what counts does not see the threads of several supports.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     optimized = method.optimized_for("cpu")
     query, supports, masks = example
     with torch.no_grad():
@@ -304,6 +309,7 @@ def work_of(
             with Moved() as moved:
                 work()
             parts.append((flops, moved.bytes))
+    torch.set_num_threads(threads)
     (flops, moves), (more_flops, more_moves) = parts
     return flops * encoded + more_flops * matched, moves * encoded + more_moves * matched
 
