@@ -46,8 +46,10 @@ class Convolution3x3:
         return self.transposed(maps)
 
 
-def pointwise(maps: Tensor, weight: Tensor, *, groups: int = 1) -> Tensor:
+def pointwise(
+    maps: Tensor, weight: Tensor, bias: Tensor | None = None, *, groups: int = 1
+) -> Tensor:
     """A 1x1 convolution [B, C, h, w] -> [B, C', h, w] with a weight [C', C / groups, 1, 1]."""
     # The dilation of a single tap means nothing, but keeps torch from its own slower kernel, which
     # it prefers where it has one thread.
-    return F.conv2d(maps, weight, dilation=2, groups=groups)
+    return F.conv2d(maps, weight, bias, dilation=2, groups=groups)

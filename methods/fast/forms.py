@@ -9,6 +9,7 @@ from ..core.adaptation import copy_of
 from ..core.method import Method
 from . import FORMS
 from .folded import folded
+from .projections import projected
 
 
 class FastForm(Method):
@@ -38,6 +39,8 @@ def optimized(method: Method, device: str) -> Method:
     copied = copy_of(method)
     exact_on_gpu = not device.startswith("cpu") and method.precision != "bf16"
     copied.backbone = folded(method.backbone, channels_last=not exact_on_gpu)
+    if device.startswith("cpu"):
+        copied.backbone = projected(copied.backbone)
     if method.adaptation == "none":
         for parameter in copied.head():
             parameter.requires_grad = False

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .convolution import pointwise
@@ -28,22 +29,22 @@ _LARGE = 2**26
 a process. Smaller ones go to oneDNN."""
 
 
-def product(a: Tensor, b: Tensor) -> Tensor:
-    """`a b^T`, [M, N] of rows [M, K] and [N, K]."""
+def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`a b^T + bias`, [M, N] of rows [M, K] and [N, K] and of [N]."""
     plain = a.device.type != "cpu" or a.dtype != torch.float32
     if plain or not len(a) or a.requires_grad or b.requires_grad:
-        return a @ b.t()
+        return F.linear(a, b, bias)
     if a.numel() * len(b) >= _LARGE and not onednn_is_taken():
-        return a @ b.t()
-    return by_onednn(a, b)
+        return F.linear(a, b, bias)
+    return by_onednn(a, b, bias)
 
 
-def by_onednn(a: Tensor, b: Tensor) -> Tensor:
+def by_onednn(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     """`product` of rows without gradients, M at least 1, as a convolution."""
     rows, depth = a.shape
     # Strides are spelt out: in a map one pixel wide torch cannot see that channels are last.
     maps = a.contiguous().as_strided((1, depth, rows, 1), (rows * depth, 1, depth, depth))
-    return pointwise(maps, b[:, :, None, None])[0, :, :, 0].t()
+    return pointwise(maps, b[:, :, None, None], bias)[0, :, :, 0].t()
 
 
 @cache

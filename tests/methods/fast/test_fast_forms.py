@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from cdfss_bench.bench.cost.profile import flops_of
 from cdfss_bench.methods.backbones.card import BACKBONES, build_backbone
+from cdfss_bench.methods.backbones.dino import MaskedLinear
 from cdfss_bench.methods.blocks.conv4d import Squeeze
 from cdfss_bench.methods.blocks.correlation import hypercorrelation
 from cdfss_bench.methods.blocks.hpn import HPNLearner
@@ -20,7 +21,7 @@ from cdfss_bench.methods.blocks.prototypes import cosine_scores, resized_masks
 from cdfss_bench.methods.blocks.self_support import local_prototypes
 from cdfss_bench.methods.core.adaptation import learning
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
-from cdfss_bench.methods.fast import products
+from cdfss_bench.methods.fast import products, projections
 from cdfss_bench.methods.fast.attention import Rounds
 from cdfss_bench.methods.fast.convolution import Convolution3x3
 from cdfss_bench.methods.fast.decoding import Decoder
@@ -30,6 +31,7 @@ from cdfss_bench.methods.fast.groups import group_affine
 from cdfss_bench.methods.fast.hsnet import FastHSNet
 from cdfss_bench.methods.fast.mixing import Mixing, Part
 from cdfss_bench.methods.fast.products import fill_rank_two, product
+from cdfss_bench.methods.fast.projections import projected
 from cdfss_bench.methods.fast.self_correlation import self_correlation
 from cdfss_bench.methods.fast.sparse_pyramid import SparsePyramid, Volume
 from cdfss_bench.methods.fast.spots import position_rows, spotted, unit_rows
@@ -431,3 +433,36 @@ def test_scores_from_kept_unit_features_are_the_cosines() -> None:
         for back in (normal(1, 6, 1, 1, seed=3), everywhere):
             expected = cosine_scores(features, fore, back)
             torch.testing.assert_close(found.scored(fore, back), expected)
+
+
+# -- projections -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["vit-mini", "sam-mini", "convnext-mini", "dinov3-s16"])
+def test_projected_backbones_give_the_same_maps_from_the_same_tensors(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def counted(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+        asked.append(len(b))
+        return product(a, b, bias)
+
+    monkeypatch.setattr(projections, "LARGE", 0)
+    monkeypatch.setattr(projections, "product", counted)
+    plain = build_backbone(name).eval().requires_grad_(requires_grad=False)
+    plain.resize_to(64)
+    form = projected(plain)
+    images = drawn(1, 3, 64, 64)
+    with torch.no_grad():
+        for expected, found in zip(plain(images), form(images), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert asked
+    assert not any(type(module) in {nn.Linear, MaskedLinear} for module in form.modules())
+    own = {parameter.data_ptr() for parameter in plain.parameters()}
+    assert {parameter.data_ptr() for parameter in form.parameters()} == own
+
+
+def test_a_backbone_without_fully_connected_layers_stays_as_it_is() -> None:
+    plain = build_backbone("resnet-mini")
+    assert projected(plain) is plain
