@@ -11,7 +11,7 @@ import os
 import sys
 from functools import lru_cache
 
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8  # malloc.h
 _NEVER, _AHEAD = 2**31 - 1, 256 << 20
 
 VARIABLE = "CDFSS_ALLOCATOR"
@@ -30,7 +30,12 @@ def keep_memory() -> str:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):  # another C library
         return "default"
-    wanted = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _NEVER), (_M_TOP_PAD, _AHEAD))
+    wanted = (
+        (_M_MMAP_MAX, 0),
+        (_M_TRIM_THRESHOLD, _NEVER),
+        (_M_TOP_PAD, _AHEAD),
+        (_M_ARENA_MAX, 1),  # else every thread keeps what it once needed for itself
+    )
     accepted = [mallopt(name, value) == 1 for name, value in wanted]
     return "keeps" if all(accepted) else "default"
 
