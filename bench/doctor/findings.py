@@ -12,6 +12,7 @@ from cdfss_bench.datasets import DOMAINS
 from cdfss_bench.datasets.check.report import check_domain
 from cdfss_bench.datasets.core.decode_cache import default_folder
 from cdfss_bench.methods.backbones.card import BACKBONES
+from cdfss_bench.methods.fast.products import onednn_is_taken
 from cdfss_bench.methods.weights.search import default_folders, find_pretrained
 
 from ..records.environment import cpu_model, packages
@@ -52,6 +53,8 @@ def _software() -> Iterator[Finding]:
     versions = ", ".join(f"{name} {number}" for name, number in packages().items())
     yield Finding("packages", "fine", versions)
     yield Finding("processor", "fine", f"{cpu_model()}, {torch.get_num_threads()} threads")
+    by = "oneDNN" if onednn_is_taken() else "torch's own product, measured to be faster"
+    yield Finding("large products", "fine", by)
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         yield Finding("GPU", "fine", ", ".join(names))
