@@ -94,17 +94,18 @@ try:
     main()
 except SystemExit:
     pass
-print(os.environ.get("OMP_WAIT_POLICY"), "torch" in sys.modules)
+names = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"
+print(*(os.environ.get(name) for name in names), "torch" in sys.modules)
 """
 
 
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({}, "PASSIVE False"),
-        ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE False"),
-        ({"GOMP_SPINCOUNT": "100"}, "None False"),
-        ({"KMP_BLOCKTIME": "1"}, "None False"),
+        ({}, "PASSIVE 20000 False"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None False"),
+        ({"GOMP_SPINCOUNT": "100"}, "None 100 False"),
+        ({"KMP_BLOCKTIME": "1"}, "None None False"),
     ],
 )
 def test_the_command_lets_threads_sleep_unless_the_user_chose(
