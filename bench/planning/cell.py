@@ -61,7 +61,7 @@ class EpisodeSet:
 
         Raises:
             DataError: if the data cannot answer: a class with too few images, a missing file, no
-                wrong class to draw supports from, a class whose every mask is empty.
+                wrong class to draw supports from, a class whose every mask is empty or full.
         """
         for entry in self.domain.classes:
             # The published sampler repeats supports, or never returns; neither is K-shot.
@@ -75,6 +75,12 @@ class EpisodeSet:
             raise DataError(
                 f"no mask of class '{name}' of {self.domain.title} shows anything of it",
                 hint=f"cdfss-bench data check '{self.domain.title}' --full names the masks",
+            )
+        for name in self.domain.classes_without_background:
+            raise DataError(
+                f"every mask of class '{name}' of {self.domain.title} is full: no pixel of any "
+                "image is background",
+                hint="draw the masks, or remove the class",
             )
         manifest = self.domain.episodes(self.shots, self.seed, self.protocol)
         if self.limit is not None:
@@ -407,4 +413,5 @@ def now() -> str:
 
 def command_line() -> str:
     """The command as typed; of the program only its name, not its folder."""
-    return shlex.join(["cdfss-bench", *sys.argv[1:]])
+    words = [word.encode(errors="backslashreplace").decode() for word in sys.argv[1:]]
+    return shlex.join(["cdfss-bench", *words])

@@ -226,6 +226,15 @@ def _open_all(
                     "replace the masks, or remove the class",
                 )
             )
+    for name in domain.classes_without_background if report.usable else ():
+        report.usable = False
+        report.findings.append(
+            Finding(
+                "full",
+                f"every mask of class '{name}' is full",
+                "draw the masks, or remove the class",
+            )
+        )
     report.findings += duplicates(domain, own)
     for pixels, places in own.items():
         seen.setdefault(pixels, []).extend(places[:1])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,6 +180,11 @@ class Domain(ABC):
         """Names of classes that no mask shows; a reader of files looks."""
         return ()
 
+    @property
+    def classes_without_background(self) -> tuple[str, ...]:
+        """Names of classes that fill every mask; the readers of own data look."""
+        return ()
+
     def scene(self, name: str) -> str:
         """What a support must not share with its query under `strict`; by default the image."""
         return name
@@ -224,6 +230,8 @@ class Domain(ABC):
             ) from error
         if not found:
             raise self.nothing_found()
+        for entry in found:
+            _refuse_no_text(entry, self.root)
         return found
 
     def nothing_found(self) -> DataError:
@@ -443,6 +451,24 @@ class Domain(ABC):
             query_ignore=None if void is None else torch.from_numpy(void),
             support_ignores=stacked(self.undecided(item) for item in supports),
         )
+
+
+def _refuse_no_text(entry: DomainClass, root: Path) -> None:
+    """Refuses names that no record can hold, and a class that would break the lines of a table."""
+    if not entry.name.strip() or any(category(c) in ("Cc", "Cs") for c in entry.name):
+        raise DataError(
+            f"a class under {root} is called {entry.name!r}, which a table cannot show",
+            hint="rename it with letters that can be read",
+        )
+    for item in entry.items:
+        try:
+            item.name.encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"the name {item.name!r} of an image of class '{entry.name}' under {root} is not "
+                "UTF-8",
+                hint="rename the file, and its mask",
+            ) from None
 
 
 def _sketch(picture: NDArray[np.uint8]) -> bytes:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 from PIL import Image
 
+from cdfss_bench.errors import DataError
+
 from . import medical
 from .decode_cache import Pixels
+from .domain import Item
 from .file_domain import FileDomain
 from .medical_files import is_medical
 from .transforms import resized_image
@@ -70,6 +74,22 @@ class OwnDomain(FileDomain):
             return Pixels(resized_image(picture, self.card.image_size), picture.size)
 
         return self.cached(path, "upright image", decode)
+
+    @property
+    def classes_without_background(self) -> tuple[str, ...]:
+        """Classes whose every mask is full, undecided pixels apart."""
+        return self._filled
+
+    @cached_property
+    def _filled(self) -> tuple[str, ...]:
+        return tuple(e.name for e in self.classes if all(map(self._is_full, e.items)))
+
+    def _is_full(self, item: Item) -> bool:
+        try:
+            labels, void = self.truth(item), self.undecided(item)
+        except DataError:
+            return False
+        return bool((labels if void is None else labels | void).all())
 
     def oddities_of(self, path: str) -> tuple[str, ...]:
         """None: own files are read as they are meant, or refused."""

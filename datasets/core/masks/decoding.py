@@ -222,7 +222,7 @@ class _Deciding:
         if {1, VOID} <= found | {*self._ignore} and not any(v >= {1, VOID} for v in per_file):
             path = next((p for p, f in self._masks.items() if VOID in f.shown), None)
             if path is not None:
-                raise self._mixed("0 and 1", f"0 and 255 ({path})", "labels=1,ignore=255")
+                raise self._mixed("0 and 1", f"0 and 255 ({path})", "labels=1+255")
         if found <= {1} or found <= {VOID}:
             return Reading("shown", _objects(found), self._ignore, note=note)
         if found <= {VOID, *_DEEP_WHITES} and all(len(values) <= 1 for values in per_file):

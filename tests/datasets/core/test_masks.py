@@ -280,6 +280,8 @@ def test_grey_masks_of_0_and_1_and_of_0_and_255_are_not_mixed(tmp_path: Path) ->
     error = refused(tmp_path)
     assert "are of two kinds" in error.problem
     assert "two kinds" in refused(tmp_path, "ignore=255").problem
+    assert "labels=1+255" in (error.hint or "")
+    assert_read(opened(tmp_path, "labels=1+255"), expected())
 
 
 def test_a_label_map_that_holds_only_void_is_empty_not_white(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from PIL import Image
 from pycocotools import mask as masks
 from pycocotools.coco import COCO
 
+from cdfss_bench.bench.planning.cell import EpisodeSet
 from cdfss_bench.datasets import open_domain
 from cdfss_bench.datasets.check.report import check_domain
 from cdfss_bench.datasets.core.domain import Domain
@@ -294,8 +295,9 @@ def test_all_wrong_rows_are_counted(tmp_path: Path) -> None:
         (b"[" * 100_000, "recursion"),
         (b'{"images": ' + b"9" * 5000 + b"}", "digits"),
         (b'{"images": 3}', "must hold a list"),
+        (b'{"annotations": [], "annotations": [{}]}', "'annotations' stands twice in one object"),
     ],
-    ids=["empty", "list", "cut", "latin-1", "deep", "long number", "number"],
+    ids=["empty", "list", "cut", "latin-1", "deep", "long number", "number", "key twice"],
 )
 def test_another_file_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "annotations.json").write_bytes(content)
@@ -534,6 +536,24 @@ def test_a_category_without_a_segmented_object_is_refused(tmp_path: Path, how: s
 
 
 # -- sizes -----------------------------------------------------------------------------------------
+
+
+def test_a_category_that_fills_every_image_is_refused(tmp_path: Path) -> None:
+    def fill(page: Page) -> None:
+        whole = [0, 0, SIZE[0], 0, *SIZE, 0, SIZE[1]]
+        for row in page["annotations"]:
+            if row["category_id"] == page["categories"][0]["id"]:
+                row.update(segmentation=[whole])
+
+    domain = edited(tmp_path, fill)
+    name = page_of(tmp_path)["categories"][0]["name"]
+    assert domain.classes_without_background == (name,)
+    episode_set = EpisodeSet(domain, shots=1, seed=0, protocol="patnet")
+    with pytest.raises(DataError, match=f"every mask of class '{name}' of coco is full"):
+        _ = episode_set.manifest
+    report = check_domain("coco", tmp_path, full=True)
+    assert not report.usable
+    assert f"every mask of class '{name}' is full" in [f.problem for f in report.findings]
 
 
 def test_exchanged_width_and_height_are_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from cdfss_bench.datasets import DOMAINS, open_domain
 from cdfss_bench.datasets.check.report import check_domain
+from cdfss_bench.errors import DataError
 
 from ...support import trees
 
@@ -48,6 +49,27 @@ def test_any_suffix_of_a_picture_will_do(tmp_path: Path, suffix: str) -> None:
         trees.save(tmp_path / f"masks/cat/{number}.png", trees.blob(number))
     (tmp_path / "images/cat/notes.txt").write_text("mine")
     assert open_domain("folder", tmp_path).counts == (2,)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31m", " ", "\udcff"])
+def test_a_class_that_no_table_can_show_is_refused(tmp_path: Path, name: str) -> None:
+    trees.write_folder(tmp_path, ("cat", "dog"))
+    for place in ("images", "masks"):
+        (tmp_path / place / "cat").rename(tmp_path / place / name)
+    with pytest.raises(DataError, match="which a table cannot show") as caught:
+        _ = open_domain("folder", tmp_path, cache=None).classes
+    assert caught.value.problem.isprintable()
+    assert caught.value.hint
+
+
+def test_an_image_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    trees.write_folder(tmp_path, ("cat",))
+    for place in ("images/cat", "masks/cat"):
+        first = min((tmp_path / place).iterdir())
+        first.rename(first.with_stem("\udcff"))
+    with pytest.raises(DataError, match="is not UTF-8") as caught:
+        _ = open_domain("folder", tmp_path, cache=None).classes
+    assert caught.value.problem.isprintable()
 
 
 def test_without_folders_the_layout_is_shown(tmp_path: Path) -> None:
