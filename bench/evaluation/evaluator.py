@@ -138,7 +138,8 @@ def evaluate(
 
     Raises:
         DataError: if a picture is missing or unreadable.
-        ValueError: if the method returns NaN, or anything but 0/1 masks of the image's size.
+        ValueError: if the method returns NaN, infinite scores, or anything but 0/1 masks of the
+            image's size.
         UserError: if not even one episode fits into the device's memory.
 
     Example:
@@ -416,13 +417,13 @@ def _boundaries(
 
 
 _NO_MASK = 255
-"""Fills the mask of an episode whose scores hold NaN, and is found when the pixels are counted."""
+"""Fills the mask of an episode whose scores are not finite; found when pixels are counted."""
 
 
 def _marked(masks: Tensor, logits: Tensor) -> Tensor:
-    # A comparison with NaN is false: the mask would be empty, and counted. To ask here whether
-    # there are any would make the host wait for the device.
-    bad = logits.isnan().flatten(1).any(1)
+    # A comparison with NaN, or with what softmax makes of infinity, is false: the mask would be
+    # empty, and counted. To ask here whether there are any would make the host wait for the device.
+    bad = ~logits.isfinite().flatten(1).all(1)
     return masks.masked_fill(bad[:, None, None], _NO_MASK)
 
 
@@ -432,7 +433,7 @@ def _explained(error: NotBinaryError, episodes: Sequence[Episode], method: Metho
     asked = episodes[error.row]
     return ValueError(
         f"{type(method).__name__} returned NaN for the query '{asked.query}' with "
-        f"the supports {', '.join(asked.supports)}"
+        f"the supports {', '.join(asked.supports)}, or infinity"
     )
 
 

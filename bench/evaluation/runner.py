@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -33,6 +33,10 @@ from .feature_files import FeatureFiles
 from .prediction import load_method
 from .record_notes import cell_notes
 from .saved_masks import SavedMasks
+
+SAME_ANSWER = 1e-3
+"""Share of an image's pixels by which two answers to one question may differ: pictures that are
+encoded in other batches differ by rounding."""
 
 How = Literal["computed", "resumed", "known", "refused", "failed", "busy"]
 
@@ -236,6 +240,8 @@ class Runner:
                 network = self._network_of(cell)
             recovered = len(rows)
             staged = self._append_rows(planned, cell, folder, network, rows)
+            if cell.runs_foreign_code and len(rows) > recovered:
+                self._ask_again(cell, network, folder, list(rows.values())[recovered:])
         except KeyboardInterrupt:
             record.status, record.finished = "interrupted", now()
             record.reason = f"stopped by hand after {len(rows)} of {len(manifest)} episodes"
@@ -244,6 +250,10 @@ class Runner:
         except UserError as error:
             planned.hint = error.hint
             return self._broken(planned, record, folder, "refused", error.problem)
+        except SystemExit as end:
+            # A method's code must not end the run, least of all with exit code 0.
+            reason = f"its code ended the program (exit code {end.code})"
+            return self._broken(planned, record, folder, "failed", reason)
         except Exception as error:
             # One method's defect must not take the other cells of a night's run down with it.
             where = traceback.extract_tb(error.__traceback__)[-1]
@@ -285,6 +295,32 @@ class Runner:
                 rows |= {row.index: row for row in batch}
                 self._tell(planned, len(rows), total)
         return staged
+
+    def _ask_again(
+        self, cell: Cell, network: Method, folder: CellFolder, computed: Sequence[EpisodeRow]
+    ) -> None:
+        """Asks the last and the first computed episode anew, without what was kept for speed.
+
+        Raises:
+            ValueError: if an answer is another one; no row of the cell is kept.
+        """
+        asked = cell.episode_set
+        settings = replace(self.settings, boundary=None)
+        for before in (computed[-1], computed[0]):
+            batches = evaluate(
+                network, asked.domain, [before.episode], seed=asked.seed, settings=settings
+            )
+            (again,) = [row for batch, _ in batches for row in batch]
+            changed = max(abs(a - b) for a, b in zip(before.counts, again.counts, strict=True))
+            if changed > SAME_ANSWER * asked.domain.card.image_size**2:
+                folder.write_rows([])  # or the same command would find them complete
+                name = cell.composition.label
+                raise ValueError(
+                    f"{name}, asked again, answers the query '{before.episode.query}' otherwise "
+                    f"({changed} pixels): it keeps something between episodes, changes what it is "
+                    "handed, or draws from a generator that all share; "
+                    f"cdfss-bench check method '{name}' says which"
+                )
 
     def _finish(
         self, cell: Cell, folder: CellFolder, record: RunRecord, rows: dict[int, EpisodeRow]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cdfss_bench.canonical import digest, file_sha256
-from cdfss_bench.cards import Catalog
+from cdfss_bench.cards import Catalog, Origin
 from cdfss_bench.datasets import DOMAINS, Domain, Manifest
 from cdfss_bench.errors import DataError, RecordError
 from cdfss_bench.methods.backbones.card import BACKBONES
@@ -151,6 +151,14 @@ class Cell:
         host = str(replace(self.composition, control=""))
         size = episode_set.domain.card.image_size
         return host, self.weights.backbone, self.precision, episode_set.shots, size
+
+    @property
+    def runs_foreign_code(self) -> bool:
+        """Whether a part of the method or its backbone does not come with this package."""
+        origins = [METHODS.origin(part.card.name) for part in self.composition.parts]
+        if self.weights.backbone:
+            origins.append(BACKBONES.origin(self.weights.backbone))
+        return not all(map(_is_built_in, origins))
 
     def options(self) -> dict[str, dict[str, object]]:
         """Every option of every part."""
@@ -362,7 +370,7 @@ def _card_code(catalog: Catalog[Any], name: str) -> str:
     """Of what a card names: the module and its imports, or all of a plug-in's folder."""
     card, origin = catalog.card(name), catalog.origin(name)
     module, _, attribute = str(card.code).partition(":")
-    if origin.package is not None and origin.package.startswith("cdfss_bench."):
+    if _is_built_in(origin):
         module = f"{origin.package}.{module}"
         form, _, _ = FORMS.get(f"{module}:{attribute}", "").partition(":")
         code = _built_in_code(module, *([form] if form else []))
@@ -370,6 +378,10 @@ def _card_code(catalog: Catalog[Any], name: str) -> str:
         code = _plugin_code(origin.path.parent, origin.package)
     decisive = {key: getattr(card, key) for key in _DECISIVE if hasattr(card, key)}
     return digest([code, attribute, decisive])
+
+
+def _is_built_in(origin: Origin) -> bool:
+    return origin.package is not None and origin.package.startswith("cdfss_bench.")
 
 
 @lru_cache(maxsize=256)

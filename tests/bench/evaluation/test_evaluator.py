@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -240,6 +241,21 @@ def test_a_mask_of_the_wrong_shape_is_refused() -> None:
     domain = open_domain("mini-lesion")
     with pytest.raises(ValueError, match=r"Wrong returned torch\.uint8"):
         list(evaluate(Wrong(), domain, domain.episodes(1, length=1).episodes))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("channel", [0, 1])
+def test_scores_that_are_not_finite_are_refused(value: float, channel: int) -> None:
+    class Undecided(Peeking):
+        def score(self, query: Any, states: Any, *, shots: int) -> Tensor:
+            scores = super().score(query, states, shots=shots)
+            scores[:, :, channel, :2] = value
+            return scores
+
+    domain = open_domain("mini-lesion")
+    episodes = domain.episodes(1, length=1).episodes
+    with pytest.raises(ValueError, match=r"Undecided returned NaN for the query .*, or infinity"):
+        list(evaluate(Undecided(), domain, episodes))
 
 
 def test_controls_have_the_metrics_one_can_compute_by_hand() -> None:
