@@ -141,7 +141,7 @@ class SelectionOptions:
         from cdfss_bench.cards import validated
         from cdfss_bench.errors import UserError
 
-        from ..planning.selection import Selection, parse_weights, read_plan
+        from ..planning.selection import Selection, of_methods, parse_weights, read_plan
 
         add_plugins(self.plugins)
         typed = {key: value for key, value in vars(self).items() if key != "plugins"} | more
@@ -158,6 +158,8 @@ class SelectionOptions:
         methods = list(dict.fromkeys(given.get("methods") or rows))
         if not methods:
             raise UserError("no method is selected", hint="name one with -m, or a plan file")
+        if "weights" in base:
+            base["weights"] = of_methods(base["weights"], methods)
         if groups:
             base |= _narrowed(base, methods, given)
             given.pop("methods", None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -92,6 +92,27 @@ class Selection(BaseModel):
             raise ValueError("no method is named")
         return self
 
+    @model_validator(mode="after")
+    def _gives_weights_to_its_methods(self) -> Selection:
+        rows = [*self.methods, *(name for group in self.groups for name in group.methods)]
+        for name in self.weights.keys() - of_methods(self.weights, rows).keys():
+            raise UserError(
+                f"weights are named for '{name}', which is no method of this selection",
+                hint=f"its methods are {', '.join(rows)}",
+            )
+        return self
+
+    @field_validator("weights_dirs")
+    @classmethod
+    def _are_folders(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        for folder in value:
+            if not folder.is_dir():  # weights from elsewhere would be taken in its place
+                raise UserError(
+                    f"the weights folder {folder} does not exist or is not a folder",
+                    hint="name another with --weights-dir DIR, or leave it out",
+                )
+        return value
+
     @field_validator("methods", "domains", "shots", "seeds", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
@@ -164,11 +185,19 @@ class Selection(BaseModel):
         """The methods named for all, then each group, as selections without groups."""
         own = self.model_copy(update={"groups": ()})
         changes = [group.model_dump(exclude_defaults=True) for group in self.groups]
+        for change in changes:
+            change["weights"] = of_methods(self.weights, change["methods"])
         whole = [own] if self.methods else []
         return whole + [
             validated(Selection, {**own.model_dump(), **change}, "a group of the plan")
             for change in changes
         ]
+
+
+def of_methods(weights: Mapping[str, Path], methods: Iterable[str]) -> dict[str, Path]:
+    """Those weights that are named for one of the methods, or for a control's method."""
+    names = {part for name in methods for part in (name.strip(), name.strip().partition("@")[0])}
+    return {name: file for name, file in weights.items() if name in names}
 
 
 def read_plan(plan: Path, *, strict: bool = True) -> Selection:
@@ -338,6 +367,7 @@ def _plan(
                 "domains": (domain.typed,),
                 "suite": suite,
                 "controls": False,
+                "weights": of_methods(selection.weights, [composition.label]),
             }
             asked = selection.model_copy(update=changes)
             for shots in selection.shots:
@@ -442,13 +472,24 @@ def parse_weights(typed: Sequence[str], methods: Sequence[str]) -> dict[str, Pat
     for text in typed:
         method, equals, file = text.rpartition("=")
         if equals and method in methods:
-            result[method] = Path(file)
+            path = Path(file)
+        elif equals and not Path(text).exists() and Path(file).exists():
+            raise UserError(
+                f"--weights {text}: '{method}' is not among the methods of this command",
+                hint=f"its methods are {', '.join(methods) or 'none'}",
+            )
         elif len(methods) == 1:
-            result[methods[0]] = Path(text)
+            method, path = methods[0], Path(text)
         else:
             first = methods[0] if methods else "METHOD"
             raise UserError(
                 f"--weights {text}: say whose they are",
                 hint=f"for example: --weights '{first}={text}'",
             )
+        if method in result:
+            raise UserError(
+                f"--weights names two files for {method}, {result[method]} and {path}",
+                hint="leave one out",
+            )
+        result[method] = path
     return result

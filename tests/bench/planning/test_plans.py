@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cdfss_bench.bench.cli.selection_options import SelectionOptions
-from cdfss_bench.bench.planning.selection import Selection, plan, read_plan
+from cdfss_bench.bench.planning.selection import Selection, parse_weights, plan, read_plan
 from cdfss_bench.errors import UserError
 from cdfss_bench.methods.registry.name_grammar import METHODS
 
@@ -103,3 +103,56 @@ def test_the_leaderboard_holds_every_registered_method_and_all_its_cells_can_run
         "mini-chest", "mini-landcover", "mini-lesion", "mini-objects",
     }  # fmt: skip
     assert {p.episode_set.shots for p in cells} == {1, 5}
+
+
+# -- weights and whose they are ----------------------------------------------------------------
+
+
+def weights_at(folder: Path) -> Path:
+    path = folder / "w.safetensors"
+    path.write_bytes(b"")
+    return path
+
+
+@pytest.mark.parametrize("named", ["hsnet", "SSP", "ssp+lem"])
+def test_weights_of_a_method_that_is_not_selected_are_refused(tmp_path: Path, named: str) -> None:
+    path = weights_at(tmp_path)
+    with pytest.raises(UserError, match="which is no method of this selection"):
+        Selection(methods=("ssp", "loec"), weights={named: path})
+    for methods in (["ssp"], ["ssp", "prototype"]):
+        with pytest.raises(UserError, match="is not among the methods of this command"):
+            SelectionOptions(methods=methods, weights=[f"{named}={path}"]).selection()
+
+
+def test_two_weights_files_for_one_method_are_refused(tmp_path: Path) -> None:
+    path = weights_at(tmp_path)
+    for typed_twice in ([str(path), "b.pth"], [f"ssp={path}", str(path)]):
+        with pytest.raises(UserError, match="names two files for ssp"):
+            SelectionOptions(methods=["ssp"], weights=typed_twice).selection()
+
+
+def test_a_file_whose_name_holds_an_equals_sign_is_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "lr=0.1.pth"
+    path.write_bytes(b"")
+    assert parse_weights([str(path)], ["ssp"]) == {"ssp": path}
+
+
+def test_weights_go_to_the_groups_and_controls_of_their_method(tmp_path: Path) -> None:
+    path = weights_at(tmp_path)
+    file = tmp_path / "plan.yaml"
+    file.write_text(
+        f"methods: [ssp, hsnet@shuffled-support]\nweights: {{ssp: {path}, hsnet: {path}, ifa: "
+        f"{path}}}\ngroups:\n  - methods: [ssp, prototype]\n  - methods: ifa\n"
+    )
+    held = [set(part.weights) for part in read_plan(file).parts[1:]]
+    assert held == [{"ssp"}, {"ifa"}]
+    assert set(typed(file, methods=["ssp"]).weights) == {"ssp"}
+    asked = [p.asked for p in plan(typed(file, methods=["ssp"])) if p.asked is not None]
+    assert asked
+    assert all(set(one.weights) == {"ssp"} for one in asked)
+
+
+def test_a_weights_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    for folder in (tmp_path / "wieghts", weights_at(tmp_path)):
+        with pytest.raises(UserError, match="does not exist or is not a folder"):
+            Selection(methods=("ssp",), weights_dirs=(folder,))
