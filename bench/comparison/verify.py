@@ -121,7 +121,7 @@ def verify(path: Path) -> Verdict:
     except UserError as error:
         return Verdict(path, "", (error.problem,), unreadable=True)
     strange = list(_of_numbers(folder))
-    problems = [] if record.seal and fits else [UNSEALED]
+    problems = [] if fits else [UNSEALED]
     problems += _of_record(record, folder)
     if record.status == "done":
         problems += _of_rows(record, folder)

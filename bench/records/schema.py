@@ -376,7 +376,7 @@ def read_whatever_seal(path: Path) -> tuple[RunRecord, bool]:
         key = ".".join(str(part) for part in first["loc"]) or "the whole file"
         raise RecordError(f"{path}: '{key}': {first['msg'].lower()}", hint=_DAMAGED) from error
     # Of the file and not of the model: a later version may know more fields.
-    return record, not record.seal or record.seal == sealed(cast("dict[str, Any]", values))
+    return record, record.seal == sealed(cast("dict[str, Any]", values))
 
 
 def sealed(values: dict[str, Any]) -> str:

@@ -45,6 +45,19 @@ def test_a_record_that_is_none_is_refused(
         read_record(tmp_path / "run.json")
 
 
+@pytest.mark.parametrize("seal", [{}, {"seal": ""}])
+def test_a_record_whose_seal_was_taken_away_is_refused(
+    seal: dict[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / "run.json"
+    record().save(path)
+    values = json.loads(path.read_text())
+    del values["seal"]
+    path.write_text(json.dumps({**values, **seal}))
+    with pytest.raises(RecordError, match="its seal does not fit"):
+        read_record(path)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "\x00", '{"schema": "x"}'])
 def test_a_damaged_record_is_named(text: str, tmp_path: Path) -> None:
     path = tmp_path / "runs" / "isic-1shot" / "ssp" / "abc" / "run.json"
