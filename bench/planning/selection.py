@@ -118,6 +118,13 @@ class Selection(BaseModel):
     def _one_or_many(cls, value: Any) -> Any:
         return value if isinstance(value, list | tuple) else (value,)
 
+    @field_validator("shots", "seeds", "episodes", mode="before")
+    @classmethod
+    def _no_truth_value(cls, value: Any) -> Any:
+        if any(isinstance(one, bool) for one in _listed(value)):
+            raise ValueError("true and false are no numbers")
+        return value
+
     @field_validator("domains")
     @classmethod
     def _domains_as_spelled(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -192,6 +199,10 @@ class Selection(BaseModel):
             validated(Selection, {**own.model_dump(), **change}, "a group of the plan")
             for change in changes
         ]
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return cast("Sequence[Any]", value) if isinstance(value, list | tuple) else (value,)
 
 
 def of_methods(weights: Mapping[str, Path], methods: Iterable[str]) -> dict[str, Path]:

@@ -95,7 +95,8 @@ def run(
         >>> cells[["method", "domain", "shots", "episodes"]].values.tolist()
         [['loec', 'mini-lesion', 1, 2]]
     """
-    add_plugins([Path(folder) for folder in plugins])
+    folders = [Path(folder) for folder in _several(plugins)]
+    add_plugins(folders)
     names = _several(methods)
     chosen = validated(
         Selection,
@@ -111,7 +112,7 @@ def run(
             "lists": lists,
             "backbone": backbone,
             "weights": _weights(weights, names),
-            "weights_dirs": tuple(weights_dirs),
+            "weights_dirs": _several(weights_dirs),
             "controls": controls,
             "precision": precision,
         },
@@ -124,7 +125,7 @@ def run(
     where = chosen_device(device)
     settings = Settings(device=where, budget=spare(where), boundary=boundary)
     cells = _computable(chosen)
-    choice = Choice(jobs=jobs, plugins=[Path(folder) for folder in plugins], tell=told)
+    choice = Choice(jobs=jobs, plugins=folders, tell=told)
     folder = Path(results)
     outcomes: list[Outcome] = []
     for outcome in executor(choice, folder, settings, None, with_cost=cost).run(cells):

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unicodedata import category
@@ -327,8 +328,14 @@ class Domain(ABC):
         """
         if protocol not in PROTOCOLS:
             raise unknown("protocol", protocol, PROTOCOLS, error=DataError)
-        if shots < 1 or seed < 0 or (length is not None and length < 1):
-            raise DataError("shots and the number of episodes begin at 1, seeds at 0")
+        given = (shots, seed, 1 if length is None else length)
+        if any(isinstance(number, bool) or not isinstance(number, Integral) for number in given):
+            raise DataError("shots, seed and the number of episodes are whole numbers")
+        shots, seed, _ = map(int, given)  # NumPy's numbers too
+        if shots < 1 or not 0 <= seed < 2**32 or (length is not None and length < 1):
+            raise DataError(
+                "shots and the number of episodes begin at 1, seeds at 0 and end at 4,294,967,295"
+            )
         pools, queries = self.pools, self.listed_queries()
         count = length or self.published_length
         if protocol == "patnet":

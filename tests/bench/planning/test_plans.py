@@ -156,3 +156,10 @@ def test_a_weights_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None
     for folder in (tmp_path / "wieghts", weights_at(tmp_path)):
         with pytest.raises(UserError, match="does not exist or is not a folder"):
             Selection(methods=("ssp",), weights_dirs=(folder,))
+
+
+@pytest.mark.parametrize("field", ["shots", "seeds", "episodes"])
+def test_true_is_no_number(field: str) -> None:
+    for value in (True, [True]):
+        with pytest.raises(ValueError, match="no numbers"):
+            Selection.model_validate({"methods": ["ssp"], field: value})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -428,3 +429,27 @@ def test_a_class_without_any_truth_is_named(tmp_path: Path, name: str) -> None:
     report = check_domain(name, tmp_path, full=True)
     assert not report.usable
     assert any(f"no mask of class '{first.name}' shows" in f.problem for f in report.findings)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"shots": 1.5}, {"shots": True}, {"seed": 0.0}, {"length": 2.5}, {"length": True}],
+    ids=str,
+)
+def test_what_is_no_whole_number_draws_no_episodes(asked: dict[str, Any]) -> None:
+    domain = open_domain("mini-lesion", cache=None)
+    values: dict[str, Any] = {"shots": 1, **asked}
+    with pytest.raises(DataError, match="are whole numbers"):
+        domain.episodes(**values)
+
+
+def test_a_seed_that_no_generator_takes_is_refused() -> None:
+    domain = open_domain("mini-lesion", cache=None)
+    with pytest.raises(DataError, match="end at 4,294,967,295"):
+        domain.episodes(shots=1, seed=2**32)
+
+
+def test_numbers_of_numpy_draw_the_same_episodes() -> None:
+    domain = open_domain("mini-lesion", cache=None)
+    plain = domain.episodes(shots=2, seed=3, length=4)
+    assert domain.episodes(np.int64(2), np.int64(3), length=np.int32(4)).sha256 == plain.sha256  # pyright: ignore[reportArgumentType]
