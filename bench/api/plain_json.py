@@ -44,7 +44,12 @@ def _finite(text: str) -> float:
     return value
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these keys and values, where Python's reader keeps the last of two in silence.
+
+    Raises:
+        ValueError: if a key is there twice.
+    """
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
@@ -53,5 +58,5 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _DECODER = json.JSONDecoder(
-    parse_constant=_refused, parse_float=_finite, object_pairs_hook=_without_duplicates
+    parse_constant=_refused, parse_float=_finite, object_pairs_hook=without_duplicates
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from cdfss_bench.errors import DataError
+from cdfss_bench.plain_json import without_duplicates
 
 from ..core.opening import MAX_PIXELS
 from .coco_shapes import Fault, Size, check, is_empty, short
@@ -106,7 +107,7 @@ def ordered(ids: Iterable[Id]) -> list[Id]:
 
 def _loaded(path: Path) -> Row:
     try:
-        page: object = json.loads(path.read_bytes(), object_pairs_hook=_without_twins)
+        page: object = json.loads(path.read_bytes(), object_pairs_hook=without_duplicates)
     except UnicodeDecodeError as error:
         raise _broken(path, "it is not UTF-8 text") from error
     except (OSError, ValueError, RecursionError, MemoryError) as error:
@@ -115,15 +116,6 @@ def _loaded(path: Path) -> Row:
     if not isinstance(page, dict):
         raise _broken(path, "it must be an object with images, annotations and categories")
     return cast("Row", page)
-
-
-def _without_twins(pairs: list[tuple[str, object]]) -> Row:
-    found = dict(pairs)
-    if len(found) < len(pairs):  # the reader of Python keeps the last one, without a word
-        keys = Counter(key for key, _ in pairs)
-        twin = next(key for key in found if keys[key] > 1)
-        raise ValueError(f"'{twin}' stands twice in one object")
-    return found
 
 
 def _rows(page: Row, key: str, path: Path) -> list[object]:

@@ -99,7 +99,12 @@ def read_class_table(data: bytes, where: str, classes: Sequence[str]) -> dict[st
                     f"{where}, line {reader.line_num}: the class of '{row['ID']}' is "
                     f"'{row['Class'] or ''}', not one of {', '.join(classes)}"
                 )
-            table[row["ID"]] = row["Class"]
+            if table.setdefault(row["ID"], row["Class"]) != row["Class"]:
+                raise DataError(
+                    f"{where}, line {reader.line_num}: '{row['ID']}' is '{row['Class']}' here and "
+                    f"'{table[row['ID']]}' above",
+                    hint="correct one of the two lines",
+                )
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"the class table {where} cannot be read ({error})") from error
     return table

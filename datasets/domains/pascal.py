@@ -119,7 +119,11 @@ def _read_list(path: Path, fold: int) -> Iterator[tuple[str, int]]:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise DataError(f"the PASCAL list {path} cannot be read ({reason})") from error
     allowed = range(fold * _CLASSES_PER_FOLD, (fold + 1) * _CLASSES_PER_FOLD)
+    seen: set[str] = set()
     for line in lines:
+        if line in seen:
+            raise DataError(f"{path} names '{line}' twice", hint="remove one of the two lines")
+        seen.add(line)
         match = _LINE.fullmatch(line)
         if match is None or int(match["label"]) - 1 not in allowed:
             raise DataError(

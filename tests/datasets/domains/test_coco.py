@@ -295,7 +295,7 @@ def test_all_wrong_rows_are_counted(tmp_path: Path) -> None:
         (b"[" * 100_000, "recursion"),
         (b'{"images": ' + b"9" * 5000 + b"}", "digits"),
         (b'{"images": 3}', "must hold a list"),
-        (b'{"annotations": [], "annotations": [{}]}', "'annotations' stands twice in one object"),
+        (b'{"annotations": [], "annotations": [{}]}', "the key 'annotations' is there twice"),
     ],
     ids=["empty", "list", "cut", "latin-1", "deep", "long number", "number", "key twice"],
 )

@@ -309,6 +309,10 @@ def test_two_isic_folders_of_one_class_are_refused(tmp_path: Path) -> None:
         (b"ID,Class\nISIC_0000001,NV\n", ", line 2: the class of 'ISIC_0000001' is 'NV', not one"),
         ("ID,Class\nISIC_0000001,nevus\n".encode("utf-16"), "cannot be read ("),
         (b'ID,Class\nISIC_0000001,"' + b"x" * 200_000, "cannot be read (field larger"),
+        (
+            b"ID,Class\nISIC_1,nevus\nISIC_2,nevus\nISIC_1,melanoma\n",
+            ", line 4: 'ISIC_1' is 'melanoma' here and 'nevus' above",
+        ),
     ],
 )
 def test_a_damaged_class_table_is_refused_in_a_sentence(
@@ -432,6 +436,15 @@ def test_a_bad_line_of_a_list_is_refused_and_shown(tmp_path: Path, line: str) ->
     assert refusal("pascal", tmp_path).problem == (
         f"{path}: '{line}' is not NAME__CC with a class of fold 0 (01 to 05)"
     )
+
+
+def test_a_pair_that_a_list_names_twice_is_refused(tmp_path: Path) -> None:
+    trees.write_pascal(tmp_path)
+    path = tmp_path / "splits/pascal/trn/fold0.txt"
+    path.write_text("2007_000032__01\n2007_000033__01\n2007_000032__01\n")
+    error = problem(opened("pascal", tmp_path))
+    assert error.problem == f"{path} names '2007_000032__01' twice"
+    assert error.hint == "remove one of the two lines"
 
 
 def test_lists_may_end_their_lines_as_windows_does_and_begin_with_a_mark(tmp_path: Path) -> None:
