@@ -442,7 +442,7 @@ def test_a_pair_that_a_list_names_twice_is_refused(tmp_path: Path) -> None:
     trees.write_pascal(tmp_path)
     path = tmp_path / "splits/pascal/trn/fold0.txt"
     path.write_text("2007_000032__01\n2007_000033__01\n2007_000032__01\n")
-    error = problem(opened("pascal", tmp_path))
+    error = refusal("pascal", tmp_path)
     assert error.problem == f"{path} names '2007_000032__01' twice"
     assert error.hint == "remove one of the two lines"
 
