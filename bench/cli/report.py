@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import left_out, say, show, talk
+from .console import left_out, say, screen_width, show, talk
 from .option_groups import Only, expand_groups
 from .options import Results, Wide, add_plugins
 from .report_options import ContentOptions, PictureOptions, RowOptions
@@ -85,10 +86,10 @@ def report(
     arrangement = Arrangement(rows.sort, with_controls=not rows.no_controls, columns=columns)
     with left_out() as damaged:
         found = _chosen(results, rows, damaged)
-        choice = chosen(answer.record for answer in found)
-        boards = leaderboards((answer.record for answer in found), arrangement, choice)
         # Thousands of records stay to the end; collections need not look at them again and again.
         gc.freeze()
+        choice = chosen(answer.record for answer in found)
+        boards = leaderboards((answer.record for answer in found), arrangement, choice)
         if not boards:
             raise UserError(
                 f"there are no records under {results / 'runs'}",
@@ -102,6 +103,7 @@ def report(
                 talk(
                     "published figures are of the real targets; these records are of the mini suite"
                 )
+        on_screen = form == "table" and output is None and site is None
         content = Content(
             metric=asked.metric,
             cost=asked.cost,
@@ -112,10 +114,11 @@ def report(
             every_note=asked.notes,
             columns=columns,
             published=published,
+            width=screen_width(sys.stdout) if on_screen and not wide else None,
         )
         if site is not None or form == "html":
             _write_pages(site, output, found, boards, content, arrangement, pictures, options)
-        elif form == "table" and output is None:
+        elif on_screen:
             show(*tables_of(boards, by_cell(found, choice), content), wide=wide)
         else:
             _write(text_of(form, boards, by_cell(found, choice), content), output)

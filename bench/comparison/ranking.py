@@ -21,6 +21,8 @@ RESAMPLES = 2_000
 """For tables, which show one decimal of an interval; `compare` takes 10,000."""
 POOLED = ("miou", "dice")
 """Metrics that are means over classes of ratios of pooled counts, as the bootstrap takes them."""
+SHORTEST = Interval(0.0, 0.0, 0.0, 0.0)
+"""Stands for an interval that is not computed; no other is written in fewer characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ Standings = Mapping[tuple[RowKey, ColumnKey | None], Standing]
 """By row and column; None is the mean over the domains."""
 
 
-def standings(board: Leaderboard, found: Found) -> Standings:
+def standings(board: Leaderboard, found: Found, *, intervals: bool = True) -> Standings:
     """Where every row stands in every column, from the rows of the records.
 
     Intervals, ties and tests against controls exist of the metrics that pool counts by class, mIoU
@@ -58,16 +60,20 @@ def standings(board: Leaderboard, found: Found) -> Standings:
     Args:
         board: whose rows are ranked.
         found: all results, or those that the board shows by cell, as `by_cell` gives them.
+        intervals: whether they are wanted, which take most of the time; without them `SHORTEST`
+            stands where one exists.
 
     Raises:
         RecordError: if a finished record has lost its rows.
     """
     known = by_cell(found)
     with Kept("standings", board.metric, *map(str, board.key)) as kept:
-        return _standings(board, known, kept)
+        return _standings(board, known, kept, intervals=intervals)
 
 
-def _standings(board: Leaderboard, known: dict[str, RunResult], kept: Kept) -> Standings:
+def _standings(
+    board: Leaderboard, known: dict[str, RunResult], kept: Kept, *, intervals: bool
+) -> Standings:
     is_pooled = board.metric in POOLED
     controls = against_controls(board, known, kept) if is_pooled else {}
     result: dict[tuple[RowKey, ColumnKey | None], Standing] = {}
@@ -82,22 +88,25 @@ def _standings(board: Leaderboard, known: dict[str, RunResult], kept: Kept) -> S
             }
             ranked = [row for row in rows if not row.scores[column].is_stale]
             ranked = ranked if section.is_ranked else []
-            p_values: dict[int, float] = {}
+            worse: dict[int, bool] = {}
             if is_pooled:
-                p_values = _against_best([answers[row.key] for row in ranked], board.metric, kept)
+                worse = _worse_than_best([answers[row.key] for row in ranked], board.metric, kept)
             for place, row in enumerate(rows):
                 interval = None
                 if is_pooled:
-                    own = _Drawn(answers[row.key], board.metric)
-                    drawn[row.key, column] = own
-                    again = _interval(kept.get(["resampled", own.contents], own.interval))
-                    interval = _stated(row.scores[column], again)
-                p = p_values.get(place)
+                    score, of_row = row.scores[column], answers[row.key]
+                    is_left = not intervals and not score.is_stale and _exists(of_row)
+                    own = drawn[row.key, column] = _Drawn(of_row, board.metric, is_left=is_left)
+                    if is_left:
+                        interval = SHORTEST
+                    else:
+                        again = _interval(kept.get(["resampled", own.contents], own.interval))
+                        interval = _stated(score, again)
                 result[row.key, column] = Standing(
                     interval,
                     place + 1 if place < len(ranked) else None,
-                    tied=p is not None and p > ALPHA,
-                    worse=p is not None and p <= ALPHA,
+                    tied=worse.get(place) is False,
+                    worse=worse.get(place, False),
                     control=controls.get((row.key, column)),
                 )
     for section in board.sections():
@@ -119,12 +128,20 @@ def _stated(score: Score, resampled_here: Interval | None) -> Interval | None:
     return replace(resampled_here, low=low, high=high)
 
 
+def _exists(results: Sequence[RunResult]) -> bool:
+    """Whether records of the installed code say that their rows have an interval together."""
+    said = [result.record.metrics for result in results]
+    classes = {frozenset(one.per_class) for one in said if one is not None and one.miou_interval}
+    return len(classes) == 1 and all(one is not None and one.miou_interval for one in said)
+
+
 class _Drawn:
     """The results of a row in a column; they are resampled where what is asked is not kept."""
 
-    def __init__(self, results: Sequence[RunResult], metric: str):
+    def __init__(self, results: Sequence[RunResult], metric: str, *, is_left: bool):
         self._results = results
         self._metric = metric
+        self.is_left = is_left
         self.contents = _contents(results)
 
     @cached_property
@@ -145,6 +162,9 @@ def _interval(kept: Sequence[float] | None) -> Interval | None:
 
 
 def _of_mean(parts: Sequence[_Drawn], kept: Kept) -> Interval | None:
+    if parts and all(part.is_left for part in parts):
+        return SHORTEST
+
     def compute() -> tuple[float, ...] | None:
         known = [part.resampled for part in parts if part.resampled is not None]
         return astuple(together(known)) if known and len(known) == len(parts) else None
@@ -152,22 +172,32 @@ def _of_mean(parts: Sequence[_Drawn], kept: Kept) -> Interval | None:
     return _interval(kept.get(["mean", [part.contents for part in parts]], compute))
 
 
-def _against_best(ordered: list[list[RunResult]], metric: str, kept: Kept) -> dict[int, float]:
-    """By place of a row, the best first, the p value of the paired test against the best.
+def _worse_than_best(ordered: list[list[RunResult]], metric: str, kept: Kept) -> dict[int, bool]:
+    """By place of a row, the best first, whether the paired test shows that it is worse.
 
-    Adjusted by Holm's rule; rows that were not asked the same episodes have none.
+    p is adjusted by Holm's rule; rows that were not asked the same episodes are not there.
     """
     if not ordered:
         return {}
     best, *others = ordered
     episodes = [answer.record.episodes.sha256 for answer in best]
-    p_values: dict[int, float] = {}
-    for index, row in enumerate(others, 1):
-        # Other seeds or a control's other supports: not paired, so nothing is said.
-        if [answer.record.episodes.sha256 for answer in row] == episodes:
-            key = ["paired", _contents(best), _contents(row)]
-            p_values[index] = kept.get(key, partial(_tested, best, row, metric))
-    return dict(holm(p_values))
+    # Other seeds or a control's other supports: not paired, so nothing is said.
+    paired = {
+        index: row
+        for index, row in enumerate(others, 1)
+        if [answer.record.episodes.sha256 for answer in row] == episodes
+    }
+    # The least p is 1 / (RESAMPLES + 1), and Holm's rule takes it times the number of rows: of so
+    # many none can be found worse, whatever the tests give.
+    if len(paired) > ALPHA * (RESAMPLES + 1):
+        return dict.fromkeys(paired, False)
+    p_values = {
+        index: kept.get(
+            ["paired", _contents(best), _contents(row)], partial(_tested, best, row, metric)
+        )
+        for index, row in paired.items()
+    }
+    return {index: p <= ALPHA for index, p in holm(p_values).items()}
 
 
 def _tested(best: Sequence[RunResult], row: Sequence[RunResult], metric: str) -> float:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from cdfss_bench.canonical import file_sha256
 from cdfss_bench.errors import RecordError
 
 from .cell_folder import CellFolder, EpisodeRow
@@ -82,11 +81,14 @@ class RunResult:
 
     @cached_property
     def is_whole(self) -> bool:
-        """Whether the file of the rows is the one that was written, which its hash tells."""
+        """Whether the file of the rows is the one that was written, a line for every episode."""
         try:
-            return file_sha256(self.path.with_name(_ROWS)) == self.record.episodes.rows_sha256
+            raw = self.path.with_name(_ROWS).read_bytes()
         except OSError:
             return False
+        asked = self.record.episodes
+        is_written = hashlib.sha256(raw).hexdigest() == asked.rows_sha256
+        return is_written and raw.count(b"\n") == asked.count
 
     @property
     def content(self) -> str:
@@ -140,15 +142,11 @@ def _read(path: Path, seals: Kept) -> RunRecord:
     try:
         raw = path.read_bytes()
         known = hashlib.sha256(raw).hexdigest()
-        if seals.knows(known):
-            record = RunRecord.model_validate_json(raw)
-            seals.get(known, bool)
-            return record
+        is_known = seals.knows(known)
+        record = RunRecord.model_validate_json(raw) if is_known else read_record(path, raw)
     except (OSError, ValidationError):
         return read_record(path)
-    record = read_record(path)
-    if path.read_bytes() == raw:
-        seals.get(known, bool)
+    seals.get(known, bool)
     return record
 
 

@@ -336,13 +336,17 @@ def published_schema() -> dict[str, Any]:
 _DAMAGED = "delete its folder and type the run again, or restore the file"
 
 
-def read_record(path: Path) -> RunRecord:
+def read_record(path: Path, raw: bytes | None = None) -> RunRecord:
     """The record in `path`, older schemas migrated.
+
+    Args:
+        path: of the file.
+        raw: its bytes, where they were read before.
 
     Raises:
         RecordError: if the file is damaged, was edited, or comes from a newer version.
     """
-    record, fits = read_whatever_seal(path)
+    record, fits = read_whatever_seal(path, raw)
     if not fits:
         raise RecordError(
             f"{path} was changed after it was written: its seal does not fit", hint=_DAMAGED
@@ -350,14 +354,18 @@ def read_record(path: Path) -> RunRecord:
     return record
 
 
-def read_whatever_seal(path: Path) -> tuple[RunRecord, bool]:
+def read_whatever_seal(path: Path, raw: bytes | None = None) -> tuple[RunRecord, bool]:
     """The record in `path`, and whether it is as it was written.
+
+    Args:
+        path: of the file.
+        raw: its bytes, where they were read before.
 
     Raises:
         RecordError: if the file is damaged or comes from a newer version.
     """
     try:
-        values: object = plain_json.loads(path.read_text(encoding="utf-8"))
+        values: object = plain_json.loads(path.read_bytes() if raw is None else raw)
     except (OSError, ValueError) as error:
         raise RecordError(
             f"{path} is not a readable record ({error})",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from cdfss_bench.errors import UserError
 
@@ -23,6 +24,7 @@ from .latex import as_latex
 from .leaderboard_table import text_table
 from .paper_table import as_paper
 from .published_table import published_table
+from .screen_table import has_room
 from .text_table import TextTable, as_markdown
 
 
@@ -34,6 +36,8 @@ class Content:
         metric: of the tables, one of `METRICS`.
         paper: whether LaTeX is one table as papers print it.
         every_note: whether each note of the records stands below, or two lines a row.
+        width: characters of the screen that tables are for; intervals that it has no room for are
+            not computed. None for tables of any width.
         published: what papers report, if it shall stand beside.
     """
 
@@ -46,6 +50,7 @@ class Content:
     every_note: bool = False
     columns: tuple[str, ...] = ()
     published: Sequence[Report] | None = None
+    width: int | None = None
 
 
 def text_of(
@@ -107,8 +112,13 @@ def _tables(board: Leaderboard, known: dict[str, RunResult], content: Content) -
         tables = class_tables(board, measured) if content.per_class else []
         return tables + (boundary_tables(board, measured) if content.boundary else [])
     shown = in_metric(board, content.metric, known)
-    where = standings(shown, known)
-    table = text_table(shown, where, every_note=content.every_note)
+    draw = partial(text_table, shown, every_note=content.every_note)
+    width = None if content.columns else content.width
+    where = standings(shown, known, intervals=width is None)
+    table = draw(where)
+    if width is not None and has_room(table, width):
+        where = standings(shown, known)
+        table = draw(where)
     return [with_conclusions(table, board, known, where) if content.conclusions else table]
 
 

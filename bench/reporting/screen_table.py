@@ -120,6 +120,12 @@ def as_rich(table: TextTable, width: int | None = None) -> RenderableType:
     return Group(*lines)
 
 
+def has_room(table: TextTable, width: int) -> bool:
+    """Whether a screen of so many characters shows the intervals of a table."""
+    _, widths, hidden = _fitted(table, width)
+    return widths is None or INTERVALS not in hidden
+
+
 def _fitted(table: TextTable, width: int | None) -> tuple[_Layout, list[int] | None, list[str]]:
     """The richest layout that fits, the widths of its columns, and what it lacks."""
     layout = _Layout(table, range(len(table.headers)))
