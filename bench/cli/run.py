@@ -148,6 +148,7 @@ def run(
     from ..evaluation.evaluator import Settings
     from ..executors.choosing import Choice
     from ..planning.selection import plan as cells_of
+    from ..records.results import note_seals
 
     choice = Choice(executor, jobs, threads, timeout, options.plugins or (), talk)
     budget = budget_of(memory, "cpu" if executor == "ray" else where)
@@ -166,6 +167,7 @@ def run(
     warn_of_cells(cells)
     outcomes = compute(cells, results, settings, choice, with_cost=not no_cost)
     records = [outcome.record for outcome in outcomes if outcome.record is not None]
+    note_seals(results, records)
     show_records(records, results, boundaries=tolerance is not None, wide=wide, as_json=as_json)
     if selection.precision != "fp32":
         from ..evaluation.precision_change import differences

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import NamedTuple
 
 from cdfss_bench.canonical import digest
@@ -112,17 +113,20 @@ def version_of(record: RunRecord) -> str:
     They change with options, backbone, weights and code, not with domain, shots or seed.
     """
     weights = record.weights
-    return digest(
-        [
-            record.method.composition,
-            record.method.backbone,
-            weights.pretrained_sha256,
-            weights.checkpoint_sha256,
-            weights.selection,
-            record.method.code,
-            record.evaluator.code,
-        ]
-    )[:7]
+    return _version(
+        record.method.composition,
+        record.method.backbone,
+        weights.pretrained_sha256,
+        weights.checkpoint_sha256,
+        weights.selection,
+        record.method.code,
+        record.evaluator.code,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _version(*parts: str) -> str:
+    return digest(list(parts))[:7]
 
 
 def fits_pattern(record: RunRecord, pattern: str) -> bool:

@@ -142,7 +142,10 @@ class _Drawn:
         self._results = results
         self._metric = metric
         self.is_left = is_left
-        self.contents = _contents(results)
+
+    @cached_property
+    def contents(self) -> list[str]:
+        return _contents(self._results)
 
     @cached_property
     def resampled(self) -> Resampled | None:

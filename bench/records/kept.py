@@ -23,7 +23,7 @@ from cdfss_bench.datasets.core.decode_cache import default_folder
 from cdfss_bench.errors import UserError
 from cdfss_bench.files import write_atomically
 
-_SPARE = 10_000
+_SPARE = 50_000
 """Values that are kept beside those that the last call asked for."""
 _SOURCES = (
     *("", "bench/api"),  # an installed package has the modules of `bench/api` at its top

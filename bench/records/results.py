@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gc
 import hashlib
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
+from cdfss_bench.canonical import canonical_json
 from cdfss_bench.errors import RecordError
 
 from .cell_folder import CellFolder, EpisodeRow
@@ -142,12 +144,40 @@ def _read(path: Path, seals: Kept) -> RunRecord:
     try:
         raw = path.read_bytes()
         known = hashlib.sha256(raw).hexdigest()
-        is_known = seals.knows(known)
-        record = RunRecord.model_validate_json(raw) if is_known else read_record(path, raw)
+        is_fit = seals.knows(known) or _is_sealed(raw)
+        record = RunRecord.model_validate_json(raw) if is_fit else read_record(path, raw)
     except (OSError, ValidationError):
         return read_record(path)
     seals.get(known, bool)
     return record
+
+
+def _is_sealed(raw: bytes) -> bool:
+    """Whether the bytes of a record are quickly seen to fit its seal; `read_record` decides else.
+
+    It parses in a third of the time, and keeps the last of equal keys without a word: therefore as
+    many keys must stand in the file as are sealed.
+    """
+    try:
+        values = from_json(raw, allow_inf_nan=False)
+        seal = values.pop("seal")
+        text = canonical_json(values).encode()
+    except (ValueError, TypeError, AttributeError, KeyError):
+        return False
+    return hashlib.sha256(text).hexdigest() == seal and raw.count(b'":') == text.count(b'":') + 1
+
+
+def note_seals(results: Path, records: Iterable[RunRecord]) -> None:
+    """Notes that records that were just saved fit their seals: the next call need not compute them.
+
+    Args:
+        results: the folder that they were saved in.
+        records: of cells there; one that was changed meanwhile is not noted.
+    """
+    with Kept("seals", str(results.resolve())) as seals:
+        for record in records:
+            with suppress(RecordError):
+                _read(folder_of(record, results).record, seals)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from .text_table import INTERVALS, STACKED, TextTable
@@ -122,35 +123,38 @@ def as_rich(table: TextTable, width: int | None = None) -> RenderableType:
 
 def has_room(table: TextTable, width: int) -> bool:
     """Whether a screen of so many characters shows the intervals of a table."""
-    _, widths, hidden = _fitted(table, width)
-    return widths is None or INTERVALS not in hidden
+    steps = [*table.secondary, INTERVALS]
+    before = steps[: steps.index(INTERVALS)]
+    if _layout(table, before).widths(width) is not None:
+        return True
+    last = _layout(table, steps)
+    # Blocks, which a screen shows that is too narrow for all else, have every cell whole.
+    return (last.widths(width) or last.widths(width, tight=True)) is None
 
 
 def _fitted(table: TextTable, width: int | None) -> tuple[_Layout, list[int] | None, list[str]]:
     """The richest layout that fits, the widths of its columns, and what it lacks."""
-    layout = _Layout(table, range(len(table.headers)))
-    hidden: list[str] = []
+    steps: Sequence[str] = ()
+    layout = _layout(table, steps)
     widths = layout.widths(width)
-    for step in table.secondary:
-        if widths is not None:
-            break
-        columns = layout.columns
-        if step in table.headers:
-            columns = [at for at in columns if table.headers[at] != step]
-        layout = _Layout(
-            table,
-            columns,
-            stacked=layout.stacked or step == STACKED,
-            intervals=layout.intervals and step != INTERVALS,
-        )
-        if step == INTERVALS and any(" [" in row[at] for row in table.rows for at in table.numeric):
-            hidden.append(INTERVALS)
-        if step in table.headers:
-            hidden.append(step)
+    while widths is None and len(steps) < len(table.secondary):
+        steps = table.secondary[: len(steps) + 1]
+        layout = _layout(table, steps)
         widths = layout.widths(width)
+    known = set(table.headers)
+    if any(" [" in row[at] for row in table.rows for at in table.numeric):
+        known.add(INTERVALS)
+    hidden = [step for step in steps if step in known]
     return layout, widths or layout.widths(width, tight=True), hidden
 
 
+def _layout(table: TextTable, steps: Sequence[str]) -> _Layout:
+    """What is shown of a table after some of its `secondary` steps."""
+    columns = [at for at, header in enumerate(table.headers) if header not in steps]
+    return _Layout(table, columns, STACKED in steps, INTERVALS not in steps)
+
+
+@lru_cache(maxsize=2**16)
 def _length(text: str) -> int:
     if text.isascii() and text.isprintable():
         return len(text.rstrip())
