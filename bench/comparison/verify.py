@@ -9,7 +9,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ from cdfss_bench.datasets import Manifest
 from cdfss_bench.errors import UserError
 
 from ..records.cell_folder import CellFolder, EpisodeRow, parse_row
-from ..records.counted import parse_rows
+from ..records.counted import Counted, parse_rows
 from ..records.kept import Kept
 from ..records.place import folder_of
 from ..records.schema import MetricsPart, RunRecord, read_whatever_seal
@@ -131,31 +131,39 @@ def verify(path: Path) -> Verdict:
 def _of_numbers(folder: CellFolder) -> Iterator[str]:
     """Files in which something stands for a number that is none, or a time that nothing takes."""
     for path in (folder.manifest, folder.rows, folder.timings):
-        if not path.is_file():
+        if path.is_file():
+            text = path.read_text(encoding="utf-8", errors="replace")
+            with_times = path == folder.timings
+            yield from (f"{path.name}, {told}" for told in _of_text(text, with_times=with_times))
+
+
+@lru_cache(maxsize=_MOST_MANIFESTS)
+def _of_text(text: str, *, with_times: bool) -> tuple[str, ...]:
+    if not with_times and not _may_hold_not_finite(text):
+        return ()
+    found: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            values: object = plain_json.loads(line)
+        except plain_json.NotFiniteError as error:
+            found.append(f"line {number}: {error}")
             continue
-        text = path.read_text(encoding="utf-8", errors="replace")
-        if path != folder.timings and not _may_hold_not_finite(text):
-            continue
-        for number, line in enumerate(text.splitlines(), 1):
-            try:
-                values: object = plain_json.loads(line)
-            except plain_json.NotFiniteError as error:
-                yield f"{path.name}, line {number}: {error}"
-                continue
-            except ValueError:
-                continue  # torn when a process was killed; what is missing is found elsewhere
-            if path == folder.timings and isinstance(values, dict):
-                yield from _of_times(f"{path.name}, line {number}", cast("dict[str, Any]", values))
+        except ValueError:
+            continue  # torn when a process was killed; what is missing is found elsewhere
+        if with_times and isinstance(values, dict):
+            times = cast("dict[str, Any]", values)
+            found += [f"line {number}: {told}" for told in _of_times(times)]
+    return tuple(found)
 
 
 def _may_hold_not_finite(text: str) -> bool:
     return "NaN" in text or "Infinity" in text or bool(_PERHAPS_TOO_LARGE.search(text))
 
 
-def _of_times(where: str, values: dict[str, Any]) -> Iterator[str]:
+def _of_times(values: dict[str, Any]) -> Iterator[str]:
     for key, value in values.items():
         if key.endswith("_ms") and (type(value) not in (int, float) or value < 0):
-            yield f"{where}: '{key}' is {value!r}, which is no time"
+            yield f"'{key}' is {value!r}, which is no time"
 
 
 def _of_record(record: RunRecord, folder: CellFolder) -> Iterator[str]:
@@ -177,25 +185,35 @@ def _of_rows(record: RunRecord, folder: CellFolder) -> Iterator[str]:
         yield "episodes.jsonl was changed after it was written: its sha256 is another"
     text = raw.decode("utf-8", errors="replace")
     found = parse_rows(text)
-    known = found.rows if found else []
+    known: Sequence[EpisodeRow] = found.asked.rows if found else []
     if found is None or not found.asked.is_canonical:
         lines = text.splitlines()
-        rows = [parse_row(line) for line in lines]
-        for number, (line, row) in enumerate(zip(lines, rows, strict=True), 1):
+        parsed = [parse_row(line) for line in lines]
+        for number, (line, row) in enumerate(zip(lines, parsed, strict=True), 1):
             if row is None or row.to_line() != line:
                 yield f"episodes.jsonl, line {number}: is not a row as the evaluator writes it"
-        known = [row for row in rows if row is not None]
+        known = [row for row in parsed if row is not None]
     yield from _of_manifest(record, manifest)
     yield from _answers(known, manifest)
     side = record.evaluator.image_size
-    wrong = [row.index for row in known if not row.counts.fit(side**2)]
+    rows = known if found is None else [] if _all_fit(found, side) else found.rows
+    wrong = [row.index for row in rows if not row.counts.fit(side**2)]
     for index in wrong:
         yield f"episode {index}: the pixel counts contradict each other"
-    for row in known:
+    for row in rows:
         if row.index not in wrong and not row.fit(side):
             yield f"episode {row.index}: the boundary measures contradict the pixel counts"
     if known and not wrong and record.metrics is not None:
         yield from _of_metrics(record.metrics, metrics_of(found or known))
+
+
+def _all_fit(found: Counted, side: int) -> bool:
+    """Whether rows without boundary measures are seen to be possible on a grid of that side."""
+    inter, union, inter_bg, union_bg = found.counts.T
+    fit = (inter <= union) & (inter + union_bg == union + inter_bg) & (inter + union_bg <= side**2)
+    # The first condition, since sums of larger counts may have too many bits.
+    is_small = bool((found.counts <= side**2).all())
+    return is_small and bool(fit.all()) and not any(found.boundaries)
 
 
 _manifests: dict[str, Manifest] = {}
