@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cdfss_bench.bench.comparison import verify
+from cdfss_bench.bench.comparison import ranking, verify
+from cdfss_bench.bench.comparison.ranking import standings
 from cdfss_bench.bench.records import kept, results
 from cdfss_bench.bench.records.cell_folder import CellFolder
-from cdfss_bench.bench.records.results import run_results
+from cdfss_bench.bench.records.results import note_seals, run_results
 from cdfss_bench.bench.records.schema import read_record, record_paths
+from cdfss_bench.bench.reporting import forms
+from cdfss_bench.errors import RecordError
 
 from ...support.records import DOMAINS, write_cell
-from ...support.shown import typed
+from ...support.shown import board_of, typed
 
 SAMPLES = Path(__file__).parents[3] / "results" / "sample"
 
@@ -146,6 +151,152 @@ def test_a_kept_seal_gives_the_same_record(tmp_path: Path) -> None:
     whole = [read_record(path).model_dump() for path in record_paths(SAMPLES)]
     assert [one.record.model_dump() for one in first] == whole
     assert [one.record.model_dump() for one in second] == whole
+
+
+def reseal(path: Path, change: Callable[[CellFolder], None]) -> None:
+    """Changes a finished cell as one who seals the record again."""
+    record, folder = read_record(path), CellFolder(path.parent)
+    change(folder)
+    record.episodes.rows_sha256 = folder.rows_sha256()
+    record.save(path)
+
+
+def lose_a_row(folder: CellFolder) -> None:
+    lines = folder.rows.read_text(encoding="utf-8").splitlines(keepends=True)
+    folder.rows.write_text("".join(lines[:-1]), encoding="utf-8", newline="\n")
+
+
+def test_a_missing_row_is_told_where_no_number_needs_the_rows(
+    found: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranking, "_exists", bool)  # as of many records: no row is parsed for them
+    monkeypatch.setattr(ranking, "RESAMPLES", 1)
+    reseal(record_paths(found)[0], lose_a_row)
+    told = typed("report", "--results", found)
+    assert told.exit_code == 2
+    assert "does not hold the" in told.output
+
+
+def test_what_a_run_saved_is_known_to_fit_its_seal(
+    found: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = record_paths(found)
+    whole = [read_record(path) for path in paths]
+    note_seals(found, whole)
+    monkeypatch.setattr(results, "_is_sealed", refuse)
+    assert [one.record for one in run_results(found)] == whole
+
+
+def test_a_record_that_was_edited_since_is_not_noted(found: Path) -> None:
+    path = record_paths(found)[0]
+    record = read_record(path)
+    edited(path)
+    note_seals(found, [record])
+    told = typed("report", "--results", found)
+    assert told.exit_code == 2
+    assert "its seal does not fit" in told.output
+
+
+def twice(text: str) -> str:
+    return text.replace('"status"', '"status": "failed",\n "status"', 1)
+
+
+def not_finite(text: str) -> str:
+    return text.replace('"environment": {', '"environment": {"x": NaN,', 1)
+
+
+def without_seal_but_edited(text: str) -> str:
+    return text.replace('"seal"', '"sale"', 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (twice, "the key 'status' is there twice"),
+        (not_finite, "it holds NaN"),
+        (without_seal_but_edited, "extra inputs are not permitted"),
+        (lambda text: text[:-20], "not a readable record"),
+        (lambda _: "[1]", "the whole file"),
+        (lambda _: '{"seal": 1}', "field required"),
+    ],
+)
+def test_a_damaged_record_is_told_as_when_it_is_read_alone(
+    change: Callable[[str], str], told: str, found: Path
+) -> None:
+    path = record_paths(found)[0]
+    path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(RecordError, match=re.escape(told)) as alone:
+        read_record(path)
+    for _ in range(2):
+        with pytest.raises(RecordError) as among:
+            run_results(found)
+        assert str(among.value) == str(alone.value)
+
+
+def test_another_layout_of_the_same_values_fits_the_seal(found: Path) -> None:
+    path = record_paths(found)[0]
+    whole = read_record(path)
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8"))), encoding="utf-8")
+    assert run_results(found)[0].record == whole
+
+
+@pytest.fixture
+def stated(found: Path) -> Path:
+    """The same records with intervals, as a run writes them."""
+    for path in record_paths(found):
+        record = read_record(path)
+        assert record.metrics is not None
+        record.metrics.miou_interval = (12.5, 87.5)
+        record.save(path)
+    return found
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 100, 110, 120, 130, 140, 160, 200])
+def test_the_table_is_the_same_whether_or_not_its_intervals_are_computed_first(
+    width: int, stated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = typed("report", "--results", stated).output
+    monkeypatch.setattr(forms, "has_room", lambda *_: True)
+    assert typed("report", "--results", stated).output == shown
+
+
+def test_intervals_that_a_screen_has_no_room_for_are_not_computed(
+    stated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranking, "resampled", refuse)
+    shown = typed("report", "--results", stated)
+    assert shown.exit_code == 0
+    assert "intervals" in shown.output
+    assert isinstance(typed("report", "--results", stated, "--wide").exception, AssertionError)
+
+
+def test_an_interval_that_a_record_does_not_state_is_computed(
+    stated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = record_paths(stated)[0]
+    record = read_record(path)
+    assert record.metrics is not None
+    record.metrics.miou_interval = None
+    record.save(path)
+    monkeypatch.setattr(ranking, "resampled", refuse)
+    assert isinstance(typed("report", "--results", stated).exception, AssertionError)
+
+
+@pytest.mark.parametrize(("resamples", "is_tested"), [(39, True), (38, False), (199, True)])
+def test_rows_are_tested_where_so_many_can_differ(
+    resamples: int, *, is_tested: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for method, skill in {"ssp": 0.9, "loec": 0.2, "loec[beta=0.5]": 0.1}.items():
+        write_cell(tmp_path, method, "isic", skill=skill)
+    answers = run_results(tmp_path)
+    monkeypatch.setattr(ranking, "RESAMPLES", resamples)
+    tested: list[object] = []
+    real = ranking._tested  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(ranking, "_tested", lambda *rows: tested.append(rows) or real(*rows))
+    worse = [one.worse for one in standings(board_of(answers), answers).values()]
+    assert bool(tested) is is_tested
+    assert any(worse) is is_tested
 
 
 def test_what_agreed_is_not_verified_again_until_it_changes(
