@@ -64,13 +64,17 @@ def narrowed(table: TextTable, wanted: Sequence[str]) -> TextTable:
     return replace(
         table,
         headers=[table.headers[i] for i in at],
-        rows=[[row[i] for i in at] for row in table.rows],
+        rows=[
+            [table.named(number, shown), *(row[i] for i in at[1:])]
+            for number, row in enumerate(table.rows)
+        ],
         numeric=frozenset(place[i] for i in table.numeric if i in place),
         grey=frozenset(place[i] for i in table.grey if i in place),
         marks=moved(dict(table.marks)),
         behind=moved(dict(table.behind)),
         notes=[note for note in table.notes if table.explains(note, shown)],
         secondary=[step for step in table.secondary if step in (STACKED, INTERVALS)],
+        apart={header: of for header, of in table.apart.items() if header in shown},
     )
 
 

@@ -62,6 +62,9 @@ def text_table(
     bracketed = any("[" in cell for row in rows for cell in row[_FIRST:])
     if where is not None or bracketed:
         notes.append(_INTERVAL)
+    scores = [score for row in board.rows.values() for score in row.scores.values()]
+    if len({score.spread is None for score in scores}) > 1:
+        notes.append(_ONE_SEED)
     if where is not None and "tied" in marks.values():
         notes.append("≈ no significant difference from the best of its section (paired, Holm, 5 %)")
     if headers[-1] == _CONTROL:
@@ -82,7 +85,8 @@ def text_table(
         grey=frozenset(_FIRST + i for i, c in enumerate(board.columns) if c not in main),
         outdated=board.outdated,
         behind=behind,
-        secondary=_secondary(board),
+        secondary=_SECONDARY,
+        apart=_apart(board),
         about={
             _COSTS: ("GFLOP", "ms"),
             UNSTEADY_LEGEND: ("ms",),
@@ -101,6 +105,7 @@ _COSTS = "GFLOP and ms per episode, nothing cached, batch 1; a multiply-add coun
 _PUBLISHED = f"as published: GFLOP of the published code; {BLANK} where it is not known"
 _TRANSFORMS = "FFT: GFLOP of Fourier transforms, not among the others"
 _INTERVAL = "[ ] 95 % interval over query images; ± standard deviation over seeds"
+_ONE_SEED = "a number without ± is of one seed, whatever the title names"
 _TESTED = (
     f"{_CONTROL}: against the same method shown supports of a wrong class; better: "
     f"sign-flip test, Holm, 5 %, and {MINIMUM:g} points; not better: the 95 % interval of "
@@ -110,19 +115,24 @@ SHORT = "*"
 """Behind a number: not all episodes of the protocol, or not all of the data."""
 
 
-def _secondary(board: Leaderboard) -> list[str]:
-    """What a narrow screen may lack, the least needed first; nothing that tells rows apart."""
-    used: dict[str, list[str]] = {}
-    for key in board.rows:
-        used.setdefault(key.name, []).append(key.backbone)
-    backbones = any(len(set(names)) > 1 for names in used.values())
-    weights = any(len(set(names)) < len(names) for names in used.values())
-    told = ["weights"] * (not weights) + ["backbone"] * (not backbones)
-    costs = ["params", "ms", "GFLOP"]
-    return [
-        *("selected", "on", "FFT", "as published", "adapts", STACKED, *told),
-        *(_CONTROL, *costs, "rank", INTERVALS),
-    ]
+_SECONDARY = (
+    *("selected", "on", "FFT", "as published", "adapts", STACKED, "weights", "backbone"),
+    *(_CONTROL, "params", "ms", "GFLOP", "rank", INTERVALS),
+)
+"""What a narrow screen may lack, the least needed first."""
+
+
+def _apart(board: Leaderboard) -> dict[str, dict[int, str]]:
+    """Backbones of rows of one name, and weights of those on one backbone, by header and row."""
+    rows = [row.key for section in board.sections() for row in section.rows]
+    found: dict[str, dict[int, str]] = {"backbone": {}, "weights": {}}
+    for at, key in enumerate(rows):
+        same = [other for other in rows if other.name == key.name]
+        if len({other.backbone for other in same}) > 1:
+            found["backbone"][at] = key.backbone
+        if len({o.weights for o in same if o.backbone == key.backbone}) > 1:
+            found["weights"][at] = key.weights
+    return found
 
 
 def _behind(row: Row, board: Leaderboard, numeric: frozenset[int]) -> dict[int, Sequence[str]]:

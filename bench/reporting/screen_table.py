@@ -52,6 +52,8 @@ class _Layout:
     intervals: bool = True
 
     def text(self, row: int, at: int) -> str:
+        if at == 0:
+            return self.table.named(row, [self.table.headers[i] for i in self.columns])
         cell = self.table.rows[row][at]
         if self.intervals or at not in self.table.numeric:
             return cell

@@ -32,6 +32,8 @@ class TextTable:
             `STACKED` and `INTERVALS`.
         whole: what shows all columns on a narrow screen.
         about: by note the headers (or `INTERVALS`) that it explains; it goes where all of them go.
+        apart: by header, what tells a row from another with the same first cell, by row; where
+            that column is not shown, the first cell says it.
     """
 
     title: str
@@ -49,6 +51,13 @@ class TextTable:
     secondary: Sequence[str] = ()
     whole: str = "--wide"
     about: Mapping[str, Collection[str]] = field(default_factory=dict[str, Collection[str]])
+    apart: Mapping[str, Mapping[int, str]] = field(default_factory=dict[str, Mapping[int, str]])
+
+    def named(self, row: int, shown: Collection[str]) -> str:
+        """The first cell of a row, which tells it from all others where these headers are shown."""
+        name = self.rows[row][0]
+        told = [of[row] for header, of in self.apart.items() if header not in shown and row in of]
+        return f"{name} ({', '.join(told)})" if told else name
 
     def explains(self, note: str, shown: Collection[str]) -> bool:
         """Whether a note is needed where only these headers are shown."""

@@ -15,10 +15,11 @@ from rich.console import Console
 
 from cdfss_bench.bench.comparison.ranking import standings
 from cdfss_bench.bench.records.results import run_results
+from cdfss_bench.bench.reporting.columns import only_columns
 from cdfss_bench.bench.reporting.cost_table import cost_table
 from cdfss_bench.bench.reporting.leaderboard_table import text_table
 from cdfss_bench.bench.reporting.screen_table import as_rich
-from cdfss_bench.bench.reporting.text_table import INTERVALS, STACKED, TextTable
+from cdfss_bench.bench.reporting.text_table import INTERVALS, STACKED, TextTable, as_markdown
 
 from ...support.program import PROGRAM, program
 from ...support.records import COST, DOMAINS, write_cell
@@ -116,16 +117,35 @@ def test_intervals_stand_below_their_numbers_before_they_go() -> None:
     assert "hidden at this width: z, intervals;" in " ".join(drawn(table, 34)[6:])
 
 
-def test_a_column_that_tells_rows_apart_is_never_hidden(tmp_path: Path) -> None:
+def test_a_row_says_what_tells_it_apart_where_that_column_is_hidden(tmp_path: Path) -> None:
     results = tmp_path
     write_cell(results, "ssp")
-    assert {"weights", "backbone"} < set(tables(results)["scores"].secondary)
+    assert not any(tables(results)["scores"].apart.values())
     write_cell(results, "ssp", weights__checkpoint_sha256="other", weights__description="other")
-    secondary = tables(results)["scores"].secondary
-    assert "weights" not in secondary
-    assert "backbone" in secondary
     write_cell(results, "ssp", method__backbone="vgg16", weights__description="third")
-    assert not {"weights", "backbone"} & set(tables(results)["scores"].secondary)
+    table = tables(results)["scores"]
+    assert sorted(table.apart["backbone"].values()) == ["resnet50", "resnet50", "vgg16"]
+    assert "other" in table.apart["weights"].values()
+    assert "third" not in table.apart["weights"].values()
+    narrow = " ".join("\n".join(drawn(table, 64)).split())
+    assert "backbone" in narrow.partition("hidden at this width")[2]
+    assert "(vgg16)" in narrow
+    assert "other)" in narrow
+    whole = "\n".join(drawn(table, None))
+    assert "(vgg16)" not in whole
+    markdown = as_markdown(only_columns([table], ["mean"]))
+    assert "(vgg16) |" in markdown
+    assert len({line.split("|")[1] for line in markdown.splitlines() if "ssp" in line}) == 3
+
+
+def test_many_rows_on_several_backbones_are_still_a_table_at_80_columns(tmp_path: Path) -> None:
+    for domain in DOMAINS:
+        for seed in (0, 1):
+            write_cell(tmp_path, "prototype", domain, seed=seed, cost=COST)
+        write_cell(tmp_path, "prototype", domain, method__backbone="vgg16", cost=COST)
+    lines = drawn(tables(tmp_path)["scores"], 80)
+    assert any("─" * 20 in line for line in lines)
+    assert max(map(cell_len, lines)) <= 80
 
 
 def test_names_continue_before_a_plug_in_and_numbers_never() -> None:
