@@ -28,12 +28,14 @@ from . import (
     weights,
 )
 from . import list as listing
+from .command_group import CommandGroup
 from .console import complain
 from .interrupts import leave_on_second_interrupt
 from .progress import patient_progress
 from .streams import OutputError, finish, guard_streams
 
 app = typer.Typer(
+    cls=CommandGroup,
     name="cdfss-bench",
     help="Cross-domain few-shot segmentation, compared honestly.",
     no_args_is_help=True,

@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
+from .command_group import CommandGroup
 from .completion import complete_known_methods
 from .console import say, talk
 from .gate import gate
 from .options import AsJson, Plugins, add_plugins
 
-app = typer.Typer(invoke_without_command=True)
+app = typer.Typer(cls=CommandGroup, invoke_without_command=True)
 app.callback()(gate)
 
 

@@ -12,8 +12,7 @@ from .completion import complete_runs
 from .console import left_out, say, show
 from .option_groups import expand_groups
 from .options import AsJson, Results, Wide, add_plugins
-from .record_filter import FILTERS, record_filter
-from .selection_options import SelectionOptions
+from .record_filter import LIMITS, RecordOptions, record_filter
 
 
 @expand_groups
@@ -30,7 +29,7 @@ def compare(
         str,
         typer.Argument(help="Second method, likewise.", metavar="B", autocompletion=complete_runs),
     ],
-    options: Annotated[SelectionOptions, FILTERS],
+    options: Annotated[RecordOptions, LIMITS],
     results: Results = Path("results"),
     minimum: Annotated[
         float,
@@ -59,7 +58,9 @@ def compare(
     sign-flip permutation test (adjusted for the number of domains by Holm's method), wins, ties
     and losses by episode, and the difference that is detected with a power of 80 %.
 
-    The options of the selection limit what is compared; by default everything is.
+    More than two methods are compared by report --conclusions.
+
+    Other options limit the records that are compared; by default all are.
     """
     from ..comparison.compare import chosen
     from ..comparison.compare import compare as compared
@@ -67,9 +68,9 @@ def compare(
     from ..reporting.leaderboard_table import comparison_table
 
     add_plugins(options.plugins)
-    selected = record_filter(options)
     with left_out() as damaged:
         found = run_results(results, damaged.append)
+        selected = record_filter(options, found)
         sides = [chosen(found, name, results, selected, latest=latest) for name in (a, b)]
         comparisons = compared(*sides, minimum=minimum)
         if as_json:

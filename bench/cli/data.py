@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .command_group import CommandGroup
 from .completion import complete_known_domains
 from .console import say, talk
 from .data_output import (
@@ -28,7 +29,9 @@ from .progress import patient_progress, progress
 if TYPE_CHECKING:
     from cdfss_bench.datasets.prepare.fetching import Fetched
 
-app = typer.Typer(no_args_is_help=True, help="Fetch, prepare, check and look at the data sets.")
+app = typer.Typer(
+    cls=CommandGroup, no_args_is_help=True, help="Fetch, prepare, check and look at the data sets."
+)
 
 Names = Annotated[
     list[str] | None,

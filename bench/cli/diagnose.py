@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..diagnose.kinds import KINDS
 from .cautions import warn_of_weights
 from .console import complain, say, talk
 from .interrupts import ending_with
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 def complete_kinds(incomplete: str) -> list[str]:
     """Kinds of diagnosis for the shell."""
-    from ..diagnose.kinds import KINDS
-
     return [name for name in (*KINDS, "all") if name.startswith(incomplete)]
 
 
@@ -38,8 +37,8 @@ def diagnose(
     kind: Annotated[
         str,
         typer.Argument(
-            help="Kind of diagnosis, such as curve, features, sharpness or freeze; or all, which "
-            "also writes one page of every kind.",
+            help=f"Kind of diagnosis: {', '.join(KINDS)}; or all, which also writes one page of "
+            "every kind.",
             autocompletion=complete_kinds,
         ),
     ],
@@ -66,7 +65,7 @@ def diagnose(
     from cdfss_bench.errors import UserError
 
     from ..diagnose.drawing import MISSING, can_draw
-    from ..diagnose.kinds import KINDS, module_of
+    from ..diagnose.kinds import module_of
 
     add_plugins(selecting.plugins)
     kinds = list(KINDS) if kind == "all" else [kind]

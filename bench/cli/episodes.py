@@ -7,12 +7,17 @@ from typing import Annotated
 
 import typer
 
+from .command_group import CommandGroup
 from .console import talk
 from .option_groups import Only, expand_groups
 from .options import Episodes
 from .selection_options import SelectionOptions
 
-app = typer.Typer(no_args_is_help=True, help="Export episodes for programs outside this harness.")
+app = typer.Typer(
+    cls=CommandGroup,
+    no_args_is_help=True,
+    help="Export episodes for programs outside this harness.",
+)
 
 
 @app.callback()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .command_group import CommandGroup
 from .completion import complete_known_domains, complete_known_methods, complete_runs
 from .console import left_out, say, show_table, talk
 from .method_card import show_method
@@ -19,13 +19,22 @@ from .options import AsJson, Plugins, Results, WeightsDirs, Wide, add_plugins
 if TYPE_CHECKING:
     from cdfss_bench.cards import Catalog
 
-app = typer.Typer(no_args_is_help=True, help="List methods, domains or runs.")
+app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="List methods, domains or runs.")
 
-_pattern = partial(
-    typer.Argument, help="Pattern that names must match, such as 'ssp*'. A whole name shows more."
-)
-MethodPattern = Annotated[str, _pattern(autocompletion=complete_known_methods)]
-DomainPattern = Annotated[str, _pattern(autocompletion=complete_known_domains)]
+MethodPattern = Annotated[
+    str,
+    typer.Argument(
+        help="Pattern that names must match, such as 'ssp*'. A whole name shows more.",
+        autocompletion=complete_known_methods,
+    ),
+]
+DomainPattern = Annotated[
+    str,
+    typer.Argument(
+        help="Pattern that names must match, such as 'mini-*'.",
+        autocompletion=complete_known_domains,
+    ),
+]
 RunPattern = Annotated[
     str,
     typer.Argument(
@@ -155,6 +164,10 @@ def runs(
             )
         if as_json:
             say(json.dumps(found, indent=1))
+            return
+        if not found:
+            some = "" if pattern == "*" else f" that '{pattern}' matches"
+            talk(f"there are no records{some} under {results / 'runs'}")
             return
         headers = ["method", "version", "backbone", "domain", "shots", "seed", "protocol", "status"]
         rows = [

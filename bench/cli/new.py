@@ -8,9 +8,12 @@ from typing import Annotated
 
 import typer
 
+from .command_group import CommandGroup
 from .console import say, talk
 
-app = typer.Typer(no_args_is_help=True, help="Write the files of a new method or domain.")
+app = typer.Typer(
+    cls=CommandGroup, no_args_is_help=True, help="Write the files of a new method or domain."
+)
 
 
 @app.callback()

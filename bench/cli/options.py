@@ -23,6 +23,7 @@ Domains = Annotated[
     _select(
         "--domain",
         "-d",
+        metavar="DOMAIN",
         help="Domain, several as A,B. Repeatable; by default all target domains of the suite.",
         envvar="CDFSS_DOMAIN",
         autocompletion=complete_domains,

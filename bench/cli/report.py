@@ -13,6 +13,7 @@ import typer
 from .console import left_out, say, screen_width, show, talk
 from .option_groups import Only, expand_groups
 from .options import Results, Wide, add_plugins
+from .record_filter import RecordOptions, record_filter
 from .report_options import ContentOptions, PictureOptions, RowOptions
 from .selection_options import SelectionOptions
 
@@ -31,7 +32,7 @@ FORMATS = ("table", "md", "latex", "bibtex", "csv", "json", "html")
 STYLES = ("plain", "paper")
 
 
-FOR_PICTURES = Only("data_root", "lists", "weights_dirs", "plugins")
+FOR_PICTURES = Only("data_root", "lists", "weights_dirs")
 
 
 @expand_groups
@@ -58,6 +59,7 @@ def report(
     site: Annotated[
         Path | None, typer.Option(help="Write a static site of all leaderboards to this folder.")
     ] = None,
+    which: RecordOptions,
     rows: RowOptions,
     asked: ContentOptions,
     pictures: PictureOptions,
@@ -71,8 +73,6 @@ def report(
     except with --panels, which computes the masks of a few episodes again, and --episodes, which
     computes those of all.
     """
-    from cdfss_bench.errors import UserError
-
     from ..comparison.current import by_cell, chosen
     from ..comparison.gathering import leaderboards
     from ..comparison.leaderboard import Arrangement
@@ -80,21 +80,23 @@ def report(
     from ..reporting.forms import Content, tables_of, text_of
 
     _check(form, output, site, against, asked, pictures)
-    add_plugins(options.plugins)
+    add_plugins(which.plugins)
     typed = (word.strip() for one in asked.columns or () for word in one.split(","))
     columns = tuple(filter(None, typed))
-    arrangement = Arrangement(rows.sort, with_controls=not rows.no_controls, columns=columns)
+    arrangement = Arrangement(
+        rows.sort,
+        with_controls=not rows.no_controls,
+        columns=columns,
+        of_all_domains=not which.domains,
+    )
     with left_out() as damaged:
-        found = _chosen(results, rows, damaged)
+        found = _chosen(results, which, rows, damaged)
         # Thousands of records stay to the end; collections need not look at them again and again.
         gc.freeze()
         choice = chosen(answer.record for answer in found)
         boards = leaderboards((answer.record for answer in found), arrangement, choice)
         if not boards:
-            raise UserError(
-                f"there are no records under {results / 'runs'}",
-                hint="cdfss-bench run -m loec -k 5",
-            )
+            raise _nothing(results, which)
         published = None
         if against is not None:
             file = find_published(results) if against == "published" else Path(against)
@@ -173,8 +175,19 @@ def _check(
         )
 
 
-def _chosen(results: Path, rows: RowOptions, damaged: list[UserError]) -> list[RunResult]:
-    from ..comparison.current import latest_versions
+def _nothing(results: Path, which: RecordOptions) -> UserError:
+    from cdfss_bench.errors import UserError
+
+    if which.is_limit:
+        return UserError("no record fits all of these options", hint="leave one of them out")
+    hint = "cdfss-bench run -m loec -k 5"
+    return UserError(f"there are no records under {results / 'runs'}", hint=hint)
+
+
+def _chosen(
+    results: Path, which: RecordOptions, rows: RowOptions, damaged: list[UserError]
+) -> list[RunResult]:
+    from ..comparison.current import is_finished, latest_versions, shown
     from ..comparison.filters import of_size, pretrained_on
     from ..records.results import run_results
 
@@ -183,7 +196,14 @@ def _chosen(results: Path, rows: RowOptions, damaged: list[UserError]) -> list[R
         found = pretrained_on(rows.pretraining, found)
     if rows.sizes:
         found = of_size(rows.sizes, found)
-    return latest_versions(found) if rows.latest else found
+    if rows.latest:
+        found = latest_versions(found)
+    if not which.is_limit:
+        return found
+    selected = record_filter(which, found)
+    # What is shown is decided among all records: a limit brings no older one to light.
+    rest = [result for result in found if not is_finished(result.record)]
+    return list(filter(selected, [*shown(found), *rest]))
 
 
 def _write(text: str, output: Path | None) -> None:

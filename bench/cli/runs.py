@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .command_group import CommandGroup
 from .completion import complete_runs
 from .console import left_out, show, talk
 from .list import runs as list_runs
 from .option_groups import expand_groups
-from .options import AsJson, Plugins, Results, add_plugins
-from .record_filter import FILTERS, record_filter
-from .selection_options import SelectionOptions
+from .options import AsJson, Plugins, Results, Wide, add_plugins
+from .record_filter import LIMITS, RecordOptions, record_filter
 
 if TYPE_CHECKING:
     from cdfss_bench.errors import UserError
 
     from ..comparison.removable import Removable
 
-app = typer.Typer(invoke_without_command=True)
+app = typer.Typer(cls=CommandGroup, invoke_without_command=True)
 
 Yes = Annotated[
     bool,
@@ -31,11 +31,14 @@ Yes = Annotated[
 
 @app.callback()
 def runs(
-    context: typer.Context, results: Results = Path("results"), as_json: AsJson = False
+    context: typer.Context,
+    results: Results = Path("results"),
+    wide: Wide = False,
+    as_json: AsJson = False,
 ) -> None:
     """List recorded cells (as `list runs`), or remove some of them."""
     if context.invoked_subcommand is None:
-        list_runs(results=results, as_json=as_json)
+        list_runs(results=results, wide=wide, as_json=as_json)
 
 
 @app.command()
@@ -45,15 +48,15 @@ def rm(
         list[str],
         typer.Argument(
             help="Method, NAME:HASH, id of a cell, or its folder; a pattern such as 'ssp*' too.",
-            metavar="RUN...",
+            metavar="RUN",
             autocompletion=complete_runs,
         ),
     ],
-    options: Annotated[SelectionOptions, FILTERS],
+    options: Annotated[RecordOptions, LIMITS],
     results: Results = Path("results"),
     yes: Yes = False,
 ) -> None:
-    """Remove records with their episodes; the options of the selection limit which.
+    """Remove records with their episodes; -d, -k and the like limit which.
 
     Shows what would be removed; --yes removes it. A cell on which a process works is never removed.
     """
@@ -62,9 +65,9 @@ def rm(
     from ..records.results import run_results
 
     add_plugins(options.plugins)
-    selected = record_filter(options)
     damaged: list[UserError] = []
-    found = [result for result in run_results(results, damaged.append) if selected(result)]
+    every = run_results(results, damaged.append)
+    found = list(filter(record_filter(options, every), every))
     chosen: dict[Path, Removable] = {}
     for each in which:
         folder = Path(each)
@@ -86,7 +89,7 @@ def prune(
         list[str] | None,
         typer.Argument(
             help="What goes: stale, refused, interrupted or failed. The first three by default.",
-            metavar="[KIND]...",
+            metavar="KIND",
             show_default=False,
         ),
     ] = None,

@@ -55,6 +55,7 @@ class SelectionOptions:
         _select(
             "--method",
             "-m",
+            metavar="METHOD",
             help="Method, composed as HOST+PLUGIN\\[key=value]; several as A,B. Repeatable.",
             envvar="CDFSS_METHOD",
             autocompletion=complete_methods,
@@ -66,6 +67,7 @@ class SelectionOptions:
         _select(
             "--shots",
             "-k",
+            metavar="N",
             help="Support images per episode (shots), such as 1 or 1,5. Repeatable; 1 by default.",
             envvar="CDFSS_SHOTS",
         ),
@@ -74,8 +76,9 @@ class SelectionOptions:
         list[str] | None,
         _select(
             "--seed",
+            metavar="N",
             help="Seed of the episodes, several as 0,2 or a range as 0..4. Repeatable; 0 by "
-            "default.",
+            "default, with diagnose 0..2.",
             envvar="CDFSS_SEED",
         ),
     ] = None

@@ -25,7 +25,7 @@ from .selection_options import parsed_seeds
 
 _recipe = partial(typer.Option, rich_help_panel="Recipe")
 _kept = partial(typer.Option, rich_help_panel="Which weights are kept")
-_watch = partial(typer.Option, rich_help_panel="Watching")
+_watch = partial(typer.Option, rich_help_panel="Monitoring")
 
 # Options that a plan file may set as well default to None; the help names the value that is used.
 
@@ -39,6 +39,7 @@ class TrainOptions:
         typer.Option(
             "--method",
             "-m",
+            metavar="METHOD",
             help="Method to train. Repeatable.",
             autocompletion=complete_known_methods,
         ),
@@ -85,6 +86,7 @@ class TrainOptions:
         list[str] | None,
         typer.Option(
             "--seed",
+            metavar="N",
             help="Seed of the episodes, the initialisation and everything else drawn, or a range "
             "0..4. Repeatable; 0 by default.",
         ),
@@ -136,17 +138,19 @@ class TrainOptions:
     schedule: Annotated[
         str | None,
         _recipe(
-            help="Course of the rate: constant, cosine or poly (both fall to zero), or parts of "
-            "the training after which it is divided by ten (0.5,0.75). By default the recipe's."
+            help="Learning-rate schedule: constant, cosine or poly (both fall to zero), or parts "
+            "of the training after which it is divided by ten (0.5,0.75). By default the recipe's."
         ),
     ] = None
     warmup: Annotated[
         int | None,
-        _recipe(help="Steps in which the rate rises to its full value; 0 turns it off."),
+        _recipe(help="Warm-up: steps in which the rate rises to its full value; 0 turns it off."),
     ] = None
     clip_norm: Annotated[
         float | None,
-        _recipe(help="Length to which longer gradients are cut; 0 turns it off."),
+        _recipe(
+            help="Maximum norm of the gradient, to which larger ones are scaled; 0 turns it off."
+        ),
     ] = None
     ema: Annotated[
         float | None,
@@ -259,16 +263,16 @@ class TrainOptions:
         bool,
         _watch(
             "--wandb",
-            help="Also tell W&B of the training; with WANDB_MODE=offline it is written beside "
+            help="Also log to Weights & Biases; with WANDB_MODE=offline it is written beside "
             "the weights.",
         ),
     ] = False
     memory: Annotated[
         float | None,
         typer.Option(
-            help="GiB of what frozen stages give to keep (HSNet, PATNet, APSeg, SSP, LoEC, IFA); "
-            "the network is then computed by a faster form, equal up to rounding; 0 keeps none. By "
-            "default off.",
+            help="GiB in which outputs of frozen stages are kept (HSNet, PATNet, APSeg, SSP, LoEC, "
+            "IFA); the network is then computed by a faster form, equal up to rounding; 0 keeps "
+            "none. By default off.",
             rich_help_panel="Computing",
         ),
     ] = None

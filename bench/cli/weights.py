@@ -9,13 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
+from .command_group import CommandGroup
 from .completion import complete_known_backbones, complete_known_methods
 from .console import say, show_table, talk
 from .next_command import Written, say_how_to_run
 from .options import AsJson, Plugins, WeightsDirs, Wide, add_plugins
 from .progress import progress
 
-app = typer.Typer(no_args_is_help=True, help="List, fetch and convert weights.")
+app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="List, fetch and convert weights.")
 
 
 @app.command(name="list")

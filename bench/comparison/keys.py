@@ -130,9 +130,9 @@ def _version(*parts: str) -> str:
 
 
 def fits_pattern(record: RunRecord, pattern: str) -> bool:
-    """Whether label or name of a record match a shell pattern; brackets may hold options."""
-    names = (record.method.label, record.name)
-    patterns = (pattern, pattern.replace("[", "[[]"))
+    """Whether label or name match a pattern, whatever their case; brackets may hold options."""
+    names = (record.method.label.lower(), record.name.lower())
+    patterns = (pattern.lower(), pattern.lower().replace("[", "[[]"))
     return any(fnmatchcase(name, each) for name in names for each in patterns)
 
 

@@ -57,11 +57,14 @@ class Arrangement(NamedTuple):
         order: by what rows are sorted: one of `ORDERS`, or a domain.
         with_controls: whether control rows are among them.
         columns: names of those that are shown beside the method; empty for all.
+        of_all_domains: whether all recorded domains are shown; else there is no mean, which would
+            be over others than those of the same row elsewhere.
     """
 
     order: str = "mean"
     with_controls: bool = True
     columns: tuple[str, ...] = ()
+    of_all_domains: bool = True
 
 
 BY_MEAN = Arrangement()
@@ -178,6 +181,8 @@ class Leaderboard:
         one domain only. What only older code answered counts where the installed code answered
         nothing of a domain.
         """
+        if not self.arrangement.of_all_domains:
+            return []
         known = sorted({column.domain for column in self.columns})
         for counts in (self._is_whole, self._is_population):
             found = [column for column in self.columns if counts(column)]

@@ -60,8 +60,13 @@ def prunable(found: Sequence[RunResult], kinds: Collection[str] = ()) -> list[Re
     return removable
 
 
-def meant(found: Sequence[RunResult], which: str) -> list[RunResult]:
+def meant(found: Sequence[RunResult], which: str, what: str = "run") -> list[RunResult]:
     """The results that a name, a pattern, `NAME:HASH`, the id of a cell or its folder means.
+
+    Args:
+        found: all results under a results folder.
+        which: as typed.
+        what: it is called in the message.
 
     Raises:
         UserError: if it means none.
@@ -79,7 +84,7 @@ def meant(found: Sequence[RunResult], which: str) -> list[RunResult]:
     for way in ways:
         if hit := way():
             return hit
-    raise unknown("run", which, {a.record.method.label for a in found})
+    raise unknown(what, which, {a.record.method.label for a in found})
 
 
 def removable_of(folder: Path, record: RunRecord, reason: str) -> Removable:

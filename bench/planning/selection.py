@@ -252,8 +252,20 @@ def plan_file(plan: Path, packaged: Path) -> Path:
         return plan
     known = sorted(path.stem for path in packaged.glob("*.yaml"))
     if str(plan) not in known:
+        if _is_method(str(plan)):
+            raise UserError(
+                f"'{plan}' is a method, no plan", hint=f"name methods with -m: -m {plan}"
+            )
         raise unknown("plan", str(plan), known)
     return packaged / f"{plan}.yaml"
+
+
+def _is_method(name: str) -> bool:
+    try:
+        parse(name)
+    except UserError:
+        return False
+    return True
 
 
 def open_domains(selection: Selection) -> list[Domain]:

@@ -62,7 +62,8 @@ def text_table(
     bracketed = any("[" in cell for row in rows for cell in row[_FIRST:])
     if where is not None or bracketed:
         notes.append(_INTERVAL)
-    scores = [score for row in board.rows.values() for score in row.scores.values()]
+    shown = [row for section in board.sections() for row in section.rows]
+    scores = [score for row in shown for score in row.scores.values()]
     if len({score.spread is None for score in scores}) > 1:
         notes.append(_ONE_SEED)
     if where is not None and "tied" in marks.values():
@@ -296,7 +297,9 @@ def _notes(board: Leaderboard, where: Standings, costs: Sequence[str]) -> list[s
     ]
     notes += _reasons(board)
     notes += guards(board, where)
-    if any(board.mean(row) is None and row.scores for row in board.rows.values()):
+    if not board.arrangement.of_all_domains:
+        notes.append(f"{BLANK} no mean, since -d shows only some of the recorded domains")
+    elif any(board.mean(row) is None and row.scores for row in board.rows.values()):
         notes.append(f"{BLANK} no mean where a domain is missing or partial")
     if board.is_mean_shortened and any(map(board.mean, board.rows.values())):
         notes.append(f"{SHORT} mean over fewer episodes than the protocol has")

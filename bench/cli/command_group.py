@@ -1,0 +1,66 @@
+"""A group of commands: says what an option takes, and where a command that it lacks is found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typer.core import TyperGroup
+
+_WORDS = {"bool": "", "str": "TEXT", "Path": "PATH", "path": "PATH", "int": "N", "float": "X"}
+"""What an option takes, by the type that typer prints; a flag takes nothing."""
+_INSTEAD = {
+    "backbones": "weights list",
+    "benchmark": "run",
+    "eval": "run",
+    "evaluate": "run",
+    "help": "--help",
+    "leaderboard": "report",
+    "table": "report",
+    "test": "run",
+    "version": "--version",
+}
+"""The command that does what other programs call by these names."""
+
+
+class CommandGroup(TyperGroup):
+    """A group whose help says `TEXT` and `PATH` instead of Python's types."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its own options."""
+        return _described(super().get_params(ctx), ctx)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of a name.
+
+        Raises:
+            UserError: for a name that another command is known by.
+        """
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            # The list is made anew, the options in it stay: they keep what is said here.
+            _described(command.get_params(ctx), ctx)
+        elif not ctx.resilient_parsing and (found := self._elsewhere(ctx, cmd_name)):
+            from cdfss_bench.errors import UserError
+
+            hint = " or ".join(f"cdfss-bench {name}" for name in found)
+            raise UserError(f"{ctx.command_path} has no command '{cmd_name}'", hint=hint)
+        return command
+
+    def _elsewhere(self, ctx: Any, name: str) -> list[str]:
+        root: dict[str, Any] = getattr(ctx.find_root().command, "commands", {})
+        found = [word for word, group in root.items() if name in getattr(group, "commands", {})]
+        here = [f"{word} {name}" for word in found]
+        if str(self.name) in getattr(root.get(name), "commands", {}):
+            here.append(f"{name} {self.name}")
+        if ctx.parent is not None and name in root and not here:
+            here.append(name)
+        return here or ([_INSTEAD[name]] if name in _INSTEAD else [])
+
+
+def _described(options: list[Any], ctx: Any) -> list[Any]:
+    for option in options:
+        shown = getattr(option, "display_type_rich", None)  # older typer prints words already
+        if option.param_type_name == "option" and option.metavar is None and shown is not None:
+            kind = shown(ctx).strip("<>").removeprefix("list[").removesuffix("]")
+            option.metavar = _WORDS.get(kind.removesuffix(" range"))
+    return options
