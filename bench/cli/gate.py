@@ -75,9 +75,7 @@ def gate(
             weights=options.weights,
             weights_dirs=options.weights_dirs,
         )
-    selection = options.selection(
-        stored=old.selection if old is not None else None, episodes=episodes
-    )
+    selection = options.selection(stored=old.asked if old is not None else None, episodes=episodes)
     now = measured(
         selection, device=chosen_device(device), listener=lambda outcome: talk(line_of(outcome))
     )

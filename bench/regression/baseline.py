@@ -71,10 +71,15 @@ class GateCell(_Part):
 
 
 class Baseline(_Part):
-    """A baseline file; `selection` is in the words of a plan file."""
+    """A baseline file.
+
+    `selection` is in the words of a plan file, with domains as the cells name them; `opens` says
+    what opens those of own data that were given a name or an absolute path.
+    """
 
     schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
     selection: dict[str, Any]
+    opens: dict[str, str] = {}
     environment: dict[str, Any] = {}
     cells: list[GateCell] = Field(min_length=1)
 
@@ -85,13 +90,23 @@ class Baseline(_Part):
             raise ValueError(f"{next(n for n in names if names.count(n) > 1)} is there twice")
         return self
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The selection, with domains as they are opened."""
+        named = self.selection.get("domains")
+        if not named:
+            return self.selection
+        return {**self.selection, "domains": [self.opens.get(name, name) for name in named]}
+
     def save(self, path: Path) -> None:
         """Writes the baseline, whole or not at all.
 
         Raises:
             UserError: if the file cannot be written.
         """
-        values = self.model_dump(mode="json", by_alias=True)
+        values = self.model_dump(
+            mode="json", by_alias=True, exclude=None if self.opens else {"opens"}
+        )
         write_atomically(path, plain_json.dumps(values) + "\n")
 
 

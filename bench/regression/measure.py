@@ -54,8 +54,10 @@ def measured(
     kept = {k: v for k, v in values.items() if k not in _PLACES}
     # As the cells have them, so that a cell that is taken out of the file is missed.
     named = {"methods": [c.method for c in found], "domains": [c.domain for c in found]}
+    opened = {outcome.planned.episode_set.domain for outcome in outcomes}
     return Baseline(
         selection=kept | {key: list(dict.fromkeys(names)) for key, names in named.items()},
+        opens={one.title: one.typed for one in opened if one.typed != one.title},
         environment=describe(device),
         cells=found,
     )

@@ -39,6 +39,7 @@ from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.hosts.ssp import SSP
 
 from ...conftest import CHECKOUT
+from ...support import trees
 from ...support.program import typed
 
 Patch = pytest.MonkeyPatch
@@ -433,6 +434,22 @@ def test_a_name_that_the_baseline_does_not_hold_is_refused(before: Baseline) -> 
 def test_a_baseline_remembers_which_cells_it_is_of(before: Baseline) -> None:
     assert before.selection["methods"] == ["ssp"]
     assert before.selection["domains"] == ["mini-lesion"]
+
+
+@pytest.mark.parametrize("word", ["name=mugs", "path={root}"])
+def test_own_data_are_opened_again_as_they_were_typed(tmp_path: Path, word: str) -> None:
+    root = tmp_path / "data"
+    trees.write_folder(root, ("cat",), count=2)
+    opened = f"folder[{word.format(root=root)}]"
+    asked = {"methods": ["all-foreground"], "data_root": root}
+    path = tmp_path / "baseline.json"
+    measured(Selection.model_validate({**asked, "domains": [opened]})).save(path)
+    old = read_baseline(path)
+    (cell,) = old.cells
+    part = narrowed(old, (), (cell.domain,))
+    assert old.asked["domains"] == part.asked["domains"] == [opened]
+    again = measured(Selection.model_validate({**asked, "domains": part.asked["domains"]}))
+    assert exit_code(compared(old.cells, again.cells)) == 0
 
 
 def test_nothing_is_fine_with_what_is_no_number(before: Baseline) -> None:
