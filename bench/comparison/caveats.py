@@ -8,7 +8,7 @@ from cdfss_bench.datasets import DOMAINS
 from cdfss_bench.datasets.core.domain import COPY
 
 from .current import STALE_LEGEND, State
-from .leaderboard import ColumnKey, Leaderboard, controls_of
+from .leaderboard import ColumnKey, Leaderboard, controls_of, seeds_of
 from .notes import note_lines
 from .ranking import POOLED, Standings
 from .rows import Row
@@ -25,6 +25,7 @@ def guards(board: Leaderboard, where: Standings) -> list[str]:
     return [
         *code_notes(board),
         *_said_of_methods(board),
+        *_other_seeds(board),
         *_selected_on_targets(board),
         *_checkpoint_per_target(board),
         *_controls(board, where),
@@ -40,6 +41,19 @@ def _said_of_methods(board: Leaderboard) -> list[str]:
         for told in filter(None, (row.made_for, *row.said)):
             labels.setdefault(told, []).append(key.label)
     return [f"{', '.join(sorted(set(names)))}: {told}" for told, names in sorted(labels.items())]
+
+
+def _other_seeds(board: Leaderboard) -> list[str]:
+    """Which rows are of which seeds, where these differ: they were asked different episodes."""
+    labels: dict[str, list[str]] = {}
+    for key, row in board.rows.items():
+        if seeds := seeds_of([row]):
+            labels.setdefault(", ".join(map(str, seeds)), []).append(key.label)
+    if len(labels) < 2:
+        return []
+    *few, (most, _) = sorted(labels.items(), key=lambda entry: (len(entry[1]), entry[0]))
+    told = "; ".join(f"{', '.join(sorted(set(names)))} of {seeds}" for seeds, names in few)
+    return [f"not all rows are of the same seeds: {told}; the others of {most}"]
 
 
 def _selected_on_targets(board: Leaderboard) -> list[str]:

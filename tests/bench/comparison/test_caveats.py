@@ -209,3 +209,13 @@ def test_what_a_card_says_of_its_rows_stands_below_every_table_that_shows_one(
         write_cell(tmp_path, "hsnet", domain)
     notes = table_of(tmp_path).notes
     assert [n for n in notes if "this row" in n] == [f"abcdfss: {note}" for note in sorted(said)]
+
+
+def test_rows_of_other_seeds_than_the_rest_are_named(tmp_path: Path) -> None:
+    for name in ("ssp", "hsnet", "patnet"):
+        write_cell(tmp_path, name, "isic")
+    assert not any("seeds" in note for note in table_of(tmp_path).notes if "same" in note)
+    write_cell(tmp_path, "ssp", "isic", seed=1)
+    write_cell(tmp_path, "loec", "isic", seed=3)
+    (said,) = [note for note in table_of(tmp_path).notes if "same seeds" in note]
+    assert said == "not all rows are of the same seeds: ssp of 0, 1; loec of 3; the others of 0"
