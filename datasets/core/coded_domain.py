@@ -108,7 +108,7 @@ class CodedDomain(FileDomain):
                 raise DataError(
                     f"{root / mask} is {facts.size[0]}x{facts.size[1]} but its image "
                     f"{Path(image).name} is {size[0]}x{size[1]}",
-                    hint=self._replace,
+                    hint=self.replace_hint,
                 )
             numbers[mask] = self._numbers_of(root / mask, facts) - {0, VOID}
             self._facts[mask] = facts
@@ -130,10 +130,6 @@ class CodedDomain(FileDomain):
         """As for every file domain; masks are read as they are meant, or refused."""
         return () if path in self._facts else super().oddities_of(path)
 
-    @property
-    def _replace(self) -> str:
-        return f"replace the file, then: cdfss-bench data check {self.card.name}"
-
     def _decoded(self, mask: str) -> NDArray[np.uint8]:
         facts = self._facts[mask]
         return decode(self.root / mask, facts, self.codes.reading(facts))
@@ -142,7 +138,7 @@ class CodedDomain(FileDomain):
         reading = self.codes.reading(facts)
         doubt = "" if facts.doubt == "palette" and reading.by == "shown" else facts.doubt
         if doubt:
-            raise DataError(f"{path} {_DOUBTS[doubt]}", hint=self._replace)
+            raise DataError(f"{path} {_DOUBTS[doubt]}", hint=self.replace_hint)
         if facts.hides:
             raise DataError(
                 f"{path} has an alpha channel that says something else than its colours",
@@ -155,5 +151,5 @@ class CodedDomain(FileDomain):
             raise DataError(
                 f"{path} holds {error}, which is no value of {self.card.title} (0, {known}"
                 f"{''.join(f', {value}' for value in reading.undecided)})",
-                hint=self._replace,
+                hint=self.replace_hint,
             ) from error

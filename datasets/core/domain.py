@@ -442,21 +442,17 @@ class Domain(ABC):
         query = self.item(episode.class_id, episode.query)
         supports = [self.item(episode.support_class_id, name) for name in episode.supports]
 
-        def stacked(arrays: Iterable[NDArray[np.uint8] | None]) -> torch.Tensor | None:
-            present = [array for array in arrays if array is not None]
-            return torch.from_numpy(np.stack(present)) if present else None
-
-        masks = stacked(self.truth(item) for item in supports)
-        assert masks is not None  # shots >= 1
         void = self.undecided(query)
+        voids = [self.undecided(item) for item in supports]
+        decided = [array for array in voids if array is not None]
         return EpisodeTensors(
             query_image=normalised(self.image(query)),
             query_mask=torch.from_numpy(np.array(self.truth(query))),
             support_images=normalised(np.stack([self.image(item) for item in supports])),
-            support_masks=masks,
+            support_masks=torch.from_numpy(np.stack([self.truth(item) for item in supports])),
             class_id=episode.class_id,
             query_ignore=None if void is None else torch.from_numpy(void),
-            support_ignores=stacked(self.undecided(item) for item in supports),
+            support_ignores=torch.from_numpy(np.stack(decided)) if decided else None,
         )
 
 

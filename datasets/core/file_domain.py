@@ -254,12 +254,17 @@ class FileDomain(Domain):
         Raises:
             DataError: if the file is missing or is not a readable image.
         """
-        hint = f"replace the file, then: cdfss-bench data check {self.card.name}"
+        full = self.root / path
         try:
-            with opened(self.root / path, self.root / path, hint) as image:
+            with opened(full, full, self.replace_hint) as image:
                 yield image
         except FileNotFoundError as error:
             raise self._missing(path, error) from error
+
+    @property
+    def replace_hint(self) -> str:
+        """What helps where a file is unsound."""
+        return f"replace the file, then: cdfss-bench data check {self.card.name}"
 
     def _missing(self, path: str, error: OSError) -> DataError:
         if not isinstance(error, FileNotFoundError):

@@ -119,10 +119,10 @@ class FolderDomain(OwnDomain):
             self.note(reading.note)
         for sample in samples:
             self._take(sample, facts, reading, turns)
-        held = {sample: set[int]() for sample in samples}
-        for sample in samples:
-            for mask in sample.masks:
-                held[sample] |= reading.numbers(facts[mask])
+        held = {
+            sample: set[int]().union(*(reading.numbers(facts[mask]) for mask in sample.masks))
+            for sample in samples
+        }
         classes: list[tuple[str, list[Item]]] = []
         for number, name in enumerate(names, 1):
             refuse_constant(facts, reading, number, name, self._typed)

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from .field import MIDDLE, Field, blurred, clamp, grid, lerp, step, turned, wave
+from .field import MIDDLE, Field, clamp, grid, lerp, step, turned, wave
 from .noise import Seed, cells_at, dots_at, fractal, noise_at, smooth_noise
 from .paint import Planes, colour, mix, over, pick_colour
 from .picture import SIDE
@@ -251,8 +251,3 @@ def _pattern(seed: Seed, u: Field, v: Field) -> Field:
     if choice == 4:
         return 0.5 * bands(u, 5.0) + 0.5 * bands(v, 5.0)
     return noise_at(seed.sub("plain"), u, v)
-
-
-def soften(planes: Planes, radius: int) -> Planes:
-    """The scene out of focus."""
-    return blurred(planes, radius, passes=2)

@@ -9,7 +9,6 @@ from typing import Final
 
 from . import objects_living as living
 from . import objects_made as made
-from .backdrop import SCENES
 from .noise import Seed
 from .picture import SIDE, Drawn, Picture
 from .scene import AREA, Scene, centred, sized
@@ -48,10 +47,7 @@ def paint(name: str) -> Picture:
     """Draw one picture."""
     index = CLASSES.index(name.split("/")[1])
     seed = Seed(name)
-    scene = Scene.before(seed, SCENES)
-    scene.scatter("behind", seed.whole("behind", 0, 5), 5.0, 20.0)
-    if seed.chance("deep", 0.5):
-        scene = scene.blurred(seed.whole("depth", 1, 2))
+    scene = Scene.drawn(seed, 5, 5.0, 20.0, deep=0.5)
     twins = seed.chance("twins", 0.12)
     share = seed.between("share", 0.08, 0.42)
     for copy in range(2 if twins else 1):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .backdrop import soften
+from .backdrop import SCENES
 from .clutter import JUNK
-from .field import grid
+from .field import blurred, grid
 from .noise import Seed
 from .paint import Planes, develop
 from .picture import SIDE
@@ -29,11 +29,18 @@ class Scene:
     light: Light
 
     @staticmethod
-    def before(seed: Seed, backdrops: Sequence[Callable[[Seed], Planes]]) -> Scene:
-        """An empty scene before one of ``backdrops``."""
-        planes = seed.pick("backdrop", backdrops)(seed.sub("backdrop"))
+    def drawn(seed: Seed, most: int, low: float, high: float, deep: float) -> Scene:
+        """A backdrop and up to ``most`` things of no class before it, ``low`` to ``high`` wide.
+
+        In ``deep`` of all cases both are out of focus.
+        """
+        planes = seed.pick("backdrop", SCENES)(seed.sub("backdrop"))
         labels = np.zeros((SIDE, SIDE), dtype=np.uint8)
-        return Scene(seed, planes, labels, Light.drawn(seed.sub("light")))
+        scene = Scene(seed, planes, labels, Light.drawn(seed.sub("light")))
+        scene.scatter("behind", seed.whole("behind", 0, most), low, high)
+        if seed.chance("deep", deep):
+            return replace(scene, planes=blurred(planes, seed.whole("depth", 1, 2), passes=2))
+        return scene
 
     def scatter(self, label: str, count: int, low: float, high: float) -> None:
         """Strew ``count`` things of no class, ``low`` to ``high`` pixels in half-width."""
@@ -43,10 +50,6 @@ class Scene:
             sprite = render(seed, JUNK, pose, self.light)
             x, y = seed.between("x", 0.0, SIDE), seed.between("y", 20.0, SIDE)
             self.put(sprite, centred(sprite, x, y), 0)
-
-    def blurred(self, radius: int) -> Scene:
-        """This scene with what has been drawn so far out of focus."""
-        return Scene(self.seed, soften(self.planes, radius), self.labels, self.light)
 
     def put(self, sprite: Sprite, at: Place, label: int) -> None:
         """Lay a thing over the scene, with its shadow."""

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from . import source_living as living
 from . import source_made as made
-from .backdrop import SCENES
 from .noise import Seed
 from .picture import VOID, Drawn, Picture
 from .scene import AREA, Scene, centred, sized, slack
@@ -70,10 +69,7 @@ def paint(name: str) -> Picture:
 
 
 def _attempt(seed: Seed, classes: tuple[int, ...]) -> Picture:
-    scene = Scene.before(seed, SCENES)
-    scene.scatter("behind", seed.whole("behind", 0, 4), 6.0, 26.0)
-    if seed.chance("deep", 0.4):
-        scene = scene.blurred(seed.whole("depth", 1, 2))
+    scene = Scene.drawn(seed, 4, 6.0, 26.0, deep=0.4)
     least: dict[int, int] = {}
     for layer, index in enumerate(classes):
         own = seed.sub(f"thing{layer}")

@@ -6,6 +6,7 @@ import io
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -339,11 +340,7 @@ def test_options_that_are_not_understood_are_refused(tmp_path: Path, option: str
 
 
 def test_flat_folders_have_classes_by_their_labels(tmp_path: Path) -> None:
-    write(tmp_path, two)
-    for part in ("images", "masks"):
-        for path in list((tmp_path / part / "cup").iterdir()):
-            path.rename(tmp_path / part / path.name)
-        (tmp_path / part / "cup").rmdir()
+    write(tmp_path, two, name="")
     grey(0, 1)(trees.blob(2) // 255).save(tmp_path / "masks/2.png")
     assert "values 1 and 2" in refused(tmp_path).problem
     assert "labels=each" in (refused(tmp_path).hint or "")
@@ -430,11 +427,11 @@ def test_a_mask_of_another_size_is_refused(
 # -- pictures --------------------------------------------------------------------------------------
 
 
-def picture_of(tmp_path: Path, image: Image.Image, suffix: str) -> Mask:
+def picture_of(tmp_path: Path, image: Image.Image, suffix: str, **how: Any) -> Mask:
     """How the domain sees a picture, at its own size."""
     path = tmp_path / f"images/cup/0.{suffix}"
     path.parent.mkdir(parents=True)
-    image.save(path)
+    image.save(path, **how)
     trees.save(tmp_path / "masks/cup/0.png", trees.blob(0, image.width, image.height))
     domain = opened(tmp_path)
     return domain.image(domain.classes[0].items[0])
@@ -474,13 +471,8 @@ def test_cmyk_with_a_profile_of_another_kind_is_refused(tmp_path: Path) -> None:
     cms = pytest.importorskip("PIL.ImageCms")
     profile = cms.ImageCmsProfile(cms.createProfile("sRGB")).tobytes()
     image = side400(trees.photo(3)).convert("CMYK")
-    path = tmp_path / "images/cup/0.jpg"
-    path.parent.mkdir(parents=True)
-    image.save(path, icc_profile=profile)
-    trees.save(tmp_path / "masks/cup/0.png", trees.blob(0, 400, 400))
-    domain = opened(tmp_path)
     with pytest.raises(UserError, match="its colour profile cannot be used"):
-        domain.image(domain.classes[0].items[0])
+        picture_of(tmp_path, image, "jpg", icc_profile=profile)
 
 
 @pytest.mark.parametrize("suffix", ["gif", "tif", "png", "webp"])
