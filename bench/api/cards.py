@@ -40,12 +40,7 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a card was found.
-
-    Attributes:
-        path: the YAML file.
-        package: import name of the package that holds the card's code, None for a bare folder.
-    """
+    """The YAML file of a card, and the package that holds its code; None for a bare folder."""
 
     path: Path
     package: str | None

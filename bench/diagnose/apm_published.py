@@ -15,14 +15,10 @@ from .spectra import BANDS, Band
 
 
 class Published(BaseModel):
-    """What the paper prints.
+    """What the paper prints, and where it stands.
 
-    Attributes:
-        source: where it stands.
-        stands_for: a mini domain and the published one that it is the model of.
-        miou: by domain, rows (amplitude all, high, low) of columns (phase all, high, low).
-        rates: learning rate of each domain.
-        steps: of Adam per episode.
+    `stands_for` names the published domain that a mini domain is the model of; `miou` has rows
+    (amplitude all, high, low) of columns (phase all, high, low); `rates` and `steps` are Adam's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -25,16 +25,10 @@ class NotApplicable(UserError):
 
 @dataclass(frozen=True)
 class Finding:
-    """The outcome of one diagnosis of one method.
+    """The outcome of one diagnosis of the method with that label.
 
-    Attributes:
-        kind: of the diagnosis.
-        method: the method's label.
-        tables: the numbers by table name, pandas frames.
-        figures: by name, what draws each on an empty matplotlib figure.
-        sentences: what the figures show, with uncertainty; made from the numbers.
-        captions: what is drawn, by figure name.
-        causes: of failure that the numbers speak for, with their sizes.
+    `figures` draw on an empty matplotlib figure; `captions` say what they draw. `sentences` say
+    what the figures show, with uncertainty. `causes` are those that the numbers speak for.
     """
 
     kind: str
@@ -48,13 +42,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Written:
-    """The files of a finding.
+    """The files of a finding: KIND.json, a CSV per table, PNG and SVG per figure.
 
-    Attributes:
-        finding: what they tell.
-        record: KIND.json.
-        tables: one CSV per table.
-        figures: PNG and SVG by figure name; empty where matplotlib is absent.
+    There are no figures where matplotlib is absent.
     """
 
     finding: Finding

@@ -20,12 +20,7 @@ from .frames import Frame
 
 @dataclass(frozen=True)
 class Numbers:
-    """Tables, and arrays where a figure shows pictures.
-
-    Attributes:
-        tables: by name; columns of numbers, booleans or text (an empty text, not None).
-        arrays: by name.
-    """
+    """Tables of numbers, booleans or text (never None); arrays where a figure shows pictures."""
 
     tables: Mapping[str, Frame]
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])

@@ -23,14 +23,9 @@ from .subject import EPISODES, Progress, Subject
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one diagnosis.
+    """What became of one diagnosis: its files, or the sentence that says why it was refused.
 
-    Attributes:
-        kind: its name.
-        written: the files; None where it was refused.
-        reused: whether the numbers were at hand from an earlier call.
-        reason: why it was refused, a sentence.
-        hint: what helps.
+    `reused` numbers were at hand from an earlier call.
     """
 
     kind: str

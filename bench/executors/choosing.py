@@ -27,14 +27,8 @@ EXECUTORS = ("local", "ray")
 class Choice:
     """Where and how cells are computed.
 
-    Attributes:
-        name: `local` or `ray`.
-        jobs: workers; None takes one process, or what the cluster has.
-        threads: of each; None shares the processors out.
-        timeout: seconds that an episode may take.
-        plugins: folders of further cards.
-        tell: hears a sentence where waiting needs an explanation.
-        save_masks: where predicted masks are written.
+    Without `jobs` it is one process, or what the cluster has; without `threads` the workers share
+    the processors. `timeout` is in seconds of an episode; `tell` hears why it waits.
     """
 
     name: str = "local"

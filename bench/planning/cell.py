@@ -19,6 +19,7 @@ from cdfss_bench.methods.core.contract import Precision
 from cdfss_bench.methods.fast import FORMS
 from cdfss_bench.methods.registry.name_grammar import METHODS, Composition
 from cdfss_bench.methods.weights.resolve import Weights
+from cdfss_bench.options import Value
 
 from ..records.cell_folder import CellFolder
 from ..records.code_hash import code_hash, package_folder, plugin_hash
@@ -37,15 +38,9 @@ from ..records.schema import (
 
 @dataclass(frozen=True)
 class EpisodeSet:
-    """Episodes of one domain that a method predicts.
+    """Episodes of one domain that a method predicts: the first `limit`, or all.
 
-    Attributes:
-        domain: opened.
-        shots: supports per episode.
-        seed: of the sampler.
-        protocol: `patnet` or `strict`.
-        limit: the first so many episodes only; None for all.
-        control: `shuffled-support` or empty.
+    `control` is `shuffled-support` or empty.
     """
 
     domain: Domain
@@ -95,14 +90,7 @@ class EpisodeSet:
 
 @dataclass(frozen=True)
 class Cell:
-    """A method, its weights, and the episodes that it predicts.
-
-    Attributes:
-        composition: the method, options resolved.
-        weights: its files.
-        episode_set: which episodes.
-        precision: of the encoding; `bf16` or `fp16-features` where it was asked for.
-    """
+    """A method, its weights, and the episodes that it predicts."""
 
     composition: Composition
     weights: Weights
@@ -116,7 +104,7 @@ class Cell:
             {
                 "evaluator": [EVALUATOR_VERSION, evaluator_code(), self.precision],
                 "method": str(self.composition),
-                "options": self.options(),
+                "options": options_of(self.composition),
                 "code": method_code(self.composition, self.weights.backbone),
                 "backbone": self.weights.backbone,
                 "weights": list(weights_sha256(self.weights)),
@@ -159,10 +147,6 @@ class Cell:
         if self.weights.backbone:
             origins.append(BACKBONES.origin(self.weights.backbone))
         return not all(map(_is_built_in, origins))
-
-    def options(self) -> dict[str, dict[str, object]]:
-        """Every option of every part."""
-        return {part.card.name: dict(part.options) for part in self.composition.parts}
 
     def folder(self, results: Path) -> CellFolder:
         """Where its record belongs."""
@@ -315,13 +299,18 @@ def input_size(composition: Composition, backbone: str, image_size: int) -> int:
     return BACKBONES.card(backbone).seen_size(side)
 
 
+def options_of(composition: Composition) -> dict[str, dict[str, Value]]:
+    """Every option of every part."""
+    return {part.card.name: dict(part.options) for part in composition.parts}
+
+
 def method_part(composition: Composition, backbone: str, image_size: int = 0) -> MethodPart:
     """What a record says of a method that is asked on images of `image_size` pixels."""
     return MethodPart(
         label=composition.label,
         composition=str(composition),
         given={part.card.name: dict(part.given) for part in composition.parts if part.given},
-        options={part.card.name: dict(part.options) for part in composition.parts},
+        options=options_of(composition),
         adaptation=composition.adaptation,
         backbone=backbone,
         input_size=input_size(composition, backbone, image_size),

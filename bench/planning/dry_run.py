@@ -20,16 +20,10 @@ from .selection import Planned
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """One planned cell.
+    """One planned cell; `state` is `complete`, `begun`, `to do`, or `refused: reason`.
 
-    Attributes:
-        name: what it is.
-        state: `complete`, `begun`, `to do`, or `refused: reason`.
-        episodes: in its manifest.
-        left: that are not known yet.
-        seconds: expected for those, in one process, and for what else the cell needs; None without
-            an earlier measurement.
-        hint: what helps a refused cell.
+    Of its episodes `left` are not known yet. `seconds` are expected for those, in one process, and
+    for what else the cell needs; None without an earlier measurement.
     """
 
     name: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -287,30 +288,25 @@ def open_domains(selection: Selection) -> list[Domain]:
     return opened
 
 
+@dataclass(eq=False)
 class Planned:
-    """A cell, or the reason why there is none.
+    """A cell, or the `reason` why there is none, with the `hint` that helps.
 
     Attributes:
-        composition: the method.
-        episode_set: which episodes.
         backbone: its name, as far as known.
-        cell: the cell; None where `reason` says why not.
-        reason: one sentence.
-        hint: what helps.
         error: the defect that stopped it, for `--debug`.
         asked: the selection of this method on this domain alone, from which another process plans
             the same cell.
     """
 
-    def __init__(self, composition: Composition, episode_set: EpisodeSet):
-        self.composition = composition
-        self.episode_set = episode_set
-        self.backbone = ""
-        self.cell: Cell | None = None
-        self.reason = ""
-        self.hint: str | None = None
-        self.error: Exception | None = None
-        self.asked: Selection | None = None
+    composition: Composition
+    episode_set: EpisodeSet
+    backbone: str = ""
+    cell: Cell | None = None
+    reason: str = ""
+    hint: str | None = None
+    error: Exception | None = None
+    asked: Selection | None = None
 
     @property
     def name(self) -> str:
@@ -425,8 +421,7 @@ def _planned(
     weights: Weights | UserError,
     selection: Selection,
 ) -> Planned:
-    planned = Planned(composition, episode_set)
-    planned.backbone = selection.backbone or ""
+    planned = Planned(composition, episode_set, selection.backbone or "")
     if isinstance(weights, UserError):
         planned.refuse(weights)
         return planned

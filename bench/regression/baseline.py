@@ -156,14 +156,9 @@ def _lacking(baseline: Baseline) -> list[str]:
 
 
 class Finding(NamedTuple):
-    """One cell, one quantity.
+    """One quantity of one cell, such as `mIoU`, `FLOPs` or `weights`, in the baseline and now.
 
-    Attributes:
-        cell: its name.
-        what: `mIoU`, `parameters`, `FLOPs`, `time`, `episodes`, `weights`, ...
-        before: in the baseline.
-        now: measured.
-        verdict: `fine`, `changed (better)`, `regression` (exit code 1) or `not comparable` (2).
+    A `regression` is exit code 1, what is `not comparable` is 2.
     """
 
     cell: str
