@@ -41,6 +41,7 @@ from cdfss_bench.methods.hosts.ssp import SSP
 from ...conftest import CHECKOUT
 from ...support import trees
 from ...support.program import typed
+from ...support.shown import mistake
 
 Patch = pytest.MonkeyPatch
 
@@ -347,9 +348,8 @@ def test_from_the_command_line(tmp_path: Path) -> None:
 def test_an_option_that_would_be_ignored_is_refused(words: tuple[str, str], tmp_path: Path) -> None:
     file = tmp_path / "b.json"
     Baseline(selection={"methods": ["ssp"]}, cells=[cell()]).save(file)
-    done = CliRunner().invoke(app, ["check", "--baseline", str(file), *words])
-    assert isinstance(done.exception, UserError)
-    assert "says what a new baseline holds" in done.exception.problem
+    error = mistake("check", "--baseline", file, *words)
+    assert "says what a new baseline holds" in error.problem
 
 
 def test_every_flag_that_a_hint_names_is_one_of_check(tmp_path: Path) -> None:
@@ -357,9 +357,8 @@ def test_every_flag_that_a_hint_names_is_one_of_check(tmp_path: Path) -> None:
     for flag in ("--weights", "--weights-dir", "--backbone", "--lists", "--suite", "--protocol"):
         assert f"{flag} " in shown
     words = ["--update", "-m", "hsnet[widths=4-8-16]", "-d", "mini-lesion"]
-    done = CliRunner().invoke(app, ["check", "--baseline", str(tmp_path / "b.json"), *words])
-    assert isinstance(done.exception, UserError)
-    named = set(re.findall(r"--[a-z-]+", (done.exception.hint or "").partition(", or ")[2]))
+    error = mistake("check", "--baseline", tmp_path / "b.json", *words)
+    named = set(re.findall(r"--[a-z-]+", (error.hint or "").partition(", or ")[2]))
     assert named
     assert all(f"{flag} " in shown for flag in named)
 
@@ -387,9 +386,9 @@ def test_a_baseline_with_something_that_is_no_number_is_refused(
     key: str, value: object, before: Baseline, tmp_path: Path
 ) -> None:
     path = edited(before, tmp_path / "b.json", lambda v: v["cells"][0].update({key: value}))
-    done = CliRunner().invoke(app, ["check", "--baseline", str(path)])
-    assert isinstance(done.exception, RecordError)
-    assert str(path) in done.exception.problem
+    error = mistake("check", "--baseline", path)
+    assert isinstance(error, RecordError)
+    assert str(path) in error.problem
 
 
 @pytest.mark.parametrize(

@@ -183,16 +183,6 @@ def test_an_episode_of_three_supports_stands_alone(combine: str) -> None:
     assert torch.allclose(reordered, together, atol=2e-5)
 
 
-@torch.no_grad()
-def test_a_batch_at_once_is_each_query_by_itself() -> None:
-    method, given = apseg(), episodes(3, 2, 64)
-    rows = method.encode(given.query_images)
-    shown = method.encode(given.support_images.flatten(0, 1))
-    states = method.encode_support(shown, given.support_masks.flatten(0, 1))
-    at_once = method.score(rows, states, shots=2)
-    assert torch.allclose(at_once, method.logits(*given.inputs), atol=1e-4)
-
-
 def test_padding_belongs_to_neither_class() -> None:
     mask = torch.zeros(1, 64, 96, dtype=torch.uint8)
     mask[:, 16:48, 32:64] = 1

@@ -8,10 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from cdfss_bench.methods import build, parse
+from cdfss_bench.methods import build
 from cdfss_bench.methods.blocks.augment import IMAGE_MEAN, IMAGE_STD, from_hsv, to_hsv, view
 from cdfss_bench.methods.hosts.ifa import IFA
-from cdfss_bench.methods.weights.search import trained_name
 
 from ...support.contract import Episodes, as_a, built, episodes, fresh, network, seeded, tensors
 from ...support.draws import generator
@@ -144,9 +143,3 @@ def test_before_adaptation_it_is_ssp() -> None:
     given = episodes(2, 2, 64)
     with torch.no_grad():
         assert torch.equal(ssp.logits(*given.inputs), network("ifa").logits(*given.inputs))
-
-
-def test_what_acts_at_test_only_needs_no_training_of_its_own() -> None:
-    assert trained_name(parse("ifa[steps=3,lr=0.01,views=2]+lcm")) == "ifa"
-    assert trained_name(parse("ssp[refine=false]")) == "ssp[refine=false]"
-    assert trained_name(parse("dra[kernel=3]")) == "dra[kernel=3]"

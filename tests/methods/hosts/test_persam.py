@@ -85,8 +85,6 @@ def test_another_input_size_gives_another_grid() -> None:
 
 
 def test_only_persam_f_adapts() -> None:
-    assert parse("persam").adaptation == "none"
-    assert parse("persam[finetune]").adaptation == "episode"
     assert str(parse("persam[finetune=true,steps=1000]")) == "persam[finetune=true]"
     method, given = persam(), episodes(1, 2, 64)
     _, support = features(method, given)

@@ -224,13 +224,9 @@ def test_pac_acts_where_the_supports_do_not_get_worse(
     torch.testing.assert_close(untouched, plain)
 
 
-def test_pac_leaves_the_adaptation_class_alone_unless_it_chooses() -> None:
-    for name, expected in (
-        ("ssp+pac", "none"),
-        ("ssp+pac[auto]", "episode"),
-        ("ssp+hls", "episode"),
-    ):
-        assert parse(name).adaptation == made(name).adaptation == expected
+@pytest.mark.parametrize("name", ["ssp+pac", "ssp+pac[auto]", "ssp+hls"])
+def test_the_adaptation_of_the_network_is_that_of_its_name(name: str) -> None:
+    assert parse(name).adaptation == made(name).adaptation
 
 
 def test_pac_cannot_be_asked_with_one_map() -> None:

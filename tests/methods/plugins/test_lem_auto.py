@@ -9,11 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from cdfss_bench.methods import build, parse
+from cdfss_bench.methods import build
 from cdfss_bench.methods.blocks.contrast import ContrastSpread
 from cdfss_bench.methods.core.plugin_api import Role
 from cdfss_bench.methods.plugins.lem import LEM, REACH
-from cdfss_bench.methods.weights.search import trained_name
 
 from ...support.contract import episodes, seeded
 from ...support.draws import generator
@@ -126,10 +125,6 @@ def test_a_number_for_sigma_measures_nothing() -> None:
     lem.end_step()
     assert lem.training_state() == {}
     assert not lem.keeps_statistics
-
-
-def test_the_name_is_that_of_another_training() -> None:
-    assert trained_name(parse("ssp+lem[sigma=auto]+lcm")) == "ssp+lem[sigma=auto]"
 
 
 def test_steps_of_a_method_enter_the_measure_and_its_state_goes_round() -> None:

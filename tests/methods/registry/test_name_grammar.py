@@ -15,7 +15,6 @@ from cdfss_bench.methods import METHODS, Composition, build, parse
 from cdfss_bench.methods.registry import build as building
 from cdfss_bench.methods.registry import name_grammar as grammar
 from cdfss_bench.methods.registry.card import MethodCard
-from cdfss_bench.methods.weights.search import trained_name
 from cdfss_bench.options import Option, Value, spelled
 
 
@@ -65,26 +64,6 @@ def test_options_in_brackets_belong_to_the_part_before_them() -> None:
     assert found.plugins[0].given.keys() == changed.keys()
 
 
-def test_a_word_stands_beside_numbers_where_the_card_allows_it() -> None:
-    assert parse("hsnet+lcm[beta=mean]").plugins[0].options["beta"] == "mean"
-
-
-def test_a_switch_stands_alone() -> None:
-    assert parse("ssp+lcm[auto]").plugins[0].options["auto"] is True
-
-
-def test_an_option_that_learns_at_test_makes_its_part_adapt_where_it_is_set() -> None:
-    assert parse("ssp+lcm[auto]").adaptation == "episode"
-    assert parse("ssp+lcm").adaptation == parse("ssp+lcm[auto=no]").adaptation == "none"
-    assert parse("hsnet+apm-s[steps=0]+lcm[auto]").adaptation == "episode"
-    assert parse("patnet+tfi+lcm[auto]").adaptation == "transductive"
-    assert trained_name(parse("ssp+lem+lcm[auto]")) == "ssp+lem"
-
-
-def test_a_plus_inside_brackets_belongs_to_the_value() -> None:
-    assert parse("ssp+lcm[w=1e+3]+lem").plugins[1].options["w"] == 1000
-
-
 @pytest.mark.parametrize(
     ("text", "canonical"),
     [
@@ -132,6 +111,9 @@ def test_a_control_turns_the_supports_into_those_of_a_wrong_class() -> None:
         ("LOEC", "ssp+lem+lcm"),
         ("Loec", "ssp+lem+lcm"),
         ("patnet+apm-m", "patnet+apm-m"),
+        ("ssp+lcm[w=1e+3]+lem", "ssp+lem+lcm[w=1000]"),
+        ("ssp+lcm[auto]", "ssp+lcm[auto=true]"),
+        ("hsnet+lcm[beta=mean]", "hsnet+lcm[beta=mean]"),
         ("tfi[lr=5e-5]", "patnet+tfi[lr=5e-05]"),
     ],
 )
@@ -261,6 +243,22 @@ def test_a_composition_has_a_head_if_a_part_has_one() -> None:
     assert not parse("loec").has_head
 
 
+@pytest.mark.parametrize(
+    ("adaptation", "texts"),
+    [
+        ("none", ["ssp+lcm", "ssp+lcm[auto=no]", "hsnet+apm-m[steps=0]", "apm-init", "ssp+pac"]),
+        ("none", ["abcdfss[steps=0]", "persam", "insid3", "frost"]),
+        ("episode", ["ssp+lcm[auto]", "hsnet+apm-s[steps=0]+lcm[auto]", "hsnet+apm-m"]),
+        ("episode", ["hsnet+apm-m[steps=0]+acpa", "ssp+pac[auto]", "ssp+hls", "persam[finetune]"]),
+        ("transductive", ["patnet+tfi+lcm[auto]", "patnet+tfi+apm-m", "abcdfss"]),
+    ],
+)
+def test_a_method_adapts_if_a_part_takes_steps_or_chooses(
+    adaptation: str, texts: list[str]
+) -> None:
+    assert {text: parse(text).adaptation for text in texts} == dict.fromkeys(texts, adaptation)
+
+
 def test_adaptation_is_by_episode_if_a_part_adapts(
     catalog: Catalog[MethodCard], tmp_path: Path
 ) -> None:
@@ -270,19 +268,6 @@ def test_adaptation_is_by_episode_if_a_part_adapts(
     catalog.add_folder(tmp_path)
     assert parse("ssp+tuner").adaptation == "episode"
     assert parse("ssp").adaptation == "none"
-
-
-def test_a_method_that_takes_no_step_does_not_adapt() -> None:
-    assert parse("hsnet+apm-m").adaptation == "episode"
-    assert parse("hsnet+apm-m[steps=0]").adaptation == "none"
-    assert parse("hsnet+apm-m[steps=0]+acpa").adaptation == "episode"
-    assert parse("apm-init").adaptation == "none"
-    assert parse("patnet+tfi+apm-m").adaptation == "transductive"
-
-
-def test_what_adapts_at_test_asks_for_the_weights_of_its_host() -> None:
-    assert trained_name(parse("apm-m")) == "hsnet"
-    assert trained_name(parse("patnet+tfi[lr=5e-5]")) == "patnet"
 
 
 # -- what is refused -------------------------------------------------------------------------------

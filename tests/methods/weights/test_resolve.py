@@ -126,6 +126,12 @@ def refused(method: str, folders: list[Path], **options: Any) -> WeightsError:
         ("ssp+lcm+lem[stage=2]", "ssp+lem[stage=2]"),
         ("ssp[refine=false]+lcm", "ssp[refine=false]"),
         ("hsnet+lcm[w=1]", "hsnet"),
+        ("apm-m", "hsnet"),
+        ("patnet+tfi[lr=5e-5]", "patnet"),
+        ("ssp+lem+lcm[auto]", "ssp+lem"),
+        ("ssp+lem[sigma=auto]+lcm", "ssp+lem[sigma=auto]"),
+        ("ifa[steps=3,lr=0.01,views=2]+lcm", "ifa"),
+        ("dra[kernel=3]", "dra[kernel=3]"),
     ],
 )
 def test_plug_ins_that_do_not_train_are_left_out_of_the_trained_name(
