@@ -14,6 +14,7 @@ from cdfss_bench.methods.core.adaptation import copy_of
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.fast.folded import folded
+from cdfss_bench.methods.fast.trained_pyramid import trained_score
 
 from .kept_images import KeptImages
 
@@ -33,6 +34,7 @@ class FrozenFeatures(KeptImages):
         self._form = copy_of(network)
         self._form.backbone = folded(network.backbone, channels_last=device.startswith("cpu"))
         self._is_checked = False
+        self._score = trained_score(network) if device.startswith("cpu") else None
 
     def __call__(self, images: Tensor) -> FeatureBatch:
         """[N, 3, H, W] -> N rows, as `Method.features`.
@@ -50,10 +52,14 @@ class FrozenFeatures(KeptImages):
         """Answers for the network for the time of a block."""
         instance = cast("Any", self.network)
         instance.features = self
+        if self._score is not None:
+            instance.score = self._score
         try:
             yield
         finally:
             del instance.features
+            if self._score is not None:
+                del instance.score
 
     def computed(self, image: Tensor) -> FeatureBatch:
         """The features of an image [1, 3, H, W], one row."""

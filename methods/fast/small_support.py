@@ -48,7 +48,7 @@ class SmallSupport:
     @property
     def over_support(self) -> Tensor:
         """The dense kernel [positions * C', positions * C, 1, 1]."""
-        return _dense(self._support, self._side)[..., None, None]
+        return dense_kernel(self._support, self._side)
 
     def _transposed(self, maps: Tensor) -> Tensor:
         return self._back(maps)
@@ -68,7 +68,7 @@ class _Sum:
     def __init__(self, query: Tensor, support: Tensor, side: tuple[int, int]):
         positions = side[0] * side[1]
         self._over_query = Convolution3x3(query, groups=positions)
-        self._over_support = _dense(support, side)[..., None, None]
+        self._over_support = dense_kernel(support, side)
 
     def __call__(self, maps: Tensor) -> Tensor:
         out = self._over_query(maps)
@@ -76,11 +76,11 @@ class _Sum:
         return out
 
 
-def _dense(kernel: Tensor, side: tuple[int, int]) -> Tensor:
-    """A padded 3x3 convolution of [C, C', side] as a matrix [positions * C', positions * C]."""
+def dense_kernel(kernel: Tensor, side: tuple[int, int]) -> Tensor:
+    """A padded 3x3 kernel [C', C, 3, 3] over `side` as [positions * C', positions * C, 1, 1]."""
     height, width = side
     bands = [_band(kernel[:, :, row], width) for row in range(3)]
-    return _banded(bands, height)
+    return _banded(bands, height)[..., None, None]
 
 
 def _band(kernel: Tensor, width: int) -> Tensor:

@@ -78,7 +78,13 @@ class HSNet(Method):
 
     def correlation(self, stage: str, query: FeatureBatch, support: FeatureBatch) -> Tensor:
         """One stage's hypercorrelation [B, taps, hq, wq, hs, ws], features with states (eq. 1)."""
-        return hypercorrelation(query.group(stage), support.group(stage))
+        return hypercorrelation(*self.compared(stage, query, support))
+
+    def compared(
+        self, stage: str, query: FeatureBatch, support: FeatureBatch
+    ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """The maps [B, C, h, w] of features and of states that one stage's correlation compares."""
+        return query.group(stage), support.group(stage)
 
     def correlate(self, query: FeatureBatch, support: FeatureBatch) -> list[Tensor]:
         """Coarse, middle, fine hypercorrelation [B, taps, hq, wq, hs, ws]."""

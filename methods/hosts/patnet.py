@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from ..backbones.base import Backbone
 from ..blocks.anchors import EPS, coordinates, in_plane, prototype_basis
-from ..blocks.correlation import hypercorrelation
 from ..blocks.prototypes import masked_mean, resized_masks
 from ..core.contract import PublishedWork
 from ..core.feature_batch import FeatureBatch
@@ -87,11 +86,13 @@ class PATNet(HSNet):
                 tensors[f"{stage}.{i}"] = coordinates(basis, tap) * resized_masks(masks, tap)
         return FeatureBatch(support.size, tensors)
 
-    def correlation(self, stage: str, query: FeatureBatch, support: FeatureBatch) -> Tensor:
-        """Hypercorrelation [B, taps, hq, wq, hs, ws] of the transformed features."""
+    def compared(
+        self, stage: str, query: FeatureBatch, support: FeatureBatch
+    ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """As in `HSNet`, in the anchors' plane: two channels."""
         bases = support.group(f"basis:{stage}")
         seen = [coordinates(b, q) for b, q in zip(bases, query.group(stage), strict=True)]
-        return hypercorrelation(
+        return (
             [in_plane(z, self.anchors(f"{stage}.{i}")) for i, z in enumerate(seen)],
             [in_plane(z, self.anchors(f"{stage}.{i}")) for i, z in enumerate(support.group(stage))],
         )

@@ -18,6 +18,7 @@ from contextlib import nullcontext
 
 import torch
 
+from cdfss_bench.bench.runtime.allocator import keep_memory
 from cdfss_bench.bench.training.frozen_features import FrozenFeatures
 from cdfss_bench.bench.training.frozen_stages import FrozenStages
 from cdfss_bench.bench.training.network import freeze, optimizer_of
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--mini", action="store_true", help="the mini suite's recipes, at 128 px")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    keep_memory()  # as training does
     print("method       backbone       form             loss   ms a step (least to most)   speed")
     recipes = [n for n in METHODS.names() if METHODS.card(n).recipe]
     for name in given.method or [*recipes, "ssp+lem"]:
