@@ -21,6 +21,7 @@ from ..core.contract import SupportState
 from ..core.feature_batch import FeatureBatch
 from ..core.method import Method
 from ..hosts.hsnet import HSNet
+from .convolution import pointwise
 from .mixing import Part
 from .products import product
 from .small_support import dense_kernel
@@ -146,8 +147,7 @@ def _mixed(block: Squeeze, maps: Tensor, side: tuple[int, int]) -> Tensor:
         weight = over_query.weight.repeat(positions, 1, 1, 1)
         bias = (over_query.bias + over_support.bias).repeat(positions)
         found = F.conv2d(maps, weight, bias, padding=1, groups=positions)
-        # The dilation of a single tap means nothing, but keeps torch from its own slower kernel.
-        found = found + F.conv2d(maps, dense_kernel(over_support.weight, side), dilation=2)
+        found = found + pointwise(maps, dense_kernel(over_support.weight, side))
         height, width = maps.shape[-2:]
         rows = found.permute(0, 2, 3, 1).reshape(len(maps), height * width, positions, -1)
         rows = F.relu(normalise(rows.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
