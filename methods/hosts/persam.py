@@ -176,13 +176,18 @@ def cells(masks: Tensor, frame: Frame, maps: Tensor, *, amplitude: int = AMPLITU
 
     They are on the host, which must know how many there are. A mask of 0 and 1 goes the way of an
     image, normalisation and padding included, as published. A mask without any cell has the one in
-    which it is strongest (ours).
+    which it is strongest (ours); never one of the padding, whose 0 is above what black becomes.
     """
     grey = (masks * amplitude).to(torch.uint8)
     seen = frame.input_of(grey[:, None])
     size = (maps.shape[-2], maps.shape[-1])
     small = F.interpolate(seen, size, mode="bilinear", align_corners=False)[:, 0].cpu()
     inside = small > 0
+    rows, columns = (
+        (torch.arange(count) + 0.5) * frame.side < length * count
+        for count, length in zip(size, frame.inner, strict=True)
+    )
+    small = small.where(rows[:, None] & columns, -torch.inf)
     for own, strength in zip(inside, small, strict=True):
         if not bool(own.any()):
             x, y = pixel_of(strength)

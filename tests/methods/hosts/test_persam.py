@@ -51,6 +51,19 @@ def test_a_support_without_cells_is_its_strongest_one() -> None:
     assert cells(mask[None], frame, torch.empty(1, 4, 4, 4))[0].nonzero().tolist() == [[2, 1]]
 
 
+@pytest.mark.parametrize(
+    ("size", "pixel", "cell"), [((64, 40), (40, 24), (2, 1)), ((40, 64), (24, 40), (1, 2))]
+)
+def test_a_support_without_cells_has_none_in_the_padding(
+    size: tuple[int, int], pixel: tuple[int, int], cell: tuple[int, int]
+) -> None:
+    frame, mask = Frame(size, 32), torch.zeros(size, dtype=torch.uint8)
+    maps = torch.empty(1, 4, 4, 4)
+    assert cells(mask[None], frame, maps)[0].nonzero().tolist() == [[0, 0]]
+    mask[pixel] = 1
+    assert cells(mask[None], frame, maps)[0].nonzero().tolist() == [list(cell)]
+
+
 @torch.no_grad()
 def test_an_empty_answer_gives_no_box_and_stays_empty() -> None:
     method = persam()
