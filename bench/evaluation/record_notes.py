@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from statistics import fmean
+
+from cdfss_bench.datasets import Domain
+from cdfss_bench.datasets.core.own_domain import OwnDomain
+
 from ..planning.cell import Cell, EpisodeSet
 from ..records.schema import RunRecord
+
+MOST = 0.5
+"""Share of the pixels from which on a class of own data is perhaps the background."""
 
 
 def cell_notes(cell: Cell, record: RunRecord) -> list[str]:
@@ -29,7 +38,23 @@ def notes_of(episode_set: EpisodeSet) -> list[str]:
         )
     for (class_id, name), role in seen.items():
         domain.note_oddities(domain.item(class_id, name), role=role)
-    return sorted(domain.notes)
+    return sorted([*domain.notes, *_large_classes(domain, seen)])
+
+
+def _large_classes(domain: Domain, seen: Iterable[tuple[int, str]]) -> list[str]:
+    """Classes of own data that cover most of their pictures: masks may be upside down."""
+    if not isinstance(domain, OwnDomain):
+        return []
+    shares: dict[int, list[float]] = {}
+    for class_id, name in seen:
+        share = float(domain.truth(domain.item(class_id, name)).mean())
+        shares.setdefault(class_id, []).append(share)
+    return [
+        f"class '{entry.name}' covers {fmean(shares[entry.id]):.0%} of its pictures: see that "
+        "object and background are not exchanged"
+        for entry in domain.classes
+        if entry.id in shares and fmean(shares[entry.id]) > MOST
+    ]
 
 
 def _size_notes(record: RunRecord) -> list[str]:
