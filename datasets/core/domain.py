@@ -239,8 +239,21 @@ class Domain(ABC):
         """The error for a root without this domain's files."""
         return DataError(
             f"no {self.card.title} under {self.root}: expected\n{_indented(self.card.layout)}",
-            hint=f"cdfss-bench data check {self.card.name} --data-root DIR",
+            hint=f"it seems to be one level away: --data-root '{near}'"
+            if (near := self._root_nearby()) is not None
+            else f"cdfss-bench data check {self.card.name} --data-root DIR",
         )
+
+    def _root_nearby(self) -> Path | None:
+        """The folder above the root, or one inside it, that holds what the layout begins with."""
+        top = self.card.layout.split("/")[0].strip()
+        root = self.root.absolute()
+        try:
+            inner = sorted(root.iterdir())
+        except OSError:
+            inner = []
+        places = [root.parent] * (root.name == top) + inner
+        return next((place for place in places if (place / top).is_dir()), None) if top else None
 
     @property
     def counts(self) -> tuple[int, ...]:

@@ -453,3 +453,19 @@ def test_numbers_of_numpy_draw_the_same_episodes() -> None:
     domain = open_domain("mini-lesion", cache=None)
     plain = domain.episodes(shots=2, seed=3, length=4)
     assert domain.episodes(np.int64(2), np.int64(3), length=np.int32(4)).sha256 == plain.sha256  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("name", ["isic", "deepglobe", "fss1000", "chestxray"])
+def test_a_root_that_is_one_level_away_is_named(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "data"
+    trees.WRITERS[name](root)
+    (top,) = (path for path in root.iterdir() if path.is_dir())
+    for wrong in (tmp_path, top):
+        with pytest.raises(DataError) as caught:
+            _ = open_domain(name, wrong, cache=None).classes
+        assert caught.value.hint == f"it seems to be one level away: --data-root '{root}'"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(DataError) as caught:
+        _ = open_domain(name, empty, cache=None).classes
+    assert caught.value.hint == f"cdfss-bench data check {name} --data-root DIR"
