@@ -76,15 +76,15 @@ def verdict(causes: Sequence[Cause]) -> list[str]:
     if not order:
         return ["No kind of diagnosis that applies to this method names a cause."]
     if not sure:
-        first = f"None of {len(order)} possible causes can be told from none at 95 %."
+        first = f"None of {len(order)} possible causes is significant at 5 %."
     elif worth:
         first = (
-            f"The largest sure cause is: {worth[0].text()}. "
-            f"{len(sure)} of {len(order)} possible causes are sure at 95 %."
+            f"The largest significant cause is: {worth[0].text()}. "
+            f"{len(sure)} of {len(order)} possible causes are significant at 5 %."
         )
     else:
         first = (
-            f"{len(sure)} of {len(order)} possible causes are sure at 95 %, none of them measured "
-            "in points of mIoU: they show what differs on the targets, not what it costs."
+            f"{len(sure)} of {len(order)} possible causes are significant at 5 %, none of them "
+            "measured in points of mIoU: they show what differs on the targets, not what it costs."
         )
-    return [first, *(f"{c.text()}; {'sure' if c.is_sure else 'not sure'}" for c in order)]
+    return [first, *(f"{c.text()}; {'' if c.is_sure else 'not '}significant" for c in order)]

@@ -186,7 +186,7 @@ def _sentences(
     targets = rows.loc[rows["domain"] != REFERENCE]
     worst = largest(targets, targets["gap"])
     ceiling = row_where(rows, domain=REFERENCE, stage=worst["stage"])
-    verdict = "a sure gap" if worst["gap_low"] > 0 else "a gap that is not sure,"
+    verdict = "a significant gap" if worst["gap_low"] > 0 else "a gap that is not significant,"
     first = (
         f"{own[0].upper()}{own[1:]}, {worst['domain']} is least like the source in stage "
         f"{worst['stage']}: linear CKA {worst['cka']:.2f} [{worst['cka_low']:.2f}, "
@@ -242,7 +242,7 @@ def _moved(part: pd.DataFrame) -> str:
     up, down = part[part["beyond_low"] > 0], part[part["beyond_high"] < 0]
     most = largest(part, part["beyond"].abs())
     return (
-        f"likeness to the source beyond chance surely rises in {len(up)} and surely falls in "
+        f"likeness to the source beyond chance significantly rises in {len(up)} and falls in "
         f"{len(down)} of {len(part)} pairs of target and stage{unchanged}, most in "
         f"{most['stage']} on {most['domain']}: {most['beyond']:+.2f} [{most['beyond_low']:+.2f}, "
         f"{most['beyond_high']:+.2f}]"

@@ -170,7 +170,7 @@ def _sentences(curve: Frame, summary: Frame) -> tuple[str, str, str]:
     second = (
         f"The largest fall is {worst[key]:.1f} points on {worst['domain']} {worst['variant']}, "
         f"from {worst['peak']:.1f} at epoch {worst['peak_epoch']:.3g}; a fall after the peak is "
-        f"sure on {len(sure)} of {targets['domain'].nunique()} targets"
+        f"significant on {len(sure)} of {targets['domain'].nunique()} targets"
         + (f" ({', '.join(sure)})." if sure else ".")
     )
     return first, second, _with_lem(curve, variants)
@@ -186,7 +186,8 @@ def _with_lem(curve: Frame, variants: Sequence[str]) -> str:
     ]
     last = mean_range(grids[1][:, -1] - grids[0][:, -1])
     drops = mean_range(held_out_drops(grids[1]) - held_out_drops(grids[0]))
-    word = "no sure effect" if not last.excludes_zero else "a gain" if last.low > 0 else "a loss"
+    sign = "a gain" if last.low > 0 else "a loss"
+    word = sign if last.excludes_zero else "no significant effect"
     return (
         f"With LEM the mean over the targets ends {last.text('+.1f')} points apart from without, "
         f"{word}, and its fall after the peak differs by {drops.text('+.1f')} points (paired by "

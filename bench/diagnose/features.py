@@ -181,9 +181,10 @@ def _sentences(table: Frame, stages: list[str], source: str, floor: float) -> tu
     halved = sorted(set(part[part["ratio_high"] < 0.5]["domain"]))
     of = targets["domain"].nunique()
     third = (
-        f"In the shallow stages ({', '.join(shallow)}) activation is surely below the source's on "
-        f"{_listed(weaker, of)}, and surely below half of it on {_listed(halved, of)}; shallow "
-        "stages that are inactive on the targets, as LoEC reports, would show as ratios near 0."
+        f"In the shallow stages ({', '.join(shallow)}) activation is significantly below the "
+        f"source's on {_listed(weaker, of)}, and below half of it on {_listed(halved, of)}; "
+        "shallow stages that are inactive on the targets, as LoEC reports, would show as ratios "
+        "near 0."
     )
     return first, second, third
 

@@ -151,7 +151,7 @@ def _sentences(runs: Frame, changes: Frame, subject: Subject) -> tuple[str, str,
     sure = each[(each["change_low"] > 0) | (each["change_high"] < 0)]
     most = each.loc[each["change"].abs().idxmax()]
     second = (
-        f"By domain, {len(sure)} of {len(each)} changes are sure; the largest is "
+        f"By domain, {len(sure)} of {len(each)} changes are significant; the largest is "
         f"{range_of(most, 'change').text('+.1f')} on {most['domain']} with "
         f"{_name(str(most['frozen']))}."
     )
@@ -165,7 +165,7 @@ def _sentences(runs: Frame, changes: Frame, subject: Subject) -> tuple[str, str,
     )
     agrees = sum(bool(r["change_low"] > 0) for _, r in shallow.iterrows())
     against = sum(bool(r["change_high"] < 0) for _, r in shallow.iterrows())
-    verdict = f"{agrees} of {len(shallow)} are surely gains, {against} surely losses"
+    verdict = f"{agrees} of {len(shallow)} are significant gains, {against} significant losses"
     return first, second, f"{paper}; here it is {told}: {verdict}."
 
 

@@ -48,13 +48,13 @@ def _filter_sentence(study: pd.DataFrame, agreed: pd.DataFrame) -> str:
     best = largest(table, table["gain"])
     cells = len(rows_where(table, domain=domains[0]))
     text = (
-        f"Of {cells} filters of the input images some surely helps on {_of(helped, domains)}; the "
-        f"best is {_cell(best)} on {best['domain']}, {_sure(best)} points (95 % for "
-        f"all filters at once, {int(best['episodes'])} episodes)"
+        f"Of {cells} filters of the input images some significantly helps on "
+        f"{_of(helped, domains)}; the best is {_cell(best)} on {best['domain']}, "
+        f"{_sure(best)} points (95 % for all filters at once, {int(best['episodes'])} episodes)"
     )
     if len(agreed):
         near = largest(agreed, agreed["correlation"])
-        sure = "surely alike" if near["low"] > 0 else "not surely alike"
+        sure = "significantly alike" if near["low"] > 0 else "not significantly alike"
         text += (
             f"; the gains are nearest to the paper's printed ones on {near['domain']} at radius "
             f"{near['radius']:g}, "
@@ -62,7 +62,7 @@ def _filter_sentence(study: pd.DataFrame, agreed: pd.DataFrame) -> str:
         )
     others = _changed(study, FEATURES)
     if len(others):
-        text += f"; of filtered features some surely help on {_of(_helped(others), domains)}"
+        text += f"; of filtered features some significantly help on {_of(_helped(others), domains)}"
     return text + "."
 
 
@@ -85,8 +85,8 @@ def _features_sentence(study: pd.DataFrame) -> str:
     helped = _helped(table)
     best = largest(table, table["gain"])
     return (
-        f"Filtering the features surely helps on {_of(helped, domains)}, most {_cell(best)} on "
-        f"{best['domain']}: {_sure(best)} points."
+        f"Filtering the features significantly helps on {_of(helped, domains)}, most {_cell(best)} "
+        f"on {best['domain']}: {_sure(best)} points."
     )
 
 

@@ -199,10 +199,10 @@ def _sentences(table: pd.DataFrame, choices: pd.DataFrame) -> tuple[str, str, st
         f"{row['domain']} {row['layer']} ({range_in(row, 'gain')} points over the last)"
         for row in best
     )
-    surely = names_in(table.loc[table["sure_low"] > 0], "domain")
+    better = names_in(table.loc[table["sure_low"] > 0], "domain")
     first = (
-        f"The best layer is {each}; some layer is surely better than the last on {len(surely)} of "
-        f"{len(domains)} targets (95 % for all layers at once)."
+        f"The best layer is {each}; some layer is significantly better than the last on "
+        f"{len(better)} of {len(domains)} targets (95 % for all layers at once)."
     )
     second = f"Knowing the best layer of each episode would add {_gains(choices, ORACLE)} points."
     named = [name for name in names_in(choices, "choice") if name not in (LAST, ORACLE)]

@@ -291,11 +291,11 @@ def _settings_sentence(table: pd.DataFrame) -> str:
     best = largest(table, table["gain"])
     helped = names_in(table.loc[table["sure_low"] > 0], "domain")
     harmed = names_in(stated.loc[stated["gain_high"] < 0], "domain")
-    harm = f", surely a loss on {', '.join(harmed)}" if harmed else ""
+    harm = f", a significant loss on {', '.join(harmed)}" if harmed else ""
     domains = names_in(table, "domain")
     return (
         f"Over the host, LCM as set gains {each} points{harm}; of {len(table) // len(domains)} "
-        f"settings some surely helps on {len(helped)} of {len(domains)} targets (95 % for all at "
-        f"once), most K={best['k']}, w={best['w']:g}, beta={best['beta']} on {best['domain']}: "
-        f"{Range(best['gain'], best['sure_low'], best['sure_high'])}."
+        f"settings some significantly helps on {len(helped)} of {len(domains)} targets (95 % for "
+        f"all at once), most K={best['k']}, w={best['w']:g}, beta={best['beta']} on "
+        f"{best['domain']}: {Range(best['gain'], best['sure_low'], best['sure_high'])}."
     )

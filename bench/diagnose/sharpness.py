@@ -332,11 +332,11 @@ def _by_depth(tables: Mapping[str, Frame], subject: Subject, own: str) -> str:
     )
     if not means[sharpest].low > 0:
         return (
-            "Over all targets no stage is surely sharp: the largest rise, in "
+            "Over all targets no stage is significantly sharp: the largest rise, in "
             f"{sharpest}, is {means[sharpest].text()}; {in_weights}."
         )
     depth = "shallow" if stages.index(sharpest) < len(stages) / 2 else "deep"
-    word = "surely more" if lead.low > 0 else "not surely more"
+    word = "significantly more" if lead.low > 0 else "not significantly more"
     return (
         f"Over all targets the features are sharpest in {sharpest}, a {depth} stage (loss "
         f"{means[sharpest].text()}), {word} than in {second} ({lead.text()} between them); "

@@ -34,7 +34,7 @@ def test_sure_points_come_first_then_other_units_then_the_unsure() -> None:
 @pytest.mark.parametrize(
     ("found", "told"),
     [
-        ([UNSURE, LARGE], "largest sure cause is: large"),
+        ([UNSURE, LARGE], "largest significant cause is: large"),
         ([FAR, UNSURE], "none of them measured in points"),
         ([UNSURE], "None of 1 possible causes"),
         ([], "No kind of diagnosis"),

@@ -39,7 +39,7 @@ def test_inverted_colours_are_found_in_the_stem(tmp_path: Path) -> None:
     deep = row_where(table, weights=state, domain="inverted colours", stage="layer3")
     assert deep["gap"] < here["gap"] / 3
     assert finding.sentences[0].startswith("After training, without LEM, inverted colours is least")
-    assert "a sure gap" in finding.sentences[0]
+    assert "a significant gap" in finding.sentences[0]
 
 
 def test_training_and_lem_are_compared_where_both_weights_are_here(tmp_path: Path) -> None:

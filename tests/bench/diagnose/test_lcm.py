@@ -75,7 +75,7 @@ def test_the_whole_diagnosis(tmp_path: Path) -> None:
     assert sum(failure["episodes"]) == len(episodes) == 16
     shares = rows_where(finding.tables["similarity"], domain="mini-lesion")
     assert sum(shares["foreground"]) == pytest.approx(1)
-    assert "settings some surely helps on" in finding.sentences[2]
+    assert "settings some significantly helps on" in finding.sentences[2]
     # The stated setting is what the evaluator computes for the method itself.
     domain = subject.targets[0]
     again = subject.rows(subject.network(), domain, subject.episodes(domain))

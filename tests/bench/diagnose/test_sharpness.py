@@ -68,15 +68,17 @@ def test_a_stage_that_was_sharpened_is_found(
     finding = found(tmp_path, monkeypatch, planted=stage)
     assert f"costs most in stage {name}" in finding.sentences[0]
     assert f"sharpest in {name}, a shallow stage" in finding.sentences[1]
-    assert "surely more than in" in finding.sentences[1]
-    assert "not surely" not in finding.sentences[1]
+    assert "significantly more than in" in finding.sentences[1]
+    assert "not significantly" not in finding.sentences[1]
 
 
 def test_without_it_no_shallow_stage_is_called_sharp(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finding = found(tmp_path, monkeypatch)
-    assert "shallow stage" not in finding.sentences[1] or "not surely" in finding.sentences[1]
+    assert (
+        "shallow stage" not in finding.sentences[1] or "not significantly" in finding.sentences[1]
+    )
     assert "There is nothing to compare LEM with" in finding.sentences[2]
     landscape = finding.tables["landscape"]
     assert landscape.groupby("domain").size().to_dict() == {"mini-objects": 9, "mini-source": 9}

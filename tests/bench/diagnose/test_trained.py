@@ -45,12 +45,12 @@ def test_an_early_peak_is_found_where_it_is(
     assert summary.loc["mini-lesion", "peak_epoch"] == 0.25
     assert summary.loc["mini-lesion", "drop_low"] > 5
     assert "on mini-lesion without LEM" in finding.sentences[1]
-    assert "sure on 1 of 2 targets (mini-lesion)" in finding.sentences[1]
+    assert "significant on 1 of 2 targets (mini-lesion)" in finding.sentences[1]
 
 
 def test_noise_alone_is_no_decline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finding = curve_of(tmp_path, monkeypatch, decline=0)
-    assert "sure on 0 of 2 targets" in finding.sentences[1]
+    assert "significant on 0 of 2 targets" in finding.sentences[1]
 
 
 def test_the_held_out_drop_is_unbiased_where_each_seeds_own_is_not() -> None:
@@ -107,7 +107,7 @@ def test_a_gain_by_freezing_is_found_only_where_there_is_one(
     monkeypatch.setattr(Subject, "measured", lambda _self, _compute: planted)
     options = {"epochs": 0.5, "stages": "plan"}
     finding = freeze.diagnose(Subject(mini(), tmp_path, options=options))
-    assert f"{gains} of 2 are surely gains, 0 surely losses" in finding.sentences[2]
+    assert f"{gains} of 2 are significant gains, 0 significant losses" in finding.sentences[2]
     if gain:
         assert "best with stage 1 frozen: +3.7" in finding.sentences[0]
     table = finding.tables["table"]
