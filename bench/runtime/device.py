@@ -22,5 +22,8 @@ def chosen_device(device: str) -> str:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"device {device} cannot be used here: {reason}") from error
+        raise UserError(
+            f"device {device} cannot be used here: {reason}",
+            hint="name cpu, cuda, cuda:1 or auto",
+        ) from error
     return device
