@@ -52,7 +52,9 @@ def _software() -> Iterator[Finding]:
 
     versions = ", ".join(f"{name} {number}" for name, number in packages().items())
     yield Finding("packages", "fine", versions)
-    yield Finding("processor", "fine", f"{cpu_model()}, {torch.get_num_threads()} threads")
+    threads = torch.get_num_threads()
+    counted = f"{threads} thread{'s' if threads != 1 else ''}"
+    yield Finding("processor", "fine", f"{cpu_model()}, {counted}")
     by = "oneDNN" if onednn_is_taken() else "torch's own product, measured to be faster"
     yield Finding("large products", "fine", by)
     if torch.cuda.is_available():

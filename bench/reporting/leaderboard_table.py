@@ -370,6 +370,8 @@ def comparison_table(comparison: Comparison) -> TextTable:
         _DETECTABLE,
         f"a claim needs p <= 0.05 and {comparison.minimum:g} points",
     ]
+    if any(each.spread is not None for each in comparison.differences):
+        notes.append("A - B in points; ± standard deviation over seeds")
     if any(each.interval is None for each in comparison.differences):
         notes.append(f"{BLANK} no interval where a class has fewer than 5 query images")
     if any(each.stale_a or each.stale_b for each in comparison.differences):
