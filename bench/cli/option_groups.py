@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import inspect
@@ -11,12 +12,19 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 @dataclasses.dataclass(frozen=True)
 class Only:
-    """Limits an option group to some of its fields: `Annotated[Group, Only("domains")]`."""
+    """Limits an option group to some of its fields: `Annotated[Group, Only("domains")]`.
+
+    Attributes:
+        names: of the fields; none for all of them.
+        environment: whether environment variables give them values.
+    """
 
     names: tuple[str, ...]
+    environment: bool
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *names: str, environment: bool = True) -> None:
         object.__setattr__(self, "names", names)
+        object.__setattr__(self, "environment", environment)
 
 
 def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
@@ -53,23 +61,30 @@ def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
-def _group_of(annotation: Any) -> tuple[type | None, tuple[str, ...]]:
+def _group_of(annotation: Any) -> tuple[type | None, Only]:
     kind, *extras = get_args(annotation) if get_origin(annotation) is Annotated else [annotation]
-    only = next((extra.names for extra in extras if isinstance(extra, Only)), ())
+    only = next((extra for extra in extras if isinstance(extra, Only)), Only())
     is_group = isinstance(kind, type) and dataclasses.is_dataclass(kind)
     return (kind if is_group else None), only
 
 
-def _fields(group: type, only: tuple[str, ...]) -> Iterator[inspect.Parameter]:
+def _fields(group: type, only: Only) -> Iterator[inspect.Parameter]:
     hints = get_type_hints(group, include_extras=True)
     fields = {field.name: field for field in dataclasses.fields(group)}
-    if unknown := set(only) - set(fields):
+    if unknown := set(only.names) - set(fields):
         raise ValueError(f"{group.__name__} has no field {min(unknown)}")
     for name, field in fields.items():
-        if not only or name in only:
+        if not only.names or name in only.names:
             yield inspect.Parameter(
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=field.default,
-                annotation=hints[name],
+                annotation=hints[name] if only.environment else _without_variable(hints[name]),
             )
+
+
+def _without_variable(annotation: Any) -> Any:
+    kind, option = get_args(annotation)
+    option = copy.copy(option)
+    option.envvar = None
+    return Annotated[kind, option]

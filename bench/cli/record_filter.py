@@ -23,7 +23,7 @@ _select = partial(typer.Option, rich_help_panel="Which records")
 
 @dataclass(frozen=True)
 class RecordOptions:
-    """Limits records. No environment variable does: one set for `run` would hide records unseen."""
+    """Limits records."""
 
     methods: Annotated[
         list[str] | None,
@@ -43,6 +43,7 @@ class RecordOptions:
             "-d",
             metavar="DOMAIN",
             help="Domain, several as A,B. Repeatable; all by default.",
+            envvar="CDFSS_DOMAIN",
             autocompletion=complete_known_domains,
         ),
     ] = None
@@ -54,6 +55,7 @@ class RecordOptions:
             metavar="N",
             help="Support images per episode (shots), such as 1 or 1,5. Repeatable; all by "
             "default.",
+            envvar="CDFSS_SHOTS",
         ),
     ] = None
     seeds: Annotated[
@@ -63,14 +65,22 @@ class RecordOptions:
             metavar="N",
             help="Seed of the episodes, several as 0,2 or a range as 0..4. Repeatable; all by "
             "default.",
+            envvar="CDFSS_SEED",
         ),
     ] = None
     protocol: Annotated[
-        str | None, _select(help="Episode protocol: patnet or strict; both by default.")
+        str | None,
+        _select(
+            help="Episode protocol: patnet or strict; both by default.", envvar="CDFSS_PROTOCOL"
+        ),
     ] = None
     backbone: Annotated[
         str | None,
-        _select(help="Backbone; all by default.", autocompletion=complete_known_backbones),
+        _select(
+            help="Backbone; all by default.",
+            envvar="CDFSS_BACKBONE",
+            autocompletion=complete_known_backbones,
+        ),
     ] = None
     plugins: Plugins = None
 
@@ -90,6 +100,10 @@ class RecordOptions:
 
 LIMITS = Only("domains", "shots", "seeds", "protocol", "backbone", "plugins")
 """What limits records where a verb names their methods by arguments."""
+ALL_UNLESS_TYPED = Only(
+    "methods", "domains", "shots", "seeds", "protocol", "backbone", environment=False
+)
+"""For `report`: a variable that was set for `run` must not hide rows of a leaderboard unseen."""
 
 
 def record_filter(

@@ -13,7 +13,7 @@ import typer
 from .console import left_out, say, screen_width, show, talk
 from .option_groups import Only, expand_groups
 from .options import Results, Wide, add_plugins
-from .record_filter import RecordOptions, record_filter
+from .record_filter import ALL_UNLESS_TYPED, RecordOptions, record_filter
 from .report_options import ContentOptions, PictureOptions, RowOptions
 from .selection_options import SelectionOptions
 
@@ -32,7 +32,7 @@ FORMATS = ("table", "md", "latex", "bibtex", "csv", "json", "html")
 STYLES = ("plain", "paper")
 
 
-FOR_PICTURES = Only("data_root", "lists", "weights_dirs")
+FOR_PICTURES = Only("data_root", "lists", "weights_dirs", "plugins")
 
 
 @expand_groups
@@ -59,7 +59,7 @@ def report(
     site: Annotated[
         Path | None, typer.Option(help="Write a static site of all leaderboards to this folder.")
     ] = None,
-    which: RecordOptions,
+    which: Annotated[RecordOptions, ALL_UNLESS_TYPED],
     rows: RowOptions,
     asked: ContentOptions,
     pictures: PictureOptions,
@@ -80,7 +80,7 @@ def report(
     from ..reporting.forms import Content, tables_of, text_of
 
     _check(form, output, site, against, asked, pictures)
-    add_plugins(which.plugins)
+    add_plugins(options.plugins)
     typed = (word.strip() for one in asked.columns or () for word in one.split(","))
     columns = tuple(filter(None, typed))
     arrangement = Arrangement(

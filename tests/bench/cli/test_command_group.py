@@ -39,6 +39,13 @@ def test_verbs_that_read_records_say_that_all_are_meant(words: tuple[str, ...]) 
     assert limits.count("by default") >= 5
 
 
+def test_variables_set_for_run_limit_no_leaderboard() -> None:
+    text = help_of("report")
+    assert "CDFSS_PLUGIN" in text
+    assert "CDFSS_SHOTS" not in text
+    assert "CDFSS_SHOTS" in help_of("compare")
+
+
 @pytest.mark.parametrize(
     ("typed", "hint"),
     [
