@@ -186,10 +186,8 @@ def _machines(board: Leaderboard) -> list[str]:
 def _notes(board: Leaderboard, shown: Sequence[str]) -> list[str]:
     notes = [
         "query, support, adaptation, episode and as published in GFLOP; a multiply-add counts 2",
-        (
-            "query: one more query against known supports; support: one more support; episode: "
-            "nothing cached, learning at test included"
-        ),
+        "query: of one more against known supports; support: of one more",
+        "episode: nothing is cached, learning at test is included",
     ]
     if "as published" in shown:
         notes.append(
