@@ -240,8 +240,10 @@ class Runner:
                 network = self._network_of(cell)
             recovered = len(rows)
             staged = self._append_rows(planned, cell, folder, network, rows)
-            if cell.runs_foreign_code and len(rows) > recovered:
-                self._ask_again(cell, network, folder, list(rows.values())[recovered:])
+            if cell.runs_foreign_code:
+                # Of a run that was ended just before this, all rows are known.
+                every = list(rows.values())
+                self._ask_again(planned, network, folder, every[recovered:] or every)
         except KeyboardInterrupt:
             record.status, record.finished = "interrupted", now()
             record.reason = f"stopped by hand after {len(rows)} of {len(manifest)} episodes"
@@ -297,14 +299,18 @@ class Runner:
         return staged
 
     def _ask_again(
-        self, cell: Cell, network: Method, folder: CellFolder, computed: Sequence[EpisodeRow]
+        self,
+        planned: Planned,
+        network: Method,
+        folder: CellFolder,
+        computed: Sequence[EpisodeRow],
     ) -> None:
         """Asks the last and the first computed episode anew, without what was kept for speed.
 
         Raises:
             ValueError: if an answer is another one; no row of the cell is kept.
         """
-        asked = cell.episode_set
+        asked, name = planned.episode_set, planned.composition.label
         settings = replace(self.settings, boundary=None)
         for before in (computed[-1], computed[0]):
             batches = evaluate(
@@ -314,13 +320,13 @@ class Runner:
             changed = max(abs(a - b) for a, b in zip(before.counts, again.counts, strict=True))
             if changed > SAME_ANSWER * asked.domain.card.image_size**2:
                 folder.write_rows([])  # or the same command would find them complete
-                name = cell.composition.label
                 raise ValueError(
                     f"{name}, asked again, answers the query '{before.episode.query}' otherwise "
                     f"({changed} pixels): it keeps something between episodes, changes what it is "
                     "handed, or draws from a generator that all share; "
                     f"cdfss-bench check method '{name}' says which"
                 )
+            self._tell(planned, len(asked.manifest), len(asked.manifest))  # time goes by episodes
 
     def _finish(
         self, cell: Cell, folder: CellFolder, record: RunRecord, rows: dict[int, EpisodeRow]

@@ -68,6 +68,22 @@ def test_a_method_that_counts_its_questions_fails_and_keeps_no_row(
 
 
 @pytest.mark.usefixtures("drifting")
+def test_a_run_that_was_ended_before_its_answers_were_compared_is_not_done(
+    run_mini: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    asked = {"methods": ["drifting[how=counts]"], "domains": ["mini-lesion"], "episodes": 5}
+    with monkeypatch.context() as patch:
+        patch.setattr("cdfss_bench.bench.evaluation.runner.Runner._ask_again", ended)
+        with pytest.raises(KeyboardInterrupt):
+            run_mini(**asked)
+    (outcome,) = run_mini(**asked)
+    assert outcome.how == "failed"
+
+
+@pytest.mark.usefixtures("drifting")
 def test_a_method_that_ends_the_program_fails_and_the_rest_goes_on(run_mini: Run) -> None:
     names = ["drifting[how=exits]", "all-foreground"]
     outcomes = run_mini(methods=names, domains=["mini-lesion"])
