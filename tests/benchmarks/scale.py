@@ -150,6 +150,7 @@ def main() -> None:
         print("| --- | ---: | ---: | ---: |")
         for name, command in {
             "report": ("report", "--results", results),
+            "report --wide": ("report", "--results", results, "--wide"),
             "report --format html": ("report", "--results", results, "-f", "html", "-o", page),
             "verify": ("verify", "--results", results),
             "data check": ("data", "check", "folder", "--data-root", root),
