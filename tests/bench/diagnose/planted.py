@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,7 @@ class Changed(ProceduralDomain):
 def subject_of(
     method: str,
     folder: Path,
-    declared: dict[str, Option],
+    declared: Mapping[str, Option],
     *domains: Changed | str,
     episodes: int | None = None,
     **options: Value,

@@ -22,7 +22,7 @@ def inverted(image: NDArray[np.uint8], _path: str) -> NDArray[np.uint8]:
 
 def found(folder: Path, method: str, *domains: Any, images: int = 20) -> Finding:
     options: dict[str, Any] = {"images": images, "permutations": 30}
-    return cka.diagnose(subject_of(method, folder, dict(cka.OPTIONS), *domains, **options))
+    return cka.diagnose(subject_of(method, folder, cka.OPTIONS, *domains, **options))
 
 
 def test_inverted_colours_are_found_in_the_stem(tmp_path: Path) -> None:

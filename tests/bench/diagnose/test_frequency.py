@@ -26,8 +26,7 @@ def chequered(image: NDArray[np.uint8], _path: str) -> NDArray[np.uint8]:
 
 def test_a_planted_chequer_is_found_to_be_better_filtered_away(tmp_path: Path) -> None:
     planted = Changed("mini-objects", "chequered", chequered)
-    declared = dict(frequency.OPTIONS)
-    subject = subject_of("hsnet", tmp_path, declared, planted, "mini-objects", episodes=10)
+    subject = subject_of("hsnet", tmp_path, frequency.OPTIONS, planted, "mini-objects", episodes=10)
     network, found = subject.network(), dict[str, float]()
     for domain in subject.targets:
         table, _ = study(
@@ -46,7 +45,7 @@ def test_a_planted_chequer_is_found_to_be_better_filtered_away(tmp_path: Path) -
 
 
 def test_the_network_is_left_as_it_was(tmp_path: Path) -> None:
-    subject = subject_of("hsnet", tmp_path, dict(frequency.OPTIONS), "mini-lesion", episodes=2)
+    subject = subject_of("hsnet", tmp_path, frequency.OPTIONS, "mini-lesion", episodes=2)
     network, domain = subject.network(), subject.targets[0]
     asked = subject.episodes(domain)
     before = [row.counts for row in subject.rows(network, domain, asked)]
@@ -60,9 +59,8 @@ def test_the_network_is_left_as_it_was(tmp_path: Path) -> None:
 
 
 def test_the_whole_diagnosis_at_rates_that_move_and_that_do_not(tmp_path: Path) -> None:
-    declared = dict(frequency.OPTIONS)
     subject = subject_of(
-        "hsnet", tmp_path, declared, "mini-landcover", "mini-chest",
+        "hsnet", tmp_path, frequency.OPTIONS, "mini-landcover", "mini-chest",
         episodes=4, radii="0.3", adapted=2, steps=8,
     )  # fmt: skip
     finding = frequency.diagnose(subject)
@@ -89,7 +87,7 @@ def test_the_whole_diagnosis_at_rates_that_move_and_that_do_not(tmp_path: Path) 
 
 def test_a_host_without_a_place_for_apm_is_filtered_at_its_input(tmp_path: Path) -> None:
     subject = subject_of(
-        "fptrans", tmp_path, dict(frequency.OPTIONS), "mini-lesion", episodes=2, radii="0.3"
+        "fptrans", tmp_path, frequency.OPTIONS, "mini-lesion", episodes=2, radii="0.3"
     )
     finding = frequency.diagnose(subject)
     assert set(finding.figures) == {"input"}
@@ -97,7 +95,7 @@ def test_a_host_without_a_place_for_apm_is_filtered_at_its_input(tmp_path: Path)
 
 
 def test_radii_must_be_numbers(tmp_path: Path) -> None:
-    subject = subject_of("hsnet", tmp_path, dict(frequency.OPTIONS), "mini-lesion", radii="half")
+    subject = subject_of("hsnet", tmp_path, frequency.OPTIONS, "mini-lesion", radii="half")
     with pytest.raises(UserError, match="radii=half"):
         frequency.diagnose(subject)
 

@@ -23,7 +23,7 @@ from .planted import subject_of
 
 def with_score(folder: Path, sign: float) -> calibration.Calibrated:
     """Episodes of a host whose score map is the truth (`sign` 1) or its opposite (-1)."""
-    subject = subject_of("ssp+lcm", folder, dict(lcm.OPTIONS), "mini-lesion", episodes=6)
+    subject = subject_of("ssp+lcm", folder, lcm.OPTIONS, "mini-lesion", episodes=6)
     network, domain = subject.network(), subject.targets[0]
     plugin = network.score_plugins[0]
     assert isinstance(plugin, LCM)
@@ -61,7 +61,7 @@ def test_a_planted_wrong_mask_has_wrong_anchors_and_a_right_one_right_ones(tmp_p
 def test_the_whole_diagnosis(tmp_path: Path) -> None:
     options: dict[str, Any] = {"k": "1,3", "w": "0.6", "beta": "0.7,mean"}
     subject = subject_of(
-        "loec", tmp_path, dict(lcm.OPTIONS), "mini-lesion", "mini-landcover", episodes=8, **options
+        "loec", tmp_path, lcm.OPTIONS, "mini-lesion", "mini-landcover", episodes=8, **options
     )
     finding = lcm.diagnose(subject)
     assert set(finding.figures) == {"similarity", "anchors", "settings", "worst"}
@@ -89,6 +89,6 @@ def test_the_whole_diagnosis(tmp_path: Path) -> None:
 
 def test_what_it_refuses(tmp_path: Path) -> None:
     with pytest.raises(NotApplicable, match="adapts"):
-        lcm.diagnose(subject_of("apm-s", tmp_path, dict(lcm.OPTIONS), "mini-lesion"))
+        lcm.diagnose(subject_of("apm-s", tmp_path, lcm.OPTIONS, "mini-lesion"))
     with pytest.raises(UserError, match="beta=few"):
-        lcm.diagnose(subject_of("ssp", tmp_path, dict(lcm.OPTIONS), "mini-lesion", beta="few"))
+        lcm.diagnose(subject_of("ssp", tmp_path, lcm.OPTIONS, "mini-lesion", beta="few"))
