@@ -43,6 +43,8 @@ def trained_score(network: Method) -> Callable[..., Tensor] | None:
     learner = network.hpn_learner
 
     def score(query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:
+        if torch.is_autocast_enabled("cpu"):  # mixed precision: the plain form, as it is tested
+            return HSNet.score(network, query, states, shots=shots)
         supports = cast("Sequence[FeatureBatch]", states)
         maps: list[Tensor] = []
         for shot in range(shots):

@@ -41,6 +41,19 @@ def test_logits_and_gradients_are_the_plain_ones(name: str, side: int) -> None:
         torch.testing.assert_close(gradients[key], gradient, rtol=1e-6, atol=1e-8, msg=key)
 
 
+def test_mixed_precision_scores_as_the_plain_form() -> None:
+    network = seeded(build(parse("hsnet"), backbone="resnet-mini"))
+    assert isinstance(network, HSNet)
+    fast = trained_score(network)
+    assert fast is not None
+    masks = torch.ones(1, 128, 128)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        rows = network.features(torch.ones(1, 3, 128, 128))
+        states = network.support_states(rows, masks)
+        plain = network.score(rows, states, shots=1)
+        assert torch.equal(fast(rows, states, shots=1), plain)
+
+
 def test_a_network_that_scores_otherwise_keeps_its_score() -> None:
     class Other(HSNet):
         def score(self, *_: object, **__: object) -> Tensor:
