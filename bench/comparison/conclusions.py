@@ -155,8 +155,7 @@ def _place_by_place(name: str, tests: Sequence[Tested]) -> list[str]:
             if here:
                 said = words.format(name, _others(here))
                 if verdict in ("better", "worse") and len(here) > 1:
-                    sizes = sorted(abs(test.points) for test in here)
-                    said += f" (by {sizes[0]:.1f} to {sizes[-1]:.1f} points)"
+                    said += f" (by {_range([abs(test.points) for test in here])} points)"
                 elif verdict in ("better", "worse"):
                     said += f" ({here[0].points:+.1f}, {_p(here[0].p)})"
                 places.setdefault(said, []).append(place)
@@ -171,6 +170,11 @@ def _others(tests: Sequence[Tested]) -> str:
 
 def _joined(names: Sequence[str], word: str = "and") -> str:
     return f" {word} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _range(sizes: Sequence[float]) -> str:
+    least, largest = f"{min(sizes):.1f}", f"{max(sizes):.1f}"
+    return least if least == largest else f"{least} to {largest}"
 
 
 def _p(p: float) -> str:
