@@ -34,6 +34,17 @@ def test_a_clear_difference_is_claimed_with_its_size_and_p(tmp_path: Path) -> No
     assert "The test cannot tell loec from ssp on chestxray, deepglobe and fss1000." in text
 
 
+def test_the_least_and_the_largest_difference_are_one_number_where_they_are_the_same(
+    tmp_path: Path,
+) -> None:
+    write_cell(tmp_path, "loec", skill=2)
+    for method in ("ssp", "patnet", "dra", "frost", "fssdino"):
+        write_cell(tmp_path, method, skill=-1)
+    assert "better than 5 others (by 100.0 points)" in said(tmp_path)
+    write_cell(tmp_path, "hsnet", skill=0.5)
+    assert re.search(r"better than 6 others \(by \d+\.\d to 100\.0 points\)", said(tmp_path))
+
+
 def test_the_order_of_the_table_and_hidden_controls_change_nothing(tmp_path: Path) -> None:
     for domain in DOMAINS:
         write_cell(tmp_path, "loec", domain, skill=0.6)
