@@ -235,12 +235,15 @@ def test_a_label_that_its_map_does_not_hold_is_an_empty_mask(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("shots", "seed", "length"), [(0, 0, 1), (-1, 0, 1), (1, -1, 1), (1, 0, 0), (1, 0, -5)]
+    ("shots", "seed", "length"),
+    [(0, 0, 1), (-1, 0, 1), (1, -1, 1), (1, 2**32, 1), (1, 0, 0), (1, 0, -5)],
 )
 def test_numbers_out_of_range_are_refused(tree: Path, shots: int, seed: int, length: int) -> None:
     with pytest.raises(DataError) as caught:
         opened("isic", tree).episodes(shots, seed=seed, length=length)
-    assert caught.value.problem == "shots and the number of episodes begin at 1, seeds at 0"
+    assert caught.value.problem == (
+        "shots and the number of episodes begin at 1, seeds at 0 and end at 4,294,967,295"
+    )
 
 
 @pytest.mark.parametrize("name", WITH_VOID)
