@@ -2,9 +2,8 @@
 
 Threads of a parallel region wait for the last of them. By default they spin, which is faster on an
 idle machine; where other processes want the same processors, the one that is waited for does not
-run because the others spin, and a run of seconds takes minutes. So they spin for no longer than it
-takes to wake a thread a few times, and then sleep; and work whose parts are too small to gain from
-a second thread gets one.
+run because the others spin, and a run of seconds takes minutes. So they spin for a moment and then
+sleep, and work whose parts are too small to gain from a second thread gets one.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ SMALL = 192
 """Side of an image in pixels up to which one thread is as fast as several."""
 
 SPINS = 20_000
-"""Turns for which a thread of libgomp spins before it sleeps; 300,000 where nothing is said."""
+"""Turns for which a thread of libgomp spins before it sleeps; 300,000 where nothing is said. More
+is faster alone and slower beside other programs: docs/speed.md has both."""
 
 _WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 _COUNTING = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
