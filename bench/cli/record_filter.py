@@ -12,7 +12,7 @@ import typer
 from .completion import complete_known_backbones, complete_known_domains, complete_runs
 from .option_groups import Only
 from .options import Plugins
-from .selection_options import parsed_shots
+from .selection_options import parsed_shots, split_names
 
 if TYPE_CHECKING:
     from ..records.results import RunResult
@@ -86,11 +86,7 @@ class RecordOptions:
 
     def __post_init__(self) -> None:
         """Split what was typed as `A,B`."""
-        from ..planning.plan_words import names
-
-        for name in ("methods", "domains"):
-            if (typed := getattr(self, name)) is not None:
-                object.__setattr__(self, name, list(names(typed)))
+        split_names(self)
 
     @property
     def is_limit(self) -> bool:
@@ -130,7 +126,7 @@ def record_filter(
             for result in found
             if result.record.method.composition in {f"{name}{CONTROL}" for name in plain}
         }
-    seeds = numbers(options.seeds, "--seed") if options.seeds else ()
+    seeds = numbers(options.seeds or (), "--seed")
     limits = [
         _Limit("domain", options.domains or (), lambda r: (r.domain.title, r.domain.name)),
         _Limit("shots", parsed_shots(options.shots), lambda r: (r.episodes.shots,)),

@@ -46,6 +46,15 @@ def parsed_shots(typed: Sequence[str] | None, word: str = "--shots") -> tuple[in
     return found
 
 
+def split_names(options: object) -> None:
+    """Splits methods and domains of a new group of options that were typed as `A,B`."""
+    from ..planning.plan_words import names
+
+    for name in ("methods", "domains"):
+        if (typed := getattr(options, name)) is not None:
+            object.__setattr__(options, name, list(names(typed)))
+
+
 @dataclasses.dataclass(frozen=True)
 class SelectionOptions:
     """What was typed to select methods, domains, episodes, data and weights."""
@@ -116,11 +125,7 @@ class SelectionOptions:
 
     def __post_init__(self) -> None:
         """Split what was typed as `A,B`."""
-        from ..planning.plan_words import names
-
-        for name in ("methods", "domains"):
-            if (typed := getattr(self, name)) is not None:
-                object.__setattr__(self, name, list(names(typed)))
+        split_names(self)
 
     def selection(
         self,
