@@ -46,6 +46,13 @@ def same_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) ->
     assert all(torch.equal(found[key], expected[key]) for key in expected)
 
 
+def same_scores(plain: Method, device: str, *asked: Tensor) -> None:
+    """The form for a device scores what is asked like the method itself, up to rounding."""
+    with torch.no_grad():
+        expected, found = plain.logits(*asked), plain.optimized_for(device).logits(*asked)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5 * float(expected.abs().max()))
+
+
 def compositions() -> list[str]:
     """Each host and control: bare, with each fitting plug-in, with all that go together.
 

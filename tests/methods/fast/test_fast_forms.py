@@ -43,6 +43,7 @@ from ...support.contract import (
     episodes,
     fresh,
     network,
+    same_scores,
     same_tensors,
     side,
     tensors,
@@ -59,12 +60,7 @@ every = pytest.mark.parametrize("name", compositions())
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_scores_are_those_of_the_plain_form(name: str, device: str) -> None:
     """The form for another device computes here too: what moves to the device is its tensors."""
-    plain = network(name)
-    given = episodes(2, 2, side(name))
-    with torch.no_grad():
-        expected = plain.logits(*given.inputs)
-        found = plain.optimized_for(device).logits(*given.inputs)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5 * float(expected.abs().max()))
+    same_scores(network(name), device, *episodes(2, 2, side(name)).inputs)
 
 
 @pytest.mark.parametrize("name", ["ssp", "loec", "hsnet", "patnet"])
@@ -77,10 +73,7 @@ def test_odd_masks_are_no_special_case(name: str, which: str) -> None:
         masks[:] = 1
     elif which == "corner":
         masks[..., :3, :3] = 1
-    asked = (given.query_images, given.support_images, masks)
-    with torch.no_grad():
-        expected, found = plain.logits(*asked), plain.optimized_for("cpu").logits(*asked)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5 * float(expected.abs().max()))
+    same_scores(plain, "cpu", given.query_images, given.support_images, masks)
 
 
 @pytest.mark.parametrize("name", ["ssp", "hsnet", "patnet"])

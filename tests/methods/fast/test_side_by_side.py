@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cdfss_bench.methods.fast.side_by_side import side_by_side
 
-from ...support.contract import episodes, network, side
+from ...support.contract import episodes, network, same_scores, side
 
 
 @pytest.fixture(params=[1, 2, 5])
@@ -61,9 +61,4 @@ def test_an_error_is_raised_and_leaves_the_number_of_threads(threads: int) -> No
 
 @pytest.mark.parametrize("name", ["hsnet", "patnet"])
 def test_shots_score_alike_with_any_number_of_threads(name: str, threads: int) -> None:
-    plain = network(name)
-    given = episodes(1, 3, side(name))
-    with torch.no_grad():
-        expected = plain.logits(*given.inputs)
-        found = plain.optimized_for("cpu").logits(*given.inputs)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5 * float(expected.abs().max()))
+    same_scores(network(name), "cpu", *episodes(1, 3, side(name)).inputs)
