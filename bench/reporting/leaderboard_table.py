@@ -106,7 +106,7 @@ _COSTS = "GFLOP and ms per episode, nothing cached, batch 1; a multiply-add coun
 _PUBLISHED = f"as published: GFLOP of the published code; {BLANK} where it is not known"
 _TRANSFORMS = "FFT: GFLOP of Fourier transforms, not among the others"
 _INTERVAL = "[ ] 95 % interval over query images; ± standard deviation over seeds"
-_ONE_SEED = "a number without ± is of one seed, whatever the title names"
+_ONE_SEED = "a number without ± is of one seed"
 _TESTED = (
     f"{_CONTROL}: against the same method shown supports of a wrong class; better: "
     f"sign-flip test, Holm, 5 %, and {MINIMUM:g} points; not better: the 95 % interval of "
