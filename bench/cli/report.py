@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -77,6 +78,7 @@ def report(
     from ..comparison.gathering import leaderboards
     from ..comparison.leaderboard import Arrangement
     from ..comparison.published import find_published, read_published
+    from ..records.results import uncollected
     from ..reporting.forms import Content, tables_of, text_of
 
     _check(form, output, site, against, asked, pictures)
@@ -89,7 +91,8 @@ def report(
         columns=columns,
         of_all_domains=not which.domains,
     )
-    with left_out() as damaged:
+    pages = site is not None or form == "html"
+    with left_out() as damaged, nullcontext() if pages else uncollected():
         found = _chosen(results, which, rows, damaged)
         # Thousands of records stay to the end; collections need not look at them again and again.
         gc.freeze()
@@ -101,7 +104,7 @@ def report(
         if against is not None:
             file = find_published(results) if against == "published" else Path(against)
             published = read_published(file)
-            if form != "html" and site is None and all(b.key.suite == "mini" for b in boards):
+            if not pages and all(b.key.suite == "mini" for b in boards):
                 talk(
                     "published figures are of the real targets; these records are of the mini suite"
                 )
@@ -118,7 +121,7 @@ def report(
             published=published,
             width=screen_width(sys.stdout) if on_screen and not wide else None,
         )
-        if site is not None or form == "html":
+        if pages:
             _write_pages(site, output, found, boards, content, arrangement, pictures, options)
         elif on_screen:
             show(*tables_of(boards, by_cell(found, choice), content), wide=wide)

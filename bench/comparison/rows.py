@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass, field
 
@@ -56,7 +57,11 @@ class Score:
     @property
     def spread(self) -> float | None:
         """Standard deviation over seeds; None for a single one."""
-        return statistics.stdev(self.mious.values()) if len(self.mious) > 1 else None
+        if len(self.mious) < 2:
+            return None
+        mean = self.mean  # `statistics.stdev` works in fractions, which many rows would wait for
+        squares = math.fsum((miou - mean) ** 2 for miou in self.mious.values())
+        return math.sqrt(squares / (len(self.mious) - 1))
 
 
 @dataclass

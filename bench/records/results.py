@@ -123,7 +123,7 @@ def run_results(
         RecordError: for a damaged record, unless `told` is given.
     """
     found: list[RunResult] = []
-    with Kept("seals", str(results.resolve())) as seals, _uncollected():
+    with Kept("seals", str(results.resolve())) as seals, uncollected():
         for path in record_paths(results):
             try:
                 one = RunResult(path, _read(path, seals))
@@ -181,7 +181,7 @@ def note_seals(results: Path, records: Iterable[RunRecord]) -> None:
 
 
 @contextmanager
-def _uncollected() -> Generator[None]:
+def uncollected() -> Generator[None]:
     """No garbage collection: of many records that stay it would find nothing, again and again."""
     was = gc.isenabled()
     gc.disable()
