@@ -358,6 +358,7 @@ class Runner:
         key = cell.network_key
         if self._network is None or self._network[0] != key:
             network = load_method(cell.composition, cell.weights, precision=cell.precision)
+            cell.refuse_changes()
             self._network = (key, network)
         return self._network[1]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import shlex
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from cdfss_bench.canonical import digest, file_sha256
 from cdfss_bench.cards import Catalog, Origin
 from cdfss_bench.datasets import DOMAINS, Domain, Manifest
-from cdfss_bench.errors import DataError, RecordError
+from cdfss_bench.errors import DataError, RecordError, UserError, WeightsError
 from cdfss_bench.methods.backbones.card import BACKBONES
 from cdfss_bench.methods.core.contract import Precision
 from cdfss_bench.methods.fast import FORMS
@@ -107,12 +108,36 @@ class Cell:
                 "options": options_of(self.composition),
                 "code": method_code(self.composition, self.weights.backbone),
                 "backbone": self.weights.backbone,
-                "weights": list(weights_sha256(self.weights)),
+                "weights": list(self.weights_sha256),
                 "reader": reader_code(self.episode_set.domain),
                 "image_size": self.episode_set.domain.card.image_size,
                 "episodes": self.episode_set.manifest.sha256,
             }
         )
+
+    @cached_property
+    def weights_sha256(self) -> tuple[str, str]:
+        """Of the backbone's file and of the checkpoint, as they were when the cell was planned."""
+        return weights_sha256(self.weights)
+
+    def refuse_changes(self) -> None:
+        """Refuse the cell if its weights or code are no longer those that its id names.
+
+        To be called once its network was loaded: between planning and loading hours may pass.
+
+        Raises:
+            UserError: naming what was changed.
+        """
+        weights = self.weights
+        files = (weights.pretrained, weights.checkpoint)
+        now = weights_sha256(weights)
+        for file, before, after in zip(files, self.weights_sha256, now, strict=True):
+            if before != after:
+                raise WeightsError(
+                    f"the weights file {file} was changed after this cell was planned",
+                    hint="type the command again; it plans with the file as it is now",
+                )
+        refuse_changed_code(self.composition, weights.backbone)
 
     @property
     def encoder(self) -> str:
@@ -122,7 +147,7 @@ class Cell:
                 "method": str(replace(self.composition, control="")),
                 "code": method_code(self.composition, self.weights.backbone),
                 "backbone": self.weights.backbone,
-                "weights": list(weights_sha256(self.weights)),
+                "weights": list(self.weights_sha256),
                 "precision": self.precision,
             }
         )
@@ -174,7 +199,7 @@ class Cell:
     def record(self, device: str) -> RunRecord:
         """The record as it begins."""
         episode_set, weights = self.episode_set, self.weights
-        pretrained, checkpoint = weights_sha256(weights)
+        pretrained, checkpoint = self.weights_sha256
         return RunRecord(
             cell=self.id,
             status="started",
@@ -330,8 +355,44 @@ def evaluator_code() -> str:
 
 def method_code(composition: Composition, backbone: str) -> str:
     """Hash of the code of all parts of a method and of its backbone; empty for none."""
-    parts = [_card_code(METHODS, part.card.name) for part in composition.parts]
-    return digest([*parts, _card_code(BACKBONES, backbone) if backbone else ""])
+    return digest([_card_code(*part) if part[1] else "" for part in _coded(composition, backbone)])
+
+
+def refuse_changed_code(composition: Composition, backbone: str) -> None:
+    """Refuse a method whose files are no longer those that this process has hashed.
+
+    What was imported may be the older or the newer ones, so no hash says which would compute.
+
+    Raises:
+        UserError: naming the part.
+    """
+    for catalog, name in _coded(composition, backbone):
+        if name:
+            _refuse_changed(catalog, name)
+
+
+def refuse_changed_plugins(catalog: Catalog[Any], names: Iterable[str]) -> None:
+    """As `refuse_changed_code`, of those methods or domains that do not come with this package.
+
+    Raises:
+        UserError: naming what was changed.
+    """
+    for name in names:
+        if name in catalog and not _is_built_in(catalog.origin(name)):
+            _refuse_changed(catalog, name)
+
+
+def _coded(composition: Composition, backbone: str) -> list[tuple[Catalog[Any], str]]:
+    return [*((METHODS, part.card.name) for part in composition.parts), (BACKBONES, backbone)]
+
+
+def _refuse_changed(catalog: Catalog[Any], name: str) -> None:
+    if _card_code(catalog, name) != _card_code(catalog, name, again=True):
+        raise UserError(
+            f"the files of the {catalog.kind} '{name}' ({catalog.origin(name)}) were changed while "
+            "this process works with them",
+            hint="type the command again; in Python, start a new process",
+        )
 
 
 def reader_code(domain: Domain) -> str:
@@ -355,16 +416,24 @@ def named_reader_code(name: str) -> str:
 _TRANSFORMS = "cdfss_bench.datasets.core.transforms"
 
 
-def _card_code(catalog: Catalog[Any], name: str) -> str:
-    """Of what a card names: the module and its imports, or all of a plug-in's folder."""
+def _card_code(catalog: Catalog[Any], name: str, *, again: bool = False) -> str:
+    """Of what a card names: the module and its imports, or all of a plug-in's folder.
+
+    Args:
+        catalog: of the card.
+        name: of the card.
+        again: whether files are hashed as they are now, whatever this process hashed before.
+    """
+    built_in = _built_in_code.__wrapped__ if again else _built_in_code
+    plugin = _plugin_code.__wrapped__ if again else _plugin_code
     card, origin = catalog.card(name), catalog.origin(name)
     module, _, attribute = str(card.code).partition(":")
     if _is_built_in(origin):
         module = f"{origin.package}.{module}"
         form, _, _ = FORMS.get(f"{module}:{attribute}", "").partition(":")
-        code = _built_in_code(module, *([form] if form else []))
+        code = built_in(module, *([form] if form else []))
     else:
-        code = _plugin_code(origin.path.parent, origin.package)
+        code = plugin(origin.path.parent, origin.package)
     decisive = {key: getattr(card, key) for key in _DECISIVE if hasattr(card, key)}
     return digest([code, attribute, decisive])
 

@@ -22,7 +22,7 @@ from cdfss_bench.methods.weights.search import default_folders
 from cdfss_bench.plain_yaml import read_yaml
 
 from ..records.schema import NOT_TRAINED
-from .cell import Cell, EpisodeSet
+from .cell import Cell, EpisodeSet, refuse_changed_plugins
 from .plan_words import as_fields
 
 PLANS = Path(__file__).parent / "plans"
@@ -371,6 +371,8 @@ def _plan(
     selection: Selection, domains: Sequence[Domain], drawn: dict[EpisodeSet, EpisodeSet]
 ) -> Iterator[Planned]:
     published = compositions(selection)
+    refuse_changed_plugins(METHODS, {p.card.name for each in published for p in each.parts})
+    refuse_changed_plugins(DOMAINS, {domain.card.name for domain in domains})
     resolved: dict[tuple[str, bool], Weights | UserError] = {}
     for domain in domains:
         suite = selection.suite_for(domain)

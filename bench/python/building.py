@@ -19,6 +19,7 @@ from cdfss_bench.methods.weights.search import default_folders, is_toy
 from cdfss_bench.options import Value
 
 from ..evaluation.prediction import load_method
+from ..planning.cell import method_code
 
 _SIZES: WeakKeyDictionary[Method, int] = WeakKeyDictionary()
 
@@ -68,6 +69,8 @@ def build(
     composition = parse(name) if isinstance(name, str) else name
     if options:
         composition = composition.with_host_options(options)
+    # Of the files as they are now, so that `run` sees if they are others when it records something.
+    method_code(composition, backbone if backbone and backbone in BACKBONES else "")
     if not pretrained and weights is None:
         network = build_bare(composition, backbone=backbone)
         _SIZES[network] = _size(backbone or "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,11 @@ _SUFFIXES = frozenset({".pyc", ".pyo"} | _PROSE_SUFFIXES | _PICTURES)
 _HEADER = 1 << 16
 """Bytes within which a safetensors file names whose card it holds; metadata comes first."""
 
+_MARKS = {".safetensors": METADATA_KEY.encode(), "index.json": b'"manifest_sha256"'}
+"""What stands at the beginning of trained weights and of the index of saved masks."""
+
+_HASH = re.compile("[0-9a-f]{64}")
+
 _PROSE = frozenset(
     {"title", "summary", "paper", "venue", "year", "url", "licence", "deviations", "open"}
 )
@@ -42,7 +48,7 @@ def data_files(folder: Path) -> list[tuple[str, str]]:
     return [
         (path.relative_to(folder).as_posix(), _content(path))
         for path in _files(folder)
-        if path.suffix != ".py" and path.suffix.lower() not in _SUFFIXES and not _is_trained(path)
+        if path.suffix != ".py" and path.suffix.lower() not in _SUFFIXES and not _is_written(path)
     ]
 
 
@@ -73,14 +79,17 @@ def _is_test(path: Path) -> bool:
     return path.stem == "conftest" or path.stem.startswith("test_") or path.stem.endswith("_test")
 
 
-def _is_trained(path: Path) -> bool:
-    """Whether `train` wrote it: what a method learns is no part of what it is."""
+def _is_written(path: Path) -> bool:
+    """Whether this program wrote it: what a method learns or answers is no part of what it is."""
     if path.name.endswith((".log.jsonl", ".curve.jsonl", ".training")):
         return True
-    if path.suffix != ".safetensors":
+    if path.suffix == ".safetensors" and _HASH.fullmatch(path.stem):
+        return path.parent.name == path.stem[:2]  # encoder outputs that `run` keeps
+    mark = _MARKS.get("index.json" if path.name == "index.json" else path.suffix)
+    if mark is None:
         return False
     with path.open("rb") as file:
-        return METADATA_KEY.encode() in file.read(_HEADER)
+        return mark in file.read(_HEADER)
 
 
 def _content(path: Path) -> str:

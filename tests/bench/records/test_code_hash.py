@@ -295,6 +295,16 @@ def test_weights_that_were_trained_into_the_folder_do_not_count(tmp_path: Path) 
     assert plugin_hash(tmp_path) != before
 
 
+def test_what_run_writes_into_the_folder_does_not_count(tmp_path: Path) -> None:
+    before = plugin_hash(put(tmp_path, PLUGIN))
+    name = "ab" + 62 * "0"
+    put(tmp_path, {"masks/index.json": '{"format": 1, "manifest_sha256": "0"}'})
+    put(tmp_path, {f"kept/ab/{name}.safetensors": "encoder outputs"})
+    assert plugin_hash(tmp_path) == before
+    put(tmp_path, {"masks/index.json": '{"0": "background"}'})
+    assert plugin_hash(tmp_path) != before
+
+
 def test_a_module_that_is_imported_by_name_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
