@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cdfss_bench.canonical import digest
-from cdfss_bench.errors import UserError, unknown
+from cdfss_bench.errors import UserError, refuse_no_text, unknown
 from cdfss_bench.plain_yaml import read_yaml
 
 
@@ -105,7 +105,12 @@ class Catalog(Generic[C]):
         return name in self._scan()
 
     def canonical(self, name: str) -> str:
-        """The name as its card spells it, whatever its case; as it is where nobody knows it."""
+        """The name as its card spells it, whatever its case; as it is where nobody knows it.
+
+        Raises:
+            UserError: if it is no text.
+        """
+        refuse_no_text(self.kind, name)
         known = self._scan()
         if name in known:
             return name
@@ -228,13 +233,14 @@ def validated(schema: type[M], values: Mapping[str, Any], where: object) -> M:
         return schema.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             known = [field.alias or name for name, field in schema.model_fields.items()]
             nearest = unknown("key", str(first["loc"][-1]), known)
             hint = nearest.hint if len(first["loc"]) == 1 else None
             raise UserError(f"{where}: unknown key '{key}'", hint=hint) from error
-        raise UserError(f"{where}: '{key}': {first['msg'].lower()}") from error
+        said = first["msg"].lower().removeprefix("value error, ")
+        raise UserError(f"{where}: '{key}': {said}" if key else f"{where}: {said}") from error
 
 
 def _import_beside(origin: Origin, module_name: str, kind: str) -> ModuleType:

@@ -35,11 +35,21 @@ class RecordError(UserError):
     """A stored result cannot be read, written, or trusted."""
 
 
+def refuse_no_text(kind: str, name: object) -> None:
+    """Refuse what is no text where the name of a method, domain or backbone is meant.
+
+    Raises:
+        UserError: saying what was given instead.
+    """
+    if not isinstance(name, str):
+        raise UserError(f"a {kind} is named by a text, not by {name!r} ({type(name).__name__})")
+
+
 def unknown(
     kind: str, name: str, known: Iterable[str], *, error: type[UserError] = UserError
 ) -> UserError:
     """The error for a name nobody knows, with the nearest known names."""
-    choices = sorted(known)
+    choices, name = sorted(known), str(name)  # from Python anything may come
     # Papers write HSNet and SSP: capitals are no distance.
     plain = {choice.lower(): choice for choice in choices}
     close = difflib.get_close_matches(name.lower(), plain, n=3, cutoff=0.5)

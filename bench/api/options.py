@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Collection, Mapping
+from typing import Literal, cast
 
 from pydantic import Field
 
@@ -47,8 +47,8 @@ class Option(Card):
         if isinstance(value, str) and value in self.also:
             return value
         try:
-            result = _as_type_of(self.default, value)
-        except ValueError:
+            result = _as_type_of(self.default, _one(value))
+        except (ValueError, TypeError):
             wanted = _TYPE_NAMES[type(self.default)]
             words = "".join(f" or '{word}'" for word in self.also)
             raise CompositionError(f"{where} takes {wanted}{words}, not '{value}'") from None
@@ -133,6 +133,13 @@ def split_options(
 
 
 _BRACKETS = re.compile(r"(?P<name>[^\[\]]*)(?:\[(?P<options>[^\[\]]*)\])?")
+
+
+def _one(value: object) -> Value:
+    """`value`, which is None or several only where it comes from Python."""
+    if value is None or (isinstance(value, Collection) and not isinstance(value, str)):
+        raise ValueError(value)
+    return cast("Value", value)
 
 
 def _as_type_of(default: Value, value: Value) -> Value:

@@ -6,14 +6,14 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from cdfss_bench.cards import validated
 from cdfss_bench.datasets import DOMAINS, Domain, open_domain
 from cdfss_bench.datasets.core.registry import split_name
-from cdfss_bench.errors import DataError, UserError, unknown
+from cdfss_bench.errors import DataError, UserError, WeightsError, unknown
 from cdfss_bench.methods.backbones.card import BACKBONES
 from cdfss_bench.methods.core.contract import Precision
 from cdfss_bench.methods.registry.name_grammar import METHODS, Composition, parse
@@ -24,6 +24,8 @@ from cdfss_bench.plain_yaml import read_yaml
 from ..records.schema import NOT_TRAINED
 from .cell import Cell, EpisodeSet, refuse_changed_plugins
 from .plan_words import as_fields
+
+_T = TypeVar("_T")
 
 PLANS = Path(__file__).parent / "plans"
 """Selections that come with the package, named without a path."""
@@ -130,7 +132,7 @@ class Selection(BaseModel):
     @classmethod
     def _domains_as_spelled(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         names = [typed.partition("[") for typed in value]
-        return tuple(DOMAINS.canonical(n.strip()) + b + rest for n, b, rest in names)
+        return _each_once(DOMAINS.canonical(n.strip()) + b + rest for n, b, rest in names)
 
     @field_validator("backbone")
     @classmethod
@@ -142,7 +144,7 @@ class Selection(BaseModel):
     def _positive(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if not value or min(value) < 1:
             raise ValueError("shots begin at 1")
-        return value
+        return _each_once(value)
 
     @field_validator("seeds")
     @classmethod
@@ -150,7 +152,7 @@ class Selection(BaseModel):
         # The last one is that of numpy's generator, from which the published samplers draw.
         if not value or min(value) < 0 or max(value) >= 2**32:
             raise ValueError("seeds begin at 0 and end at 4,294,967,295")
-        return value
+        return _each_once(value)
 
     @property
     def root(self) -> Path | None:
@@ -200,6 +202,11 @@ class Selection(BaseModel):
             validated(Selection, {**own.model_dump(), **change}, "a group of the plan")
             for change in changes
         ]
+
+
+def _each_once(values: Iterable[_T]) -> tuple[_T, ...]:
+    """In their order: a cell that is named twice is one cell."""
+    return tuple(dict.fromkeys(values))
 
 
 def _listed(value: Any) -> Sequence[Any]:
@@ -465,11 +472,17 @@ def weights_of(
     """
     host = composition.host.card
     backbone = selection.backbone if host.backbones else None
+    checkpoint = _named_checkpoint(composition, selection.weights)
+    if checkpoint is not None and not host.backbones:
+        return WeightsError(
+            f"{composition.label} has no weights, and {checkpoint} is named for it",
+            hint="leave out --weights, or name another method with -m",
+        )
     try:
         return resolve_weights(
             composition,
             backbone=backbone,
-            checkpoint=_named_checkpoint(composition, selection.weights),
+            checkpoint=checkpoint,
             folders=selection.folders,
             on_mini=on_mini,
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from cdfss_bench.datasets import DOMAINS
-from cdfss_bench.errors import CompositionError
+from cdfss_bench.errors import CompositionError, refuse_no_text
 from cdfss_bench.methods.backbones.card import BACKBONES
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.registry.build import build as build_bare
@@ -66,11 +66,15 @@ def build(
         >>> method.training
         False
     """
-    composition = parse(name) if isinstance(name, str) else name
+    if not isinstance(name, Composition):
+        refuse_no_text("method", name)
+        name = parse(name)
+    composition = name
     if options:
         composition = composition.with_host_options(options)
+    backbone = None if backbone is None else BACKBONES.canonical(backbone)
     # Of the files as they are now, so that `run` sees if they are others when it records something.
-    method_code(composition, backbone if backbone and backbone in BACKBONES else "")
+    method_code(composition, backbone if backbone is not None and backbone in BACKBONES else "")
     if not pretrained and weights is None:
         network = build_bare(composition, backbone=backbone)
         _SIZES[network] = _size(backbone or "")
@@ -80,7 +84,6 @@ def build(
             f"{composition.label} needs the classes of a domain",
             hint="run(...) evaluates it; build the method without @ in its name",
         )
-    backbone = backbone and BACKBONES.canonical(backbone)
     on_mini = backbone is not None and is_toy(backbone)
     composition = composition.in_miniature() if on_mini else composition
     found = resolve_weights(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -24,6 +26,9 @@ Picture: TypeAlias = "str | os.PathLike[str] | NDArray[Any] | Image.Image"
 
 _SAVED = frozenset({"1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA"})
 """Modes of PIL that a PNG file holds unchanged."""
+
+
+_LARGEST = 8192
 
 
 def predict(
@@ -75,8 +80,7 @@ def predict(
     network = (
         build(method, backbone=backbone, pretrained=True) if isinstance(method, str) else method
     )
-    if network.training:
-        raise UserError("the method is in training mode", hint="method.eval()")
+    _refuse_unready(network)
     named = [("query", query), *_named("support", supports), *_named("mask", masks)]
     with TemporaryDirectory() as folder:
         files = {name: _file(one, name, Path(folder)) for name, one in named}
@@ -85,7 +89,7 @@ def predict(
                 files["query"],
                 [file for name, file in files.items() if name.startswith("support")],
                 [file for name, file in files.items() if name.startswith("mask")],
-                size or image_size(network),
+                image_size(network) if size is None else _side(size),
                 mask_options,
             )
         except UserError as error:
@@ -98,6 +102,30 @@ def predict(
         support_masks=pair.support_masks.to(device),
     )
     return predict_pair(network, pair, seed)
+
+
+def _refuse_unready(network: object) -> None:
+    """Refuse what is no method, or one that was left in another state than `build` made it."""
+    if not isinstance(network, Method):
+        raise UserError(
+            f"{type(network).__name__} is no method",
+            hint="give a name, or what build(..., pretrained=True) returns",
+        )
+    if network.training:
+        raise UserError("the method is in training mode", hint="method.eval()")
+    other = next((p.dtype for p in network.parameters() if p.dtype != torch.float32), None)
+    if other is not None:
+        raise UserError(f"the method's parameters are {other}", hint="method.float()")
+
+
+def _side(size: Any) -> int:
+    side = int(size) if not isinstance(size, bool) and isinstance(size, Integral) else 0
+    if not 32 <= side <= _LARGEST:
+        raise UserError(
+            f"size={size!r} is no side of a picture in pixels",
+            hint=f"give a whole number from 32 to {_LARGEST:,}, or leave it out",
+        )
+    return side
 
 
 def _named(kind: str, given: Picture | Sequence[Picture]) -> list[tuple[str, Picture]]:

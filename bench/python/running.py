@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, cast
 
@@ -118,15 +119,11 @@ def run(
         },
         "the arguments of run",
     )
-    if jobs < 1:
-        raise UserError(f"jobs={jobs}: at least one process is needed", hint="jobs=1")
-    if boundary is not None and not 0 <= boundary < math.inf:
-        raise UserError(f"boundary={boundary} is no number of pixels", hint="boundary=2")
-    where = chosen_device(device)
-    settings = Settings(device=where, budget=spare(where), boundary=boundary)
+    folder, count = _folder(results), _processes(jobs)
+    where = chosen_device(str(device))
+    settings = Settings(device=where, budget=spare(where), boundary=_tolerance(boundary))
     cells = _computable(chosen)
-    choice = Choice(jobs=jobs, plugins=folders, tell=told)
-    folder = Path(results)
+    choice = Choice(jobs=count, plugins=folders, tell=told)
     outcomes: list[Outcome] = []
     for outcome in executor(choice, folder, settings, None, with_cost=cost).run(cells):
         outcomes.append(outcome)
@@ -140,6 +137,32 @@ def run(
 def _several(value: Any) -> tuple[Any, ...]:
     one = isinstance(value, str) or not isinstance(value, Iterable)
     return (value,) if one else tuple(cast("Iterable[Any]", value))
+
+
+def _folder(results: object) -> Path:
+    if not isinstance(results, str | os.PathLike):
+        raise UserError(f"results={results!r} is no folder", hint="results='results'")
+    return Path(cast("_File", results))
+
+
+def _processes(jobs: Any) -> int:
+    if isinstance(jobs, bool) or not isinstance(jobs, Integral):
+        raise UserError(f"jobs={jobs!r} is no number of processes", hint="jobs=1")
+    count = int(jobs)
+    if count < 1:
+        raise UserError(f"jobs={count}: at least one process is needed", hint="jobs=1")
+    return count
+
+
+def _tolerance(boundary: Any) -> float | None:
+    """As a plain float: rows hold it, and are the same bytes whatever kind of number was given."""
+    if boundary is None:
+        return None
+    is_number = not isinstance(boundary, bool) and isinstance(boundary, Real)
+    tolerance = float(boundary) if is_number else math.nan
+    if not 0 <= tolerance < math.inf:
+        raise UserError(f"boundary={boundary!r} is no number of pixels", hint="boundary=2")
+    return tolerance
 
 
 def _weights(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cdfss_bench.cards import Catalog
-from cdfss_bench.errors import DataError, unknown
+from cdfss_bench.errors import DataError, refuse_no_text, unknown
 from cdfss_bench.options import Value, resolve, split_options
 
 from .card import DomainCard
@@ -39,7 +39,7 @@ def open_domain(
 
     Args:
         name: `fss1000`, `deepglobe`, `isic`, `chestxray`, `pascal`, a `mini-...` domain, or one
-            of a plug-in.
+            of a plug-in; options may stand in brackets, `pascal[fold=0]`.
         root: the data root; by default `$CDFSS_DATA_ROOT`. The mini suite needs none.
         lists: folder of the PASCAL fold lists and ISIC's class table; default `$CDFSS_LISTS`.
         cache: folder of decoded pictures, None for no cache.
@@ -58,9 +58,15 @@ def open_domain(
         >>> domain.load(episode).query_image.shape
         torch.Size([3, 128, 128])
     """
-    name = DOMAINS.canonical(name)
+    refuse_no_text("domain", name)
+    name, typed = split_name(name)
+    given = {**typed, **(options or {}), **more}
+    if len(given) < len(typed) + len(options or {}) + len(more):
+        raise DataError(f"an option of {name} is set twice", hint="set it once")
     card = DOMAINS.card(name)
-    resolved = resolve(card.options, {**(options or {}), **more}, name)
+    resolved = resolve(card.options, given, name)
+    for path in (root, lists):
+        _refuse_no_path(path)
     folder = default_folder() if cache == "auto" else None if cache is None else Path(cache)
     place = root or os.environ.get("CDFSS_DATA_ROOT")
     _refuse_taken(resolved)
@@ -94,6 +100,11 @@ def open_domain(
     domain = reader(card, where, resolved, DecodeCache(folder), Path(named) if named else None)
     domain.absolute = {} if absolute is None else {card.located_by: str(absolute)}
     return domain
+
+
+def _refuse_no_path(given: object) -> None:
+    if given is not None and not isinstance(given, str | os.PathLike):
+        raise DataError(f"{given!r} is no path of a folder", hint="give a text or a Path")
 
 
 def _absolute(card: DomainCard, options: Mapping[str, Value]) -> Path | None:

@@ -15,6 +15,9 @@ from .manifest import Episode
 SAMPLER_VERSION = 1
 """Bump when any sequence changes."""
 
+_MOST = 10_000_000
+"""Pictures that one manifest may name, which takes minutes to draw; published ones name 14,400."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pool:
@@ -53,6 +56,7 @@ def patnet_episodes(
         DataError: for a class with a single image, or a single scene, on which the published
             loader never returns.
     """
+    _refuse_endless(length, shots)
     by_id = {pool.class_id: pool for pool in pools}
     for pool in pools:
         _require(pool, at_least=2, why="another image must serve as support")
@@ -110,6 +114,7 @@ def strict_episodes(
         DataError: for a class that cannot give `shots` supports from other scenes, or whose masks
             are all empty.
     """
+    _refuse_endless(length, shots)
     streams = {pool.class_id: _stream(domain, seed, pool.class_id) for pool in pools}
     by_id = {pool.class_id: pool for pool in pools}
     waiting: dict[int, list[str]] = {pool.class_id: [] for pool in pools}
@@ -210,6 +215,14 @@ def is_held_out(name: str, share: float) -> bool:
     """
     number = int.from_bytes(hashlib.sha256(f"held-out/{name}".encode()).digest()[:8], "big")
     return number < share * 2**64
+
+
+def _refuse_endless(length: int, shots: int) -> None:
+    if length * (shots + 1) > _MOST:
+        raise DataError(
+            f"{length:,} episodes of {shots:,} supports each are too many to draw",
+            hint=f"ask for fewer: a manifest may name {_MOST:,} pictures",
+        )
 
 
 def _first(rng: np.random.RandomState, count: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from cdfss_bench import build, predict, read_results, run
+from cdfss_bench import build, open_domain, predict, read_results, run
 from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.evaluation.prediction import load_method
 from cdfss_bench.bench.planning.selection import Selection, plan
@@ -226,3 +226,89 @@ def test_reading_results_does_not_load_torch(results: Path) -> None:
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, results], check=True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"jobs": 1.5}, "jobs=1.5 is no number of processes"),
+        ({"jobs": True}, "jobs=True is no number of processes"),
+        ({"jobs": "2"}, "jobs='2' is no number of processes"),
+        ({"results": None}, "results=None is no folder"),
+        # Rows held `true` in place of a tolerance and could never be read again.
+        ({"boundary": True}, "boundary=True is no number of pixels"),
+        ({"boundary": "2"}, "boundary='2' is no number of pixels"),
+        ({"weights": "none.pt"}, "all-foreground has no weights, and none.pt is named for it"),
+        ({"methods": []}, "the arguments of run: no method is named"),
+    ],
+)
+def test_run_refuses_values_of_another_kind(
+    wrong: Mapping[str, Any], problem: str, tmp_path: Path
+) -> None:
+    asked: dict[str, Any] = {"methods": "all-foreground", "domains": "mini-lesion"}
+    asked |= {"results": tmp_path / "r", "episodes": 1, "cost": False}
+    with pytest.raises(UserError) as refused:
+        run(**{**asked, **wrong})
+    assert refused.value.problem.endswith(problem)
+    assert not (tmp_path / "r").exists()
+
+
+def test_run_takes_numbers_of_numpy_and_cells_that_are_named_twice_once(tmp_path: Path) -> None:
+    found = run(
+        ["all-foreground", "all-foreground"],
+        ["mini-lesion", "Mini-Lesion"],
+        shots=[1, 1],
+        seeds=[0, 0],
+        episodes=2,
+        boundary=np.float64(2),
+        device=torch.device("cpu"),  # pyright: ignore[reportArgumentType]  (it is taken too)
+        cost=False,
+        results=tmp_path,
+    )
+    assert len(found) == 1
+    (rows,) = tmp_path.rglob("episodes.jsonl")
+    assert '"nsd_tolerance":2.0' in rows.read_text()
+
+
+@pytest.mark.parametrize("size", [0, -5, 1.5, True, 10**6, "128"])
+def test_predict_refuses_a_size_that_is_none(size: Any) -> None:
+    picture = np.zeros((40, 50, 3), np.uint8)
+    method = build("all-foreground")
+    with pytest.raises(UserError, match="is no side of a picture in pixels"):
+        predict(method, picture, picture, picture[..., 0] == 0, size=size)
+
+
+def test_predict_refuses_what_is_no_method_and_parameters_of_another_precision() -> None:
+    picture = np.zeros((40, 50, 3), np.uint8)
+    with pytest.raises(UserError, match="Conv2d is no method"):
+        predict(torch.nn.Conv2d(1, 1, 1), picture, picture, picture[..., 0])  # pyright: ignore
+    half = build("prototype", backbone="resnet-mini", pretrained=True).half()
+    with pytest.raises(UserError, match=r"parameters are torch\.float16"):
+        predict(half, picture, picture, picture[..., 0])
+
+
+@pytest.mark.parametrize(
+    ("asked", "problem"),
+    [
+        (lambda: build(None), "a method is named by a text, not by None"),  # pyright: ignore
+        (lambda: build("ssp", backbone=3), "a backbone is named by a text"),  # pyright: ignore
+        (lambda: open_domain(3), "a domain is named by a text, not by 3"),  # pyright: ignore
+        (lambda: open_domain("isic", root=3), "3 is no path"),  # pyright: ignore
+        (lambda: open_domain("pascal", ".", fold=[1]), "takes a whole number"),  # pyright: ignore
+        (lambda: open_domain("folder", ".", path=None), "takes a word, not 'None'"),  # pyright: ignore
+        (lambda: open_domain("pascal[fold=1]", ".", fold=2), "is set twice"),
+        (lambda: open_domain("mini-lesion").episodes(10**9), "too many to draw"),
+        (lambda: open_domain("mini-lesion").episodes(1, length=10**9), "too many to draw"),
+        (lambda: open_domain("mini-lesion").episodes(1, protocol=None), "unknown protocol 'None'"),  # pyright: ignore
+    ],
+)
+def test_values_of_another_kind_are_refused_in_a_sentence(
+    asked: Callable[[], object], problem: str
+) -> None:
+    with pytest.raises(UserError) as refused:
+        asked()
+    assert problem in refused.value.problem
+
+
+def test_a_domain_is_opened_by_the_words_of_the_command_line(tmp_path: Path) -> None:
+    assert open_domain("pascal[fold=1,split=val]", tmp_path).title == "pascal[fold=1,split=val]"
