@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from functools import partial
 from typing import Any
 
 from typer.core import TyperGroup
@@ -39,6 +41,7 @@ class CommandGroup(TyperGroup):
         if command is not None:
             # The list is made anew, the options in it stay: they keep what is said here.
             _described(command.get_params(ctx), ctx)
+            command.help = _unwrapped(command.help)
         elif not ctx.resilient_parsing and (found := self._elsewhere(ctx, cmd_name)):
             from cdfss_bench.errors import UserError
 
@@ -60,7 +63,25 @@ class CommandGroup(TyperGroup):
 def _described(options: list[Any], ctx: Any) -> list[Any]:
     for option in options:
         shown = getattr(option, "display_type_rich", None)  # older typer prints words already
-        if option.param_type_name == "option" and option.metavar is None and shown is not None:
-            kind = shown(ctx).strip("<>").removeprefix("list[").removesuffix("]")
-            option.metavar = _WORDS.get(kind.removesuffix(" range"))
+        if shown is None:
+            continue
+        kind = shown(ctx).strip("<>").removeprefix("list[").removesuffix("]")
+        word = _WORDS.get(kind.removesuffix(" range"))
+        if option.param_type_name == "argument" and word is not None:
+            option.display_type_rich = partial(_same, word)
+        elif option.param_type_name == "option" and option.metavar is None:
+            option.metavar = word
     return options
+
+
+def _same(word: str, ctx: Any) -> str:
+    del ctx
+    return word
+
+
+def _unwrapped(text: str | None) -> str | None:
+    """Paragraphs on one line each: a docstring is wrapped for the width of source files."""
+    if text is None:
+        return None
+    parts = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(part.replace("\n", " ") for part in parts)

@@ -16,6 +16,15 @@ from .completion import complete_backbones, complete_domains
 _select = partial(typer.Option, rich_help_panel="Selection")
 _data = partial(typer.Option, rich_help_panel="Data and weights")
 _compute = partial(typer.Option, rich_help_panel="Computing")
+_MOST = 1 << 20
+"""Of GiB and of pixels: more is a mistake, and infinity no number of bytes."""
+
+
+def _at_most(value: float | None) -> float | None:
+    """The value, if it is no more; a range in the option itself would take the help's width."""
+    if value is not None and value > _MOST:
+        raise typer.BadParameter(f"{value} is not in the range 0<=x<={_MOST}.")
+    return value
 
 
 Domains = Annotated[
@@ -95,7 +104,7 @@ Memory = Annotated[
         "the free memory on a GPU. Changes the time, not the results.",
         envvar="CDFSS_MEMORY",
         min=0,
-        max=1 << 20,
+        callback=_at_most,
     ),
 ]
 Reduced = Annotated[
@@ -126,7 +135,7 @@ FeatureCacheSize = Annotated[
         help="GiB that the feature cache may hold; what was used longest ago is deleted.",
         envvar="CDFSS_FEATURE_CACHE_SIZE",
         min=0,
-        max=1 << 20,
+        callback=_at_most,
     ),
 ]
 Threads = Annotated[
@@ -189,7 +198,7 @@ Tolerance = Annotated[
         help="Distance within which NSD counts an outline as found, in pixels of the evaluation "
         "grid; implies --boundary. By default 2.",
         min=0,
-        max=1 << 20,
+        callback=_at_most,
     ),
 ]
 

@@ -26,6 +26,7 @@ def train(options: TrainOptions) -> None:
 
     The same command resumes an interrupted training; on a CPU the weights are then the same to
     the bit. On several GPUs:
+
     torchrun --nproc-per-node 4 --no-python cdfss-bench train -m hsnet
     """
     from ..runtime.threads import set_threads

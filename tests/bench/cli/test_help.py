@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import typer.main
+from typer.testing import CliRunner
 
 from cdfss_bench.bench.cli import app
 
@@ -35,3 +37,37 @@ def test_no_help_text_loses_words_in_brackets(name: str) -> None:
     # What rich takes for a style tag is not printed.
     for parameter in COMMANDS[name].params:
         assert not re.search(r"(?<!\\)\[", parameter.help), f"{name}: {parameter.name}"
+
+
+def shown(name: str) -> list[str]:
+    """The lines of a command's help on a screen of 80 characters."""
+    words = [*name.split()[1:], "--help"]
+    done = CliRunner().invoke(app, words, env={"COLUMNS": "80"})
+    return [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_at_80_characters_no_word_of_the_help_is_cut(name: str) -> None:
+    lines = shown(name)
+    assert max(map(len, lines)) <= 80
+    assert "…" not in "".join(lines)
+    text = " ".join(line.strip("│ ") for line in lines)
+    for parameter in COMMANDS[name].params:
+        variables = parameter.envvar or []
+        for variable in [variables] if isinstance(variables, str) else variables:
+            assert f"{variable}]" in text
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_sentences_of_the_help_fill_the_screen(name: str) -> None:
+    prose = [line[1:] for line in shown(name) if line.startswith(" ")]
+    text = "\n".join(prose).partition("\n\n")[2]
+    for paragraph in filter(None, re.split(r"\n{2,}", text)):
+        lines = paragraph.splitlines()
+        for line, following in pairwise(lines):
+            assert len(f"{line} {following.split()[0]}") > 77, paragraph
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_arguments_are_described_without_types_of_the_language(name: str) -> None:
+    assert not re.search(r"<(list|str|path|int|float)\b", "\n".join(shown(name)))
