@@ -90,7 +90,7 @@ class ContentOptions:
         bool,
         _what(
             "--conclusions",
-            help="Say below each table of mIoU what its paired tests allow to conclude, as the "
+            help="Show below each table of mIoU what its paired tests allow to conclude, as the "
             "page does.",
         ),
     ] = False

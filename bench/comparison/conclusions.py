@@ -1,7 +1,8 @@
-"""What can be concluded from a leaderboard, in sentences: only what the paired tests allow.
+"""What can be concluded from a leaderboard: only what the paired tests allow.
 
-Every claim needs p <= 0.05 after Holm's adjustment for all tests of its sentence group, and the
-declared minimum in points.
+Every claim needs p <= 0.05 after Holm's adjustment for all tests of its group, and the declared
+minimum in points. Where the best of a section is compared with a few rows, sentences say what was
+found; with more, a table is made of `Compared`.
 """
 
 from __future__ import annotations
@@ -16,16 +17,17 @@ from ..records.results import RunResult
 from ..records.schema import NOT_TRAINED
 from ..statistics.claims import ALPHA, MINIMUM
 from ..statistics.clusters import clustered
-from ..statistics.permutation import difference, holm, p_value, swapped
-from .leaderboard import BARE, ColumnKey, Leaderboard, Section
+from ..statistics.permutation import PERMUTATIONS, difference, holm, p_value, swapped
+from .leaderboard import BARE, ColumnKey, Leaderboard, RowKey, Section
 from .ranking import Standings
+from .row_names import row_names
 from .rows import CONTROL, Row
 
 MOST_ROWS = 12
 """Rows of a section that are compared with its best, the best first."""
 _NAMED = 3
-"""Names in one sentence; of more the number stands."""
-_MEAN = "the mean"
+"""Rows that the best of a section is compared with in sentences; of more there is a table."""
+MEAN = "the mean"
 
 
 class Tested(NamedTuple):
@@ -55,9 +57,36 @@ class Tested(NamedTuple):
         return "better" if self.points > 0 else "worse"
 
 
+class Compared(NamedTuple):
+    """The best row of a section against the others, where these are too many for sentences.
+
+    Attributes:
+        title: of the section; empty where it is alone.
+        name: of the best row.
+        mean: its mean mIoU; None where it has none.
+        others: names of those that it is compared with, the best first.
+        rows: how many methods the section has.
+        tests: of the best row against the others, on every domain and in the mean.
+    """
+
+    title: str
+    name: str
+    mean: float | None
+    others: tuple[str, ...]
+    rows: int
+    tests: list[Tested]
+
+
+class Conclusions(NamedTuple):
+    """What the paired tests say of a leaderboard: `compared` as a table, and `sentences`."""
+
+    compared: list[Compared]
+    sentences: list[str]
+
+
 def conclusions(
     board: Leaderboard, known: Mapping[str, RunResult], where: Standings | None = None
-) -> list[str]:
+) -> Conclusions:
     """What the paired tests say of a leaderboard.
 
     The best method of each section (by its mean) is compared with the others of the section, every
@@ -71,55 +100,85 @@ def conclusions(
     Raises:
         RecordError: if a finished record has lost its rows.
     """
-    methods = [
-        section._replace(rows=rows)
-        for section in board.sections()
-        if (rows := _shown(board, section))
-    ]
-    lines = [line for section in methods for line in _of_section(board, section, known)]
-    rows = [row for section in methods for row in section.rows]
-    lines += _against_trivial(board, rows, known)
-    lines += _against_shuffled(rows, where or {})
-    if not lines:
-        lines = ["Nothing can be concluded: no two rows answered the same episodes."]
-    return lines
+    names = row_names(board)
+    every = [(section, _methods(board, section)) for section in board.sections()]
+    sections = [(section, rows) for section, rows in every if rows]
+    compared: list[Compared] = []
+    lines: list[str] = []
+    for section, rows in sections:
+        best, *others = rows[:MOST_ROWS]
+        found = _of_section(board, best, others, names, known)
+        if found and len(others) > _NAMED:
+            title = section.title if section.is_told else ""
+            told = {row.key: _without_title(names[row.key], section) for row in (best, *others)}
+            found = [t._replace(other=_without_title(t.other, section)) for t in found]
+            labels = tuple(told[row.key] for row in others)
+            mean = board.mean(best)
+            compared.append(Compared(title, told[best.key], mean, labels, len(rows), found))
+        elif found:
+            lines.append(_sentences(board, section, best, others, names, found))
+    is_cut = any(len(rows) > MOST_ROWS for _, rows in sections)
+    rows = [row for _, rows in sections for row in rows[:MOST_ROWS]]
+    lines += _against_trivial(board, rows, names, known, is_cut=is_cut)
+    lines += _against_shuffled(rows, names, where or {})
+    if not lines and not compared:
+        return Conclusions(
+            [], ["Nothing can be concluded: no two rows answered the same episodes."]
+        )
+    if is_cut:
+        lines.append(f"Only the {MOST_ROWS} best methods of a section are compared.")
+    return Conclusions(compared, lines)
 
 
-def _shown(board: Leaderboard, section: Section) -> list[Row]:
+def _methods(board: Leaderboard, section: Section) -> list[Row]:
     """The methods of a section, the best mean first; who answered more comes before the others."""
 
     def place(row: Row) -> tuple[bool, int, float]:
         mean, scores = board.mean(row), [score.mean for score in row.scores.values()]
         return mean is None, -len(scores), -(sum(scores) / len(scores) if mean is None else mean)
 
-    rows = [row for row in section.rows if row.scores and not row.is_control]
-    return sorted(rows, key=place)[:MOST_ROWS]
+    return sorted((row for row in section.rows if row.scores and not row.is_control), key=place)
 
 
-def _of_section(board: Leaderboard, section: Section, known: Mapping[str, RunResult]) -> list[str]:
-    """The best row of a section against the others."""
-    best, *others = section.rows
+def _of_section(
+    board: Leaderboard,
+    best: Row,
+    others: Sequence[Row],
+    names: Mapping[RowKey, str],
+    known: Mapping[str, RunResult],
+) -> list[Tested]:
+    """The tests of the best row of a section against others, the mean first."""
     mean, columns = board.mean_columns, _main_columns(board)
-    tests = _adjusted([t for row in others for t in _tests(best, row, columns, known, mean)])
-    if not tests:
-        return []
-    name = best.key.label
+    found = [t for row in others for t in _tests(best, row, columns, names, known, mean)]
+    # The mean first: it is what rows are ordered by.
+    return sorted(_adjusted(found), key=lambda test: (test.where != MEAN, test.where))
+
+
+def _sentences(
+    board: Leaderboard,
+    section: Section,
+    best: Row,
+    others: Sequence[Row],
+    names: Mapping[RowKey, str],
+    tests: Sequence[Tested],
+) -> str:
+    """The best row of a section against a few others."""
+    name = names[best.key]
     told: list[str] = []
     if (value := board.mean(best)) is not None:
         told.append(f"{name} has the best mean ({value:.2f}).")
-    # The mean first: it is what rows are ordered by.
-    tests.sort(key=lambda test: (test.where != _MEAN, test.where))
-    if len(others) <= _NAMED:
-        for row in others:
-            told += _against(name, [t for t in tests if t.other == row.key.label])
-    else:
-        told += _place_by_place(name, tests)
+    for row in others:
+        told += _against(name, [t for t in tests if t.other == names[row.key]])
     text = " ".join(told)
     if not section.is_told:
-        return [text]
-    # What the title says of all of them is not said again behind each name.
-    text = text.replace(NOT_TRAINED, "") if section.title.startswith(BARE) else text
-    return [f"Of the rows “{section.title}”: {text}"]
+        return text
+    return f"Of the rows “{section.title}”: {_without_title(text, section)}"
+
+
+def _without_title(text: str, section: Section) -> str:
+    """What the title says of all rows is not said again behind each name."""
+    is_said = section.is_told and section.title.startswith(BARE)
+    return text.replace(NOT_TRAINED, "") if is_said else text
 
 
 _VERDICTS = {
@@ -146,35 +205,8 @@ def _against(name: str, tests: Sequence[Tested]) -> list[str]:
     return lines
 
 
-def _place_by_place(name: str, tests: Sequence[Tested]) -> list[str]:
-    """The verdicts on each place, those that are the same on several places together."""
-    places: dict[str, list[str]] = {}
-    for place in dict.fromkeys(test.where for test in tests):
-        for verdict, words in _VERDICTS.items():
-            here = [t for t in tests if t.where == place and t.verdict == verdict]
-            if here:
-                said = words.format(name, _others(here))
-                if verdict in ("better", "worse") and len(here) > 1:
-                    said += f" (by {_range([abs(test.points) for test in here])} points)"
-                elif verdict in ("better", "worse"):
-                    said += f" ({here[0].points:+.1f}, {_p(here[0].p)})"
-                places.setdefault(said, []).append(place)
-    return [f"{_begun(_on(found))} {said}." for said, found in places.items()]
-
-
-def _others(tests: Sequence[Tested]) -> str:
-    if len(tests) > _NAMED:
-        return f"{len(tests)} others"
-    return _joined([test.other for test in tests], "or" if tests[0].verdict == "open" else "and")
-
-
-def _joined(names: Sequence[str], word: str = "and") -> str:
-    return f" {word} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-
-
-def _range(sizes: Sequence[float]) -> str:
-    least, largest = f"{min(sizes):.1f}", f"{max(sizes):.1f}"
-    return least if least == largest else f"{least} to {largest}"
+def _joined(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _p(p: float) -> str:
@@ -182,8 +214,8 @@ def _p(p: float) -> str:
 
 
 def _on(places: Sequence[str]) -> str:
-    domains = [place for place in places if place != _MEAN]
-    parts = ["in the mean"] if _MEAN in places else []
+    domains = [place for place in places if place != MEAN]
+    parts = ["in the mean"] if MEAN in places else []
     return " and ".join([*parts, *([f"on {_joined(domains)}"] if domains else [])])
 
 
@@ -199,6 +231,7 @@ def _tests(
     row: Row,
     other: Row,
     columns: Sequence[ColumnKey],
+    names: Mapping[RowKey, str],
     known: Mapping[str, RunResult],
     mean: Sequence[ColumnKey] = (),
 ) -> list[Tested]:
@@ -208,6 +241,7 @@ def _tests(
         row: of the board.
         other: of the same board.
         columns: where they are compared; what older code computed is not.
+        names: of the rows.
         known: the results, by cell.
         mean: the columns of the mean, which is tested where both answered all of them.
     """
@@ -228,9 +262,9 @@ def _tests(
     if len(mean) > 1 and all(column in found for column in mean):
         parts = [found[column] for column in mean]
         null = np.mean([null for _, null in parts], axis=0)
-        values[_MEAN] = sum(points for points, _ in parts) / len(parts), null
+        values[MEAN] = sum(points for points, _ in parts) / len(parts), null
     return [
-        Tested(place, row.key.label, other.key.label, points, p_value(points, null))
+        Tested(place, names[row.key], names[other.key], points, p_value(points, null))
         for place, (points, null) in values.items()
     ]
 
@@ -241,9 +275,23 @@ def _adjusted(tests: Sequence[Tested]) -> list[Tested]:
 
 
 def _against_trivial(
-    board: Leaderboard, rows: Sequence[Row], known: Mapping[str, RunResult]
+    board: Leaderboard,
+    rows: Sequence[Row],
+    names: Mapping[RowKey, str],
+    known: Mapping[str, RunResult],
+    *,
+    is_cut: bool,
 ) -> list[str]:
-    """Methods that are not shown to be better than the best control that ignores the task."""
+    """Which methods are shown to be better than the best control that ignores the task.
+
+    Args:
+        board: of the rows.
+        rows: of methods.
+        names: of the rows.
+        known: the results, by cell.
+        is_cut: whether the board has more methods than `rows`, which the sentences then say.
+    """
+    method = "compared method" if is_cut else "method"
     controls = [
         row
         for key, row in board.rows.items()
@@ -254,25 +302,41 @@ def _against_trivial(
         here = [row for row in controls if column in row.scores]
         if here:
             best = max(here, key=lambda row: row.scores[column].mean)
-            found += [test for row in rows for test in _tests(row, best, [column], known)]
+            found += [test for row in rows for test in _tests(row, best, [column], names, known)]
     tests = _adjusted(found)
     places: dict[str, list[str]] = {}
     for place in dict.fromkeys(test.where for test in tests):
         here = [test for test in tests if test.where == place]
-        open_ = [test.name for test in here if test.verdict != "better"]
-        if open_:
-            some = f"{_joined(open_)} {'is' if len(open_) == 1 else 'are'} not"
-            who = "no method is" if len(open_) == len(here) else some
-            told = f"{who} shown to be better than the control {here[0].other}"
-            places.setdefault(told, []).append(place)
+        if any(test.verdict != "better" for test in here):
+            places.setdefault(_over_control(here, method), []).append(place)
     if tests and not places:
-        names = ", ".join(dict.fromkeys(test.other for test in tests))
-        return [f"Every method is better than the best control of each domain ({names})."]
+        told = ", ".join(dict.fromkeys(test.other for test in tests))
+        return [f"Every {method} is better than the best control of each domain ({told})."]
     lines = [f"{_begun(_on(found))} {told}." for told, found in places.items()]
-    return [" ".join(lines)] if lines else []
+    if places and len(tests) > ALPHA * (PERMUTATIONS + 1):
+        lines.append(
+            f"{len(tests)} tests against controls are too many for {PERMUTATIONS:,} permutations: "
+            "after Holm's rule none of them can show a difference."
+        )
+    return lines
 
 
-def _against_shuffled(rows: Iterable[Row], where: Standings) -> list[str]:
+def _over_control(tests: Sequence[Tested], method: str) -> str:
+    """What the tests against one control show, by the names of the fewer methods."""
+    better = [test.name for test in tests if test.verdict == "better"]
+    others = [test.name for test in tests if test.verdict != "better"]
+    control = f"shown to be better than the control {tests[0].other}"
+    if not better:
+        return f"no {method} is {control}"
+    if len(better) < len(others):
+        verb = "is" if len(better) == 1 else "are"
+        return f"{_joined(better)} {verb} {control}, {len(others)} other {method}s are not"
+    return f"{_joined(others)} {'is' if len(others) == 1 else 'are'} not {control}"
+
+
+def _against_shuffled(
+    rows: Iterable[Row], names: Mapping[RowKey, str], where: Standings
+) -> list[str]:
     """Which methods do better with the right support than with one of a wrong class."""
     sure: list[str] = []
     unsure: list[str] = []
@@ -286,9 +350,9 @@ def _against_shuffled(rows: Iterable[Row], where: Standings) -> list[str]:
             continue
         failed = sorted(domain for domain, finding in tests.items() if finding != "better")
         if failed:
-            unsure.append(f"{row.key.label} on {', '.join(failed)}")
+            unsure.append(f"{names[row.key]} on {', '.join(failed)}")
         else:
-            sure.append(row.key.label)
+            sure.append(names[row.key])
     lines: list[str] = []
     if sure:
         need = "needs its support" if len(sure) == 1 else "need their support"

@@ -36,6 +36,8 @@ class Standing:
         tied: whether it does not differ significantly from the best of its section: the paired
             test, adjusted by Holm's rule for all rows of the column, does not reach 5 %.
         worse: whether it is significantly worse than the best of its section, by the same test.
+        untested: whether so many rows are compared with the best that none can be shown to be
+            worse; then all of them are tied.
         control: how it does against its shuffled-support control; None where that is not there.
     """
 
@@ -43,11 +45,21 @@ class Standing:
     rank: int | None
     tied: bool
     worse: bool = False
+    untested: bool = False
     control: AgainstControl | None = None
 
 
 Standings = Mapping[tuple[RowKey, ColumnKey | None], Standing]
 """By row and column; None is the mean over the domains."""
+
+
+def most_tested() -> int:
+    """How many rows can be shown to be worse than the best of their section.
+
+    The least p is 1 / (RESAMPLES + 1), and Holm's rule takes it times the number of rows: of more
+    rows none reaches ALPHA, whatever the tests give.
+    """
+    return int(ALPHA * (RESAMPLES + 1))
 
 
 def standings(board: Leaderboard, found: Found, *, intervals: bool = True) -> Standings:
@@ -107,6 +119,7 @@ def _standings(
                     place + 1 if place < len(ranked) else None,
                     tied=worse.get(place) is False,
                     worse=worse.get(place, False),
+                    untested=place in worse and len(worse) > most_tested(),
                     control=controls.get((row.key, column)),
                 )
     for section in board.sections():
@@ -190,9 +203,7 @@ def _worse_than_best(ordered: list[list[RunResult]], metric: str, kept: Kept) ->
         for index, row in enumerate(others, 1)
         if [answer.record.episodes.sha256 for answer in row] == episodes
     }
-    # The least p is 1 / (RESAMPLES + 1), and Holm's rule takes it times the number of rows: of so
-    # many none can be found worse, whatever the tests give.
-    if len(paired) > ALPHA * (RESAMPLES + 1):
+    if len(paired) > most_tested():
         return dict.fromkeys(paired, False)
     p_values = {
         index: kept.get(

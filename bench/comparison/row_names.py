@@ -1,12 +1,12 @@
-"""Short names of the rows of a leaderboard, for tables that have no room for more columns."""
+"""Names that tell the rows of a leaderboard apart where there are no further columns."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from ..comparison.current import STALE
-from ..comparison.leaderboard import ColumnKey, Leaderboard, RowKey
-from ..comparison.rows import Row
+from .current import STALE
+from .leaderboard import ColumnKey, Leaderboard, RowKey
+from .rows import Row
 
 
 def row_names(board: Leaderboard) -> dict[RowKey, str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from ..comparison.current import STALE_LEGEND
 from ..comparison.leaderboard import ColumnKey, Leaderboard
 from ..comparison.measures import Measures
+from ..comparison.row_names import ordered_rows
 from ..statistics.boundaries import BoundarySummary, Summary
 from .leaderboard_table import title
-from .row_names import ordered_rows
 from .text_table import BLANK, TextTable
 
 _HEADERS = ["method", "HD95", "NSD", "b. IoU", "undefined"]

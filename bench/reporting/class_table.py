@@ -7,8 +7,8 @@ from statistics import fmean
 from ..comparison.current import STALE_LEGEND
 from ..comparison.leaderboard import ColumnKey, Leaderboard
 from ..comparison.measures import Measures
+from ..comparison.row_names import ordered_rows
 from .leaderboard_table import title
-from .row_names import ordered_rows
 from .text_table import BLANK, TextTable
 
 

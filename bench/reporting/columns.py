@@ -20,7 +20,8 @@ def only_columns(tables: Sequence[TextTable], wanted: Sequence[str]) -> list[Tex
     Raises:
         UserError: for a name that no table has.
     """
-    known = dict.fromkeys(spoken(header) for table in tables for header in table.headers)
+    others = [table for table in tables if not table.is_whole]
+    known = dict.fromkeys(spoken(header) for table in others for header in table.headers)
     _refuse_unknown(wanted, known)
     return [narrowed(table, wanted) for table in tables]
 
@@ -49,7 +50,7 @@ def _refuse_unknown(wanted: Sequence[str], known: Iterable[str], *, exact: bool 
 
 def narrowed(table: TextTable, wanted: Sequence[str]) -> TextTable:
     """The table with its first column and those of the wanted ones that it has."""
-    if not wanted:
+    if not wanted or table.is_whole:
         return table
     plain = [_plain(header) for header in table.headers]
     words = [word.lower() for word in wanted]

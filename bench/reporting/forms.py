@@ -119,7 +119,7 @@ def _tables(board: Leaderboard, known: dict[str, RunResult], content: Content) -
     if width is not None and has_room(table, width):
         where = standings(shown, known)
         table = draw(where)
-    return [with_conclusions(table, board, known, where) if content.conclusions else table]
+    return with_conclusions(table, board, known, where) if content.conclusions else [table]
 
 
 def _exported(

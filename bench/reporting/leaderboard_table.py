@@ -12,7 +12,7 @@ from ..comparison.caveats import against_control, guards, record_notes
 from ..comparison.current import STALE, STALE_LEGEND
 from ..comparison.leaderboard import ColumnKey, Leaderboard, controls_of, missing_columns, seeds_of
 from ..comparison.notes import note_lines
-from ..comparison.ranking import Standings
+from ..comparison.ranking import RESAMPLES, Standings, most_tested
 from ..comparison.rows import Row, Score
 from ..statistics.claims import MINIMUM
 from ..statistics.metrics import METRICS
@@ -68,6 +68,7 @@ def text_table(
         notes.append(_ONE_SEED)
     if where is not None and "tied" in marks.values():
         notes.append("≈ no significant difference from the best of its section (paired, Holm, 5 %)")
+    notes += _untested(board, where or {})
     if headers[-1] == _CONTROL:
         notes.append(_TESTED)
     elif controls:
@@ -97,6 +98,21 @@ def text_table(
         },
         whole="report --wide, or report -f csv",
     )
+
+
+def _untested(board: Leaderboard, where: Standings) -> list[str]:
+    """Which columns have too many rows for the test that `≈` stands for."""
+    shown = {row.key for section in board.sections() for row in section.rows}
+    found = {
+        column.domain
+        for (key, column), one in where.items()
+        if column is not None and one.untested and key in shown
+    }
+    told = (
+        f"≈ says nothing on {', '.join(sorted(found))}: with more than {most_tested()} rows beside "
+        f"the best of a section, {RESAMPLES:,} permutations cannot show any to be worse"
+    )
+    return [told] if found else []
 
 
 _FIRST = 4

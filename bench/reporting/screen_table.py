@@ -113,7 +113,7 @@ def as_rich(table: TextTable, width: int | None = None) -> RenderableType:
     else:
         shown = {table.headers[at] for at in layout.columns} | {INTERVALS} - set(hidden)
         notes = [note for note in notes if table.explains(note, shown)]
-        lines += _rows(layout, widths)
+        lines += _rows(layout, widths, width)
         lines += [_line("")] if hidden or notes else []
         if hidden:
             said = f"hidden at this width: {', '.join(hidden)}; all columns: {table.whole}"
@@ -225,7 +225,7 @@ def _lines(pieces: Sequence[str], width: int) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def _rows(layout: _Layout, widths: Sequence[int]) -> list[Text]:
+def _rows(layout: _Layout, widths: Sequence[int], width: int | None) -> list[Text]:
     """Headers, a rule, and the rows under the titles of their sections."""
     table = layout.table
     rule = "─" * (sum(widths) + len(_GAP) * (len(widths) - 1))
@@ -235,7 +235,9 @@ def _rows(layout: _Layout, widths: Sequence[int]) -> list[Text]:
     for row in range(len(table.rows)):
         if row in table.sections:
             lines += [_line("")] if row else []
-            lines.append(_line(f" {table.sections[row]}", "italic"))
+            room = width and width - 1
+            titles = _wrapped_lines(table.sections[row], room, "italic")
+            lines += [_line(" ").append_text(title) for title in titles]
         cells = [layout.pieces(layout.text(row, at), at) for at in layout.columns]
         styles = [_style(table, row, at) for at in layout.columns]
         lines += _aligned(layout, cells, styles, widths)

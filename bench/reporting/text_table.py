@@ -34,6 +34,7 @@ class TextTable:
         about: by note the headers (or `INTERVALS`) that it explains; it goes where all of them go.
         apart: by header, what tells a row from another with the same first cell, by row; where
             that column is not shown, the first cell says it.
+        is_whole: whether it keeps all its columns where others are asked for by name.
     """
 
     title: str
@@ -52,6 +53,7 @@ class TextTable:
     whole: str = "--wide"
     about: Mapping[str, Collection[str]] = field(default_factory=dict[str, Collection[str]])
     apart: Mapping[str, Mapping[int, str]] = field(default_factory=dict[str, Mapping[int, str]])
+    is_whole: bool = False
 
     def named(self, row: int, shown: Collection[str]) -> str:
         """The first cell of a row, which tells it from all others where these headers are shown."""

@@ -16,6 +16,7 @@ from ...comparison.published import Report
 from ...comparison.ranking import standings
 from ...records.results import RunResult
 from ..columns import narrowed
+from ..concluded_table import compared_table
 from ..cost_table import cost_table
 from ..leaderboard_table import text_table
 from ..published_table import published_table
@@ -145,13 +146,16 @@ def _board(
     beside = None
     if published is not None and board.key.suite == "cdfss":
         beside = table_of(published_table(board, published))
+    found = conclusions(board, known, where)
+    compared = compared_table(found, "The best of each section against the others")
     whole = text_table(board, where, every_note=every_note)
     table = table_of(narrowed(whole, board.arrangement.columns), controls_in(rows))
     return {
         "shots": f"{board.key.shots}-shot",
         "table": table,
         "marks": legend_of(table),
-        "conclusions": conclusions(board, known, where),
+        "conclusions": found.sentences,
+        "compared": None if compared is None else table_of(compared),
         "legend": [(color, key.label) for key, color in colors.items()],
         "undrawn": len(rows) - len(drawn.rows),
         "cost": cost,

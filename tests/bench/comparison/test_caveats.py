@@ -219,3 +219,20 @@ def test_rows_of_other_seeds_than_the_rest_are_named(tmp_path: Path) -> None:
     write_cell(tmp_path, "loec", "isic", seed=3)
     (said,) = [note for note in table_of(tmp_path).notes if "same seeds" in note]
     assert said == "not all rows are of the same seeds: ssp of 0, 1; loec of 3; the others of 0"
+
+
+def test_too_many_rows_for_the_permutations_are_said_to_be_tested_by_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cdfss_bench.bench.comparison.ranking.RESAMPLES", 59)
+    monkeypatch.setattr("cdfss_bench.bench.reporting.leaderboard_table.RESAMPLES", 59)
+    for at in range(4):
+        write_cell(tmp_path, f"m{at}", skill=0.9 - 0.2 * at)
+    # Of 60 possible p values the least is 1/60, and three rows take it times three: 0.05.
+    assert not any("says nothing" in note for note in table_of(tmp_path).notes)
+    write_cell(tmp_path, "m4", skill=0.1)
+    write_cell(tmp_path, "m0", "chestxray", skill=0.5)
+    assert (
+        "≈ says nothing on isic: with more than 3 rows beside the best of a section, 59 "
+        "permutations cannot show any to be worse" in table_of(tmp_path).notes
+    )
