@@ -147,7 +147,6 @@ def _board(
     if published is not None and board.key.suite == "cdfss":
         beside = table_of(published_table(board, published))
     found = conclusions(board, known, where)
-    compared = compared_table(found, "The best of each section against the others")
     whole = text_table(board, where, every_note=every_note)
     table = table_of(narrowed(whole, board.arrangement.columns), controls_in(rows))
     return {
@@ -155,7 +154,7 @@ def _board(
         "table": table,
         "marks": legend_of(table),
         "conclusions": found.sentences,
-        "compared": None if compared is None else table_of(compared),
+        "compared": compared_table(found),
         "legend": [(color, key.label) for key, color in colors.items()],
         "undrawn": len(rows) - len(drawn.rows),
         "cost": cost,
