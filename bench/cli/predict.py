@@ -92,6 +92,11 @@ def predict(
     from ..reporting.qualitative.panels import file_name, panel, predicted, stacked
     from ..runtime.threads import fit_threads
 
+    if output.suffix.lower() in (".png", ".jpg", ".jpeg") and not output.is_dir():
+        raise UserError(
+            f"-o {output} would be a folder of pictures, a file per cell",
+            hint="name a folder, or a picture to segment with --query, --support and --mask",
+        )
     selection = options.selection(episodes=count)
     refused = False
     cells = list(plan(selection))
@@ -136,6 +141,7 @@ def _own_pair(output: Path, selection: Selection, own: OwnOptions) -> None:
     if own.query is None:
         raise UserError("--query is missing", hint="name the picture to segment: --query q.png")
     _refuse_output(output, own)
+    _refuse_missing(own)
     published = compositions(selection)
     if len(published) != 1 or len(selection.seeds) != 1:
         raise UserError("--query is for one method and one seed", hint="name one with -m")
@@ -159,6 +165,18 @@ def _own_pair(output: Path, selection: Selection, own: OwnOptions) -> None:
     write_atomically(output, file_of(picture, output.suffix))
     height, width = mask.shape
     talk(f"wrote {output} ({width}x{height}, {100 * mask.mean():.1f} % foreground)")
+
+
+def _refuse_missing(own: OwnOptions) -> None:
+    from cdfss_bench.errors import UserError
+
+    named = {"--query": [own.query], "--support": own.supports, "--mask": own.masks}
+    for option, paths in named.items():
+        for path in paths or ():
+            if path is not None and not path.is_file():
+                raise UserError(
+                    f"{option} {path} is missing", hint=f"name a picture: {option} FILE"
+                )
 
 
 def _refuse_output(output: Path, own: OwnOptions) -> None:

@@ -168,6 +168,16 @@ def _check(
             "the page says what everything costs anyway, papers do not",
             hint="leave --cost out, or ask for it alone: report --cost -f csv",
         )
+    _check_output(form, output)
+    if asked.conclusions and (
+        form in ("csv", "json", "bibtex") or asked.style == "paper" or asked.cost
+    ):
+        raise UserError(
+            "conclusions stand below the tables of mIoU",
+            hint="leave --conclusions out, or write them with -f table, md, latex or html",
+        )
+    if form == "bibtex" and (asked.cost or asked.per_class or asked.boundary or asked.columns):
+        raise UserError("bibtex holds the papers of the methods alone", hint="give -f bibtex alone")
     if asked.conclusions and (asked.metric != "miou" or asked.per_class or asked.boundary):
         raise UserError("conclusions are drawn from mIoU", hint="leave --conclusions out")
     other = asked.metric != "miou" or asked.per_class or asked.boundary
@@ -176,6 +186,33 @@ def _check(
             "published figures, costs and the page's ranks stand beside mIoU alone",
             hint="leave --metric, --per-class and --boundary out, or ask for them alone",
         )
+
+
+def _check_output(form: str, output: Path | None) -> None:
+    """Refuses a file that cannot be written, or whose name says another format."""
+    from cdfss_bench.errors import UserError
+
+    if output is None:
+        return
+    if output.is_dir():
+        ending = next((end for end, name in _ENDINGS.items() if name == form), ".txt")
+        raise UserError(
+            f"--output {output} is a folder", hint=f"name a file: -o {output / 'board'}{ending}"
+        )
+    said = _ENDINGS.get(output.suffix.lower(), form)
+    # Into a file the table is written as Markdown.
+    if said != form and (form, said) != ("table", "md"):
+        raise UserError(
+            f"--output {output} is named as {said}, but the format is {form}",
+            hint=f"add -f {said}, or name the file otherwise",
+        )
+
+
+_ENDINGS = {
+    ".md": "md", ".tex": "latex", ".bib": "bibtex", ".csv": "csv", ".json": "json",
+    ".html": "html", ".htm": "html",
+}  # fmt: skip
+"""Formats by the endings of files that are named after them."""
 
 
 def _nothing(results: Path, which: RecordOptions) -> UserError:

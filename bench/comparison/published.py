@@ -87,8 +87,12 @@ def read_published(path: Path) -> list[Report]:
     """Reports in the file's order; several sources of one figure are gathered.
 
     Raises:
-        RecordError: naming the line that is wrong.
+        RecordError: if it is not there, or naming the line that is wrong.
     """
+    if not path.is_file():
+        raise RecordError(
+            f"{path}: there is no such file", hint="--against published takes the papers' numbers"
+        )
     gathered: dict[tuple[str, str, int, tuple[str, ...]], list[dict[str, str]]] = {}
     number, fields = 1, list[str]()
     try:
