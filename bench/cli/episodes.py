@@ -69,8 +69,9 @@ def export(
     for episode_set in sets:
         folder = output if len(sets) == 1 else output / set_name(episode_set)
         index = write(episode_set, folder)
+        count = f"{len(index.episodes)} episode{'s' if len(index.episodes) != 1 else ''}"
         talk(
-            f"wrote {len(index.episodes)} episodes of {index.domain}, {index.shots}-shot, seed "
+            f"wrote {count} of {index.domain}, {index.shots}-shot, seed "
             f"{index.seed}, protocol {index.protocol}, {index.image_size}x{index.image_size} "
             f"pixels, to {folder}"
         )

@@ -84,7 +84,8 @@ def gate(
         show_table(["cell", "what", "baseline", "now", "verdict"], wrong)
     if update:
         now.save(baseline)
-        talk(f"wrote {baseline}: {len(now.cells)} cells")
+        count = f"{len(now.cells)} cell{'s' if len(now.cells) != 1 else ''}"
+        talk(f"wrote {baseline}: {count}")
         return
     text = markdown(findings, strict=strict)
     if summary is not None:

@@ -57,7 +57,7 @@ def show_plan(
     unknown = sum(line.seconds is None for line in lines)
     talk(
         f"expected time: {total:.0f} s, {start:.0f} s of them to start"
-        + (f"; {unknown} cells unknown" if unknown else "")
+        + (f"; unknown for {_cells(unknown)}" if unknown else "")
     )
 
 
@@ -70,8 +70,7 @@ def _each(cells: Sequence[Planned], lines: Sequence[Forecast]) -> TextTable:
         what = [planned.name, asked.domain.title, str(asked.shots), str(asked.seed)]
         rows.append([*what, line.state, str(line.episodes or ""), line.expected])
     headers = ["method", "domain", "shots", "seed", "state", "episodes", "expected"]
-    count = f"{len(lines)} cell{'s' if len(lines) != 1 else ''}"
-    return TextTable(count, headers, rows, numeric=frozenset({2, 3, 5, 6}))
+    return TextTable(_cells(len(lines)), headers, rows, numeric=frozenset({2, 3, 5, 6}))
 
 
 def _by_method(cells: Sequence[Planned], lines: Sequence[Forecast]) -> TextTable:
@@ -100,12 +99,12 @@ def _by_method(cells: Sequence[Planned], lines: Sequence[Forecast]) -> TextTable
         )
     reasons = Counter(line.state for line in lines if line.state.startswith("refused"))
     return TextTable(
-        f"{len(lines)} cells",
+        _cells(len(lines)),
         ["method", "domains", "shots", "seeds", *_STATES, "episodes left", "expected"],
         rows,
         numeric=frozenset(range(1, 10)) - {2, 3},
         notes=[
-            *(f"{reason} ({count} cells)" for reason, count in reasons.items()),
+            *(f"{reason} ({_cells(count)})" for reason, count in reasons.items()),
             "a row for each cell: --wide or --json",
         ],
         secondary=["domains", "seeds", "shots"],
@@ -113,6 +112,10 @@ def _by_method(cells: Sequence[Planned], lines: Sequence[Forecast]) -> TextTable
 
 
 _STATES = ("to do", "begun", "complete", "refused")
+
+
+def _cells(number: int) -> str:
+    return f"{number} cell{'s' if number != 1 else ''}"
 
 
 def _listed(numbers: Iterable[int]) -> str:

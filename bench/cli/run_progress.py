@@ -29,7 +29,9 @@ def extent(forecasts: Sequence[Forecast], jobs: int = 1) -> str:
     line += f" ({', '.join(told)})" if told else ""
     left = sum(forecast.left for forecast in forecasts)
     known = sum(forecast.episodes for forecast in forecasts) - left
-    line += f", {left:,} episodes to compute" + (f" and {known:,} known" if known else "")
+    line += f", {left:,} episode{'s' if left != 1 else ''} to compute" + (
+        f" and {known:,} known" if known else ""
+    )
     seconds = [forecast.seconds for forecast in forecasts if forecast.seconds != 0]
     if not seconds:
         return line

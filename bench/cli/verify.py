@@ -62,6 +62,8 @@ def verify(
             for problem in verdict.problems:
                 say(f"{verdict.path}: {problem}")
         done = sum(verdict.status == "done" for verdict in verdicts)
-        talk(f"{len(verdicts)} records, {done} finished, {len(wrong)} with problems")
+        records = f"{len(verdicts)} record{'s' if len(verdicts) != 1 else ''}"
+        problems = f"{len(wrong)} with problems"
+        talk(f"{records}, {done} finished, {problems}")
     if wrong:
         raise typer.Exit(2 if any(verdict.unreadable for verdict in wrong) else 1)

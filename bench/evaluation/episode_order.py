@@ -1,9 +1,9 @@
 """In which order episodes are computed, so that an image is seldom encoded twice.
 
-Query features are large (40 MB per image for HSNet at 400 px) and most do not fit; what a support
-amounts to is small and stays. So episodes with the same query stand together, and the next query is
-one that was just seen as a support, if there is such a one. The order depends on the manifest
-alone: an interrupted run takes up the same one, whatever the memory.
+Query features are large (40 MB per image for HSNet at 400 px) and most do not fit into the cache;
+what is kept of a support is small and stays there. So episodes with the same query stand together,
+and the next query is one that was just seen as a support, if there is one. The order depends on the
+manifest alone: an interrupted run goes on in the same order, however much memory there is.
 """
 
 from __future__ import annotations

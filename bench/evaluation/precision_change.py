@@ -10,7 +10,7 @@ from .runner import Outcome
 
 
 def differences(outcomes: Iterable[Outcome], results: Path) -> list[str]:
-    """A line per finished cell of reduced precision, held against the same cell in fp32."""
+    """A line per finished cell of reduced precision, compared with the same cell in fp32."""
     lines: list[str] = []
     alone: list[str] = []
     for outcome in outcomes:
@@ -28,8 +28,8 @@ def differences(outcomes: Iterable[Outcome], results: Path) -> list[str]:
             f"{found - exact:+.2f}"
         )
     if alone:
+        which = "1 cell has" if len(alone) == 1 else f"{len(alone)} cells have"
         lines.append(
-            f"{len(alone)} cells have no fp32 record to be held against: run the same without "
-            "--precision"
+            f"{which} no fp32 record to be compared with: run the same without --precision"
         )
     return lines

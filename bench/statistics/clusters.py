@@ -55,8 +55,8 @@ def clustered(runs: Sequence[Counted | Sequence[EpisodeRow]], *, metric: str = "
 
     Args:
         runs: of one domain, the same classes in each.
-        metric: `miou` or `dice`; of Dice the counts are twice the intersection, and the pixels of
-            both masks together, whose ratio is Dice as that of the others is IoU.
+        metric: `miou` or `dice`. For `dice` the two counts are twice the intersection and the
+            pixels of both masks added, so that their ratio is Dice instead of IoU.
 
     Raises:
         RecordError: if there is no row, or the runs do not ask the same classes.

@@ -1,7 +1,8 @@
 """Prior-aware calibration (PAC): residual logits from features, colours and attention.
 
 HERA (CVPR 2026), `RefineModule_Simple`: what the prediction takes for foreground and background is
-averaged in three spaces, and how like either each position is corrects the prediction.
+averaged in three spaces, and the similarity of each position to both averages corrects the
+prediction.
 """
 
 from __future__ import annotations

@@ -52,11 +52,12 @@ class Pass:
 
 
 class IFA(SSP):
-    """SSP at inference; trained, and adapted at test, by predicting there and back again.
+    """SSP at inference; trained, and adapted at test, by predictions in both directions.
 
-    The query's prototypes segment the supports in turn, and what they find there begins the next
-    of three passes. `adapt` fine-tunes the later stages on the episode's own supports, whose
-    augmented views stand in for the query, and starts afresh for every episode.
+    The support's prototypes segment the query, then the query's prototypes segment the supports,
+    and the prototypes found there begin the next of three passes. `adapt` fine-tunes the later
+    stages on the episode's own supports, whose augmented views take the place of the query; every
+    episode begins with the same weights.
 
     Options: see `ifa.yaml`.
 
@@ -94,9 +95,10 @@ class IFA(SSP):
         rows = super().features(images)
         return FeatureBatch(rows.size, {**rows.tensors, IMAGE: images})
 
+    # Each class says it of itself (`core/published_work.py`).
     published_work = SSP.published_work
 
-    # -- there and back ------------------------------------------------------------------------
+    # -- prediction in both directions ---------------------------------------------------------
 
     def predicted_both_ways(
         self, query: Tensor, support: Tensor, fore: Tensor, back: Tensor, *, rounds: int
@@ -125,7 +127,7 @@ class IFA(SSP):
     def passes(
         self, query: Tensor, support: Tensor, support_masks: Tensor, *, count: int = PASSES
     ) -> list[Pass]:
-        """`count` passes, each from the prototypes that the one before came back with.
+        """`count` passes, each beginning with the prototypes that the one before ended with.
 
         Features as in `predicted_both_ways`, masks [B, K, H, W] of 0, 1 and 255. The first pass
         refines, the others do not.

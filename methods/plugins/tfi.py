@@ -3,7 +3,7 @@
 Lei et al. (ECCV 2022), section 5.3: at test the anchors learn to bring the foreground prototypes of
 support and query together, the query's mask being the network's own prediction. The released
 `finetune_reference` compares prototypes from before the transformation, whose value no anchor
-changes; two repairs stand here, both ours to answer for.
+changes; the two repairs here are both ours.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ def transformed_divergence(
 ) -> Callable[[], Tensor]:
     """What gives the divergence of foreground prototypes AFTER the transformation.
 
-    The sum over taps, queries and channels, meant over shots, of N queries with masks `predicted`
-    [N, H, W] and N * K supports with masks [N * K, H, W], an episode's side by side. The host's
-    first pair of anchors is read at each call.
+    The sum over taps, queries and channels, averaged over shots, of N queries with masks
+    `predicted` [N, H, W] and N * K supports with masks [N * K, H, W], an episode's side by side.
+    The host's first pair of anchors is read at each call.
     """
     shots = len(support) // len(query)
     pairs: list[tuple[str, Tensor, Tensor]] = []
@@ -93,7 +93,7 @@ def soft_mask_divergence(
 
     The query's prototype is `sum(F p [p >= 0.5]) / sum(p)` with p the foreground probability at the
     tap's size; the gradient reaches the anchors, which are read at each call, through p alone. It
-    is the sum over taps and channels, meant over K supports with masks [K, H, W].
+    is the sum over taps and channels, averaged over K supports with masks [K, H, W].
     """
     taps = host.lowest_taps
     count = range(len(support))

@@ -105,7 +105,8 @@ class Gallery:
         )  # drawing itself
         about = "at least" if unknown else "about"
         return (
-            f"gallery: {count:,} episodes of {len(answers)} records to draw, {kept:,} kept, "
+            f"gallery: {count:,} episode{'s' if count != 1 else ''} of {len(answers)} "
+            f"record{'s' if len(answers) != 1 else ''} to draw, {kept:,} kept, "
             f"{about} {_spoken(seconds)} on the machine of the records"
             + (", less where masks are saved" if self.saved and count else "")
         )

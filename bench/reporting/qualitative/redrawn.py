@@ -1,4 +1,4 @@
-"""A record's predictions computed again, for pictures, and held against its rows.
+"""A record's predictions computed again, for pictures, and checked against its rows.
 
 Records keep counts, not masks. A picture is drawn only where the data, the episodes and the weights
 at hand are those of the record, by their hashes; the mask's IoU stands beside the recorded one.

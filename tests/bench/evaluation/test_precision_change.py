@@ -30,7 +30,7 @@ def ran(results: Path, precision: str) -> list[Outcome]:
 def test_a_reduced_cell_is_a_cell_of_its_own_and_told_beside_fp32(tmp_path: Path) -> None:
     (reduced,) = ran(tmp_path, "bf16")
     (alone,) = differences([reduced], tmp_path)
-    assert alone.startswith("1 cells have no fp32 record")
+    assert alone.startswith("1 cell has no fp32 record")
     (full,) = ran(tmp_path, "fp32")
     assert full.how == "computed"
     assert reduced.record is not None
