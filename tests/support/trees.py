@@ -225,6 +225,13 @@ def write_coco(
     (root / annotations).write_text(json.dumps(page))
 
 
+def write_pairs(root: Path, image: str, mask: str, count: int = 3) -> None:
+    """Pictures and grey masks under paths that hold `{}` for the number."""
+    for number in range(count):
+        save(root / image.format(number), photo(number))
+        save(root / mask.format(number), blob(number))
+
+
 def write_suim(root: Path, count: int = 3) -> None:
     """Each picture shows fish and sea floor."""
     for number in range(count):
@@ -235,9 +242,7 @@ def write_suim(root: Path, count: int = 3) -> None:
 
 def write_kvasir(root: Path, count: int = 3) -> None:
     """Pictures and masks of one name."""
-    for number in range(count):
-        save(root / "Kvasir-SEG/images" / f"cju{number}.jpg", photo(number))
-        save(root / "Kvasir-SEG/masks" / f"cju{number}.jpg", blob(number))
+    write_pairs(root / "Kvasir-SEG", "images/cju{}.jpg", "masks/cju{}.jpg", count)
 
 
 PATCHES = {

@@ -446,12 +446,6 @@ def test_what_is_no_whole_number_draws_no_episodes(asked: dict[str, Any]) -> Non
         domain.episodes(**values)
 
 
-def test_a_seed_that_no_generator_takes_is_refused() -> None:
-    domain = open_domain("mini-lesion", cache=None)
-    with pytest.raises(DataError, match="end at 4,294,967,295"):
-        domain.episodes(shots=1, seed=2**32)
-
-
 def test_numbers_of_numpy_draw_the_same_episodes() -> None:
     domain = open_domain("mini-lesion", cache=None)
     plain = domain.episodes(shots=2, seed=3, length=4)

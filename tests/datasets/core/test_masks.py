@@ -209,13 +209,16 @@ def assert_read(domain: Domain, wanted: list[Mask]) -> None:
         assert np.array_equal(one, other)
 
 
+def words_of(options: str) -> dict[str, Any]:
+    return dict(word.split("=", 1) for word in options.split(",") if word)
+
+
 def opened(root: Path, options: str = "", cache: Path | None = None) -> Domain:
-    words = dict(word.split("=", 1) for word in options.split(",") if word)
-    return open_domain("folder", root, dict(words), cache=cache)
+    return open_domain("folder", root, words_of(options), cache=cache)
 
 
 def refused(root: Path, options: str = "") -> UserError:
-    return refused_domain("folder", root, **dict(w.split("=", 1) for w in options.split(",") if w))
+    return refused_domain("folder", root, **words_of(options))
 
 
 @pytest.mark.parametrize("name", RIGHT)
@@ -509,9 +512,7 @@ COMPOSED, DECOMPOSED = (unicodedata.normalize("NFC", "café"), unicodedata.norma
     [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED), (DECOMPOSED, DECOMPOSED)],
 )
 def test_names_in_two_unicode_forms_are_one_name(tmp_path: Path, image: str, mask: str) -> None:
-    for number in range(2):
-        trees.save(tmp_path / f"images/{image}/{image}{number}.jpg", trees.photo(number))
-        trees.save(tmp_path / f"masks/{mask}/{mask}{number}.png", trees.blob(number))
+    trees.write_pairs(tmp_path, f"images/{image}/{image}{{}}.jpg", f"masks/{mask}/{mask}{{}}.png")
     (entry,) = opened(tmp_path).classes
     assert entry.name == COMPOSED
     assert entry.items[0].name == f"images/{COMPOSED}/{COMPOSED}0.jpg"

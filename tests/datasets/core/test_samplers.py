@@ -128,7 +128,7 @@ def test_the_global_generator_is_neither_read_nor_advanced() -> None:
     def draw_all() -> list[Sequence[Episode]]:
         rng = np.random.RandomState(0)
         first = list(patnet_episodes(pools, None, length=20, shots=2, rng=rng))
-        wrong = wrongly(first, pools, seed=0, domain="tested")
+        wrong = wrongly(first, pools)
         return [first, drawn_strictly(pools, length=20), wrong]
 
     results: list[list[Sequence[Episode]]] = []
@@ -323,8 +323,8 @@ def wrongly(
     episodes: Sequence[Episode],
     pools: Sequence[Pool],
     *,
-    seed: int,
-    domain: str,
+    seed: int = 0,
+    domain: str = "tested",
     scene: Callable[[str], str] = str,
     empty: frozenset[str] = frozenset(),
 ) -> tuple[Episode, ...]:
@@ -341,14 +341,8 @@ def wrongly(
 def test_wrong_supports_are_never_of_the_scene_of_the_query_or_empty() -> None:
     pools = [Pool(c, str(c), tuple(f"{n}/{c}" for n in range(6))) for c in (0, 1)]
     empty = frozenset({"2/0", "3/1"})
-    wrong = wrongly(
-        asked(pools, length=60, shots=2),
-        pools,
-        seed=0,
-        domain="tested",
-        scene=lambda name: name[0],
-        empty=empty,
-    )
+    episodes = asked(pools, length=60, shots=2)
+    wrong = wrongly(episodes, pools, scene=lambda name: name[0], empty=empty)
     assert all(name[0] != e.query[0] for e in wrong for name in e.supports)
     assert {name for e in wrong for name in e.supports} == {
         name for pool in pools for name in pool.images
@@ -366,7 +360,7 @@ def test_wrong_supports_are_of_one_other_class_and_the_queries_stay(
     pools = pools_of(*sizes)
     images = {pool.class_id: set(pool.images) for pool in pools}
     episodes = asked(pools, length=20, shots=shots)
-    wrong = wrongly(episodes, pools, seed=seed, domain="tested")
+    wrong = wrongly(episodes, pools, seed=seed)
     assert [(e.query, e.class_id) for e in wrong] == [(e.query, e.class_id) for e in episodes]
     for episode in wrong:
         assert episode.support_class_id != episode.class_id
@@ -376,13 +370,13 @@ def test_wrong_supports_are_of_one_other_class_and_the_queries_stay(
 
 def test_wrong_supports_are_distinct_where_the_class_has_enough() -> None:
     pools = pools_of(8, 9)
-    for episode in wrongly(asked(pools, length=40, shots=5), pools, seed=0, domain="tested"):
+    for episode in wrongly(asked(pools, length=40, shots=5), pools):
         assert len(set(episode.supports)) == 5
 
 
 def test_all_other_classes_serve_as_wrong_ones() -> None:
     pools = pools_of(8, 8, 8)
-    wrong = wrongly(asked(pools, length=60, shots=1), pools, seed=0, domain="tested")
+    wrong = wrongly(asked(pools, length=60, shots=1), pools)
     pairs = {(episode.class_id, episode.support_class_id) for episode in wrong}
     assert pairs == {(a, b) for a in (7, 8, 9) for b in (7, 8, 9) if a != b}
 
@@ -390,23 +384,23 @@ def test_all_other_classes_serve_as_wrong_ones() -> None:
 def test_an_image_of_two_classes_is_not_its_own_wrong_support() -> None:
     shared = tuple(f"both/{number}" for number in range(4))
     pools = [Pool(0, "first", shared), Pool(1, "second", shared)]
-    wrong = wrongly(asked(pools, length=40, shots=3), pools, seed=0, domain="tested")
+    wrong = wrongly(asked(pools, length=40, shots=3), pools)
     assert all(episode.query not in episode.supports for episode in wrong)
 
 
 def test_wrong_supports_depend_on_seed_and_domain_alone() -> None:
     pools = pools_of(9, 9, 9)
     episodes = asked(pools, length=30, shots=1)
-    first = wrongly(episodes, pools, seed=0, domain="tested")
-    assert wrongly(episodes, pools, seed=0, domain="tested") == first
-    assert wrongly(episodes, pools, seed=1, domain="tested") != first
-    assert wrongly(episodes, pools, seed=0, domain="another") != first
+    first = wrongly(episodes, pools)
+    assert wrongly(episodes, pools) == first
+    assert wrongly(episodes, pools, seed=1) != first
+    assert wrongly(episodes, pools, domain="another") != first
 
 
 def test_a_domain_of_one_class_has_no_wrong_supports() -> None:
     pools = pools_of(9)
     with pytest.raises(DataError) as caught:
-        wrongly(asked(pools, length=3, shots=1), pools, seed=0, domain="chestxray")
+        wrongly(asked(pools, length=3, shots=1), pools, domain="chestxray")
     assert caught.value.problem == (
         "chestxray has one class, so there is no support of a wrong class"
     )

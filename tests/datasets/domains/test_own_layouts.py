@@ -58,9 +58,7 @@ def test_masks_of_one_and_zero_are_read_as_they_are(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["JPG", "jpeg", "PNG", "bmp", "tif", "webp"])
 def test_any_suffix_of_a_picture_will_do(tmp_path: Path, suffix: str) -> None:
-    for number in range(2):
-        trees.save(tmp_path / f"images/cat/{number}.{suffix}", trees.photo(number))
-        trees.save(tmp_path / f"masks/cat/{number}.png", trees.blob(number))
+    trees.write_pairs(tmp_path, f"images/cat/{{}}.{suffix}", "masks/cat/{}.png", 2)
     (tmp_path / "images/cat/notes.txt").write_text("mine")
     assert open_domain("folder", tmp_path).counts == (2,)
 
@@ -121,9 +119,7 @@ def test_a_read_only_root_can_be_evaluated_on(tmp_path: Path) -> None:
     ("images", "masks"), [("images", "masks"), ("img", "labels"), ("JPEGImages", "GT")]
 )
 def test_two_folders_are_recognised(tmp_path: Path, images: str, masks: str) -> None:
-    for number in range(3):
-        trees.save(tmp_path / images / f"{number}.jpg", trees.photo(number))
-        trees.save(tmp_path / masks / f"{number}.png", trees.blob(number))
+    trees.write_pairs(tmp_path, f"{images}/{{}}.jpg", f"{masks}/{{}}.png")
     domain = opened("folder", tmp_path)
     assert [(c.name, len(c.items)) for c in domain.classes] == [("object", 3)]
     wanted = resized_labels(trees.blob(1) // 255, 400)
@@ -131,9 +127,8 @@ def test_two_folders_are_recognised(tmp_path: Path, images: str, masks: str) -> 
 
 
 def test_of_several_folders_of_masks_one_must_be_named(tmp_path: Path) -> None:
+    trees.write_pairs(tmp_path, "images/{}.jpg", "gt/{}.png")
     for number in range(3):
-        trees.save(tmp_path / f"images/{number}.jpg", trees.photo(number))
-        trees.save(tmp_path / f"gt/{number}.png", trees.blob(number))
         trees.save(tmp_path / f"labels/{number}.png", trees.blob(number + 1))
     assert "several folders of masks: gt, labels" in refused("folder", tmp_path).problem
     domain = opened("folder", tmp_path, masks="labels")

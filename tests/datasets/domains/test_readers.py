@@ -280,24 +280,27 @@ def test_a_part_of_isic_in_another_order_is_named_by_the_table(
     assert domain.profile == f"partial: {len(folders)} of 3 classes"
 
 
-def test_an_isic_folder_of_two_classes_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        (
+            {"nevus": (1, 4), "melanoma": (30, 3, 6, 20), "seborrheic_keratosis": (2, 5, 100)},
+            "/1 mixes melanoma and nevus",
+        ),
+        (
+            {"nevus": (1, 4, 30, 2, 5, 100), "melanoma": (3, 6, 20)},
+            ": by the class table two folders hold the same class (nevus, nevus, melanoma)",
+        ),
+    ],
+)
+def test_isic_folders_that_are_not_one_class_each_are_refused(
+    tmp_path: Path, table: dict[str, tuple[int, ...]], sentence: str
+) -> None:
     trees.write_isic(tmp_path)
-    table = {"nevus": (1, 4), "melanoma": (30, 3, 6, 20), "seborrheic_keratosis": (2, 5, 100)}
     trees.write_class_table(tmp_path / "ISIC" / "class_id.csv", table)
     error = refusal("isic", tmp_path)
-    assert error.problem == f"{tmp_path / trees.ISIC_IMAGES}/1 mixes melanoma and nevus"
+    assert error.problem == f"{tmp_path / trees.ISIC_IMAGES}{sentence}"
     assert error.hint == "split the images into 1, 2, 3 by their class"
-
-
-def test_two_isic_folders_of_one_class_are_refused(tmp_path: Path) -> None:
-    trees.write_isic(tmp_path)
-    table = {"nevus": (1, 4, 30, 2, 5, 100), "melanoma": (3, 6, 20)}
-    trees.write_class_table(tmp_path / "ISIC" / "class_id.csv", table)
-    error = refusal("isic", tmp_path)
-    assert error.problem == (
-        f"{tmp_path / trees.ISIC_IMAGES}: by the class table two folders hold the same class "
-        "(nevus, nevus, melanoma)"
-    )
 
 
 @pytest.mark.parametrize(
@@ -1022,11 +1025,8 @@ def test_the_fingerprint_does_not_know_how_letters_are_composed(tmp_path: Path) 
     prints: list[str] = []
     for form in ("NFC", "NFD"):
         for name in ("caf\u00e9", "na\u00efve"):
-            spelled = unicodedata.normalize(form, name)
-            for number in range(3):
-                file = f"{spelled} {number}.png"
-                trees.save(tmp_path / form / "images" / spelled / file, trees.photo(number))
-                trees.save(tmp_path / form / "masks" / spelled / file, trees.blob(number))
+            file = "{0}/{0} {{}}.png".format(unicodedata.normalize(form, name))
+            trees.write_pairs(tmp_path / form, f"images/{file}", f"masks/{file}")
         prints.append(opened("folder", tmp_path / form).fingerprint)
     assert prints[0] == prints[1]
 
