@@ -1,7 +1,5 @@
 """What all tests share: the optional material beside the checkout, and reference vectors."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import sys

@@ -1,7 +1,5 @@
 """`docs/ablations.md` shows what the records and `published.csv` say."""
 
-from __future__ import annotations
-
 import pytest
 
 from cdfss_bench.bench.diagnose.spread import Range

@@ -1,7 +1,5 @@
 """Which package may import which. An import inside a function or for the type checker counts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

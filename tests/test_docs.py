@@ -1,7 +1,5 @@
 """Every command printed in the documentation is executed here, on small data."""
 
-from __future__ import annotations
-
 import doctest
 import json
 import os

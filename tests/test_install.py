@@ -1,7 +1,5 @@
 """The wheel in an environment of its own, beside Hugging Face's `datasets`."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import zipfile

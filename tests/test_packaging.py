@@ -1,7 +1,5 @@
 """What is packed, and what an import costs."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Whatever is committed under `results/` loads, verifies and is complete."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

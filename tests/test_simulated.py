@@ -3,8 +3,6 @@
 torch knows a backend for the rest of a process, and learns of none once it has computed a gradient.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Operating systems: what is tested is what is said, and nothing needs POSIX to be imported."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """Equal values hash equally, on every machine and in every version."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

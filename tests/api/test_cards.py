@@ -1,7 +1,5 @@
 """Cards: where they are found, how they are checked, and the code beside them."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint

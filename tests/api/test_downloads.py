@@ -1,7 +1,5 @@
 """Downloads from servers that break off, lie about lengths, send wrong bytes or change."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import threading

@@ -1,7 +1,5 @@
 """One sentence that says what is wrong, and one that says how to correct it."""
 
-from __future__ import annotations
-
 import pytest
 
 from cdfss_bench.errors import (

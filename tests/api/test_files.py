@@ -1,7 +1,5 @@
 """Files that are whole or absent, whatever the disk does."""
 
-from __future__ import annotations
-
 import errno
 import os
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Options in brackets: what may be typed, and what is said when it may not."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

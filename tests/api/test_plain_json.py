@@ -1,7 +1,5 @@
 """JSON without NaN, infinities and keys that are there twice."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """YAML as people expect it, and one sentence where it is not YAML."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

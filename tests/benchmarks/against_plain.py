@@ -15,8 +15,6 @@ runs everything ten times and prints medians with the least and the largest; `--
 counts what one thread was given instead of the clock, where a machine is shared.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time

@@ -7,8 +7,6 @@ forms take turns: as the command chooses wait policy and threads, and as torch d
 fair share is what the time would be if all threads got the same part of the processors.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import statistics

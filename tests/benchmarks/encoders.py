@@ -6,8 +6,6 @@ The forms take turns in one process with one thread; seconds are the processor's
 drawn. A name is a backbone and the side of the image in pixels.
 """
 
-from __future__ import annotations
-
 import argparse
 import statistics
 import time

@@ -9,8 +9,6 @@ warm decode cache. Parameters are drawn. Beside every row stands the plain evalu
 an episode, from which nothing is reckoned.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time

@@ -15,8 +15,6 @@ it had measured by then. Parameters are drawn: no trained weights are needed, an
 On a CPU (`--device cpu --minutes 1`) the same runs in miniature.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import platform

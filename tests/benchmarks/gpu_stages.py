@@ -1,7 +1,5 @@
 """What `gpu_day.py` measures, stage by stage; each row is written as soon as it is known."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

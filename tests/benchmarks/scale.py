@@ -9,8 +9,6 @@ Markdown table of seconds and memory, and the size of the page: each command wit
 again with what it kept. `--keep DIR` keeps the folder for further runs.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import resource

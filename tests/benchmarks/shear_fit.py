@@ -8,8 +8,6 @@ suite's without a data root). A whole fit is told from one without steps, which 
 images, and one of `--steps`. Seconds by the clock and, for a busy machine, of the processor.
 """
 
-from __future__ import annotations
-
 import argparse
 import time
 from pathlib import Path

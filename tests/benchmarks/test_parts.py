@@ -8,8 +8,6 @@ Operations of the plain form (`flops`, transforms apart as `fft`), device and th
 `extra_info`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

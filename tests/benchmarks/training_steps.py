@@ -8,8 +8,6 @@ image known; and with every image known. A time is processor time, of which neig
 forward, backward and update of a batch in memory. Parameters and pictures are drawn.
 """
 
-from __future__ import annotations
-
 import argparse
 import statistics
 import time

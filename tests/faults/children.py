@@ -4,8 +4,6 @@ What a child does is a module-level function of `works.py` and its arguments; a 
 milliseconds where a new interpreter with torch costs seconds.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import multiprocessing

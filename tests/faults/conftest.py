@@ -1,7 +1,5 @@
 """What the fault tests share: an undisturbed run to compare with, and conditions for children."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Bits that flip and files that end too early: computed again or named, never believed."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path

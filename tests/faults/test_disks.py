@@ -1,7 +1,5 @@
 """Full, read-only, shared and forgetful disks: one sentence, and no finished episode is lost."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

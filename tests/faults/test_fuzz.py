@@ -1,7 +1,5 @@
 """Whatever is fed in, a right result or a clean error comes out: no traceback, no hang."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

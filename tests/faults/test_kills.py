@@ -1,7 +1,5 @@
 """kill -9 at any moment: nothing that was finished is lost, and the end is as if nothing was."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A night's run holds as much memory and as many files at its end as at its beginning."""
 
-from __future__ import annotations
-
 import gc
 import os
 from collections.abc import Sequence

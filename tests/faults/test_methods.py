@@ -1,7 +1,5 @@
 """Methods that raise, hang, die or give no answer, and devices that run out of memory."""
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """What nobody asked for does not happen: no network, no foreign code, no terminal left odd."""
 
-from __future__ import annotations
-
 import os
 import pty
 import signal

@@ -1,7 +1,5 @@
 """What the children of the fault tests do: the three works that must survive everything."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

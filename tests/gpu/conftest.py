@@ -1,7 +1,5 @@
 """The device that the tests of this folder use, and how they report what they measured."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

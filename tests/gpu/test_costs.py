@@ -1,7 +1,5 @@
 """What a method costs is counted alike on every device; time and memory are the device's own."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

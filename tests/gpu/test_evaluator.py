@@ -1,7 +1,5 @@
 """The evaluator on the device: the CPU's counts whatever the batch, memory and precision."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace

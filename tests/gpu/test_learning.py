@@ -1,7 +1,5 @@
 """Learning on the device: at test from an episode, and from the source."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Every registered method on the device: the CPU's masks, alone and in batches."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor

@@ -4,8 +4,6 @@ Other tests see no such device: `tests/test_simulated.py` runs these in a proces
 `pytest -m simulated tests/simulated` does.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator
 
 import pytest

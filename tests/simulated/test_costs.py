@@ -1,7 +1,5 @@
 """What a method costs is counted on the simulated device as on the CPU, by the device's clock."""
 
-from __future__ import annotations
-
 import pytest
 
 from ..gpu.test_costs import cost_on

@@ -1,7 +1,5 @@
 """The simulated device refuses what a GPU refuses and counts what a GPU is waited for."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

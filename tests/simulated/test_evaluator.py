@@ -1,7 +1,5 @@
 """The evaluator on the simulated device: the CPU's counts, and how often the host waits."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """Learning on the simulated device: at test from an episode, and from the source."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Every registered method on the simulated device: the CPU's masks of a batch of four."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -3,8 +3,6 @@
 `python -m tests.support.ablations` writes them into the page anew.
 """
 
-from __future__ import annotations
-
 import csv
 import math
 import re

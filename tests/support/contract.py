@@ -3,8 +3,6 @@
 What is registered is found from the cards, so a new method is covered without an edit here.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache

@@ -1,7 +1,5 @@
 """The reference vectors of 2024-2026 (`reference/new`), and DINO backbones filled as they state."""
 
-from __future__ import annotations
-
 from types import ModuleType
 
 import torch

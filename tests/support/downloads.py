@@ -1,7 +1,5 @@
 """Trees like the official downloads, with what is odd about them, packed or not."""
 
-from __future__ import annotations
-
 import io
 import tarfile
 import zipfile

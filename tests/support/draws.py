@@ -1,7 +1,5 @@
 """Numbers drawn from a seed, and transformers of another grid."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """An encoder that returns given maps for given images."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Operations by hand: kernels times channels times positions, nothing taken from the networks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 

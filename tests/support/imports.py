@@ -1,7 +1,5 @@
 """Which module of the project imports which, as its source says."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator
 from functools import lru_cache

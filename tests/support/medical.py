@@ -1,7 +1,5 @@
 """Tiny NIfTI volumes and DICOM files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

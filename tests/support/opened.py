@@ -1,7 +1,5 @@
 """Domains without a cache, and why they are refused."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -5,8 +5,6 @@ every shot; correlations and PATNet's C x C maps are dense; everything is contig
 decided by `argmax`. It is slow on purpose: the oracle of exactness, and what speed is told against.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

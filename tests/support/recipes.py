@@ -1,7 +1,5 @@
 """Inputs that `reference/new/vectors.json` words as recipes: episodes, and maps with an object."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Records with rows, written without computing anything: what reports and comparisons read."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Reading `new/sam.json`: parameters and inputs of a case, and its stored outputs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

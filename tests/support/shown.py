@@ -1,7 +1,5 @@
 """What people see: the command line in this process, and the tables of a results folder."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

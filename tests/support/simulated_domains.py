@@ -4,8 +4,6 @@ An image has a size and a difficulty; a method's intersection and union on it fo
 from noise of its own. Pixel counts are bounded by the 400x400 grid, and skewed as real ones are.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

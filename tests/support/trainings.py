@@ -1,7 +1,5 @@
 """Trainings of a few steps on the mini source, and what they leave."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

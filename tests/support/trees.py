@@ -6,8 +6,6 @@ not their numeric order, RGB masks, X-rays without a mask, a second hospital's m
 suffix, one tile in two class folders, palette label maps whose colours are not their labels.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path

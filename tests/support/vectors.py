@@ -1,7 +1,5 @@
 """Reading the reference vectors: what is stored, what of an output it is compared with."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The report on a domain's files: counts, population, damage, oddities, and hints."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

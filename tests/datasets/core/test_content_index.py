@@ -1,7 +1,5 @@
 """Hashes of files and their index: nothing is hashed twice, no hash outlives its file."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """Decoded pictures on disk: never decoded twice, never believed when damaged."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path

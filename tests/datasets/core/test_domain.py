@@ -1,7 +1,5 @@
 """What every domain offers: episodes, tensors, titles, and sentences where it cannot."""
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Mapping
 from pathlib import Path

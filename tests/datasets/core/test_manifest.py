@@ -1,7 +1,5 @@
 """The manifest: which images are asked, on record and tamper-evident."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Every way in which programs write masks: read to the pixel, or refused with the option for it."""
 
-from __future__ import annotations
-
 import io
 import unicodedata
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The published loaders' episodes and tensors, as recorded from them."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

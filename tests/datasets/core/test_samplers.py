@@ -1,7 +1,5 @@
 """The published draw against the published code's own words, and the strict draw's promises."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise

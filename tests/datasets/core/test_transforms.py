@@ -1,7 +1,5 @@
 """From decoded files to the published tensors, against rules written out again."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

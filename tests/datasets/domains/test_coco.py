@@ -1,7 +1,5 @@
 """COCO-style annotations: every row is checked, masks are pycocotools', files are found."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

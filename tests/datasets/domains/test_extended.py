@@ -1,7 +1,5 @@
 """The further targets of 2025-26, on small trees in their official layouts, sound and damaged."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """NIfTI volumes and DICOM files as pictures and label maps of own data."""
 
-from __future__ import annotations
-
 import importlib
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Own pictures without a line of code: layouts, names of classes and of the data, places."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What each reader finds in a published layout, and what it says where the layout is broken."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

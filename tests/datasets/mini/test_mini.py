@@ -1,7 +1,5 @@
 """The mini suite: the same bytes everywhere, and what its domains promise about themselves."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """`data fetch`: public files come, for the others a person is told what to do."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer

@@ -1,7 +1,5 @@
 """From trees like the official downloads to the published layouts, and back into the readers."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """From trees like the official downloads of the further targets of 2025-26 to their layouts."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Archives are read, not trusted."""
 
-from __future__ import annotations
-
 import io
 import struct
 import tarfile

@@ -1,7 +1,5 @@
 """Backbones: what they say of themselves, what they hand out, and their published keys."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """ConvNeXt against its definition, computed with functions from a state dict of published keys."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Literal

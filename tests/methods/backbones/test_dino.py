@@ -1,7 +1,5 @@
 """DINOv2 and DINOv3: sizes, positions, reading blocks, layers, and the hosts that run on them."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,5 @@
 """DINOv2 and DINOv3 against vectors of the published implementations."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor

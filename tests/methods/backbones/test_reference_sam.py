@@ -1,7 +1,5 @@
 """SAM's encoder, prompt encoder and decoder against vectors of the published implementation."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pytest

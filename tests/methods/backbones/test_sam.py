@@ -1,7 +1,5 @@
 """SAM as a backbone: sizes, prompts, per-sample decoding, and one file for all three parts."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

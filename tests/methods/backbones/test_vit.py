@@ -1,7 +1,5 @@
 """The vision transformer and the methods that use it: sizes, files, draws, losses, plug-ins."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The building blocks against slow restatements of their published rules."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

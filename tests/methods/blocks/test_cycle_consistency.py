@@ -1,7 +1,5 @@
 """Cycle-consistent selection: shifted pairs, ties, parts, and classes without a cell."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

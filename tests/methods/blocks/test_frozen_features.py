@@ -1,7 +1,5 @@
 """Parts of INSID3 and FROST against their definitions, written out plainly."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

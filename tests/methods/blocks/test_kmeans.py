@@ -1,7 +1,5 @@
 """The two k-means rules, and the first centres that need no random numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -1,7 +1,5 @@
 """The contract as a contributor runs it: a method that fails each check must be found."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Learning at test: what learns, from what, and that the shortcuts compute the plain thing."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What holds for every registered method beyond `methods/conformance/checks.py`."""
 
-from __future__ import annotations
-
 import copy
 import re
 from collections.abc import Callable

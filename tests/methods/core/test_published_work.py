@@ -1,7 +1,5 @@
 """Of whom it is known what the published code computes, and of whom it is not."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """The forms that inference runs against the plain ones: the same scores up to rounding."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import cast
 

@@ -1,7 +1,5 @@
 """Parts of an episode in threads of their own: the same results, and torch is left as it was."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 

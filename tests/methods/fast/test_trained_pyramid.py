@@ -1,7 +1,5 @@
 """HSNet's matching in training: the plain losses and gradients, up to rounding."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor

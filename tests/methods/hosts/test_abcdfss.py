@@ -1,7 +1,5 @@
 """ABCDFSS: what it is fitted to, what it leaves alone, how it decides; its fast form."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Sequence

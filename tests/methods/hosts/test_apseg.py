@@ -1,7 +1,5 @@
 """The reconstruction of APSeg on the mini suite's SAM: what is stated, and what must follow."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

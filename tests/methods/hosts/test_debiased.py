@@ -1,7 +1,5 @@
 """INSID3 and FROST: the basis that is removed, and what holds of both whatever the features."""
 
-from __future__ import annotations
-
 import copy
 from typing import cast
 

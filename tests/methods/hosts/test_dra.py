@@ -1,7 +1,5 @@
 """DR-Adapter: rectification, perturbation of both streams alike, the bank, the rounds."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor

@@ -1,7 +1,5 @@
 """FSSDINO beside its reference vectors: classes without tokens, sizes, the backbones it reads."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor

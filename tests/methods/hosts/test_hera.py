@@ -1,7 +1,5 @@
 """HERA's rules by themselves: what is chosen, fitted, pulled and corrected, and what stays."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 

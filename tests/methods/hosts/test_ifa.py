@@ -1,7 +1,5 @@
 """IFA: views of the support, adaptation to one episode at a time, and what it leaves alone."""
 
-from __future__ import annotations
-
 import colorsys
 
 import pytest

@@ -1,7 +1,5 @@
 """PATNet: the rank-2 form against the dense one, and which anchors a tap uses."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor

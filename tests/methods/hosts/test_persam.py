@@ -1,7 +1,5 @@
 """PerSAM on the mini suite's SAM: supports without cells, empty masks, shots, and PerSAM-F."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,5 @@
 """ABCDFSS against what the published code was recorded to compute."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from functools import cache

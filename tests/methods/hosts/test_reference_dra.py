@@ -1,7 +1,5 @@
 """DR-Adapter against what the published code computes."""
 
-from __future__ import annotations
-
 from types import ModuleType
 
 import pytest

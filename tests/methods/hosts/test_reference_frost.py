@@ -1,7 +1,5 @@
 """FROST against what the published code computes."""
 
-from __future__ import annotations
-
 from typing import cast
 
 import pytest

@@ -1,7 +1,5 @@
 """FSSDINO against what its published code computes, first centres and refills as injected there."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """HERA against vectors of its published functions on a small 24-block DINOv3."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor

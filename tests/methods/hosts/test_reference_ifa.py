@@ -1,7 +1,5 @@
 """IFA against what the published code computes."""
 
-from __future__ import annotations
-
 from types import ModuleType
 from typing import cast
 

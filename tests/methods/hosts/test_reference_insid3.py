@@ -1,7 +1,5 @@
 """INSID3 against what the published code computes."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 import pytest

@@ -1,7 +1,5 @@
 """PATNet, its published fine-tuning loss and our repair against what was recorded."""
 
-from __future__ import annotations
-
 import copy
 from functools import cache
 from types import ModuleType

@@ -1,7 +1,5 @@
 """PerSAM and PerSAM-F against vectors of the published scripts, run whole."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """RSRM against what its published code computes, k-means's first centres as injected there."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

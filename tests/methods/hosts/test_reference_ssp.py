@@ -1,7 +1,5 @@
 """SSP against what the published code computes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import ModuleType
 from typing import cast

@@ -1,7 +1,5 @@
 """The vision transformer and its two hosts against vectors of the published implementations."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """RSRM beside its reference vectors: weights, thresholds, masks that vanish, what it refuses."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """HLS, PGR and PAC on other hosts: which maps are matched, and what is refused."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,5 @@
 """`lcm[auto]`: K, w and beta from the support alone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import product
 

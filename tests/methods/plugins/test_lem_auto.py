@@ -1,7 +1,5 @@
 """`lem[sigma=auto]`: what is measured, when, and what is made of it."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

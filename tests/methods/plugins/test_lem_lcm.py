@@ -1,7 +1,5 @@
 """LEM and LCM: when they act, on what, and what they compute."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pytest

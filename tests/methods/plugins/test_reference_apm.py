@@ -1,7 +1,5 @@
 """APM and ACPA, alone, on HSNet and while they learn, against what was recorded."""
 
-from __future__ import annotations
-
 import copy
 from functools import cache
 from types import ModuleType

@@ -1,7 +1,5 @@
 """LEM against what a public implementation of its formula computes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType

@@ -1,7 +1,5 @@
 """Method names: what they mean, how they are spelled, and what is refused in which sentence."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

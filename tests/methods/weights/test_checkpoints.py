@@ -1,7 +1,5 @@
 """Weights files: what is read, what is refused, and that nothing in a file is ever executed."""
 
-from __future__ import annotations
-
 import pickle
 import random
 import re

@@ -1,7 +1,5 @@
 """Authors' checkpoints: read safely, checked, found by `run` afterwards."""
 
-from __future__ import annotations
-
 import pickle
 from pathlib import Path
 

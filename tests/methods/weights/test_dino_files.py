@@ -1,7 +1,5 @@
 """Files of DINOv2 and DINOv3 as their authors publish them: found, loaded, refused, fetched."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Files of other people: harmless extras are let through, all else is refused in a sentence."""
 
-from __future__ import annotations
-
 import argparse
 import collections
 import datetime

@@ -1,7 +1,5 @@
 """Which weights a method runs with, what is refused, and how published ones are fetched."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

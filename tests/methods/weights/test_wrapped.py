@@ -1,7 +1,5 @@
 """Checkpoints in wrappers: containers and prefixes are removed, what is ambiguous is refused."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
