@@ -1,7 +1,5 @@
 """Weights for the mini suite that are seeded instead of trained, and runs that take seconds."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What a leaderboard says of itself: controls that are beaten or not, supports that are copies."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io

@@ -1,7 +1,5 @@
 """`compare`: paired on the same questions, or refused with a sentence."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

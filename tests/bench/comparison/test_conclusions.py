@@ -1,7 +1,5 @@
 """What is concluded from a leaderboard: only what the paired tests allow."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Which of several records of one question is shown: the same one everywhere."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

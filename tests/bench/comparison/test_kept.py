@@ -1,7 +1,5 @@
 """What is kept between calls changes no output and hides no edit."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

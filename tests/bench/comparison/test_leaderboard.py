@@ -1,7 +1,5 @@
 """Who is compared with whom, and what stays blank."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """A method without its source training: named so everywhere, in a section of its own."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """What records note of their data reaches every table that shows their numbers."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """Rows are ranked only among backbones of one pretraining, and can be chosen by it."""
 
-from __future__ import annotations
-
 import csv
 import io
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What papers report: read with the conditions under which it was measured."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

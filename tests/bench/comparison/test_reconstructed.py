@@ -1,7 +1,5 @@
 """A row says that its method was rebuilt because its published code cannot be run."""
 
-from __future__ import annotations
-
 import csv
 import io
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`verify` finds whatever was edited."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """What a method costs: every part is counted, adaptation by its steps."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """What the reconstruction of APSeg costs, counted and derived by hand."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """What is counted: attention as on every device, and the published totals by hand."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torch.nn.functional as F

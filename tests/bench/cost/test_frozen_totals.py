@@ -1,7 +1,5 @@
 """The counter against hand-derived totals of INSID3 and FROST, whose work depends on the probe."""
 
-from __future__ import annotations
-
 from typing import cast
 
 import pytest

@@ -1,7 +1,5 @@
 """The counter against hand-derived totals of HERA, whose work depends on the probe."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor

@@ -1,7 +1,5 @@
 """How time is taken: what counts as a run, when it is enough, which batch is the best."""
 
-from __future__ import annotations
-
 import csv
 import io
 import time

@@ -1,7 +1,5 @@
 """What SAM's parts and PerSAM cost, counted and derived by hand."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """The counter against hand-derived operations of ABCDFSS, whose work is the same for all data."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

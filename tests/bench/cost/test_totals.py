@@ -1,7 +1,5 @@
 """The counter against totals that are derived by hand, and those against the printed ones."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """FSSDINO and RSRM against totals derived by hand, on tokens whose k-means needs known rounds."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Domains in which something was planted, and subjects that look at them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """CKA against the cases whose value is known."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The ranking of causes, and the verdict over them."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """`cka` finds inverted colours in the shallow stages, and nothing where nothing was planted."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Activation per stage: a domain that was dimmed must be found, one that was not must not."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

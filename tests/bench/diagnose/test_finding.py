@@ -1,7 +1,5 @@
 """Findings on disk, numbers kept, intervals: what every kind of diagnosis relies on."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

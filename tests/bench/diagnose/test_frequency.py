@@ -1,7 +1,5 @@
 """`frequency` finds planted high frequencies, and tells masks that moved from others."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

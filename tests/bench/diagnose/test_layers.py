@@ -1,7 +1,5 @@
 """`layers` finds the layer in which something was planted, and what a choice by supports gains."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

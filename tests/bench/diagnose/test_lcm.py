@@ -1,7 +1,5 @@
 """`lcm` finds that anchors follow a wrong mask, and that they do not follow a right one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Intervals from few episodes: mIoU is the tables' mIoU, and the intervals hold what they say."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Noise: a stage that was made sharp without changing the function must be found."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The 3 x 3 filters and the correlations of channels against cases that one can compute."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """What a diagnosis adapts is what the evaluator adapts: the same draws, the same counts."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

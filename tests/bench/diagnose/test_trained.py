@@ -1,7 +1,5 @@
 """`curve` and `freeze`: planted declines and gains must be found, noise must not be."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Boundary measures against their definitions, written out over all pairs of pixels."""
 
-from __future__ import annotations
-
 import math
 import time
 

@@ -1,7 +1,5 @@
 """Boundary measures through `run` and `score`: counts stay, what is missing is added."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

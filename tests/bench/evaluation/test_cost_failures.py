@@ -1,7 +1,5 @@
 """A cost that cannot be measured takes nothing from a finished cell."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A record belongs to the pixels that it was computed on, and hashing them is shown."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator

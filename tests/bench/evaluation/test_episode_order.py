@@ -1,7 +1,5 @@
 """The order of episodes, and the allocator's setting."""
 
-from __future__ import annotations
-
 import platform
 import random
 import subprocess

@@ -1,7 +1,5 @@
 """One evaluator: batch, order, memory and history change time, never numbers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The evaluator's masks against those of the plain one, episode by episode."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

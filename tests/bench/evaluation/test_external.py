@@ -1,7 +1,5 @@
 """Masks of other programs: exported episodes, strict reading, sealed records, the same rows."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """The least-recently-used store with a byte budget."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from hypothesis import given

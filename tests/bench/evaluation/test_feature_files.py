@@ -1,7 +1,5 @@
 """Encoder outputs on disk: the same to the bit, damaged files made anew, bounded, marked."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Methods from elsewhere: an answer that depends on what was asked before is no result."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 

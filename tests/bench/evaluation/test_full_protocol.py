@@ -1,7 +1,5 @@
 """The benchmark of the whole protocol, of which a small share is run here."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

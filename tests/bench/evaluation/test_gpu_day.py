@@ -1,7 +1,5 @@
 """The command for a day with a GPU, in miniature on the CPU; and the report that is committed."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

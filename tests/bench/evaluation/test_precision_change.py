@@ -1,7 +1,5 @@
 """Reduced precision: asked for, on the record, and never beside full precision."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What a record notes of own data."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

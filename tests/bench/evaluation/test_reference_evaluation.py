@@ -1,7 +1,5 @@
 """Counts and metrics against the published evaluator."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import ModuleType
 

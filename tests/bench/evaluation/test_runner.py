@@ -1,7 +1,5 @@
 """Records: what is finished stays, what is torn is corrected, what is refused says why."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """Processes compute what one does; what is stopped resumes; nobody takes more than its share."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """A Ray cluster of several nodes computes what one process does, whoever is lost on the way."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import logging

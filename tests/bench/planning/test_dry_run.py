@@ -1,7 +1,5 @@
 """What `--dry-run` makes of planted timings."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import replace

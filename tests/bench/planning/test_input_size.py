@@ -1,7 +1,5 @@
 """The side that a backbone sees stands in the record, and in a note where it is another one."""
 
-from __future__ import annotations
-
 import pytest
 
 from cdfss_bench.bench.evaluation.record_notes import _size_notes  # pyright: ignore[reportPrivateUsage]

@@ -1,7 +1,5 @@
 """Plan files of `run`: groups with values of their own, and the packaged leaderboard."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What is typed to select cells."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Which weights a selection runs with, what its records say of them, and what is warned of."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path

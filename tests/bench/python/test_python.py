@@ -1,7 +1,5 @@
 """The functions of `cdfss_bench`: the same weights, cells and masks as on the command line."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Callable, Mapping

@@ -4,8 +4,6 @@ Nothing but the standard library is imported: a job of the workflow runs this fi
 supported version.
 """
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The code hash changes with what can change a count, and with nothing else."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Rows that are read as columns are those that are read one by one."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

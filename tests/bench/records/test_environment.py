@@ -1,7 +1,5 @@
 """What a record says about the machine."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Records survive damage, newer versions and bad disks with a sentence."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

@@ -1,7 +1,5 @@
 """What `timings.jsonl` says of where the time went."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

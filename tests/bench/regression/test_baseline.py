@@ -1,7 +1,5 @@
 """The gate catches what it must, and nothing else."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -1,7 +1,5 @@
 """How much may be kept for speed."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """The number of threads fits the work and the machine; they sleep while they wait."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

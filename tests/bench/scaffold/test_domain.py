@@ -1,7 +1,5 @@
 """A new domain begins as one that is read and run."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A new method begins as one that runs."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

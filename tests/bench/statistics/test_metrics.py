@@ -1,7 +1,5 @@
 """Counts and metrics against ten lines of numpy."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Intervals hold what they promise, tests err as rarely as they say: shown by simulation."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """The committed weights of the mini suite against a training that anybody can repeat."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`train --compile`: the same losses, or one sentence where it cannot be had."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

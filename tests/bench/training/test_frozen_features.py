@@ -1,7 +1,5 @@
 """Kept features of a frozen backbone: the same features, each computed once, within the budget."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Training with kept outputs of frozen stages: the same losses and gradients up to rounding."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Plans of several trainings: the same words as the flags, one file per ablation."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

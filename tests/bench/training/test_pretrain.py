@@ -1,7 +1,5 @@
 """Pretraining of the mini suite's backbones: what is asked of which stages, and by which recipe."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """Prompted segmentation: which objects are asked for, by which prompts, how answers are judged."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor

@@ -1,7 +1,5 @@
 """What may be changed of a recipe: optimiser, rates, clipping, averaging; values and refusals."""
 
-from __future__ import annotations
-
 import math
 import shlex
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Sharpness-aware minimisation against a computation by hand."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """A training's log for TensorBoard, read back."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

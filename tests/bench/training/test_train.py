@@ -1,7 +1,5 @@
 """Source training: what it starts from, what it writes, and what of it is on the record."""
 
-from __future__ import annotations
-
 import dataclasses
 import shlex
 from pathlib import Path

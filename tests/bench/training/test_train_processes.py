@@ -1,7 +1,5 @@
 """Trainings in processes of their own: killed and taken up again, or sharing their batches."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """Source training: the recipe, what is recorded, which weights are kept, what is refused."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os
