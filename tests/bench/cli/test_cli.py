@@ -1,7 +1,5 @@
 """What people type: output, exit codes, and one sentence for every mistake."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

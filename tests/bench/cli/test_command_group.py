@@ -1,7 +1,5 @@
 """What the help says of options, and what a command answers that is not there."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

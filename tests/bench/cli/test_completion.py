@@ -1,7 +1,5 @@
 """TAB in a shell: what is offered can run here."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """One record that cannot be read never hides the others."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`cdfss-bench data` as people type it: tables, exit codes, and one sentence for every mistake."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Tests of the help texts."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """What `train` and `convert` end with: a command that runs with just the weights they wrote."""
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
 

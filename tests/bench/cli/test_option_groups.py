@@ -1,7 +1,5 @@
 """Tests of options that several verbs share."""
 
-from __future__ import annotations
-
 import inspect
 from dataclasses import dataclass
 from typing import Annotated

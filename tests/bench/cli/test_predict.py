@@ -1,7 +1,5 @@
 """`predict` writes one picture per cell, and none over another's."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """`predict --query`: the mask of a picture of one's own, from supports of one's own."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

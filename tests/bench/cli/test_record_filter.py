@@ -1,7 +1,5 @@
 """Options that limit the records of `report`, `compare` and `runs rm`."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

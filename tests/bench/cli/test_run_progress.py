@@ -1,7 +1,5 @@
 """What a run says before and while it works."""
 
-from __future__ import annotations
-
 import io
 import sys
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """`runs`: records are listed, told apart, and removed where that is asked for twice."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

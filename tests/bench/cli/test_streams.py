@@ -1,7 +1,5 @@
 """Output that cannot be encoded or written ends in a sentence, never in a traceback."""
 
-from __future__ import annotations
-
 import codecs
 import errno
 import io

@@ -1,7 +1,5 @@
 """Tests of what `train` makes of its options."""
 
-from __future__ import annotations
-
 from dataclasses import fields
 
 import pytest

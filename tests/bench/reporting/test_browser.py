@@ -1,7 +1,5 @@
 """The page in a real browser: a script clicks, types, and writes down what it then sees."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

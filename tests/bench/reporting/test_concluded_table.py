@@ -1,7 +1,5 @@
 """A table says what can be concluded from it, on the screen and in Markdown."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Costs as they are shown: who stands on which frontier, what is drawn, what is never compared."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """The gallery of every episode: its masks are the counted ones, it resumes, it needs no network."""
 
-from __future__ import annotations
-
 import base64
 import io
 import json

@@ -1,7 +1,5 @@
 """The gallery in a real browser, opened from disk: filters, order, pages, pictures."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from html import unescape

@@ -1,7 +1,5 @@
 """Tables and the page: what is marked, what is escaped, what stays small."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

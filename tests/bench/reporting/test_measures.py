@@ -1,7 +1,5 @@
 """Every metric in tables and exports, from the integer counts of records of any age."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

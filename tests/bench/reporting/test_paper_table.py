@@ -1,7 +1,5 @@
 """The table for a paper: published names, citations, marks of significance, and LaTeX that runs."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

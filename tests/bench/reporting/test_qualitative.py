@@ -1,7 +1,5 @@
 """Single episodes on the page: which, that they are the record's, and how many fit."""
 
-from __future__ import annotations
-
 import base64
 import io
 import re

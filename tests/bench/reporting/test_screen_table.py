@@ -1,7 +1,5 @@
 """Tables on a screen of any width: every number can be read."""
 
-from __future__ import annotations
-
 import io
 import re
 import subprocess
