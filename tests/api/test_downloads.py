@@ -198,9 +198,7 @@ def test_a_file_that_changed_meanwhile_is_not_mixed(server: Server, tmp_path: Pa
 
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_server_that_claims_too_much_is_found_out(
-    server: Server,
-    tmp_path: Path,
-    ranges: bool,  # noqa: FBT001
+    server: Server, tmp_path: Path, ranges: bool
 ) -> None:
     server.claim, server.ranges = 1000, ranges
     with pytest.raises(UserError) as caught:
@@ -219,7 +217,7 @@ def test_a_server_that_claims_too_little_is_found_out_by_the_hash(
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_wrong_bytes_are_deleted(server: Server, tmp_path: Path, ranges: bool) -> None:  # noqa: FBT001
+def test_wrong_bytes_are_deleted(server: Server, tmp_path: Path, ranges: bool) -> None:
     server.ranges = ranges
     server.content = CONTENT[:-1] + b"\0"
     with pytest.raises(WrongBytes, match="is not the published file"):

@@ -155,7 +155,7 @@ def test_any_whole_number_survives_being_spelled(value: int) -> None:
 
 
 @given(st.booleans(), st.booleans())
-def test_any_boolean_survives_being_spelled(default: bool, value: bool) -> None:  # noqa: FBT001
+def test_any_boolean_survives_being_spelled(default: bool, value: bool) -> None:
     assert option(default).parse(spelled(value), WHERE) is value
 
 

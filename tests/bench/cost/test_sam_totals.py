@@ -86,7 +86,7 @@ def test_the_parameters_of_sam_vit_b() -> None:
 
 
 @pytest.mark.parametrize("finetune", [False, True])
-def test_an_episode_of_persam(finetune: bool) -> None:  # noqa: FBT001
+def test_an_episode_of_persam(finetune: bool) -> None:
     plan, side = PLANS["sam-mini"], 128
     net = seeded(build("persam", backbone="sam-mini", finetune=finetune))
     assert isinstance(net, PerSAM)

@@ -199,7 +199,7 @@ def two_kinds(channels: int, side: int, distance: float) -> tuple[Tensor, Tensor
 
 @pytest.mark.parametrize("refine", [True, False])
 @pytest.mark.parametrize("distance", [0.0, 0.06, 0.15, 1.0])
-def test_ssp_on_a_real_resnet50(distance: float, refine: bool) -> None:  # noqa: FBT001
+def test_ssp_on_a_real_resnet50(distance: float, refine: bool) -> None:
     with torch.no_grad(), FakeTensorMode():
         real = build("ssp", backbone="resnet50-deep", refine=refine)
         images = torch.empty((1, 3, 400, 400))

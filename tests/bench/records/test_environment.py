@@ -12,8 +12,7 @@ from cdfss_bench.bench.records.environment import describe
 
 @pytest.mark.parametrize("known", [True, False])
 def test_the_driver_is_asked_for_where_the_system_does_not_name_it(
-    known: bool,  # noqa: FBT001
-    monkeypatch: pytest.MonkeyPatch,
+    known: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def asked(words: list[str], **_more: Any) -> subprocess.CompletedProcess[str]:
         if words[0] == "nvidia-smi" and not known:

@@ -17,7 +17,7 @@ def masks(seed: int, count: int = 5) -> NDArray[np.uint8]:
 
 
 @given(st.integers(0, 2**32 - 1), st.booleans())
-def test_counts_are_set_sizes(seed: int, with_ignore: bool) -> None:  # noqa: FBT001
+def test_counts_are_set_sizes(seed: int, with_ignore: bool) -> None:
     predicted, truth = masks(seed), masks(seed + 1)
     ignore = masks(seed + 2) if with_ignore else None
     counts = count(

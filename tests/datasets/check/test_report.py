@@ -28,7 +28,7 @@ def isic(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_a_sound_tree_is_usable_and_counted(isic: Path, full: bool) -> None:  # noqa: FBT001
+def test_a_sound_tree_is_usable_and_counted(isic: Path, full: bool) -> None:
     report = check_domain("isic", isic, full=full)
     assert report.usable
     assert report.profile == "partial: 18 of 2594 images"

@@ -56,7 +56,7 @@ def voc(indices: Writer) -> Writer:
     return palette(colours, indices)
 
 
-def painted(back: tuple[int, ...], front: tuple[int, ...], other: bool = False) -> Writer:  # noqa: FBT001, FBT002
+def painted(back: tuple[int, ...], front: tuple[int, ...], other: bool = False) -> Writer:  # noqa: FBT002
     def write(mask: Mask) -> Image.Image:
         pixels = np.empty((*mask.shape, len(back)), np.uint8)
         pixels[:] = back

@@ -138,7 +138,7 @@ def test_the_global_generator_is_neither_read_nor_advanced() -> None:
 
 
 @pytest.mark.parametrize("listed", [False, True])
-def test_a_class_of_one_image_is_refused(listed: bool) -> None:  # noqa: FBT001
+def test_a_class_of_one_image_is_refused(listed: bool) -> None:
     pools = pools_of(5, 1)
     queries = queries_of(pools) if listed else None
     with pytest.raises(DataError) as caught:
@@ -260,7 +260,7 @@ def test_one_shot_is_the_beginning_of_five_shot(
 
 
 @pytest.mark.parametrize("listed", [False, True])
-def test_a_shorter_strict_draw_is_the_beginning_of_a_longer_one(listed: bool) -> None:  # noqa: FBT001
+def test_a_shorter_strict_draw_is_the_beginning_of_a_longer_one(listed: bool) -> None:
     pools = pools_of(9, 12)
     long = drawn_strictly(pools, length=60, shots=2, listed=listed)
     assert drawn_strictly(pools, length=25, shots=2, listed=listed) == long[:25]

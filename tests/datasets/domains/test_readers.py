@@ -887,9 +887,7 @@ def test_a_part_of_a_list_of_fss_is_counted_against_that_list(tmp_path: Path) ->
     ],
 )
 def test_a_population_is_recognised_by_class_or_by_its_total(
-    images: tuple[int, ...],
-    counts: tuple[int, ...],
-    fits: bool,  # noqa: FBT001
+    images: tuple[int, ...], counts: tuple[int, ...], fits: bool
 ) -> None:
     assert Profile(images=images).fits(counts) is fits
 

@@ -164,7 +164,7 @@ def test_a_folder_that_links_to_itself_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_an_sbd_file_gives_its_label_map(compressed: bool) -> None:  # noqa: FBT001
+def test_an_sbd_file_gives_its_label_map(compressed: bool) -> None:
     labels = trees.label_map((3, 20))
     assert (segmentation(downloads.mat(labels, compressed=compressed)) == labels).all()
 

@@ -165,7 +165,7 @@ def test_whitening_is_the_inverse_root_of_the_shrunk_covariance_within_classes()
 
 
 @pytest.mark.parametrize("value", [True, False])
-def test_one_class_alone_is_not_whitened(value: bool) -> None:  # noqa: FBT001
+def test_one_class_alone_is_not_whitened(value: bool) -> None:
     parts = products(normal(1, 4, 9), torch.full((1, 9), value))
     assert whitening(parts, (9, 0) if value else (0, 9)) is None
 

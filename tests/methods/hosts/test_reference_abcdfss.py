@@ -55,7 +55,7 @@ def network(cases: NewVectors, adapters: str, dtype: torch.dtype) -> ABCDFSS:
         *map(DOUBLE.format, EPISODES),
     ],
 )
-def test_an_episode(cases: NewVectors, case: str, fast: bool) -> None:  # noqa: FBT001
+def test_an_episode(cases: NewVectors, case: str, fast: bool) -> None:
     """Fit, match and decide; every stored output is compared."""
     spec = cases.cases[case]
     wanted = [output["array"] for output in spec["outputs"]]

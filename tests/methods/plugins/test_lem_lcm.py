@@ -101,7 +101,7 @@ def trained_support_and_query(net: Method, given: Episodes) -> list[Tensor]:
 
 
 @pytest.mark.parametrize(("options", "query_too"), [("", False), ("[on=both]", True)])
-def test_lem_reaches_the_features_that_ssp_trains_with(options: str, query_too: bool) -> None:  # noqa: FBT001
+def test_lem_reaches_the_features_that_ssp_trains_with(options: str, query_too: bool) -> None:
     plain = fresh("ssp").train()
     with_lem = seeded(build(f"ssp+lem{options}", backbone="resnet-mini")).train()
     given = episodes(2, 2, 64)
@@ -308,9 +308,7 @@ def test_more_anchors_than_patches_are_all_patches() -> None:
 @pytest.mark.parametrize("center", [False, True])
 @pytest.mark.parametrize("factor", [4.0, 0.25])
 def test_the_scale_of_the_low_level_feature_does_not_matter(
-    descriptor: str,
-    center: bool,  # noqa: FBT001
-    factor: float,
+    descriptor: str, center: bool, factor: float
 ) -> None:
     lcm = LCM(patch=8, descriptor=descriptor, center=center)
     maps, low = normal(2, 2, 8, 8), activations(2, 4, 16, 16)
@@ -343,7 +341,7 @@ def test_the_mean_as_beta_centres_the_correction() -> None:
 
 
 @pytest.mark.parametrize("center", [False, True])
-def test_lcm_is_its_shift_and_what_is_left_of_it_with_the_mean_as_beta(center: bool) -> None:  # noqa: FBT001
+def test_lcm_is_its_shift_and_what_is_left_of_it_with_the_mean_as_beta(center: bool) -> None:
     maps, low = normal(3, 2, 10, 12), activations(3, 4, 16, 16)
 
     def change(lcm: LCM) -> Tensor:

@@ -95,9 +95,7 @@ EXTRAS: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("name", EXTRAS)
 @pytest.mark.parametrize("zipped", [True, False])
 def test_harmless_objects_beside_the_tensors_are_let_through(
-    tmp_path: Path,
-    name: str,
-    zipped: bool,  # noqa: FBT001
+    tmp_path: Path, name: str, zipped: bool
 ) -> None:
     path = tmp_path / "a.pth"
     content = {"state_dict": TENSORS, "args": EXTRAS[name](), "epoch": 3}
@@ -161,10 +159,7 @@ class Net(nn.Module):
     ],
 )
 def test_other_classes_are_refused_by_name(
-    tmp_path: Path,
-    content: Callable[[], Any],
-    named: str,
-    zipped: bool,  # noqa: FBT001
+    tmp_path: Path, content: Callable[[], Any], named: str, zipped: bool
 ) -> None:
     path = tmp_path / "a.pth"
     torch.save(content(), path, _use_new_zipfile_serialization=zipped)
@@ -228,10 +223,7 @@ class Calls:
 @pytest.mark.parametrize("function", [eval, exec, getattr, open, subprocess.call, pickle.loads])
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_file_that_names_a_dangerous_function_is_not_to_be_used(
-    tmp_path: Path,
-    function: Callable[..., Any],
-    zipped: bool,  # noqa: FBT001
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, function: Callable[..., Any], zipped: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "a.pth"

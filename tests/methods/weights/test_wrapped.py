@@ -133,9 +133,7 @@ def test_containers_are_opened(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".pth.tar", ".tar", ".bin", ".ckpt", ""])
 @pytest.mark.parametrize("zipped", [True, False])
 def test_the_suffix_and_the_age_of_the_format_do_not_matter(
-    tmp_path: Path,
-    suffix: str,
-    zipped: bool,  # noqa: FBT001
+    tmp_path: Path, suffix: str, zipped: bool
 ) -> None:
     path = tmp_path / f"best{suffix}"
     torch.save({"state_dict": under("module.")}, path, _use_new_zipfile_serialization=zipped)
