@@ -26,7 +26,7 @@ from cdfss_bench.options import Value
 from ..evaluation.evaluator import Settings, evaluate
 from ..evaluation.prediction import load_method
 from ..planning.cell import method_code, weights_sha256
-from ..planning.selection import Selection, open_domains, weights_of
+from ..planning.selection import Selection, is_method, open_domains, weights_of
 from ..records.cell_folder import EpisodeRow
 from ..runtime.threads import fit_threads
 from ..training.episodes import validation_episodes
@@ -161,14 +161,14 @@ class Subject:
             name = "+".join(parts)
             if has_lem == (word == "with LEM"):
                 found[word] = self.selection.methods[0]
-            elif _can(name) and (self._has_weights(name) or not trained):
+            elif is_method(name) and (self._has_weights(name) or not trained):
                 found[word] = name
         return found
 
     def carrying(self, plugin: str) -> str | None:
         """The name of this method with one more plug-in; None where that cannot run here."""
         name = f"{self.selection.methods[0]}+{plugin}"
-        if not _can(name) or not self._has_weights(name):
+        if not is_method(name) or not self._has_weights(name):
             return None
         try:
             build(self._composed(name), backbone=self.backbone)
@@ -355,11 +355,3 @@ class Subject:
         except UserError:
             pass  # kinds that need it say so themselves
         yield from self.targets
-
-
-def _can(name: str) -> bool:
-    try:
-        parse(name)
-    except UserError:
-        return False
-    return True

@@ -260,7 +260,7 @@ def plan_file(plan: Path, packaged: Path) -> Path:
         return plan
     known = sorted(path.stem for path in packaged.glob("*.yaml"))
     if str(plan) not in known:
-        if _is_method(str(plan)):
+        if is_method(str(plan)):
             raise UserError(
                 f"'{plan}' is a method, no plan", hint=f"name methods with -m: -m {plan}"
             )
@@ -268,7 +268,8 @@ def plan_file(plan: Path, packaged: Path) -> Path:
     return packaged / f"{plan}.yaml"
 
 
-def _is_method(name: str) -> bool:
+def is_method(name: str) -> bool:
+    """Whether it can be parsed as the name of a method."""
     try:
         parse(name)
     except UserError:
