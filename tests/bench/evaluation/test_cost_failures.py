@@ -13,6 +13,7 @@ from cdfss_bench.bench.evaluation.evaluator import Settings
 from cdfss_bench.bench.evaluation.runner import Outcome, Runner
 from cdfss_bench.bench.planning.selection import Selection, plan
 from cdfss_bench.bench.records.schema import CostPart, read_record
+from cdfss_bench.bench.regression.measure import measured
 from cdfss_bench.errors import UserError
 
 from ...support.program import typed
@@ -111,10 +112,10 @@ def test_whatever_stops_the_measurement_the_cell_is_done(
 def test_a_cost_that_is_no_number_is_no_cost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (measured,) = ran(tmp_path / "fine", selection())
-    assert measured.record is not None
-    assert measured.record.cost is not None
-    values = measured.record.cost.model_dump()
+    (fine,) = ran(tmp_path / "fine", selection())
+    assert fine.record is not None
+    assert fine.record.cost is not None
+    values = fine.record.cost.model_dump()
     monkeypatch.setattr(
         cell_cost,
         "cost_of",
@@ -164,8 +165,6 @@ def test_a_worker_that_cannot_measure_says_so_once(tmp_path: Path) -> None:
 def test_the_gate_refuses_a_cell_without_cost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cdfss_bench.bench.regression.measure import measured
-
     def raising(*_arguments: object, **_named: object) -> CostPart:
         raise RuntimeError("no formula")
 

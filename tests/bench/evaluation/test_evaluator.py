@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cdfss_bench.bench.evaluation.evaluator import Settings, evaluate
 from cdfss_bench.bench.evaluation.feature_cache import ByteBudgetStore, FeatureStores
+from cdfss_bench.bench.evaluation.prediction import load_method
 from cdfss_bench.bench.planning.selection import Selection, plan
 from cdfss_bench.bench.records.cell_folder import EpisodeRow
 from cdfss_bench.bench.records.counts import Counts
@@ -25,7 +26,6 @@ from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.hosts.hsnet import HSNet
 from cdfss_bench.methods.registry.build import build
-from cdfss_bench.methods.weights.load import load_weights
 
 ADAPTING = "hsnet+apm-s[steps=1]+acpa[steps=1]"
 METHODS = ["prototype", "ssp", "ssp+lcm", "hsnet", "hsnet+lcm", ADAPTING, "centre-ellipse"]
@@ -37,8 +37,7 @@ def prepared(name: str, weights: Path, domain: str = "mini-lesion", shots: int =
     )
     planned = next(iter(plan(selection)))
     assert planned.cell is not None, planned.reason
-    network = build(planned.composition, backbone=planned.cell.weights.backbone or None)
-    load_weights(network, planned.cell.weights)
+    network = load_method(planned.composition, planned.cell.weights)
     return network, planned.episode_set.domain, planned.episode_set.manifest.episodes
 
 
@@ -196,8 +195,6 @@ class Peeking(Method):
         self.seen: list[Tensor] = []
 
     def features(self, images: Tensor) -> Any:
-        from cdfss_bench.methods.core.feature_batch import FeatureBatch
-
         self.seen.append(images)
         return FeatureBatch(
             (images.shape[-2], images.shape[-1]), {"none": images.new_zeros(len(images))}

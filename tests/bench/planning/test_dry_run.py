@@ -124,9 +124,8 @@ def test_a_finished_cell_without_the_boundary_measures_asked_for_is_begun(
     run_mini: Run, seeded_weights: Path, tmp_path: Path
 ) -> None:
     run_mini(methods=["ssp"], domains=["mini-chest"], shots=[1], seeds=[0])
-    asked = {"suite": "mini", "weights_dirs": (seeded_weights,), "episodes": 6, "shots": [1]}
-    selection = Selection.model_validate({**asked, "methods": ["ssp"], "domains": ["mini-chest"]})
-    cells, results = list(plan(selection)), tmp_path / "results"
+    cells = cells_of(seeded_weights, domains=["mini-chest"], shots=[1])
+    results = tmp_path / "results"
 
     def states(boundary: float | None) -> list[tuple[str, int]]:
         found = forecast(cells, results, with_cost=False, boundary=boundary)

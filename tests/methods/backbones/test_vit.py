@@ -1,6 +1,7 @@
 """The vision transformer and the methods that use it: sizes, files, draws, losses, plug-ins."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from cdfss_bench.methods.blocks.boundary import boundary_weights, weighted_cross
 from cdfss_bench.methods.blocks.pairs import pairwise_loss
 from cdfss_bench.methods.blocks.purifier import Purifier, dropped
 from cdfss_bench.methods.blocks.regions import background, region_means, regions
-from cdfss_bench.methods.core.contract import EpisodeBatch
 from cdfss_bench.methods.hosts.fptrans import FPTrans
 from cdfss_bench.methods.plugins.lcm import LCM
 from cdfss_bench.methods.plugins.lem import LEM
@@ -452,10 +452,7 @@ def test_as_many_supports_as_it_was_trained_for_are_seen_together() -> None:
 
 
 def test_fptrans_needs_a_generator_to_train() -> None:
-    given = episodes(1, 1, 64)
-    batch = EpisodeBatch(
-        given.query_images, given.query_masks, given.support_images, given.support_masks
-    )
+    batch = replace(episodes(1, 1, 64).batch(), rng=None)
     with pytest.raises(ValueError, match="give the training batch a generator"):
         fresh("fptrans").loss_terms(batch)
 

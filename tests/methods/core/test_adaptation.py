@@ -1,7 +1,7 @@
 """Learning at test: what learns, from what, and that the shortcuts compute the plain thing."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cdfss_bench.errors import CompositionError, WeightsError
-from cdfss_bench.methods import build, parse
+from cdfss_bench.methods import METHODS, build, parse
 from cdfss_bench.methods.backbones.base import Stage
 from cdfss_bench.methods.core.adaptation import descend, learning, self_prediction_errors
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
@@ -358,11 +358,7 @@ def test_tfi_needs_anchors() -> None:
 @pytest.mark.parametrize("name", ["apm-m", "apm-s", "tfi", "finetune"])
 def test_the_card_and_the_code_have_the_same_defaults(name: str) -> None:
     part = next(p for p in parse(name).plugins if p.card.name == name)
-    make: Callable[..., object] = getattr(
-        __import__(f"cdfss_bench.methods.plugins.{part.card.code.split(':')[0]}", fromlist=["x"]),
-        part.card.code.split(":")[1],
-    )
-    plain = make()
+    plain = METHODS.code(name, part.card.code)()
     for option in ("steps", "lr"):
         assert getattr(plain, option) == part.options[option]
     assert copy.deepcopy(plain) is not plain

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -156,9 +157,7 @@ def test_adapters_begin_as_their_generator_draws_them() -> None:
 def test_the_unlabelled_query_takes_part() -> None:
     net = method(steps=1)
     given, other = episodes(1, 1, 64), episodes(1, 1, 64, seed=1)
-    mixed = Episodes(
-        other.query_images, other.query_masks, given.support_images, given.support_masks
-    )
+    mixed = replace(given, query_images=other.query_images)
     ready, found = adapted(net, given), adapted(net, mixed)
     assert not torch.equal(
         tensors(ready)["adapters.0.bn.bias"], tensors(found)["adapters.0.bn.bias"]
@@ -222,10 +221,8 @@ def test_the_same_support_twice_is_that_support() -> None:
 @pytest.mark.parametrize("value", [0, 1])
 def test_a_support_without_contrast_gives_background(value: int) -> None:
     net, given = method(steps=2), episodes(1, 2, 64)
-    query, images, masks = given.inputs
-    masks = torch.full_like(masks, value)
-    ready = adapted(net, Episodes(query, given.query_masks, images, masks))
-    assert not ready.predict(query, images, masks).any()
+    given = replace(given, support_masks=torch.full_like(given.support_masks, value))
+    assert not adapted(net, given).predict(*given.inputs).any()
 
 
 def test_masks_have_a_soft_border_on_the_grid() -> None:
@@ -340,11 +337,10 @@ def test_fitting_together_is_fitting_one_by_one(
 def test_the_optimized_method_fits_the_same_adapters(shots: int) -> None:
     net = as_a(ABCDFSS, fresh("abcdfss").double())
     given = episodes(1, shots, 64)
-    doubled = Episodes(
-        given.query_images.double(),
-        given.query_masks,
-        given.support_images.double(),
-        given.support_masks,
+    doubled = replace(
+        given,
+        query_images=given.query_images.double(),
+        support_images=given.support_images.double(),
     )
     plain = adapted(net, doubled)
     optimized = as_a(FastABCDFSS, net.optimized_for("cpu"))

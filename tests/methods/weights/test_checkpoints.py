@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cdfss_bench.canonical import file_sha256
 from cdfss_bench.errors import UserError, WeightsError
+from cdfss_bench.methods.backbones.base import Backbone
 from cdfss_bench.methods.backbones.card import build_backbone
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.weights.card import WeightsCard, read_card
@@ -239,7 +240,7 @@ def load(net: Method, path: Path, *, complete: bool = True) -> None:
     load_into(net, tensors, path=path, unused=net.unused_keys, complete=complete)
 
 
-def mini(**options: Any) -> nn.Module:
+def mini(**options: Any) -> Backbone:
     return build_backbone("resnet-mini", **options)
 
 
@@ -318,14 +319,11 @@ def test_the_counters_of_batch_normalisation_may_be_missing() -> None:
 
 def test_a_file_up_to_layer3_serves_a_network_that_ends_there() -> None:
     shallow, deep = mini(until="semantic"), mini()
-    load_into(shallow, deep.state_dict(), path=PATH, unused=shallow_unused(), complete=True)
+    unused = shallow.unused_keys
+    load_into(shallow, deep.state_dict(), path=PATH, unused=unused, complete=True)
     same_tensors(shallow.state_dict(), {k: deep.state_dict()[k] for k in shallow.state_dict()})
     cut = {k: v for k, v in deep.state_dict().items() if not k.startswith("layer4.")}
-    load_into(shallow, cut, path=PATH, unused=shallow_unused(), complete=True)
-
-
-def shallow_unused() -> tuple[str, ...]:
-    return build_backbone("resnet-mini", until="semantic").unused_keys
+    load_into(shallow, cut, path=PATH, unused=unused, complete=True)
 
 
 @pytest.mark.parametrize(
