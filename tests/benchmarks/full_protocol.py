@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,30 @@ def _pixels(array: NDArray[np.uint8]) -> Pixels:
     return Pixels(array, (array.shape[1], array.shape[0]))
 
 
+def spent(
+    method: Method,
+    domain: Enlarged,
+    shots: int,
+    seeds: int,
+    settings: Settings,
+    stores: FeatureStores,
+    seconds: float = inf,
+) -> tuple[Counter[str], float]:
+    """Milliseconds by stage, pictures encoded, episodes; and seconds, about so many at most."""
+    stages: Counter[str] = Counter()
+    began = time.perf_counter()
+    for seed in range(seeds):
+        asked = domain.episodes(shots, seed, "patnet", domain.length).episodes
+        batches = evaluate(method, domain, asked, seed=seed, settings=settings, stores=stores)
+        for rows, timing in batches:
+            stages["episodes"] += len(rows)
+            for part in ("load", "encode", "encoded", "match"):
+                stages[part] += getattr(timing, part)
+            if time.perf_counter() - began > seconds:
+                return stages, time.perf_counter() - began
+    return stages, time.perf_counter() - began
+
+
 def row(
     method: Method, domains: Mapping[str, Enlarged], given: argparse.Namespace
 ) -> tuple[float, int]:
@@ -139,24 +164,13 @@ def row(
     for name, domain in domains.items():
         stores = FeatureStores(settings.budget)
         for shots in given.shots:
-            stages: Counter[str] = Counter()
-            done = 0
-            began = time.perf_counter()
-            for seed in range(given.seeds):
-                episodes = domain.episodes(shots, seed, "patnet", domain.length).episodes
-                for rows, timing in evaluate(
-                    method, domain, episodes, seed=seed, settings=settings, stores=stores
-                ):
-                    done += len(rows)
-                    for stage in ("load", "encode", "encoded", "match"):
-                        stages[stage] += getattr(timing, stage)
-            took = time.perf_counter() - began
-            total, asked = total + took, asked + done
+            stages, took = spent(method, domain, shots, given.seeds, settings, stores)
+            total, asked = total + took, asked + stages["episodes"]
             parts = ", ".join(
                 f"{stage} {stages[stage] / 1000:.2f}" for stage in ("load", "encode", "match")
             )
             print(
-                f"  {name:10} {shots}-shot {done:6} episodes {took:8.2f} s "
+                f"  {name:10} {shots}-shot {stages['episodes']:6} episodes {took:8.2f} s "
                 f"({parts} s; {stages['encoded']} pictures encoded)",
                 flush=True,
             )

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent))
 from against_plain import Example, network
-from full_protocol import Enlarged, plain
+from full_protocol import Enlarged, plain, spent
 
 from cdfss_bench.bench.cost.latency import latency
 from cdfss_bench.bench.cost.profile import cost_of
@@ -235,27 +234,13 @@ def _cell(
     seconds: float,
 ) -> dict[str, Any]:
     """One domain and number of shots, seed after seed, for so many seconds at most."""
-    done, encoded = 0, 0
-    stages: Counter[str] = Counter()
-    began = time.perf_counter()
-    for seed in range(5):
-        asked = domain.episodes(shots, seed, "patnet", domain.length).episodes
-        batches = evaluate(method, domain, asked, settings=settings, stores=stores, seed=seed)
-        for rows, timing in batches:
-            done, encoded = done + len(rows), encoded + timing.encoded
-            for part in ("load", "encode", "match"):
-                stages[part] += getattr(timing, part)
-            if time.perf_counter() - began > seconds:
-                break
-        if time.perf_counter() - began > seconds:
-            break
-    took = time.perf_counter() - began
+    stages, took = spent(method, domain, shots, 5, settings, stores, seconds)
     return {
-        "episodes": done,
+        "episodes": stages["episodes"],
         "seconds": round(took, 2),
-        "ms_an_episode": round(1000 * took / done, 3),
-        "pictures_encoded": encoded,
-        **{f"{part}_s": round(spent / 1000, 2) for part, spent in stages.items()},
+        "ms_an_episode": round(1000 * took / stages["episodes"], 3),
+        "pictures_encoded": stages["encoded"],
+        **{f"{part}_s": round(stages[part] / 1000, 2) for part in ("load", "encode", "match")},
     }
 
 
