@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from ..support.vectors import Open, OpenScenes, Scenes, Vectors
+from ..support.vectors import OpenScenes, Scenes
 
 
 @pytest.fixture
@@ -17,12 +17,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def vectors(shared: Path, fill: ModuleType) -> Open:
-    """Opens one .npz of the vectors of HSNet, PATNet and APM."""
-    return lambda name: Vectors(shared / "reference", name, fill)
 
 
 @pytest.fixture(scope="module")

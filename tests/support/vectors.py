@@ -27,6 +27,8 @@ class StoredVectors:
 
     manifest: ClassVar[str]
     """The JSON file that describes the cases."""
+    folder: ClassVar[str] = "reference/new"
+    """Where the manifest and its files lie in shared/."""
 
     def __init__(self, folder: Path, name: str, fill: ModuleType):
         stated = json.loads((folder / self.manifest).read_text())
@@ -69,12 +71,12 @@ class StoredVectors:
 Kind = TypeVar("Kind", bound=StoredVectors)
 
 
-def new_vectors(kind: type[Kind], name: str) -> Any:
-    """A fixture of a test module: one .npz of `reference/new`."""
+def stored_vectors(kind: type[Kind], name: str) -> Any:
+    """A fixture of a test module: one .npz of that kind."""
 
     @pytest.fixture(scope="module")
     def vectors(shared: Path, fill: ModuleType) -> Kind:
-        return kind(shared / "reference" / "new", name, fill)
+        return kind(shared / kind.folder, name, fill)
 
     return vectors
 
@@ -83,6 +85,7 @@ class Vectors(StoredVectors):
     """One .npz of `hsnet_patnet_apm.json`, its cases by id."""
 
     manifest = "hsnet_patnet_apm.json"
+    folder = "reference"
 
     def inputs(self, case: str) -> dict[str, Tensor]:
         """The case's inputs by name."""
@@ -98,9 +101,6 @@ class Vectors(StoredVectors):
         images = torch.stack([inputs[f"support_img.{s}"] for s in range(shots)], dim=1)
         masks = torch.stack([inputs[f"support_mask.{s}"] for s in range(shots)], dim=1)
         return inputs["query_img"], images, masks
-
-
-Open = Callable[[str], Vectors]
 
 
 def check_training(vectors: Vectors, case: str, net: Method) -> None:

@@ -1,8 +1,5 @@
 """Counts and metrics against the published evaluator."""
 
-from pathlib import Path
-from types import ModuleType
-
 import numpy as np
 import pytest
 import torch
@@ -13,14 +10,11 @@ from cdfss_bench.bench.statistics.metrics import measure, pooled_by_class
 from cdfss_bench.datasets.core.samplers import Pool, patnet_episodes
 from cdfss_bench.datasets.core.transforms import normalised, resized_image, resized_labels
 
-from ...support.vectors import Vectors
+from ...support.vectors import Vectors, stored_vectors
 
 pytestmark = pytest.mark.shared
 
-
-@pytest.fixture(scope="module")
-def vectors(shared: Path, fill: ModuleType) -> Vectors:
-    return Vectors(shared / "reference", "evaluation.npz", fill)
+vectors = stored_vectors(Vectors, "evaluation.npz")
 
 
 @pytest.mark.parametrize("benchmark_name", ["isic", "deepglobe", "lung", "fss", "pascal"])

@@ -8,7 +8,7 @@ from cdfss_bench.methods.backbones.dino import DINOv2, DINOv3
 from cdfss_bench.methods.backbones.transformer import Transformer
 
 from ...support.dino_vectors import NewVectors
-from ...support.vectors import new_vectors
+from ...support.vectors import stored_vectors
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
 
@@ -19,7 +19,7 @@ NAMES = {
 }
 """Ours, by the published ones."""
 
-vectors = new_vectors(NewVectors, "dino_backbones.npz")
+vectors = stored_vectors(NewVectors, "dino_backbones.npz")
 
 
 @pytest.fixture(scope="module", params=list(NAMES))

@@ -11,11 +11,11 @@ from cdfss_bench.methods.backbones.sam import PLANS, SAM, SAMPlan
 from cdfss_bench.methods.blocks.sam_frames import Frame
 
 from ...support.sam_vectors import REDUCED, SAMVectors, freed
-from ...support.vectors import new_vectors
+from ...support.vectors import stored_vectors
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
 
-stored = new_vectors(SAMVectors, "sam.npz")
+stored = stored_vectors(SAMVectors, "sam.npz")
 
 
 def reduced(side: int) -> SAMPlan:

@@ -20,7 +20,7 @@ from cdfss_bench.methods.hosts.abcdfss import ABCDFSS, DARK_SHARE, threshold
 
 from ...support.dino_vectors import NewVectors
 from ...support.recipes import pictures
-from ...support.vectors import new_vectors
+from ...support.vectors import stored_vectors
 
 pytestmark = pytest.mark.shared
 
@@ -28,7 +28,7 @@ EPISODES = {"1-shot": "abcd1", "5-shot": "abcd5", "1-shot with an all-zero suppo
 SHORT = "{}, 3 SGD steps (tight tolerances)"
 DOUBLE = "{}, the same in float64"
 
-cases = new_vectors(NewVectors, "abcdfss.npz")
+cases = stored_vectors(NewVectors, "abcdfss.npz")
 
 
 @cache

@@ -14,13 +14,13 @@ from cdfss_bench.methods.hosts.frost import FROST
 from ...support.dino_vectors import NewVectors
 from ...support.given_maps import GivenMaps
 from ...support.recipes import pictures, token_maps
-from ...support.vectors import new_vectors
+from ...support.vectors import stored_vectors
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
 
 KDE = ("kde0", "kde1")
 
-reference = new_vectors(NewVectors, "frost.npz")
+reference = stored_vectors(NewVectors, "frost.npz")
 
 
 @pytest.mark.parametrize("case", ["injected maps, 1-shot", "injected maps, 5-shot"])

@@ -15,11 +15,11 @@ from cdfss_bench.methods.hosts.fssdino import FSSDINO, class_tokens, combined, s
 
 from ...support.dino_vectors import NewVectors
 from ...support.recipes import pictures, stated_mask, token_maps
-from ...support.vectors import new_vectors
+from ...support.vectors import stored_vectors
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
 
-vectors = new_vectors(NewVectors, "fssdino.npz")
+vectors = stored_vectors(NewVectors, "fssdino.npz")
 
 
 def drawn(vectors: NewVectors, name: str) -> Initial:

@@ -18,14 +18,14 @@ from cdfss_bench.methods.hosts.hera import HERA
 
 from ...support.dino_vectors import NewVectors, fill_dino
 from ...support.recipes import pictures
-from ...support.vectors import new_vectors
+from ...support.vectors import stored_vectors
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
 
 WIDTH, DEPTH, HEADS, FIRST = 128, 24, 4, 12
 SIZE, GRID, GAIN = (160, 160), (10, 10), 1.5
 
-vectors = new_vectors(NewVectors, "hera.npz")
+vectors = stored_vectors(NewVectors, "hera.npz")
 
 
 @pytest.fixture(scope="module")

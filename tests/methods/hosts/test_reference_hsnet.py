@@ -16,15 +16,19 @@ from cdfss_bench.methods.blocks.voting import foreground, upsampled, vote
 from cdfss_bench.methods.hosts.hsnet import HSNet
 
 from ...support.vectors import (
-    Open,
     Vectors,
     check_training,
     check_votes,
     check_whole_model,
     overridden,
+    stored_vectors,
 )
 
 pytestmark = pytest.mark.shared
+
+reference = stored_vectors(Vectors, "hsnet.npz")
+backbones = stored_vectors(Vectors, "backbones.npz")
+training = stored_vectors(Vectors, "training.npz")
 
 
 def filled(fill: ModuleType, module: torch.nn.Module, prefix: str = "") -> torch.nn.Module:
@@ -32,35 +36,32 @@ def filled(fill: ModuleType, module: torch.nn.Module, prefix: str = "") -> torch
 
 
 @pytest.mark.parametrize(("case", "name"), [("resnet50_taps", "resnet50"), ("vgg16_taps", "vgg16")])
-def test_backbone_taps(case: str, name: str, vectors: Open, fill: ModuleType) -> None:
-    reference = vectors("backbones.npz")
+def test_backbone_taps(case: str, name: str, backbones: Vectors, fill: ModuleType) -> None:
     backbone = build_backbone(name)
     filled(fill, backbone)
     with torch.no_grad():
-        stages = list(backbone.walk(reference.inputs(case)["image"]))
+        stages = list(backbone.walk(backbones.inputs(case)["image"]))
     if name == "vgg16":
         stages = [maps for maps in stages if maps.stage.name in backbone.pyramid]
     taps = [tap for maps in stages for tap in maps.taps]
     stem = "r50" if name == "resnet50" else "vgg16"
-    assert len(taps) == len(reference.cases[case]["outputs"])
+    assert len(taps) == len(backbones.cases[case]["outputs"])
     for index, tap in enumerate(taps):
-        reference.check(case, f"{stem}.tap.{index}", tap)
+        backbones.check(case, f"{stem}.tap.{index}", tap)
 
 
 @pytest.mark.parametrize(
     ("case", "sizes"), [("k3s2", (3, 5, 3, 2)), ("k5s4", (2, 4, 5, 4)), ("k3s1", (3, 4, 3, 1))]
 )
 def test_conv4d(
-    case: str, sizes: tuple[int, int, int, int], vectors: Open, fill: ModuleType
+    case: str, sizes: tuple[int, int, int, int], reference: Vectors, fill: ModuleType
 ) -> None:
-    reference = vectors("hsnet.npz")
     module = filled(fill, CenterPivotConv4d(*sizes), f"conv4d.{case}.")
     inputs = reference.inputs(f"conv4d_{case}")
     reference.check(f"conv4d_{case}", f"conv4d.{case}.y", module(inputs[f"conv4d.{case}.x"]))
 
 
-def test_hypercorrelation(vectors: Open) -> None:
-    reference = vectors("hsnet.npz")
+def test_hypercorrelation(reference: Vectors) -> None:
     inputs = reference.inputs("correlation")
     for layer, taps in ((4, range(10, 13)), (3, range(4, 10)), (2, range(4))):
         query = [inputs[f"corr.q.{i}"] for i in taps]
@@ -71,8 +72,9 @@ def test_hypercorrelation(vectors: Open) -> None:
 @pytest.mark.parametrize(
     ("case", "taps"), [("r50", (3, 6, 4)), ("r50_50", (3, 6, 4)), ("vgg", (1, 3, 3))]
 )
-def test_learner(case: str, taps: tuple[int, int, int], vectors: Open, fill: ModuleType) -> None:
-    reference = vectors("hsnet.npz")
+def test_learner(
+    case: str, taps: tuple[int, int, int], reference: Vectors, fill: ModuleType
+) -> None:
     learner = HPNLearner(taps)
     filled(fill, learner, "hpn_learner.")
     inputs = reference.inputs(f"learner_{case}")
@@ -104,18 +106,16 @@ def whole(vectors: Vectors, fill: ModuleType, case: str, backbone: str) -> HSNet
 @pytest.mark.parametrize(
     ("case", "backbone"), [("hs200", "resnet50"), ("hs200v", "vgg16"), ("hs400", "resnet50")]
 )
-def test_whole_model(case: str, backbone: str, vectors: Open, fill: ModuleType) -> None:
-    reference = vectors("hsnet.npz")
+def test_whole_model(case: str, backbone: str, reference: Vectors, fill: ModuleType) -> None:
     check_whole_model(reference, case, whole(reference, fill, case, backbone))
 
 
-def test_five_shots_vote(vectors: Open, fill: ModuleType) -> None:
-    reference, case = vectors("hsnet.npz"), "hs200_5shot"
+def test_five_shots_vote(reference: Vectors, fill: ModuleType) -> None:
+    case = "hs200_5shot"
     check_votes(reference, case, whole(reference, fill, case, "resnet50"))
 
 
-def test_vote_alone(vectors: Open) -> None:
-    reference = vectors("hsnet.npz")
+def test_vote_alone(reference: Vectors) -> None:
     logits = torch.stack([reference.inputs("vote")[f"vote.logits.{s}"] for s in range(5)], dim=1)
     logits[0, :, 1] -= 1.6
     logits[1, :, 1] -= 100
@@ -127,8 +127,7 @@ def test_vote_alone(vectors: Open) -> None:
     reference.check("vote", "vote.mask3", vote(masks[:, :3]))
 
 
-def test_objective(vectors: Open) -> None:
-    reference = vectors("hsnet.npz")
+def test_objective(reference: Vectors) -> None:
     inputs = reference.inputs("objective")
     logits = inputs["loss.logits"].requires_grad_()
     loss = F.cross_entropy(logits, inputs["loss.gt"].long())
@@ -138,13 +137,12 @@ def test_objective(vectors: Open) -> None:
     reference.check("objective", "loss.grad", logits.grad)
 
 
-def test_training_steps(vectors: Open, fill: ModuleType) -> None:
+def test_training_steps(training: Vectors, fill: ModuleType) -> None:
     case = "hs_train"
-    reference = vectors("training.npz")
     net = build("hsnet", backbone="resnet50")
     fill.fill(net, 0, "")
     net.train()
-    check_training(reference, case, net)
+    check_training(training, case, net)
 
 
 def test_upsampling_is_the_published_one() -> None:

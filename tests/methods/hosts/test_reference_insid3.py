@@ -14,7 +14,7 @@ from cdfss_bench.methods.hosts.insid3 import INSID3, matched
 from ...support.dino_vectors import NewVectors
 from ...support.given_maps import GivenMaps
 from ...support.recipes import pictures, token_maps
-from ...support.vectors import new_vectors
+from ...support.vectors import stored_vectors
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
 
@@ -29,7 +29,7 @@ CASES = (
     "no candidates",
 )
 
-reference = new_vectors(NewVectors, "insid3.npz")
+reference = stored_vectors(NewVectors, "insid3.npz")
 
 
 def changed(

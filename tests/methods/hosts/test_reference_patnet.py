@@ -16,15 +16,18 @@ from cdfss_bench.methods.hosts.patnet import PATNet, prototypes
 from cdfss_bench.methods.plugins.tfi import divergence, transformed_divergence
 
 from ...support.vectors import (
-    Open,
     Vectors,
     check_training,
     check_votes,
     check_whole_model,
     overridden,
+    stored_vectors,
 )
 
 pytestmark = pytest.mark.shared
+
+reference = stored_vectors(Vectors, "patnet.npz")
+training = stored_vectors(Vectors, "training.npz")
 
 
 @cache
@@ -68,8 +71,7 @@ def check_transformation(
     assert not stored
 
 
-def test_transformation_with_a_mask_that_vanishes(vectors: Open, fill: ModuleType) -> None:
-    reference = vectors("patnet.npz")
+def test_transformation_with_a_mask_that_vanishes(reference: Vectors, fill: ModuleType) -> None:
     inputs = reference.inputs("transformation")
     net = whole(reference, fill, "transformation")
     taps = [(inputs[f"pat.q.{i}"], inputs[f"pat.s.{i}"]) for i in range(13)]
@@ -77,9 +79,8 @@ def test_transformation_with_a_mask_that_vanishes(vectors: Open, fill: ModuleTyp
         check_transformation(reference, "transformation", "pat", net, taps, inputs["pat.mask"])
 
 
-def test_features(vectors: Open, fill: ModuleType) -> None:
+def test_features(reference: Vectors, fill: ModuleType) -> None:
     case = "pat200_features"
-    reference = vectors("patnet.npz")
     net = whole(reference, fill, case)
     query_images, support_images, support_masks = reference.episode(case)
     with torch.no_grad():
@@ -95,22 +96,20 @@ def test_features(vectors: Open, fill: ModuleType) -> None:
 @pytest.mark.parametrize(
     ("case", "backbone"), [("pat200", "resnet50"), ("pat200v", "vgg16"), ("pat400", "resnet50")]
 )
-def test_whole_model(case: str, backbone: str, vectors: Open, fill: ModuleType) -> None:
-    reference = vectors("patnet.npz")
+def test_whole_model(case: str, backbone: str, reference: Vectors, fill: ModuleType) -> None:
     check_whole_model(reference, case, whole(reference, fill, case, backbone))
 
 
-def test_five_shots_vote(vectors: Open, fill: ModuleType) -> None:
-    reference, case = vectors("patnet.npz"), "pat200_5shot"
+def test_five_shots_vote(reference: Vectors, fill: ModuleType) -> None:
+    case = "pat200_5shot"
     check_votes(reference, case, whole(reference, fill, case))
 
 
-def test_training_steps(vectors: Open, fill: ModuleType) -> None:
+def test_training_steps(training: Vectors, fill: ModuleType) -> None:
     case = "pat_train"
-    reference = vectors("training.npz")
-    net = whole(reference, fill, case)
+    net = whole(training, fill, case)
     net.train()
-    check_training(reference, case, net)
+    check_training(training, case, net)
 
 
 def predicted_prototypes(
@@ -127,10 +126,9 @@ def predicted_prototypes(
 
 @pytest.mark.parametrize("shots", [1, 5])
 def test_the_released_fine_tuning_loss_reaches_no_anchor(
-    shots: int, vectors: Open, fill: ModuleType
+    shots: int, reference: Vectors, fill: ModuleType
 ) -> None:
     case = f"finetune_reference_{shots}shot"
-    reference = vectors("patnet.npz")
     net = whole(reference, fill, case)
     query, support, masks, query_mask, _ = predicted_prototypes(reference, case, net)
     total = torch.zeros(())
@@ -144,10 +142,9 @@ def test_the_released_fine_tuning_loss_reaches_no_anchor(
 
 
 def test_the_repaired_fine_tuning_loss_reaches_the_first_pair(
-    vectors: Open, fill: ModuleType
+    reference: Vectors, fill: ModuleType
 ) -> None:
     case = "tfi_repaired"
-    reference = vectors("patnet.npz")
     net = whole(reference, fill, case)
     query, support, masks, query_mask, _ = predicted_prototypes(reference, case, net)
     loss = transformed_divergence(net, support, masks, query, query_mask)()

@@ -23,11 +23,11 @@ from cdfss_bench.methods.hosts.persam import (
 )
 
 from ...support.sam_vectors import REDUCED, SAMVectors, freed
-from ...support.vectors import new_vectors
+from ...support.vectors import stored_vectors
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
 
-stored = new_vectors(SAMVectors, "persam.npz")
+stored = stored_vectors(SAMVectors, "persam.npz")
 
 
 @dataclass(frozen=True)

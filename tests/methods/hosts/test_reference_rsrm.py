@@ -22,11 +22,11 @@ from cdfss_bench.methods.hosts.rsrm import RSRM
 
 from ...support.dino_vectors import NewVectors
 from ...support.recipes import pictures, position, residual_maps, stated_mask
-from ...support.vectors import new_vectors
+from ...support.vectors import stored_vectors
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
 
-vectors = new_vectors(NewVectors, "rsrm.npz")
+vectors = stored_vectors(NewVectors, "rsrm.npz")
 
 
 def drawn(vectors: NewVectors, spec: dict[str, Any], masks: Tensor) -> Initial:

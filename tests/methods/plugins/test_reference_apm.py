@@ -15,9 +15,11 @@ from cdfss_bench.methods.hosts.hsnet import HSNet
 from cdfss_bench.methods.plugins.acpa import ACPA, mean_phase
 from cdfss_bench.methods.plugins.apm import APM, APMM, APMS
 
-from ...support.vectors import Open, Vectors, check_votes, check_whole_model, overridden
+from ...support.vectors import Vectors, check_votes, check_whole_model, overridden, stored_vectors
 
 pytestmark = pytest.mark.shared
+
+reference = stored_vectors(Vectors, "apm.npz")
 
 
 @cache
@@ -40,8 +42,8 @@ def whole(vectors: Vectors, fill: ModuleType, case: str) -> HSNet:
 
 
 @pytest.mark.parametrize("stem", ["s", "m", "m_oddc", "m_even", "m_7"])
-def test_masker(stem: str, vectors: Open) -> None:
-    case, reference = f"masker_{stem}", vectors("apm.npz")
+def test_masker(stem: str, reference: Vectors) -> None:
+    case = f"masker_{stem}"
     inputs = reference.inputs(case)
     features = inputs[f"apm.{stem}.x"]
     masks = {name: inputs[f"apm.{stem}.{name}"] for name in ("mask_amplitude", "mask_phase")}
@@ -62,8 +64,8 @@ def test_masker(stem: str, vectors: Open) -> None:
 
 
 @pytest.mark.parametrize("stem", ["c64", "c64_even", "c2048"])
-def test_attention(stem: str, vectors: Open, fill: ModuleType) -> None:
-    case, reference = f"acpa_{stem}", vectors("apm.npz")
+def test_attention(stem: str, reference: Vectors, fill: ModuleType) -> None:
+    case = f"acpa_{stem}"
     features = reference.inputs(case)[f"acpa.{stem}.x"]
     module = ACPA()
     module.attach_to(Stage("any", features.shape[1], 32, 1))
@@ -74,19 +76,17 @@ def test_attention(stem: str, vectors: Open, fill: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("case", ["apmm200", "apms200", "apmm400", "apmm200_init"])
-def test_whole_model(case: str, vectors: Open, fill: ModuleType) -> None:
-    reference = vectors("apm.npz")
+def test_whole_model(case: str, reference: Vectors, fill: ModuleType) -> None:
     check_whole_model(reference, case, whole(reference, fill, case))
 
 
-def test_five_shots_vote(vectors: Open, fill: ModuleType) -> None:
-    reference, case = vectors("apm.npz"), "apmm200_5shot"
+def test_five_shots_vote(reference: Vectors, fill: ModuleType) -> None:
+    case = "apmm200_5shot"
     check_votes(reference, case, whole(reference, fill, case))
 
 
-def test_fine_tuning_on_the_support(vectors: Open, fill: ModuleType) -> None:
+def test_fine_tuning_on_the_support(reference: Vectors, fill: ModuleType) -> None:
     case = "finetune_support"
-    reference = vectors("apm.npz")
     net = whole(reference, fill, case)
     inputs = reference.inputs(case)
     apm, acpa = net.feature_plugins
