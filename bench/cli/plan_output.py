@@ -28,6 +28,7 @@ def show_plan(
     device: str,
     *,
     with_cost: bool,
+    cost_again: bool,
     boundary: float | None,
     began: float,
     wide: bool = False,
@@ -43,7 +44,14 @@ def show_plan(
 
     cells = list(cells_of(selection))
     warn_of_cells(cells)
-    lines = forecast(cells, results, device=device, with_cost=with_cost, boundary=boundary)
+    lines = forecast(
+        cells,
+        results,
+        device=device,
+        with_cost=with_cost,
+        cost_again=cost_again,
+        boundary=boundary,
+    )
     if as_json:
         say(json.dumps([asdict(line) for line in lines], indent=1))
     else:

@@ -102,6 +102,14 @@ def run(
     no_cost: Annotated[
         bool, typer.Option("--no-cost", help="Do not measure FLOPs and latency.")
     ] = False,
+    cost_again: Annotated[
+        bool,
+        typer.Option(
+            "--cost-again",
+            help="Measure FLOPs and latency also of finished cells that have them, as after a run "
+            "on a busy machine. Counts stay as they are.",
+        ),
+    ] = False,
     with_profile: Annotated[
         bool, typer.Option("--profile", help="Print the time that each stage took.")
     ] = False,
@@ -127,6 +135,10 @@ def run(
         from cdfss_bench.errors import UserError
 
         raise UserError("two plans are named", hint="name one, or run one after the other")
+    if no_cost and cost_again:
+        from cdfss_bench.errors import UserError
+
+        raise UserError("--no-cost and --cost-again contradict each other", hint="leave one out")
     selection = options.selection(
         plan or named_plan,
         strict=False,
@@ -142,7 +154,8 @@ def run(
     if dry_run:
         show_plan(
             selection, results, where,
-            with_cost=not no_cost, boundary=tolerance, began=began, wide=wide, as_json=as_json,
+            with_cost=not no_cost, cost_again=cost_again, boundary=tolerance,
+            began=began, wide=wide, as_json=as_json,
         )  # fmt: skip
         return
     from ..evaluation.evaluator import Settings
@@ -150,7 +163,9 @@ def run(
     from ..planning.selection import plan as cells_of
     from ..records.results import note_seals
 
-    choice = Choice(executor, jobs, threads, timeout, options.plugins or (), talk)
+    choice = Choice(
+        executor, jobs, threads, timeout, options.plugins or (), talk, cost_again=cost_again
+    )
     budget = budget_of(memory, "cpu" if executor == "ray" else where)
     settings = Settings(
         device=where,
@@ -192,7 +207,12 @@ def compute(
     # The devices of a cluster are not here, nor what was measured on them.
     device = None if choice.name == "ray" else settings.device
     expected = forecast(
-        cells, results, device=device, with_cost=with_cost, boundary=settings.boundary
+        cells,
+        results,
+        device=device,
+        with_cost=with_cost,
+        cost_again=choice.cost_again,
+        boundary=settings.boundary,
     )
     talk(extent(expected, choice.jobs or 1))
     outcomes: list[Outcome] = []

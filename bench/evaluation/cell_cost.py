@@ -16,11 +16,18 @@ _NO_COST = "cost not measured: "
 
 
 class CellCosts:
-    """Costs that were measured so far."""
+    """Costs that were measured so far.
 
-    def __init__(self, results: Path, device: str):
+    Args:
+        results: the results folder.
+        device: to measure on.
+        again: whether costs that are recorded are measured anew.
+    """
+
+    def __init__(self, results: Path, device: str, *, again: bool = False):
         self.results = results
         self.device = device
+        self.again = again
         self._known: dict[object, CostPart | str] = {}
 
     def add(self, cell: Cell, record: RunRecord, network_of: Callable[[Cell], Method]) -> str:
@@ -46,7 +53,7 @@ class CellCosts:
 
     def _cost_of_host(self, cell: Cell) -> CostPart | None:
         """What the recorded host of a shuffled-support control costs: the same network."""
-        if not cell.composition.control:
+        if not cell.composition.control or self.again:
             return None
         host = replace(
             cell,
@@ -60,8 +67,11 @@ class CellCosts:
 
 
 def note_no_cost(record: RunRecord, reason: str) -> str:
-    """Note in a finished record why it has no cost; the note."""
-    note = _NO_COST + (reason.strip().splitlines() or ["no reason was given"])[0]
+    """Note in a finished record why it has no cost; the note. One that it has is kept."""
+    first = (reason.strip().splitlines() or ["no reason was given"])[0]
+    if record.cost is not None:
+        return f"cost not measured again, the earlier one is kept: {first}"
+    note = _NO_COST + first
     record.notes = sorted([*_without_cost_notes(record), note])
     return note
 

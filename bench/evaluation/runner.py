@@ -79,6 +79,7 @@ class Runner:
         settings: how to compute.
         listener: told of progress.
         with_cost: whether FLOPs and latency are measured too.
+        cost_again: whether also those of cells that have them.
         command: what the records say was typed; by default this process's own words.
         save_masks: where predicted masks are written; None to write none.
     """
@@ -90,6 +91,7 @@ class Runner:
         *,
         listener: Listener | None = None,
         with_cost: bool = True,
+        cost_again: bool = False,
         command: str | None = None,
         save_masks: SavedMasks | None = None,
     ):
@@ -103,7 +105,7 @@ class Runner:
         self.extras = Extras(results, save_masks, self.settings.boundary)
         self._network: tuple[object, Method] | None = None
         self._stores: tuple[object, FeatureStores] | None = None
-        self._costs = CellCosts(results, self.settings.device)
+        self._costs = CellCosts(results, self.settings.device, again=cost_again)
         self._standing_notes: dict[Domain, dict[str, None]] = {}
 
     def run(self, cells: Iterable[Planned]) -> Iterator[Outcome]:
@@ -162,6 +164,10 @@ class Runner:
             record.command = self.command or record.command
             return self._broken(planned, record, folder, "failed", reason)
 
+    def lacks_cost(self, record: RunRecord) -> bool:
+        """Whether the cost of a finished cell is still to be measured."""
+        return self.with_cost and (record.cost is None or self._costs.again)
+
     def _one(self, planned: Planned) -> Outcome:
         cell = planned.cell
         if cell is None:
@@ -172,7 +178,7 @@ class Runner:
         folder = cell.folder(self.results)
         known = cell.finished_record(self.results)
         missing = self.extras.missing_in(cell, known)
-        if known is not None and not missing and (known.cost is not None or not self.with_cost):
+        if known is not None and not missing and not self.lacks_cost(known):
             # Nothing is written: a folder that may only be read is enough.
             forget_refusals(known, self.results)
             return Outcome(planned, "known", known)
@@ -198,7 +204,7 @@ class Runner:
                     return Outcome(planned, "refused", None, error.problem)
                 except (UserError, ValueError) as error:
                     return Outcome(planned, "failed", None, f"{self.extras} not saved: {error}")
-            if known.cost is None and self.with_cost:
+            if self.lacks_cost(known):
                 detail = self._add_cost(cell, known) or detail
                 known.save(folder.record)
             return Outcome(planned, "known", known, detail)

@@ -28,7 +28,8 @@ class Choice:
     """Where and how cells are computed.
 
     Without `jobs` it is one process, or what the cluster has; without `threads` the workers share
-    the processors. `timeout` is in seconds of an episode; `tell` hears why it waits.
+    the processors. `timeout` is in seconds of an episode; `tell` hears why it waits. With
+    `cost_again` also those cells are measured whose record has a cost.
     """
 
     name: str = "local"
@@ -38,6 +39,7 @@ class Choice:
     plugins: Sequence[Path] = ()
     tell: Callable[[str], None] | None = None
     save_masks: SavedMasks | None = None
+    cost_again: bool = False
 
 
 def executor(
@@ -58,6 +60,7 @@ def executor(
         settings,
         listener=listener,
         with_cost=with_cost,
+        cost_again=choice.cost_again,
         save_masks=choice.save_masks,
     )
     setup = Setup(
@@ -66,6 +69,7 @@ def executor(
         tuple(choice.plugins),
         command_line(),
         save_masks=choice.save_masks,
+        cost_again=choice.cost_again,
     )
     if choice.name == "ray":
         threads = all_threads = choice.threads or 1

@@ -110,7 +110,8 @@ class Pool:
                     finished.append(outcome)
                     yield outcome
                 if self.runner.with_cost:
-                    yield from self._measured([o for o in finished if _lacks_cost(o)], pool)
+                    lacking = [o for o in finished if self._lacks_cost(o)]
+                    yield from self._measured(lacking, pool)
             finally:
                 self._stop()
 
@@ -144,6 +145,10 @@ class Pool:
             size = planned.cell.episode_set.domain.card.image_size
             limit = self.timeout * self.runner.settings.episodes_per_batch(size)
         return Task(planned.asked, planned.cell.id, self.threads, limit)
+
+    def _lacks_cost(self, outcome: Outcome) -> bool:
+        record = outcome.record
+        return record is not None and record.status == "done" and self.runner.lacks_cost(record)
 
     def _served(
         self, cases: Sequence[_Case], slots: Sequence[Slot], pool: ThreadPoolExecutor
@@ -249,11 +254,6 @@ class Pool:
                 slot.kill()
             if self.close is not None:
                 self.close()
-
-
-def _lacks_cost(outcome: Outcome) -> bool:
-    record = outcome.record
-    return record is not None and record.status == "done" and record.cost is None
 
 
 def _ignore_interrupts() -> None:

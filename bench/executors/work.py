@@ -51,6 +51,7 @@ class Setup:
         default_factory=lambda: {k: v for k, v in os.environ.items() if k.startswith("CDFSS_")}
     )
     save_masks: SavedMasks | None = None
+    cost_again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,11 @@ class Worker:
             ) from error
         add_plugins(setup.plugins)
         self._runner = Runner(
-            setup.results, setup.settings, command=setup.command, save_masks=setup.save_masks
+            setup.results,
+            setup.settings,
+            cost_again=setup.cost_again,
+            command=setup.command,
+            save_masks=setup.save_masks,
         )
         self._selection: Selection | None = None
         self._cells: dict[str, Planned] = {}

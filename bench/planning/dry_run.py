@@ -47,6 +47,7 @@ def forecast(
     *,
     device: str | None = "cpu",
     with_cost: bool = True,
+    cost_again: bool = False,
     boundary: float | None = None,
 ) -> list[Forecast]:
     """What is known of planned cells before they run, in their order.
@@ -59,10 +60,13 @@ def forecast(
         results: the results folder.
         device: that would compute; None for one that is not here, of which no time is known.
         with_cost: whether FLOPs and latency would be measured.
+        cost_again: whether also those of cells that have them.
         boundary: tolerance of the boundary measures that would be added; None without them.
     """
     name = None if device is None else device_name(device)
-    expecting = _Expecting(results, name, with_cost=with_cost, boundary=boundary)
+    expecting = _Expecting(
+        results, name, with_cost=with_cost, cost_again=cost_again, boundary=boundary
+    )
     return [expecting.one(planned) for planned in cells]
 
 
@@ -109,9 +113,16 @@ class _Expecting:
     """What the cells before have built, measured and encoded already."""
 
     def __init__(
-        self, results: Path, device: str | None, *, with_cost: bool, boundary: float | None
+        self,
+        results: Path,
+        device: str | None,
+        *,
+        with_cost: bool,
+        cost_again: bool,
+        boundary: float | None,
     ):
         self._results, self._device, self._with_cost = results, device, with_cost
+        self._cost_again = cost_again
         self._boundary = boundary
         self._records: list[tuple[RunRecord, CellFolder]] | None = None
         self._network: object = None
@@ -137,7 +148,8 @@ class _Expecting:
         if known is not None and self._boundary is None:
             done = set(range(len(episodes)))
         left = [episode for index, episode in enumerate(episodes) if index not in done]
-        is_costed = not self._with_cost or (known is not None and known.cost is not None)
+        has_cost = known is not None and known.cost is not None and not self._cost_again
+        is_costed = not self._with_cost or has_cost
         if known is not None and not left:
             seconds = 0.0 if is_costed else self._expected(cell, [], is_costed=False)
             return Forecast(planned.title, "complete", len(episodes), 0, seconds)

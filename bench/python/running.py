@@ -48,6 +48,7 @@ def run(
     device: str = "auto",
     jobs: int = 1,
     cost: bool = True,
+    cost_again: bool = False,
     plugins: Sequence[_File] = (),
     told: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
@@ -79,6 +80,7 @@ def run(
         jobs: processes that compute cells in parallel. With more than one, a script must call
             `run` below `if __name__ == "__main__":`.
         cost: whether FLOPs and latency are measured.
+        cost_again: whether also those of cells that have them.
         plugins: folders with further method and domain cards.
         told: is handed one sentence about each cell that is done, such as `print`.
 
@@ -123,7 +125,7 @@ def run(
     where = chosen_device(str(device))
     settings = Settings(device=where, budget=spare(where), boundary=_tolerance(boundary))
     cells = _computable(chosen)
-    choice = Choice(jobs=count, plugins=folders, tell=told)
+    choice = Choice(jobs=count, plugins=folders, tell=told, cost_again=cost_again)
     outcomes: list[Outcome] = []
     for outcome in executor(choice, folder, settings, None, with_cost=cost).run(cells):
         outcomes.append(outcome)

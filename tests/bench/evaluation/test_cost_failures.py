@@ -171,3 +171,65 @@ def test_the_gate_refuses_a_cell_without_cost(
     monkeypatch.setattr(cell_cost, "cost_of", raising)
     with pytest.raises(UserError, match="cost not measured: RuntimeError: no formula"):
         measured(selection())
+
+
+def test_a_cost_is_measured_again_on_request_and_nothing_else_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = selection("all-foreground", "prototype", "prototype@shuffled-support")
+    before = ran(tmp_path, asked)
+    assert all(outcome.record is not None for outcome in before)
+    (record, *_) = (outcome.record for outcome in before)
+    assert record is not None
+    assert record.cost is not None
+    calls: list[int] = []
+
+    def slower(*_arguments: object, **_named: object) -> CostPart:
+        calls.append(1)
+        assert record.cost is not None
+        return record.cost.model_copy(update={"cpu_share": 0.25})
+
+    monkeypatch.setattr(cell_cost, "cost_of", slower)
+    rows = {path: path.read_bytes() for path in tmp_path.rglob("episodes.jsonl")}
+    assert [outcome.how for outcome in ran(tmp_path, asked)] == ["known"] * 3
+    assert calls == []
+    again = ran(tmp_path, asked, cost_again=True)
+    assert [outcome.how for outcome in again] == ["known"] * 3
+    assert len(calls) == 2  # the control is its host's network
+    for path in tmp_path.rglob("run.json"):
+        found = read_record(path)
+        assert found.cost is not None
+        assert found.cost.cpu_share == 0.25
+    assert {path: path.read_bytes() for path in rows} == rows
+
+
+def test_a_cost_that_cannot_be_measured_again_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first,) = ran(tmp_path, selection())
+    assert first.record is not None
+
+    def raising(*_arguments: object, **_named: object) -> CostPart:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(cell_cost, "cost_of", raising)
+    (outcome,) = ran(tmp_path, selection(), cost_again=True)
+    assert outcome.how == "known"
+    assert outcome.detail.startswith("cost not measured again, the earlier one is kept: Memory")
+    (path,) = tmp_path.rglob("run.json")
+    found = read_record(path)
+    assert (found.cost, found.notes) == (first.record.cost, first.record.notes)
+
+
+def test_workers_measure_again_what_has_a_cost(tmp_path: Path) -> None:
+    words = "run -m all-foreground -d mini-lesion -k 1,2 --episodes 1"
+    assert typed(words, tmp_path).returncode == 0
+    files = sorted(tmp_path.rglob("run.json"))
+    before = [path.read_bytes() for path in files]
+    planned = typed(f"{words} --cost-again --dry-run --json", tmp_path)
+    assert [line["state"] for line in json.loads(planned.stdout)] == ["complete"] * 2
+    assert typed(f"{words} --cost-again -j 2", tmp_path).returncode == 0
+    assert [path.read_bytes() != old for path, old in zip(files, before, strict=True)] == [True] * 2
+    refused = typed(f"{words} --cost-again --no-cost", tmp_path)
+    assert refused.returncode == 2
+    assert "contradict" in refused.stderr
