@@ -10,6 +10,7 @@ from cdfss_bench.datasets.core.own_domain import OwnDomain
 
 from ..planning.cell import Cell, EpisodeSet
 from ..records.schema import RunRecord
+from .weights_notes import weights_notes
 
 MOST = 0.5
 """Share of the pixels from which on a class of own data is perhaps the background."""
@@ -21,6 +22,7 @@ def cell_notes(cell: Cell, record: RunRecord) -> list[str]:
     elsewhere = cell.composition.made_elsewhere(backbone)
     said = cell.composition.row_notes(backbone)
     notes = [*notes_of(cell.episode_set), *_size_notes(record), elsewhere, *said]
+    notes += weights_notes(cell)
     return sorted(filter(None, notes))
 
 

@@ -22,7 +22,7 @@ from cdfss_bench.methods.weights.search import default_folders
 from cdfss_bench.plain_yaml import read_yaml
 
 from ..records.schema import NOT_TRAINED
-from .cell import Cell, EpisodeSet, refuse_changed_plugins
+from .cell import Cell, EpisodeSet, file_hash, refuse_changed_plugins
 from .plan_words import as_fields
 
 _T = TypeVar("_T")
@@ -480,15 +480,34 @@ def weights_of(
             hint="leave out --weights, or name another method with -m",
         )
     try:
-        return resolve_weights(
+        found = resolve_weights(
             composition,
             backbone=backbone,
             checkpoint=checkpoint,
             folders=selection.folders,
             on_mini=on_mini,
         )
+        refuse_other_content(found)
     except UserError as error:
         return error
+    return found
+
+
+def refuse_other_content(weights: Weights) -> None:
+    """Refuse a backbone's file that has its published sha256 in its name and is another file.
+
+    Raises:
+        WeightsError: if it is.
+    """
+    path, entry = weights.pretrained, weights.entry
+    if path is None or entry is None or not entry.sha256 or entry.sha256[:8] not in path.stem:
+        return
+    if not (found := file_hash(path)).startswith(entry.sha256):
+        raise WeightsError(
+            f"{path} is not the published file of that name: its sha256 begins with {found[:8]}",
+            hint=f"cdfss-bench weights fetch {weights.backbone} gets it; call other weights "
+            "otherwise",
+        )
 
 
 def _named_checkpoint(composition: Composition, named: Mapping[str, Path]) -> Path | None:

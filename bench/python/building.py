@@ -20,6 +20,7 @@ from cdfss_bench.options import Value
 
 from ..evaluation.prediction import load_method
 from ..planning.cell import method_code
+from ..planning.selection import refuse_other_content
 
 _SIZES: WeakKeyDictionary[Method, int] = WeakKeyDictionary()
 
@@ -93,6 +94,7 @@ def build(
         folders=[*map(Path, weights_dirs), *default_folders()],
         on_mini=on_mini,
     )
+    refuse_other_content(found)
     if found.kind(composition) == "not source-trained":
         warnings.warn(
             f"{composition.label}: only the weights of its backbone are here, so this is not the "
