@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from cdfss_bench.datasets import Domain
+from cdfss_bench.datasets.check.own_folders import folder_notes
 from cdfss_bench.datasets.core.own_domain import OwnDomain
 
 from ..planning.cell import Cell, EpisodeSet
@@ -40,7 +41,7 @@ def notes_of(episode_set: EpisodeSet) -> list[str]:
         )
     for (class_id, name), role in seen.items():
         domain.note_oddities(domain.item(class_id, name), role=role)
-    return sorted([*domain.notes, *_large_classes(domain, seen)])
+    return sorted([*domain.notes, *folder_notes(domain), *_large_classes(domain, seen)])
 
 
 def _large_classes(domain: Domain, seen: Iterable[tuple[int, str]]) -> list[str]:

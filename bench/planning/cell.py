@@ -14,6 +14,7 @@ from typing import Any
 from cdfss_bench.canonical import digest, file_sha256
 from cdfss_bench.cards import Catalog, Origin
 from cdfss_bench.datasets import DOMAINS, Domain, Manifest
+from cdfss_bench.datasets.check.own_folders import refuse_masks_for_pictures
 from cdfss_bench.errors import DataError, RecordError, UserError, WeightsError
 from cdfss_bench.methods.backbones.card import BACKBONES
 from cdfss_bench.methods.core.contract import Precision
@@ -57,7 +58,8 @@ class EpisodeSet:
 
         Raises:
             DataError: if the data cannot answer: a class with too few images, a missing file, no
-                wrong class to draw supports from, a class whose every mask is empty or full.
+                wrong class to draw supports from, a class whose every mask is empty or full, own
+                pictures that are their own masks.
         """
         for entry in self.domain.classes:
             # The published sampler repeats supports, or never returns; neither is K-shot.
@@ -78,6 +80,7 @@ class EpisodeSet:
                 "image is background",
                 hint="draw the masks, or remove the class",
             )
+        refuse_masks_for_pictures(self.domain)
         manifest = self.domain.episodes(self.shots, self.seed, self.protocol)
         if self.limit is not None:
             manifest = manifest.head(self.limit)

@@ -29,6 +29,7 @@ from .findings import (
     strays,
     unreadable,
 )
+from .own_folders import folder_notes, refuse_masks_for_pictures
 
 _SHOWN = 5
 
@@ -168,11 +169,14 @@ def check_domain(
             classes={entry.name: len(entry.items) for entry in domain.classes},
             expected={key: sum(p.images) for key, p in domain.card.profiles.items()},
         )
+        refuse_masks_for_pictures(domain)
     except UserError as error:
         return DomainReport(
             name, usable=False, findings=[Finding("absent", error.problem, how_to_get(name, error))]
         )
     report.findings += [Finding("note", note, hint_for_note(domain, note)) for note in domain.notes]
+    unread = "move it away, or say which folders are meant: images= and masks="
+    report.findings += [Finding("stray", note, unread) for note in folder_notes(domain)]
     report.findings += small_classes(domain)
     if full:
         _open_all(domain, report, {} if seen is None else seen, listener)
