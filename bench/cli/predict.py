@@ -87,7 +87,7 @@ def predict(
     from cdfss_bench.errors import UserError
     from cdfss_bench.files import write_atomically
 
-    from ..evaluation.prediction import load_method
+    from ..evaluation.complete_weights import load_complete
     from ..planning.selection import plan
     from ..reporting.qualitative.panels import file_name, panel, predicted, stacked
     from ..runtime.threads import fit_threads
@@ -107,7 +107,7 @@ def predict(
             refused = True
             continue
         fit_threads(planned.episode_set.domain.card.image_size)
-        network = load_method(planned.composition, planned.cell.weights).optimized_for("cpu")
+        network = load_complete(planned.composition, planned.cell.weights).optimized_for("cpu")
         episode_set = planned.episode_set
         strips = [
             panel(
@@ -132,8 +132,8 @@ def _own_pair(output: Path, selection: Selection, own: OwnOptions) -> None:
     from cdfss_bench.errors import UserError
     from cdfss_bench.files import write_atomically
 
+    from ..evaluation.complete_weights import load_complete
     from ..evaluation.own_pair import predict_pair, read_pair
-    from ..evaluation.prediction import load_method
     from ..planning.selection import compositions, weights_of
     from ..reporting.qualitative.panels import file_of, laid_over
     from ..runtime.threads import fit_threads
@@ -160,7 +160,7 @@ def _own_pair(output: Path, selection: Selection, own: OwnOptions) -> None:
         raise weights
     warn_of_weights([(composition, weights, on_mini)])
     fit_threads(side)
-    mask = predict_pair(load_method(composition, weights), pair, selection.seeds[0])
+    mask = predict_pair(load_complete(composition, weights), pair, selection.seeds[0])
     picture = laid_over(pair.query, mask) if own.overlay else mask * 255
     write_atomically(output, file_of(picture, output.suffix))
     height, width = mask.shape

@@ -23,8 +23,8 @@ from cdfss_bench.methods.registry.name_grammar import Composition, parse
 from cdfss_bench.methods.weights.resolve import Weights, pretrained_for
 from cdfss_bench.options import Value
 
+from ..evaluation.complete_weights import load_complete
 from ..evaluation.evaluator import Settings, evaluate
-from ..evaluation.prediction import load_method
 from ..planning.cell import method_code, weights_sha256
 from ..planning.selection import Selection, is_method, open_domains, weights_of
 from ..records.cell_folder import EpisodeRow
@@ -138,7 +138,7 @@ class Subject:
         composition = self._composed(name or self.selection.methods[0])
         weights = self.weights_of(name)
         if trained:
-            network = load_method(composition, weights)
+            network = load_complete(composition, weights)
         else:
             start = pretrained_for(
                 composition, backbone=weights.backbone, folders=self.selection.folders

@@ -26,11 +26,11 @@ from ..runtime.precision import exact_fp32
 from ..runtime.threads import fit_threads
 from ..statistics.summary import metrics_of
 from .cell_cost import CellCosts, note_no_cost
+from .complete_weights import load_complete
 from .completion import Extras
 from .evaluator import BatchTiming, Settings, evaluate
 from .feature_cache import FeatureStores
 from .feature_files import FeatureFiles
-from .prediction import load_method
 from .record_notes import cell_notes
 from .saved_masks import SavedMasks
 
@@ -363,7 +363,7 @@ class Runner:
     def _network_of(self, cell: Cell) -> Method:
         key = cell.network_key
         if self._network is None or self._network[0] != key:
-            network = load_method(cell.composition, cell.weights, precision=cell.precision)
+            network = load_complete(cell.composition, cell.weights, precision=cell.precision)
             cell.refuse_changes()
             self._network = (key, network)
         return self._network[1]

@@ -108,12 +108,7 @@ class Selection(BaseModel):
     @field_validator("weights_dirs")
     @classmethod
     def _are_folders(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
-        for folder in value:
-            if not folder.is_dir():  # weights from elsewhere would be taken in its place
-                raise UserError(
-                    f"the weights folder {folder} does not exist or is not a folder",
-                    hint="name another with --weights-dir DIR, or leave it out",
-                )
+        refuse_absent_folders(value)
         return value
 
     @field_validator("methods", "domains", "shots", "seeds", mode="before")
@@ -202,6 +197,20 @@ class Selection(BaseModel):
             validated(Selection, {**own.model_dump(), **change}, "a group of the plan")
             for change in changes
         ]
+
+
+def refuse_absent_folders(folders: Iterable[Path]) -> None:
+    """Refuse weights folders that are not there: other weights would be taken in their place.
+
+    Raises:
+        WeightsError: naming the first.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise WeightsError(
+                f"the weights folder {folder} does not exist or is not a folder",
+                hint="name another with --weights-dir DIR, or leave it out",
+            )
 
 
 def _each_once(values: Iterable[_T]) -> tuple[_T, ...]:

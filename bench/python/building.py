@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 from cdfss_bench.datasets import DOMAINS
@@ -18,9 +19,11 @@ from cdfss_bench.methods.weights.resolve import resolve_weights
 from cdfss_bench.methods.weights.search import default_folders, is_toy
 from cdfss_bench.options import Value
 
-from ..evaluation.prediction import load_method
+from ..evaluation.complete_weights import load_complete
 from ..planning.cell import method_code
-from ..planning.selection import refuse_other_content
+from ..planning.selection import refuse_absent_folders, refuse_other_content
+
+_File: TypeAlias = "str | os.PathLike[str]"
 
 _SIZES: WeakKeyDictionary[Method, int] = WeakKeyDictionary()
 
@@ -31,7 +34,7 @@ def build(
     backbone: str | None = None,
     pretrained: bool = False,
     weights: str | os.PathLike[str] | None = None,
-    weights_dirs: Sequence[str | os.PathLike[str]] = (),
+    weights_dirs: _File | Sequence[_File] = (),
     **options: Value,
 ) -> Method:
     """Build a method by its name, in eval mode.
@@ -46,7 +49,7 @@ def build(
             whose weights are found.
         pretrained: whether weights are loaded; they are looked for as `run` does.
         weights: a trained weights file, loaded in place of the one that would be found.
-        weights_dirs: folders with weights, searched before `./weights` and those of
+        weights_dirs: folder or folders with weights, searched before `./weights` and those of
             `CDFSS_WEIGHTS`.
         **options: of the host, beside those in the name.
 
@@ -91,7 +94,7 @@ def build(
         composition,
         backbone=backbone if composition.host.card.backbones else None,
         checkpoint=None if weights is None else Path(weights),
-        folders=[*map(Path, weights_dirs), *default_folders()],
+        folders=[*_folders(weights_dirs), *default_folders()],
         on_mini=on_mini,
     )
     refuse_other_content(found)
@@ -101,9 +104,16 @@ def build(
             "published method",
             stacklevel=2,
         )
-    network = load_method(composition, found)
+    network = load_complete(composition, found)
     _SIZES[network] = _size(found.backbone)
     return network
+
+
+def _folders(given: _File | Sequence[_File]) -> list[Path]:
+    several = [given] if isinstance(given, str | os.PathLike) else given
+    folders = [Path(one) for one in several]
+    refuse_absent_folders(folders)
+    return folders
 
 
 def image_size(method: Method) -> int:
