@@ -10,6 +10,7 @@ import typer
 
 from .completion import complete_runs
 from .console import left_out, say, show
+from .no_records import no_records
 from .option_groups import expand_groups
 from .options import AsJson, Results, Wide, add_plugins
 from .record_filter import LIMITS, RecordOptions, record_filter
@@ -70,6 +71,8 @@ def compare(
     add_plugins(options.plugins)
     with left_out() as damaged:
         found = run_results(results, damaged.append)
+        if not found:
+            raise no_records(results)
         selected = record_filter(options, found)
         sides = [chosen(found, name, results, selected, latest=latest) for name in (a, b)]
         comparisons = compared(*sides, minimum=minimum)

@@ -14,6 +14,7 @@ from .command_group import CommandGroup
 from .completion import complete_known_domains, complete_known_methods, complete_runs
 from .console import left_out, say, show_table, talk
 from .method_card import show_method
+from .no_records import results_near
 from .options import AsJson, Plugins, Results, WeightsDirs, Wide, add_plugins
 
 if TYPE_CHECKING:
@@ -168,6 +169,8 @@ def runs(
         if not found:
             some = "" if pattern == "*" else f" that '{pattern}' matches"
             talk(f"there are no records{some} under {results / 'runs'}")
+            if not some and (near := results_near(results)) is not None:
+                talk(f"  hint: --results {near} has some")
             return
         headers = ["method", "version", "backbone", "domain", "shots", "seed", "protocol", "status"]
         rows = [
@@ -198,12 +201,16 @@ def _matching(catalog: Catalog[Any], pattern: str) -> list[str]:
     """Names that match, whatever their case.
 
     Raises:
-        UserError: if `pattern` is a name that nobody has.
+        UserError: if there is none.
     """
-    from cdfss_bench.errors import unknown
+    from cdfss_bench.errors import UserError, unknown
 
     names = catalog.names()
     found = [name for name in names if fnmatchcase(name.lower(), pattern.lower())]
     if not found and not any(sign in pattern for sign in "*?["):
         raise unknown(catalog.kind, pattern, names)
+    if not found:
+        name = pattern.partition("[")[0]
+        hint = f"the options of {name} stand in its card: name it alone" if name in names else None
+        raise UserError(f"no {catalog.kind} fits '{pattern}'", hint=hint)
     return found

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import left_out, say, screen_width, show, talk
+from .no_records import no_records
 from .option_groups import Only, expand_groups
 from .options import Results, Wide, add_plugins
 from .record_filter import ALL_UNLESS_TYPED, RecordOptions, record_filter
@@ -220,8 +221,7 @@ def _nothing(results: Path, which: RecordOptions) -> UserError:
 
     if which.is_limit:
         return UserError("no record fits all of these options", hint="leave one of them out")
-    hint = "cdfss-bench run -m loec -k 5"
-    return UserError(f"there are no records under {results / 'runs'}", hint=hint)
+    return no_records(results)
 
 
 def _chosen(

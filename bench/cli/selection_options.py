@@ -165,7 +165,7 @@ class SelectionOptions:
         rows = [*base.get("methods", ()), *(name for group in groups for name in group["methods"])]
         methods = list(dict.fromkeys(given.get("methods") or rows))
         if not methods:
-            raise UserError("no method is selected", hint="name one with -m, or a plan file")
+            raise UserError("no method is selected", hint="name one with -m, such as -m loec")
         if "weights" in base:
             base["weights"] = of_methods(base["weights"], methods)
         if groups:

@@ -10,6 +10,7 @@ import typer
 
 from .completion import complete_run_folders
 from .console import say, talk
+from .no_records import no_records, results_near
 from .options import AsJson, Results
 
 
@@ -45,14 +46,16 @@ def verify(
 
     folders = list(runs) if runs else [path.parent for path in record_paths(results)]
     if not folders:
-        raise UserError(f"there are no records under {results / 'runs'}")
+        raise no_records(results)
     for folder in folders:
         try:
             is_run = (folder / "run.json").is_file()
         except OSError:  # no name that a file can have
             is_run = False
         if not is_run:
-            raise UserError(f"{folder} holds no run.json", hint="name the folder of a run")
+            near = results_near(folder)
+            others = "" if near is None else f", or all of them by --results {near}"
+            raise UserError(f"{folder} holds no run.json", hint=f"name the folder of a run{others}")
     verdicts = verify_all(folders, again=full)
     wrong = [verdict for verdict in verdicts if verdict.problems]
     if as_json:
