@@ -47,7 +47,7 @@ def write_atomically(path: Path, data: bytes | str) -> None:
         UserError: if the disk is full or the folder may not be written.
     """
     raw = data.encode() if isinstance(data, str) else data
-    with explained_os_errors(path, f"writing {path.name}"):
+    with explained_os_errors(path, f"writing {path.name or path}"):
         if path.exists() and not (path.is_file() or path.is_dir()):
             # A pipe or a device (`-o /dev/stdout`) is written to; nobody wants it replaced.
             with path.open("wb") as file:

@@ -15,7 +15,8 @@ from .text_table import INTERVALS, STACKED, TextTable
 def only_columns(tables: Sequence[TextTable], wanted: Sequence[str]) -> list[TextTable]:
     """The tables with their first column and those of the wanted ones that they have.
 
-    Headers are wanted without their marks and whatever their case.
+    A table that has none of them is left out. Headers are wanted without their marks and whatever
+    their case.
 
     Raises:
         UserError: for a name that no table has.
@@ -23,7 +24,12 @@ def only_columns(tables: Sequence[TextTable], wanted: Sequence[str]) -> list[Tex
     others = [table for table in tables if not table.is_whole]
     known = dict.fromkeys(spoken(header) for table in others for header in table.headers)
     _refuse_unknown(wanted, known)
-    return [narrowed(table, wanted) for table in tables]
+    words = {word.lower() for word in wanted}
+    return [
+        narrowed(table, wanted)
+        for table in tables
+        if table.is_whole or words & set(map(_plain, table.headers))
+    ]
 
 
 def only_keys(lines: Sequence[dict[str, Any]], wanted: Sequence[str]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -77,13 +78,14 @@ def as_markdown(tables: Sequence[TextTable]) -> str:
         for index, cells in enumerate(table.rows):
             if index in table.sections:
                 blanks = [""] * (len(table.headers) - 1)
-                lines.append(_markdown_line([f"*{table.sections[index]}*", *blanks]))
+                title = f"*{_escaped(table.sections[index])}*"
+                lines.append(_markdown_line([title, *blanks], escape=False))
             marked = [
                 _AROUND.get(table.marks.get((index, at), ""), "{}").format(_escaped(cell))
                 for at, cell in enumerate(cells)
             ]
             lines.append(_markdown_line(marked, escape=False))
-        lines += ["", *(f"{note}  " for note in table.notes)]
+        lines += ["", *(f"{_of_text(note)}  " for note in table.notes)]
         parts.append("\n".join(lines).rstrip())
     return "\n\n".join(parts) + "\n"
 
@@ -96,4 +98,9 @@ def _markdown_line(cells: Sequence[str], *, escape: bool = True) -> str:
 
 
 def _escaped(cell: str) -> str:
-    return cell.replace("|", "\\|")
+    return re.sub(r"([|*<])", r"\\\1", cell)
+
+
+def _of_text(note: str) -> str:
+    """A line whose first sign makes no list and no heading, and whose stars are stars."""
+    return re.sub(r"^([-+#>])", r"\\\1", re.sub(r"([*<])", r"\\\1", note))

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from cdfss_bench.bench.reporting.html.document import as_html, as_pages
 from cdfss_bench.bench.reporting.latex import as_latex, escaped
 from cdfss_bench.bench.reporting.leaderboard_table import text_table
 from cdfss_bench.bench.reporting.published_table import published_table
-from cdfss_bench.bench.reporting.text_table import BLANK, as_markdown
+from cdfss_bench.bench.reporting.text_table import BLANK, TextTable, as_markdown
 from cdfss_bench.errors import RecordError
 
 from ...conftest import CHECKOUT
@@ -116,6 +117,11 @@ def test_markdown_and_latex_mark_and_escape(results: Path) -> None:
     markdown = as_markdown([table])
     assert "*no adaptation*" in markdown
     assert re.search(r"\*\*\d+\.\d\d \[", markdown)
+    odd = TextTable("odd", ["a*", "b"], [["x|y", "1.00*"]], frozenset({1}), notes=["* few", "+ up"])
+    assert as_markdown([replace(odd, marks={(0, 1): "best"}, sections={0: "c* d"})]) == (
+        "**odd**\n\n| a\\* | b |\n| --- | ---: |\n| *c\\* d* |  |\n| x\\|y | **1.00\\*** |\n\n"
+        "\\* few  \n\\+ up\n"
+    )
     latex = as_latex([table])
     assert r"\toprule" in latex
     assert r"\textbf{" in latex

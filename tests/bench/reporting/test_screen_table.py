@@ -136,6 +136,13 @@ def test_a_row_says_what_tells_it_apart_where_that_column_is_hidden(tmp_path: Pa
     assert len({line.split("|")[1] for line in markdown.splitlines() if "ssp" in line}) == 3
 
 
+def test_a_table_without_the_wanted_columns_is_left_out() -> None:
+    lung = TextTable("a", ["method", "lung"], [["ssp", "1"]], frozenset({1}))
+    nevus = TextTable("b", ["method", "nevus*"], [["ssp", "2"]], frozenset({1}))
+    assert [table.title for table in only_columns([lung, nevus], ["Nevus"])] == ["b"]
+    assert [table.title for table in only_columns([lung, nevus], ["method"])] == ["a", "b"]
+
+
 def test_many_rows_on_several_backbones_are_still_a_table_at_80_columns(tmp_path: Path) -> None:
     for domain in DOMAINS:
         for seed in (0, 1):
