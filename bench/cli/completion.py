@@ -44,6 +44,16 @@ def _completing(
     return complete
 
 
+def words_of(*words: str) -> Callable[[typer.Context, str], list[str]]:
+    """Offers the words that an option knows."""
+
+    def find(typed: Typed, incomplete: str) -> list[str]:
+        del typed
+        return [word for word in words if word.startswith(incomplete)]
+
+    return _completing(find)
+
+
 def _folders(typed: Typed) -> list[Path]:
     from cdfss_bench.methods.weights.search import default_folders
 

@@ -11,7 +11,7 @@ import typer
 
 from ..planning.plugin_folders import add_plugins as add_plugins
 from ..runtime.device import chosen_device as chosen_device
-from .completion import complete_backbones, complete_domains
+from .completion import complete_backbones, complete_domains, words_of
 
 _select = partial(typer.Option, rich_help_panel="Selection")
 _data = partial(typer.Option, rich_help_panel="Data and weights")
@@ -85,6 +85,7 @@ Device = Annotated[
     _compute(
         help="Device: cpu, cuda, cuda:1, or auto, which takes a GPU if there is one.",
         envvar="CDFSS_DEVICE",
+        autocompletion=words_of("auto", "cpu", "cuda"),
     ),
 ]
 Batch = Annotated[
@@ -115,6 +116,7 @@ Reduced = Annotated[
         "rounded to fp16, which halves a feature cache. The last two also print the change of "
         "mIoU. fp32 by default.",
         envvar="CDFSS_PRECISION",
+        autocompletion=words_of("fp32", "bf16", "fp16-features"),
     ),
 ]
 FeatureCache = Annotated[
@@ -161,6 +163,7 @@ Where = Annotated[
         "--executor",
         help="Where cells are computed: local, or ray (a Ray cluster).",
         envvar="CDFSS_EXECUTOR",
+        autocompletion=words_of("local", "ray"),
     ),
 ]
 Timeout = Annotated[

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .completion import complete_known_backbones, complete_known_domains, complete_runs
+from .completion import complete_known_backbones, complete_known_domains, complete_runs, words_of
 from .option_groups import Only
 from .options import Plugins
 from .selection_options import parsed_shots, split_names
@@ -71,7 +71,9 @@ class RecordOptions:
     protocol: Annotated[
         str | None,
         _select(
-            help="Episode protocol: patnet or strict; both by default.", envvar="CDFSS_PROTOCOL"
+            help="Episode protocol: patnet or strict; both by default.",
+            envvar="CDFSS_PROTOCOL",
+            autocompletion=words_of("patnet", "strict"),
         ),
     ] = None
     backbone: Annotated[

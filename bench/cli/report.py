@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .completion import words_of
 from .console import left_out, say, screen_width, show, talk
 from .no_records import no_records
 from .option_groups import Only, expand_groups
@@ -44,7 +45,10 @@ def report(
     form: Annotated[
         str,
         typer.Option(
-            "--format", "-f", help=f"Output format: {', '.join(FORMATS[:-1])} or {FORMATS[-1]}."
+            "--format",
+            "-f",
+            help=f"Output format: {', '.join(FORMATS[:-1])} or {FORMATS[-1]}.",
+            autocompletion=words_of(*FORMATS),
         ),
     ] = "table",
     output: Annotated[

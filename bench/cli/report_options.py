@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from .completion import words_of
+
 _which = partial(typer.Option, rich_help_panel="Which rows")
 _what = partial(typer.Option, rich_help_panel="What is shown of them")
 _pictures = partial(typer.Option, rich_help_panel="Pictures on the page")
@@ -44,7 +46,8 @@ class RowOptions:
     sort: Annotated[
         str,
         _which(
-            help="Sort the rows of each section by mean, method, params, GFLOP, ms or a domain."
+            help="Sort the rows of each section by mean, method, params, GFLOP, ms or a domain.",
+            autocompletion=words_of("mean", "method", "params", "GFLOP", "ms"),
         ),
     ] = "mean"
     no_controls: Annotated[
@@ -71,7 +74,8 @@ class ContentOptions:
         str,
         _what(
             help="Metric of the tables: miou, dice, fb-iou, macro-iou or macro-dice. CSV and JSON "
-            "hold all of them."
+            "hold all of them.",
+            autocompletion=words_of("miou", "dice", "fb-iou", "macro-iou", "macro-dice"),
         ),
     ] = "miou"
     per_class: Annotated[
@@ -102,7 +106,8 @@ class ContentOptions:
         str,
         _what(
             help="Style of -f latex: plain, or paper (one booktabs table with all shots side by "
-            "side, names as published with citations, and significance marks)."
+            "side, names as published with citations, and significance marks).",
+            autocompletion=words_of("plain", "paper"),
         ),
     ] = "plain"
     columns: Annotated[

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .completion import words_of
 from .console import talk
 from .options import (
     AsJson,
@@ -42,7 +43,8 @@ def score(
         str,
         typer.Option(
             help="What the program learns from at test: none, episode (the supports of each "
-            "episode) or transductive (the unlabelled query too)."
+            "episode) or transductive (the unlabelled query too).",
+            autocompletion=words_of("none", "episode", "transductive"),
         ),
     ] = "none",
     pretraining: Annotated[

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .completion import complete_methods, complete_weights
+from .completion import complete_methods, complete_weights, words_of
 from .options import Backbone, DataRoot, Domains, Lists, Plugins, WeightsDirs, add_plugins
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class SelectionOptions:
             help="Episode protocol: patnet (as published, with its known errors) or strict "
             "(without them). patnet by default.",
             envvar="CDFSS_PROTOCOL",
+            autocompletion=words_of("patnet", "strict"),
         ),
     ] = None
     suite: Annotated[
@@ -106,6 +107,7 @@ class SelectionOptions:
             "extended (further targets of 2025-26). By default cdfss where a data root is set, "
             "else mini.",
             envvar="CDFSS_SUITE",
+            autocompletion=words_of("mini", "cdfss", "extended"),
         ),
     ] = None
     data_root: DataRoot = None

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .completion import complete_known_methods
+from .completion import complete_known_methods, words_of
 from .options import (
     Backbone,
     DataRoot,
@@ -48,7 +48,7 @@ class TrainOptions:
         Path | None,
         typer.Option(
             help="Plan FILE of several trainings, with the names of these options as keys; or an "
-            "ablation by name: lem-lcm, freeze or apm-acpa."
+            "study by name: lem-lcm, freeze, apm-acpa, loec-vit-lem or loec-vit-lcm."
         ),
     ] = None
     pretrain: Annotated[
@@ -63,14 +63,16 @@ class TrainOptions:
         str | None,
         typer.Option(
             help="Source domain: pascal or mini. By default pascal where a data root is set, "
-            "else mini."
+            "else mini.",
+            autocompletion=words_of("pascal", "mini"),
         ),
     ] = None
     suite: Annotated[
         str | None,
         typer.Option(
             help="Source domain by its suite, instead of --source: cdfss trains on pascal, mini "
-            "on the mini source."
+            "on the mini source.",
+            autocompletion=words_of("cdfss", "mini"),
         ),
     ] = None
     output: Annotated[
@@ -123,7 +125,11 @@ class TrainOptions:
         ),
     ] = None
     optimizer: Annotated[
-        str | None, _recipe(help="Optimiser: sgd, adam or adamw. By default the recipe's.")
+        str | None,
+        _recipe(
+            help="Optimiser: sgd, adam or adamw. By default the recipe's.",
+            autocompletion=words_of("sgd", "adam", "adamw"),
+        ),
     ] = None
     momentum: Annotated[float | None, _recipe(help="Momentum of SGD. By default the recipe's.")] = (
         None
@@ -139,7 +145,8 @@ class TrainOptions:
         str | None,
         _recipe(
             help="Learning-rate schedule: constant, cosine or poly (both fall to zero), or parts "
-            "of the training after which it is divided by ten (0.5,0.75). By default the recipe's."
+            "of the training after which it is divided by ten (0.5,0.75). By default the recipe's.",
+            autocompletion=words_of("constant", "cosine", "poly"),
         ),
     ] = None
     warmup: Annotated[
@@ -163,7 +170,8 @@ class TrainOptions:
         list[str] | None,
         _recipe(
             help="Backbone stages that are not trained: none, 1, 1-2, 1-3 or all. Repeatable, "
-            "for one training each; by default the recipe's."
+            "for one training each; by default the recipe's.",
+            autocompletion=words_of("none", "1", "1-2", "1-3", "all"),
         ),
     ] = None
     init: Annotated[
@@ -186,7 +194,10 @@ class TrainOptions:
     ] = False
     precision: Annotated[
         str | None,
-        _recipe(help="Precision of training: fp32, or bf16 (mixed precision). fp32 by default."),
+        _recipe(
+            help="Precision of training: fp32, or bf16 (mixed precision). fp32 by default.",
+            autocompletion=words_of("fp32", "bf16"),
+        ),
     ] = None
     compile: Annotated[
         bool, _recipe("--compile", help="Compile the objective with torch.compile.")
@@ -195,7 +206,8 @@ class TrainOptions:
         str | None,
         _kept(
             help="Which weights are kept: last, source-val (best on held-out source episodes) or "
-            "target-oracle (best on target labels). last by default."
+            "target-oracle (best on target labels). last by default.",
+            autocompletion=words_of("last", "source-val", "target-oracle"),
         ),
     ] = None
     hold_out: Annotated[

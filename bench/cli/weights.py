@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from .command_group import CommandGroup
-from .completion import complete_known_backbones, complete_known_methods
+from .completion import complete_known_backbones, complete_known_methods, words_of
 from .console import say, show_table, talk
 from .next_command import Written, say_how_to_run
 from .options import AsJson, Plugins, WeightsDirs, Wide, add_plugins
@@ -127,7 +127,9 @@ def convert(
     selection: Annotated[
         str,
         typer.Option(
-            help="How its authors selected the weights: unknown, last, source-val or target-oracle."
+            help="How its authors selected the weights: unknown, last, source-val or "
+            "target-oracle.",
+            autocompletion=words_of("unknown", "last", "source-val", "target-oracle"),
         ),
     ] = "unknown",
     origin: Annotated[

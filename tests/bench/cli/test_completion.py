@@ -10,6 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from cdfss_bench.bench.cli import app
+from cdfss_bench.bench.cli.report import FORMATS, STYLES
+from cdfss_bench.bench.comparison.leaderboard import ORDERS
+from cdfss_bench.bench.executors.choosing import EXECUTORS
+from cdfss_bench.bench.statistics.metrics import METRICS
+from cdfss_bench.datasets.core.domain import PROTOCOLS
+from cdfss_bench.methods.weights.card import SELECTIONS
 from cdfss_bench.methods.weights.search import PACKAGED
 
 from ...support import trees
@@ -52,6 +58,29 @@ def offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Offered:
 )
 def test_names(offered: Offered, line: str, expected: set[str]) -> None:
     assert set(offered(line)) == expected
+
+
+@pytest.mark.parametrize(
+    ("option", "known"),
+    [
+        ("report --format", FORMATS),
+        ("report --style", STYLES),
+        ("report --metric", tuple(METRICS)),
+        ("report --sort", ORDERS),
+        ("report --protocol", PROTOCOLS),
+        ("run --protocol", PROTOCOLS),
+        ("run --executor", EXECUTORS),
+        ("weights convert x --selection", SELECTIONS),
+        ("train --select", tuple(word for word in SELECTIONS if word != "unknown")),
+        ("train --optimizer", ("sgd", "adam", "adamw")),
+        ("run --suite", ("mini", "cdfss", "extended")),
+        ("score x --adaptation", ("none", "episode", "transductive")),
+    ],
+)
+def test_words_of_an_option(offered: Offered, option: str, known: tuple[str, ...]) -> None:
+    assert set(offered(f"cdfss-bench {option} ")) == set(known)
+    word = max(known, key=len)
+    assert word in offered(f"cdfss-bench {option} {word[:3]}")
 
 
 def test_domains_are_those_whose_data_are_here(offered: Offered, tmp_path: Path) -> None:
