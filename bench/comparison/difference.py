@@ -32,6 +32,8 @@ class Difference:
         seeds: on which both were asked.
         episodes: per seed.
         limited: whether they are the first of more.
+        short_of: what of the protocol it is, in words, where it is not all data or not all
+            episodes; else empty.
         a: mIoU of A in percent, the mean over the seeds.
         b: mIoU of B.
         interval: of A - B in points; None where a class has fewer than 5 query images.
@@ -51,6 +53,7 @@ class Difference:
     seeds: tuple[int, ...]
     episodes: int
     limited: bool
+    short_of: str
     a: float
     b: float
     interval: Interval | None
@@ -124,6 +127,7 @@ def _on_domain(
         seeds=tuple(seed for seed, _, _ in cells),
         episodes=column.episodes,
         limited=column.limited,
+        short_of=_short_of(column),
         a=statistics.fmean(a for a, _ in scores),
         b=statistics.fmean(b for _, b in scores),
         interval=resample.mean if resample else None,
@@ -138,6 +142,12 @@ def _on_domain(
         stale_a=any(state_of(x.record) == "stale" for _, x, _ in cells),
         stale_b=any(state_of(y.record) == "stale" for _, _, y in cells),
     )
+
+
+def _short_of(column: ColumnKey) -> str:
+    parts = [column.profile] if column.is_partial else []
+    parts += [f"the first {column.episodes} episodes"] if column.limited else []
+    return ", ".join(parts)
 
 
 def _mean(
@@ -155,6 +165,7 @@ def _mean(
         seeds=tuple(sorted({seed for d in differences for seed in d.seeds})),
         episodes=sum(d.episodes for d in differences),
         limited=any(d.limited for d in differences),
+        short_of="a mean over these" if any(d.short_of for d in differences) else "",
         a=statistics.fmean(d.a for d in differences),
         b=statistics.fmean(d.b for d in differences),
         interval=interval,

@@ -41,6 +41,11 @@ class ColumnKey(NamedTuple):
     limited: bool
     episodes: int
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether it is no named population: some of the data, or others than the published."""
+        return self.profile.startswith(("partial", "unlisted", "unknown", "source validation"))
+
 
 class BoardKey(NamedTuple):
     """What makes a leaderboard: nothing on it was measured in another way."""

@@ -213,9 +213,7 @@ def _column_name(column: ColumnKey, columns: Sequence[ColumnKey]) -> str:
 
 
 def _is_plain(column: ColumnKey) -> bool:
-    return not column.limited and not column.profile.startswith(
-        ("partial", "unlisted", "unknown", "source validation")
-    )
+    return not column.limited and not column.is_partial
 
 
 def _cost_headers(board: Leaderboard) -> list[str]:
@@ -365,7 +363,7 @@ def comparison_table(comparison: Comparison) -> TextTable:
     headers += ["wins", "ties", "losses", "detectable", "verdict"]
     rows = [
         [
-            each.domain,
+            f"{each.domain}{SHORT if each.short_of else ''}",
             each.length,
             ", ".join(map(str, each.seeds)),
             f"{each.a:.2f}{STALE if each.stale_a else ''}",
@@ -390,6 +388,11 @@ def comparison_table(comparison: Comparison) -> TextTable:
         notes.append("A - B in points; ± standard deviation over seeds")
     if any(each.interval is None for each in comparison.differences):
         notes.append(f"{BLANK} no interval where a class has fewer than 5 query images")
+    notes += [
+        f"{SHORT} {each.domain}: {each.short_of}"
+        for each in comparison.differences
+        if each.short_of
+    ]
     if any(each.stale_a or each.stale_b for each in comparison.differences):
         notes.append(STALE_LEGEND)
     return TextTable(

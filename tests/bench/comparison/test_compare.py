@@ -104,6 +104,22 @@ def test_a_domain_counts_once_with_the_longest_run_that_both_have(tmp_path: Path
     at = list(table.headers).index("episodes")
     assert [cells[at] for cells in table.rows] == ["60", "first 45", "105"]
     assert set(comparison.remarks) < set(table.notes)
+    assert [cells[0] for cells in table.rows] == ["deepglobe", "isic*", "mean*"]
+    assert "* isic: the first 45 episodes" in table.notes
+    assert "* mean: a mean over these" in table.notes
+
+
+def test_partial_data_are_marked_at_every_width(tmp_path: Path) -> None:
+    profile = "partial: 47 of 566 images"
+    for method, skill in (("loec", 0.6), ("ssp", 0.5)):
+        write_cell(tmp_path, method, "chestxray", skill=skill, domain__profile=profile)
+        write_cell(tmp_path, method, "isic", skill=skill)
+    comparison = compared(tmp_path, "loec", "ssp")
+    assert [d.short_of for d in comparison.differences] == [profile, "", "a mean over these"]
+    text = printed("compare", "loec", "ssp", "--results", tmp_path)
+    assert "chestxray*" in text
+    assert f"* chestxray: {profile}" in text
+    assert "isic*" not in text
 
 
 def test_a_longer_run_without_a_common_seed_is_not_taken(tmp_path: Path) -> None:
