@@ -1,7 +1,7 @@
 """The vision transformer and its two hosts against vectors of the published implementations."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,13 +19,12 @@ from cdfss_bench.methods.backbones.vit import ViT
 from cdfss_bench.methods.blocks.prototypes import cosine_scores, nearest_masks
 from cdfss_bench.methods.blocks.proxies import proxy_scores
 from cdfss_bench.methods.blocks.voting import upsampled
-from cdfss_bench.methods.core.contract import EpisodeBatch
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.hosts.fptrans import FPTrans
 from cdfss_bench.methods.hosts.ssp import with_own_prototypes
 from cdfss_bench.methods.hosts.ssp_vit import SSPViT
 
-from ...support.contract import as_a
+from ...support.contract import Episodes, as_a
 from ...support.draws import regrid
 
 pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("one_thread")]
@@ -58,21 +57,8 @@ def stored(shared: Path) -> Open:
     return lambda name: Stored(shared / "reference" / f"vit_{name}.npz")
 
 
-@dataclass(frozen=True)
-class Pictures:
+def pictures(fill: ModuleType, prefix: str, shots: int) -> Episodes:
     """The episodes that `vit_image` describes."""
-
-    query: Tensor
-    query_masks: Tensor
-    support: Tensor
-    support_masks: Tensor
-
-    @property
-    def batch(self) -> EpisodeBatch:
-        return EpisodeBatch(self.query, self.query_masks, self.support, self.support_masks)
-
-
-def pictures(fill: ModuleType, prefix: str, shots: int) -> Pictures:
     count = EPISODES[shots]
 
     def array(name: str, *shape: int, kind: str = "normal") -> Tensor:
@@ -85,7 +71,7 @@ def pictures(fill: ModuleType, prefix: str, shots: int) -> Pictures:
     tone = array("tone", 3, 1, 1)
     tone = tone / tone.square().mean().sqrt()
     gain = torch.tensor([3.0, 0.0][:count])[:, None, None, None]
-    return Pictures(
+    return Episodes(
         query + gain * tone * query_masks[:, None],
         query_masks,
         support + gain[:, None] * tone * support_masks[:, :, None],
@@ -134,10 +120,10 @@ def test_ssp_head(shots: int, stored: Open, fill: ModuleType, ssp_vit: SSPViT) -
     net = ssp_vit
     given = pictures(fill, f"vitssp{shots}.", shots)
     with torch.no_grad():
-        logits = net.logits(given.query, given.support, given.support_masks)
+        logits = net.logits(given.query_images, given.support_images, given.support_masks)
         reference.check(f"shot{shots}_logits", logits[:, 0])
-        query = net.encode(given.query).tensors[net.stage]
-        encoded = net.encode(given.support.flatten(0, 1))
+        query = net.encode(given.query_images).tensors[net.stage]
+        encoded = net.encode(given.support_images.flatten(0, 1))
         states = net.encode_support(encoded, given.support_masks.flatten(0, 1))
         fore, back = net.averaged(states, shots=shots)
         coarse = cosine_scores(query, fore[..., None, None], back[..., None, None])
@@ -149,7 +135,7 @@ def test_ssp_head(shots: int, stored: Open, fill: ModuleType, ssp_vit: SSPViT) -
         support, masks = encoded.tensors[net.stage], given.support_masks.flatten(0, 1)
         own_support = with_own_prototypes(support, nearest_masks(masks, support))
         reference.check("shot1_support", upsampled(own_support, (SIDE, SIDE))[:, None])
-        found = net.loss_terms(given.batch)
+        found = net.loss_terms(replace(given.batch(), rng=None))
         expected = {
             "first": error(reference.arrays["shot1_logits"], given.query_masks),
             "query_self": error(reference.arrays["shot1_self"], given.query_masks),
@@ -190,14 +176,14 @@ def test_fptrans(shots: int, stored: Open, fill: ModuleType, fptrans: FPTrans) -
     groups = groups.unflatten(0, (EPISODES[shots], -1))
     with torch.no_grad():
         known = net.described(
-            given.support.flatten(0, 1),
+            given.support_images.flatten(0, 1),
             given.support_masks.flatten(0, 1),
             lambda _row, _back: next(firsts),
         ).per_episode(shots)
         assert next(firsts, None) is None
         reference.check(f"{name}_fg_token", known.fore.mean(1, keepdim=True))
         reference.check(f"{name}_bg_token", known.back.flatten(1, 2))
-        seen = net.seen(given.query, given.support, known, groups)
+        seen = net.seen(given.query_images, given.support_images, known, groups)
         if shots == 1:
             reference.check("shot1_query_map0", seen.query[0])
         query = net.purifier(seen.query)
@@ -206,6 +192,6 @@ def test_fptrans(shots: int, stored: Open, fill: ModuleType, fptrans: FPTrans) -
         reference.check(f"{name}_logits", upsampled(scores, (SIDE, SIDE)))
         by_prompts = proxy_scores(query, *net.prompt_proxies(seen.prompts))
         reference.check(f"{name}_logits_prompt", upsampled(by_prompts, (SIDE, SIDE)))
-        terms = net.objective(given.batch, known, seen)
+        terms = net.objective(replace(given.batch(), rng=None), known, seen)
     reference.check(f"{name}_losses", torch.stack([term.value for term in terms.values()]))
     assert [term.weight for term in terms.values()] == [1.0, 1.0, 0.02]
