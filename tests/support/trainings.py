@@ -15,6 +15,16 @@ from cdfss_bench.methods.weights.checkpoints import read_checkpoint
 
 SMALL: dict[str, Any] = {"source": "mini", "episodes": 12, "batch": 2, "val_episodes": 4}
 
+EVERYTHING: dict[str, Any] = {
+    "optimizer": "adamw",
+    "schedule": "cosine",
+    "warmup": 2,
+    "lr_part": ["backbone.layer3=1e-4"],
+    "clip_norm": 1.5,
+    "ema": 0.9,
+}
+"""A change of every part of a recipe."""
+
 
 def plan_of(method: str = "ssp", **changed: Any) -> TrainingPlan:
     return read_training_plan(None, {**SMALL, "methods": [method], **changed})

@@ -19,17 +19,9 @@ from cdfss_bench.errors import UserError
 from cdfss_bench.methods.registry.card import Recipe
 from cdfss_bench.methods.weights.checkpoints import read_checkpoint
 
-from ...support.trainings import job_of, written
+from ...support.trainings import EVERYTHING, job_of, written
 
 PLAIN: dict[str, Any] = {"optimizer": "sgd", "momentum": 0, "weight_decay": 0}
-EVERYTHING: dict[str, Any] = {
-    "optimizer": "adamw",
-    "schedule": "cosine",
-    "warmup": 2,
-    "lr_part": ["backbone.layer3=1e-4"],
-    "clip_norm": 1.5,
-    "ema": 0.9,
-}
 
 
 def factors(total: int, **changed: Any) -> list[float]:

@@ -45,15 +45,13 @@ def test_parameters_and_running_statistics_are_as_the_first_pass_left_them() -> 
     assert float(net.get_buffer("calls")) == 1
 
 
-def test_a_radius_of_zero_changes_no_gradient() -> None:
-    net = Valley(3.0, 0.4)
+@pytest.mark.parametrize(
+    ("place", "radius", "slope"), [((3.0, 0.4), 0.0, [3.0, 4.0]), ((0.0, 0.0), 0.5, [0.0, 0.0])]
+)
+def test_without_a_radius_or_a_slope_no_gradient_changes(
+    place: tuple[float, float], radius: float, slope: list[float]
+) -> None:
+    net = Valley(*place)
     net().backward()
-    sharpen(net, net, radius=0.0)
-    assert gradients(net) == pytest.approx([3.0, 4.0])
-
-
-def test_at_a_stationary_point_nothing_is_done() -> None:
-    net = Valley(0.0, 0.0)
-    net().backward()
-    sharpen(net, net, radius=0.5)
-    assert gradients(net) == [0.0, 0.0]
+    sharpen(net, net, radius=radius)
+    assert gradients(net) == pytest.approx(slope, rel=1e-6, abs=0)

@@ -15,7 +15,7 @@ from cdfss_bench.canonical import file_sha256
 from cdfss_bench.cards import validated
 from cdfss_bench.datasets import open_domain
 from cdfss_bench.errors import WeightsError
-from cdfss_bench.methods import Composition, build, parse
+from cdfss_bench.methods import build, parse
 from cdfss_bench.methods.hosts.dra import DRA
 from cdfss_bench.methods.plugins.lem import LEM
 from cdfss_bench.methods.registry.card import Recipe
@@ -28,14 +28,9 @@ from cdfss_bench.methods.weights.search import PACKAGED
 MINI = "resnet-mini"
 
 
-def mini(name: str) -> Composition:
-    composition = parse(name)
-    return composition.in_miniature()
-
-
 def job(name: str, *, init: Path | None = None, **changed: Any) -> Job:
     """Two episodes per step on the mini source, the card's recipe otherwise."""
-    composition = mini(name)
+    composition = parse(name).in_miniature()
     recipe = METHODS.card(composition.host.card.name).mini.recipe
     assert recipe is not None
     values = {**recipe.model_dump(), "batch": 2, "episodes": 4, **changed}

@@ -3,10 +3,10 @@
 import errno
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -29,9 +29,10 @@ from cdfss_bench.canonical import digest
 from cdfss_bench.datasets import open_domain
 from cdfss_bench.errors import DataError, RecordError, UserError
 from cdfss_bench.methods.hosts.ssp import SSP
+from cdfss_bench.methods.registry.name_grammar import parse
 
 from ...support import trees
-from ...support.trainings import job_of, plan_of, written
+from ...support.trainings import EVERYTHING, job_of, plan_of, written
 
 
 @pytest.fixture(autouse=True)
@@ -40,16 +41,6 @@ def _common_cache(
 ) -> None:
     """Pictures are drawn once for all tests of this page."""
     monkeypatch.setenv("CDFSS_CACHE", str(tmp_path_factory.getbasetemp() / "pictures"))
-
-
-RECIPE: dict[str, Any] = {
-    "optimizer": "adamw",
-    "schedule": "cosine",
-    "warmup": 2,
-    "lr_part": ["backbone.layer3=1e-4"],
-    "clip_norm": 0.5,
-    "ema": 0.8,
-}
 
 
 def stopped_after(step: int) -> Conduct:
@@ -159,8 +150,6 @@ def test_workers_change_nothing_and_a_share_draws_what_the_whole_draws() -> None
     ],
 )
 def test_the_default_is_the_published_recipe(method: str, expected: dict[str, Any]) -> None:
-    from cdfss_bench.methods.registry.name_grammar import parse
-
     recipe = parse(method).host.card.recipe
     assert recipe is not None
     assert expected.items() <= recipe.model_dump().items()
@@ -284,9 +273,9 @@ def test_watched_steps() -> None:
         ("dra", {"init": "none"}),
         ("ssp", {"select": "source-val"}),
         ("ssp+lem[sigma=auto]", {}),
-        ("ssp", {**RECIPE, "select": "source-val", "validate_every": 0.3}),
-        ("dra", {**RECIPE, "init": "none", "sam": 0.05}),
-        ("hsnet", {**RECIPE, "lr_part": [], "memory": 1}),
+        ("ssp", {**EVERYTHING, "select": "source-val", "validate_every": 0.3}),
+        ("dra", {**EVERYTHING, "init": "none", "sam": 0.05}),
+        ("hsnet", {**EVERYTHING, "lr_part": [], "memory": 1}),
     ],
 )
 def test_an_interrupted_training_ends_as_an_undisturbed_one(
@@ -429,45 +418,31 @@ def test_a_log_that_cannot_grow_is_explained(tmp_path: Path) -> None:
         train(job, path)
 
 
-def pascal(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    trees.write_pascal(root)
-    monkeypatch.setenv("CDFSS_DATA_ROOT", str(root))
-    return lambda: check_source(open_domain("pascal", root))
-
-
-def masks_of(root: Path) -> list[Path]:
-    return sorted((root / trees.VOC / "SegmentationClassAug").glob("*.png"))
-
-
-def test_a_source_with_masks_is_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pascal(tmp_path, monkeypatch)()
-    check_source(open_domain("mini-source"))
-
-
-def test_a_source_without_masks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import numpy as np
-
-    check = pascal(tmp_path, monkeypatch)
-    for mask in masks_of(tmp_path):
-        trees.save_labels(mask, np.zeros((28, 40), np.uint8))
-    with pytest.raises(DataError, match="no mask of pascal that was looked at holds the class"):
-        check()
-    for mask in masks_of(tmp_path):
+@pytest.mark.parametrize(
+    ("label", "sentence"),
+    [
+        (0, "no mask of pascal that was looked at holds the class"),
+        (137, "holds label 137, which is none of the 20 classes"),
+    ],
+)
+def test_a_source_is_refused_without_masks_or_with_others(
+    label: int, sentence: str, tmp_path: Path
+) -> None:
+    trees.write_pascal(tmp_path)
+    check_source(open_domain("pascal", tmp_path))
+    masks = list((tmp_path / trees.VOC / "SegmentationClassAug").glob("*.png"))
+    for mask in masks:
+        trees.save_labels(mask, np.full((28, 40), label, np.uint8))
+    with pytest.raises(DataError, match=sentence):
+        check_source(open_domain("pascal", tmp_path))
+    for mask in masks:
         mask.unlink()
     with pytest.raises(DataError):
-        check()
+        check_source(open_domain("pascal", tmp_path))
 
 
-def test_masks_with_other_labels_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import numpy as np
-
-    check = pascal(tmp_path, monkeypatch)
-    for mask in masks_of(tmp_path):
-        trees.save_labels(mask, np.full((28, 40), 137, np.uint8))
-    with pytest.raises(DataError, match="holds label 137, which is none of the 20 classes"):
-        check()
+def test_the_drawn_source_is_fine() -> None:
+    check_source(open_domain("mini-source"))
 
 
 def test_a_class_that_the_card_does_not_list_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
