@@ -45,13 +45,13 @@ from cdfss_bench.bench.cost.profile import flops_of
 from cdfss_bench.bench.evaluation.evaluator import Settings, evaluate
 from cdfss_bench.bench.evaluation.feature_cache import FeatureStores
 from cdfss_bench.bench.evaluation.pixel_counts import count as pixels_of
+from cdfss_bench.bench.evaluation.prediction import load_method
 from cdfss_bench.bench.records.counts import Counts
 from cdfss_bench.bench.runtime.allocator import keep_memory
 from cdfss_bench.datasets import Domain, open_domain
 from cdfss_bench.methods import build, parse
 from cdfss_bench.methods.conformance.probe import seeded
 from cdfss_bench.methods.core.method import Method
-from cdfss_bench.methods.weights.load import load_weights
 from cdfss_bench.methods.weights.resolve import resolve_weights
 
 Clock = Callable[[], float]
@@ -64,11 +64,12 @@ Example = tuple[Tensor, Tensor, Tensor]
 
 def network(name: str, backbone: str, weights: Path | None, example: Example) -> Method:
     """The method with its weights, or with drawn ones whose score is moved to decide both ways."""
-    built = build(name, backbone=backbone)
     if weights is not None:
-        load_weights(built, resolve_weights(parse(name), backbone=backbone, folders=[weights]))
-        return built.eval()
-    seeded(built).eval()
+        composition = parse(name)
+        return load_method(
+            composition, resolve_weights(composition, backbone=backbone, folders=[weights])
+        )
+    built = seeded(build(name, backbone=backbone)).eval()
     last = getattr(getattr(built, "hpn_learner", None), "decoder2", [None])[-1]
     if isinstance(last, nn.Conv2d):
         assert last.bias is not None

@@ -10,13 +10,14 @@ import torch
 
 from cdfss_bench.bench.evaluation.evaluator import Settings, evaluate
 from cdfss_bench.bench.evaluation.feature_cache import FeatureStores
+from cdfss_bench.bench.evaluation.prediction import load_method
 from cdfss_bench.bench.records.counts import Counts
 from cdfss_bench.bench.statistics.metrics import measure
 from cdfss_bench.datasets import Domain, Episode, open_domain
 from cdfss_bench.datasets.core.transforms import normalised
-from cdfss_bench.methods import METHODS, build, parse
+from cdfss_bench.methods import METHODS, parse
 from cdfss_bench.methods.core.method import Method
-from cdfss_bench.methods.weights.load import load_weights
+from cdfss_bench.methods.registry.build import fitting
 from cdfss_bench.methods.weights.resolve import resolve_weights
 
 from .conftest import Measured
@@ -32,16 +33,16 @@ NAMES = [*HOSTS, "loec", "prototype", "centre-ellipse"]
 EPISODES = 20
 
 
+def adapting(name: str) -> Method:
+    """With the mini suite's weights."""
+    composition = parse(name).in_miniature()
+    backbone = next((b for b in fitting(composition) if b.endswith("mini")), None)
+    return load_method(composition, resolve_weights(composition, backbone=backbone, folders=[]))
+
+
 def network(name: str) -> Method:
-    """With the mini suite's weights; IFA without its steps at test."""
-    composition = parse("ifa[steps=0]" if name == "ifa" else name).in_miniature()
-    host = composition.host.card
-    if not host.backbones:
-        return build(composition)
-    backbone = next(b for b in host.backbones if b == host.mini.backbone)
-    built = build(composition, backbone=backbone)
-    load_weights(built, resolve_weights(composition, backbone=backbone, folders=[]))
-    return built.eval()
+    """IFA without its steps at test."""
+    return adapting("ifa[steps=0]" if name == "ifa" else name)
 
 
 def asked(domain: str = "mini-chest", shots: int = 5) -> tuple[Domain, Sequence[Episode]]:

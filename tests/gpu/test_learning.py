@@ -17,17 +17,13 @@ from cdfss_bench.bench.training.job import Job
 from cdfss_bench.bench.training.plan import planned
 from cdfss_bench.bench.training.trainer import train
 from cdfss_bench.datasets import open_domain
-from cdfss_bench.methods import METHODS, parse
+from cdfss_bench.methods import METHODS
 from cdfss_bench.methods.core.contract import EpisodeBatch
-from cdfss_bench.methods.core.method import Method
-from cdfss_bench.methods.registry.build import build, fitting
-from cdfss_bench.methods.weights.load import load_weights
-from cdfss_bench.methods.weights.resolve import resolve_weights
 
 from ..support.contract import episodes, fresh, trained_compositions
 from ..support.trainings import plan_of
 from .conftest import Measured
-from .test_evaluator import counted, largest
+from .test_evaluator import adapting, counted, largest
 
 pytestmark = pytest.mark.gpu
 
@@ -44,15 +40,6 @@ LEARNING = (
 SHARE = 0.01
 """Of an episode's pixels. Adam's first steps follow the sign of a gradient, so that rounding can
 turn a step where a gradient is nearly zero: what is learnt differs more than what is matched."""
-
-
-def adapting(name: str) -> Method:
-    """With the mini suite's weights."""
-    composition = parse(name).in_miniature()
-    backbone = next(b for b in fitting(composition) if b.endswith("mini"))
-    built = build(composition, backbone=backbone)
-    load_weights(built, resolve_weights(composition, backbone=backbone, folders=[]))
-    return built.eval()
 
 
 @pytest.mark.parametrize("name", LEARNING)

@@ -9,8 +9,8 @@ from cdfss_bench.bench.evaluation.evaluator import Settings
 from cdfss_bench.datasets import open_domain
 from cdfss_bench.methods import METHODS, parse
 
-from ..gpu.test_evaluator import counted, largest
-from ..gpu.test_learning import HOSTS, SHARE, adapting, gradients_apart, losses
+from ..gpu.test_evaluator import adapting, counted, largest
+from ..gpu.test_learning import HOSTS, SHARE, gradients_apart, losses
 from ..support.contract import trained_compositions
 from ..support.simulated_device import counted_waits
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from cdfss_bench.bench.evaluation.evaluator import Settings, evaluate
+from cdfss_bench.bench.evaluation.prediction import load_method
 from cdfss_bench.datasets import Domain, open_domain
-from cdfss_bench.methods import build, parse
+from cdfss_bench.methods import parse
 from cdfss_bench.methods.core.method import Method
-from cdfss_bench.methods.weights.load import load_weights
 from cdfss_bench.methods.weights.resolve import resolve_weights
 
 from ...support.plain_evaluator import Masks, difference, plain_logits
@@ -18,9 +18,9 @@ MINI = ("mini-chest", "mini-landcover", "mini-lesion", "mini-objects")
 
 def network(name: str, backbone: str, folders: list[Path]) -> Method:
     composition = parse(name).in_miniature() if backbone == "resnet-mini" else parse(name)
-    built = build(composition, backbone=backbone)
-    load_weights(built, resolve_weights(composition, backbone=backbone, folders=folders))
-    return built.eval()
+    return load_method(
+        composition, resolve_weights(composition, backbone=backbone, folders=folders)
+    )
 
 
 def agree(method: Method, domain: Domain, shots: int, count: int, budget: int) -> None:
