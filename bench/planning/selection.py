@@ -350,13 +350,16 @@ class Planned:
 
 
 def compositions(selection: Selection) -> list[Composition]:
-    """The selected methods, each once, in their published sizes.
+    """The selected methods, each once whatever its capitals, in their published sizes.
 
     Raises:
         CompositionError: for a name that cannot be built.
     """
     names = [*selection.methods, *(_added(selection.methods) if selection.controls else ())]
-    return [parse(name) for name in dict.fromkeys(names)]
+    found: dict[tuple[str, str], Composition] = {}
+    for composition in map(parse, dict.fromkeys(names)):
+        found.setdefault((str(composition), composition.label.casefold()), composition)
+    return [*found.values()]
 
 
 def _added(methods: Sequence[str]) -> Iterator[str]:
@@ -380,7 +383,7 @@ def plan(selection: Selection) -> Iterator[Planned]:
     drawn: dict[EpisodeSet, EpisodeSet] = {}
     opened: dict[str, Domain] = {}
     for part in selection.parts:
-        domains = [opened.setdefault(each.title, each) for each in open_domains(part)]
+        domains = _each_once(opened.setdefault(each.title, each) for each in open_domains(part))
         yield from _plan(part, domains, drawn)
 
 

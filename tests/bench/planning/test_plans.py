@@ -161,3 +161,19 @@ def test_true_is_no_number(field: str) -> None:
     for value in (True, [True]):
         with pytest.raises(ValueError, match="no numbers"):
             Selection.model_validate({"methods": ["ssp"], field: value})
+
+
+def test_what_is_named_twice_in_other_spellings_is_one_cell() -> None:
+    asked = {
+        "methods": ("all-foreground", "All-Foreground", "ssp+lem+lcm", "loec"),
+        "domains": ("mini-lesion", "Mini-Lesion", "mini-lesion[]"),
+        "shots": (1, 1),
+        "seeds": (0, 1, 0),
+        "episodes": 1,
+    }
+    titles = [planned.title for planned in plan(Selection.model_validate(asked))]
+    assert titles == [
+        f"{name} · mini-lesion · 1-shot · seed {seed}"
+        for name in ("all-foreground", "ssp+lem+lcm", "loec")  # an alias is a row of its own
+        for seed in (0, 1)
+    ]
