@@ -163,6 +163,7 @@ def runs(
                     "folder": str(path.parent),
                 }
             )
+        found.sort(key=lambda run: [run[key] for key in _ORDER])
         if as_json:
             say(json.dumps(found, indent=1))
             return
@@ -188,6 +189,9 @@ def runs(
             secondary=["protocol", "backbone", "version", "reason"],
             wide=wide,
         )
+
+
+_ORDER = ("domain", "shots", "method", "backbone", "seed", "protocol")
 
 
 def _marked(backbones: Iterable[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,11 @@ def results_near(folder: Path) -> Path | None:
     """The results folder with records that a folder lies in, or that lies in it; None without."""
     from ..records.schema import record_paths
 
-    near = (*folder.parents, folder / "results")
-    return next((each for each in near if record_paths(each)), None)
+    for each in (*folder.parents, folder / "results"):
+        with suppress(OSError):  # no name that a file can have
+            if record_paths(each):
+                return each
+    return None
 
 
 def no_records(results: Path) -> UserError:

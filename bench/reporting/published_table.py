@@ -61,9 +61,22 @@ def published_table(board: Leaderboard, reports: Sequence[Report]) -> TextTable:
             *(f"source: {source}" for source in sources),
         ],
         sections=sections,
+        apart=_apart(rows),
         secondary=["comparability", STACKED],
         whole="report --against published --wide",
     )
+
+
+def _apart(rows: Sequence[Sequence[str]]) -> dict[str, dict[int, str]]:
+    """Backbones of figures of one name, and the conditions of those on one backbone, by row."""
+    found: dict[str, dict[int, str]] = {"backbone": {}, "comparability": {}}
+    for at, (name, backbone, *_, conditions) in enumerate(rows):
+        same = [other for other in rows if other[0] == name]
+        if len({other[1] for other in same}) > 1:
+            found["backbone"][at] = backbone
+        if sum(other[1] == backbone for other in same) > 1:
+            found["comparability"][at] = conditions
+    return found
 
 
 def _ours(report: Report, board: Leaderboard) -> Row | None:

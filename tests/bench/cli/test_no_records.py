@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,8 @@ def test_a_folder_of_runs_is_no_run(tmp_path: Path) -> None:
     assert error.problem == "results/runs holds no run.json"
     assert error.hint == "name the folder of a run, or all of them by --results results"
     (tmp_path / "else").mkdir()
-    assert mistake("verify", "/").hint == "name the folder of a run"
+    for name in ("/", "a" * 300):
+        assert mistake("verify", name).hint == "name the folder of a run"
 
 
 @pytest.mark.usefixtures("results")
@@ -66,6 +68,19 @@ def test_a_list_without_records_says_where_some_are() -> None:
     assert done.stderr.splitlines() == [
         "there are no records under results/runs/runs",
         "  hint: --results results has some",
+    ]
+
+
+def test_runs_are_listed_by_domain_shots_method_and_seed(tmp_path: Path) -> None:
+    for seed in (2, 0, 1):
+        for domain in ("isic", "deepglobe"):
+            write_cell(tmp_path, "ssp", domain, seed=seed)
+    write_cell(tmp_path, "dra", "isic")
+    told = json.loads(typed("list", "runs", "--json", "--results", tmp_path).stdout)
+    assert [(run["domain"], run["method"], run["seed"]) for run in told] == [
+        *(("deepglobe", "ssp", seed) for seed in (0, 1, 2)),
+        ("isic", "dra", 0),
+        *(("isic", "ssp", seed) for seed in (0, 1, 2)),
     ]
 
 

@@ -5,9 +5,13 @@ from pathlib import Path
 import pytest
 
 from cdfss_bench.bench.comparison.published import COMPARABILITY, find_published, read_published
+from cdfss_bench.bench.reporting.columns import only_columns
+from cdfss_bench.bench.reporting.published_table import published_table
 from cdfss_bench.errors import RecordError
 
 from ...conftest import CHECKOUT
+from ...support.records import write_cell
+from ...support.shown import board_of
 
 HEADER = (
     "method,venue,year,backbone,finetunes_on_target,shots,fss1000,deepglobe,isic,chestxray,mean,"
@@ -57,6 +61,15 @@ def test_a_further_domain_is_a_further_column(tmp_path: Path) -> None:
     path.write_text(f"{HEAD},isic,my-data,mean,source\nX,V,2026,ResNet-50,no,1,30.5,,30.5,here\n")
     (report,) = read_published(path)
     assert report.figures == {"isic": (30.5,), "my-data": (), "mean": (30.5,)}
+
+
+def test_figures_of_one_name_are_told_apart_where_the_backbone_is_hidden(tmp_path: Path) -> None:
+    write_cell(tmp_path, "ssp")
+    reports = read_published(CHECKOUT / "results" / "published.csv")
+    (narrow,) = only_columns([published_table(board_of(tmp_path), reports)], ["isic"])
+    names = [cells[0] for cells in narrow.rows if cells[0].startswith("LoEC (2025)")]
+    assert len(names) == len(set(names)) >= 2
+    assert any("ResNet" in name for name in names)
 
 
 def test_the_file_of_the_package_names_the_four_targets() -> None:
