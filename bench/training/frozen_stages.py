@@ -16,6 +16,7 @@ from cdfss_bench.methods.core.feature_batch import FeatureBatch
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.fast.folded import folded
 from cdfss_bench.methods.fast.trained import trained_form
+from cdfss_bench.methods.fast.trained_matching import trained_terms
 
 from .kept_images import KeptImages
 from .shared_cosines import SharedCosines
@@ -43,7 +44,10 @@ class FrozenStages(KeptImages):
         super().__init__(budget)
         self.network = network
         backbone = network.backbone
-        self._folded = folded(backbone, channels_last=device.startswith("cpu"))
+        is_cpu = device.startswith("cpu")
+        self._folded = folded(backbone, channels_last=is_cpu)
+        self._layout = torch.channels_last if is_cpu else torch.contiguous_format
+        self._terms = trained_terms(network) if is_cpu else None
         self.count = 0 if self._folded is backbone else _frozen(backbone)
         if not self.count:
             raise UserError(
@@ -88,19 +92,25 @@ class FrozenStages(KeptImages):
 
     @contextmanager
     def in_place(self) -> Generator[None]:
-        """Answers for the network's backbone for the time of a step, cosines shared."""
-        instance = cast("Any", self.network.backbone)
-        instance.walk = self.walk
+        """Answers for the network's backbone for the time of a step, and for its matching."""
+        network, backbone = cast("Any", self.network), cast("Any", self.network.backbone)
+        backbone.walk = self.walk
+        if self._terms is not None:
+            network.matching_terms = self._terms
         try:
             with SharedCosines():
                 yield
         finally:
-            del instance.walk
+            del backbone.walk
+            if self._terms is not None:
+                del network.matching_terms
 
     def computed(self, image: Tensor) -> FeatureBatch:
         """The outputs of the frozen stages for an image [1, 3, H, W], by their names."""
         walk = islice(self._folded.walk(image), self.count)
-        outputs = {maps.stage.name: maps.output.contiguous() for maps in walk}
+        outputs = {
+            maps.stage.name: maps.output.contiguous(memory_format=self._layout) for maps in walk
+        }
         return FeatureBatch((image.shape[-2], image.shape[-1]), outputs)
 
 
