@@ -108,7 +108,7 @@ def _phases(maps: Tensor, step: int) -> Tensor:
 
     Maps are filled up with zeros, channels last.
     """
-    height, width = maps.shape[-2:]
-    filled = F.pad(maps, (0, -width % step, 0, -height % step)).permute(0, 2, 3, 1)
-    cut = filled.unflatten(2, (-1, step)).unflatten(1, (-1, step))
+    more = [-side % step for side in maps.shape[-2:]]
+    filled = F.pad(maps, (0, more[1], 0, more[0])) if any(more) else maps
+    cut = filled.permute(0, 2, 3, 1).unflatten(2, (-1, step)).unflatten(1, (-1, step))
     return cut.permute(0, 2, 4, 1, 3, 5).flatten(0, 2).permute(0, 3, 1, 2)

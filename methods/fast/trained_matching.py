@@ -35,6 +35,8 @@ _EPS = 1e-8
 """Of `torch.nn.functional.cosine_similarity`."""
 _POOL_EPS = 1e-5
 """Of `masked_mean`."""
+_LARGE = 2**18
+"""Elements of an image's features below which its many operations cost more than they save."""
 
 
 def trained_terms(network: Method) -> Callable[[Tensor, Tensor, Tensor, Tensor], Terms] | None:
@@ -50,7 +52,8 @@ def trained_terms(network: Method) -> Callable[[Tensor, Tensor, Tensor, Tensor],
         return None
 
     def terms(query: Tensor, support: Tensor, query_masks: Tensor, support_masks: Tensor) -> Terms:
-        if torch.is_autocast_enabled("cpu"):  # mixed precision: the plain form, as it is tested
+        # Mixed precision takes the plain form, as it is tested.
+        if query[0].numel() < _LARGE or torch.is_autocast_enabled("cpu"):
             return SSP.matching_terms(network, query, support, query_masks, support_masks)
         return _terms(query, support, query_masks, support_masks, refine=network.refine)
 

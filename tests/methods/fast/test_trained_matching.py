@@ -20,6 +20,11 @@ from cdfss_bench.methods.hosts.ssp import SSP
 SIDE = 9
 
 
+@pytest.fixture(autouse=True)
+def _small_maps_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trained_matching, "_LARGE", 0)
+
+
 def network(text: str = "ssp") -> Method:
     return seeded(build(parse(text), backbone="resnet-mini"))
 
@@ -109,4 +114,19 @@ def test_mixed_precision_matches_as_the_plain_form() -> None:
         found = fast(query, support, *masks)
     assert {n: float(t.value) for n, t in found.items()} == {
         n: float(t.value) for n, t in expected.items()
+    }
+
+
+def test_small_maps_are_matched_by_the_plain_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    plain = network()
+    fast = trained_terms(plain)
+    assert fast is not None
+    monkeypatch.setattr(trained_matching, "_terms", None)
+    drawn = episodes(2, 2, SIDE * 8)
+    assert set(fast(*features(0.3), drawn.query_masks, drawn.support_masks)) == {
+        "refined",
+        "first",
+        "query_self",
+        "support_self",
     }
