@@ -2,30 +2,43 @@
 
     python tests/benchmarks/training_steps.py --rounds 5 --side 400 --batch 2
     python tests/benchmarks/training_steps.py --mini
+    python tests/benchmarks/training_steps.py --matching --rounds 2
 
 The forms take turns in one process: as published; with the folded form of frozen stages and no
 image known; and with every image known. A time is processor time, of which neighbours take nothing:
 forward, backward and update of a batch in memory. Parameters and pictures are drawn.
+
+A drawn SSP selects few positions as confident background, a trained one most of them. `--matching`
+times what follows the backbone alone, by drawn features [B, 1024, S / 8, S / 8] whose foreground
+and background differ more and more.
 """
 
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 
 import torch
+from torch import Tensor
 
 from cdfss_bench.bench.runtime.allocator import keep_memory
 from cdfss_bench.bench.training.frozen_features import FrozenFeatures
 from cdfss_bench.bench.training.frozen_stages import FrozenStages
 from cdfss_bench.bench.training.network import freeze, optimizer_of
 from cdfss_bench.methods import METHODS, build, parse
+from cdfss_bench.methods.blocks.prototypes import resized_masks
+from cdfss_bench.methods.blocks.self_support import BACK_THRESHOLD, confident
 from cdfss_bench.methods.conformance.probe import Episodes, seeded
 from cdfss_bench.methods.conformance.probe import episodes as drawn_episodes
-from cdfss_bench.methods.core.contract import EpisodeBatch
+from cdfss_bench.methods.core.contract import EpisodeBatch, LossTerm
+from cdfss_bench.methods.fast.trained_matching import trained_terms
+from cdfss_bench.methods.hosts.ssp import SSP, mean_prototypes
 from cdfss_bench.methods.registry.card import Recipe
 from cdfss_bench.methods.registry.name_grammar import Composition
+
+Terms = Callable[[Tensor, Tensor, Tensor, Tensor], Mapping[str, LossTerm]]
 
 
 def main() -> None:
@@ -36,9 +49,13 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=400, help="of the pictures")
     parser.add_argument("--batch", type=int, default=2, help="episodes a step")
     parser.add_argument("--mini", action="store_true", help="the mini suite's recipes, at 128 px")
+    parser.add_argument("--matching", action="store_true", help="SSP's behind the backbone alone")
     given = parser.parse_args()
     torch.set_num_threads(1)
     keep_memory()  # as training does
+    if given.matching:
+        _measure_matching(given.batch, given.side, given.rounds)
+        return
     print("method       backbone       form             loss   ms a step (least to most)   speed")
     recipes = [n for n in METHODS.names() if METHODS.card(n).recipe]
     for name in given.method or [*recipes, "ssp+lem"]:
@@ -68,6 +85,10 @@ def _measure(
     if recipe.freeze != "none" and (recipe.freeze == "all" or "vit" not in backbone):
         budgets |= {"folded": 0, "folded, kept": 2**33}
     steps = {form: _step(composition, backbone, recipe, drawn, b) for form, b in budgets.items()}
+    _print_times(f"{name:12} {backbone:14}", steps, rounds)
+
+
+def _print_times(label: str, steps: Mapping[str, Callable[[], float]], rounds: int) -> None:
     times: dict[str, list[float]] = {form: [] for form in steps}
     losses = {form: step() for form, step in steps.items()}
     for _ in range(rounds):
@@ -80,10 +101,42 @@ def _measure(
         median = statistics.median(found)
         spread = f"{median:8.1f} ({min(found):.1f} to {max(found):.1f})"
         print(
-            f"{name:12} {backbone:14} {form:13} {losses[form]:8.5f}   "
-            f"{spread:27} {usual / median:5.2f}x",
+            f"{label} {form:13} {losses[form]:8.5f}   {spread:27} {usual / median:5.2f}x",
             flush=True,
         )
+
+
+def _measure_matching(batch: int, side: int, rounds: int) -> None:
+    network = seeded(build(parse("ssp"), backbone="resnet-mini"))
+    assert isinstance(network, SSP)
+    fast = trained_terms(network)
+    assert fast is not None
+    drawn = drawn_episodes(batch, 1, side)
+    rng = torch.Generator().manual_seed(0)
+    noise = torch.randn(2, batch, 1024, side // 8, side // 8, generator=rng)
+    direction = torch.randn(1024, 1, 1, generator=rng)
+    masks = (drawn.query_masks, drawn.support_masks[:, 0])
+    print("background selected          form             loss   ms (least to most)   speed")
+    for difference in (0.0, 0.3):
+        maps = [
+            each + difference * direction * (2 * (resized_masks(mask == 1, each) > 0.5).float() - 1)
+            for each, mask in zip(noise, masks, strict=True)
+        ]
+        first = network.self_supported(maps[0], *mean_prototypes(maps[1], drawn.support_masks))
+        chosen = confident(first.first.flatten(2).softmax(1)[:, 0], BACK_THRESHOLD)
+
+        def step(terms: Terms, layout: torch.memory_format, maps: list[Tensor] = maps) -> float:
+            query, support = (each.to(memory_format=layout).requires_grad_() for each in maps)
+            found = terms(query, support, drawn.query_masks, drawn.support_masks)
+            loss = torch.stack([term.weight * term.value for term in found.values()]).sum()
+            loss.backward()
+            return float(loss.detach())
+
+        steps = {
+            "plain": partial(step, network.matching_terms, torch.contiguous_format),
+            "folded": partial(step, fast, torch.channels_last),
+        }
+        _print_times(f"{chosen.float().mean():27.0%}", steps, rounds)
 
 
 def _step(
