@@ -185,7 +185,8 @@ def test_the_figures_of_reproduced_are_those_of_the_records_and_of_the_papers() 
     targets = ["fss1000", "deepglobe", "isic", "chestxray"]
     # pandas' own types are too wide for what is asked of tables here.
     cells = cast("Any", cdfss_bench.read_results(CHECKOUT / "results" / "sample"))
-    ours = cells[cells["shots"] == 1].groupby(["method", "domain"])["miou"].mean()
+    cells = cells[(cells["shots"] == 1) & (cells["backbone"] != "mobilenet_v2")]
+    ours = cells.groupby(["method", "domain"])["miou"].mean()
     papers = cast("Any", pd.read_csv(CHECKOUT / "results" / "published.csv"))
     for name in ("ssp (not source-trained)", "loec (not source-trained)", "prototype"):
         expected = [f"{ours[name, target]:.2f}" for target in targets]

@@ -90,6 +90,9 @@ def as_markdown(tables: Sequence[TextTable]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+_MARKUP = r"([|*]|<(?=[A-Za-z/!?]))"
+"""Signs that Markdown would read: of a table, of emphasis, and of a tag."""
+
 _AROUND = {"best": "**{}**", "second": "*{}*"}
 
 
@@ -98,9 +101,9 @@ def _markdown_line(cells: Sequence[str], *, escape: bool = True) -> str:
 
 
 def _escaped(cell: str) -> str:
-    return re.sub(r"([|*<])", r"\\\1", cell)
+    return re.sub(_MARKUP, r"\\\1", cell)
 
 
 def _of_text(note: str) -> str:
     """A line whose first sign makes no list and no heading, and whose stars are stars."""
-    return re.sub(r"^([-+#>])", r"\\\1", re.sub(r"([*<])", r"\\\1", note))
+    return re.sub(r"^([-+#>])", r"\\\1", re.sub(_MARKUP, r"\\\1", note))

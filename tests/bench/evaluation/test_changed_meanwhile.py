@@ -59,8 +59,7 @@ def test_weights_that_were_replaced_after_planning_are_refused_by_name(tmp_path:
     with safe_open(path, "pt") as file:
         header = file.metadata()
     values = load_file(path)
-    first = next(iter(values))
-    save_file({**values, first: values[first] * 2}, path, metadata=header)
+    save_file({name: value + 1 for name, value in values.items()}, path, metadata=header)
     changed, other = ran(cells, tmp_path)
     assert (changed.how, other.how) == ("refused", "computed")
     assert changed.detail == f"the weights file {path} was changed after this cell was planned"

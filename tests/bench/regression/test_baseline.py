@@ -129,6 +129,7 @@ def more_parameters(patch: Patch) -> None:
         self.spare = torch.nn.Parameter(torch.zeros(1))
 
     wrapped(SSP, "__init__", patch, padded)
+    patch.setattr(SSP, "keys_without_training", ("spare",))
 
     def load(network: Method, weights: Any) -> None:
         spare = network.get_parameter("spare")
