@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 
 from cdfss_bench.datasets import DOMAINS
 from cdfss_bench.datasets.core.domain import COPY
@@ -46,9 +47,11 @@ def _said_of_methods(board: Leaderboard) -> list[str]:
 def _other_seeds(board: Leaderboard) -> list[str]:
     """Which rows are of which seeds, where these differ: they were asked different episodes."""
     labels: dict[str, list[str]] = {}
+    rows = Counter(key.label for key in board.rows)
     for key, row in board.rows.items():
         if seeds := seeds_of([row]):
-            labels.setdefault(", ".join(map(str, seeds)), []).append(key.label)
+            name = f"{key.label} on {key.backbone}" if rows[key.label] > 1 else key.label
+            labels.setdefault(", ".join(map(str, seeds)), []).append(name)
     if len(labels) < 2:
         return []
     *few, (most, _) = sorted(labels.items(), key=lambda entry: (len(entry[1]), entry[0]))

@@ -217,6 +217,9 @@ def test_rows_of_other_seeds_than_the_rest_are_named(tmp_path: Path) -> None:
     write_cell(tmp_path, "loec", "isic", seed=3)
     (said,) = [note for note in table_of(tmp_path).notes if "same seeds" in note]
     assert said == "not all rows are of the same seeds: ssp of 0, 1; loec of 3; the others of 0"
+    write_cell(tmp_path, "loec", "isic", method__backbone="vit-b16")
+    (said,) = [note for note in table_of(tmp_path).notes if "same seeds" in note]
+    assert "loec on resnet50 of 3; " in said
 
 
 def test_too_many_rows_for_the_permutations_are_said_to_be_tested_by_none(
