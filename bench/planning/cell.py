@@ -461,14 +461,17 @@ _DECISIVE = ("place", "offers", "output_stride", "reads", "adaptation", "pyramid
 
 
 @lru_cache(maxsize=64)
-def _sha256_of(path: Path, _size: int, _time: int) -> str:
+def _sha256_of(path: Path, _size: int, _time: int, _inode: int) -> str:
     return file_sha256(path)
 
 
 def file_hash(path: Path) -> str:
-    """sha256 of a file, computed once as long as its size and time stay the same."""
+    """sha256 of a file, computed once as long as its size, time and inode stay the same.
+
+    Clocks of file systems may stand still for milliseconds, in which a file can be replaced.
+    """
     stat = path.stat()
-    return _sha256_of(path, stat.st_size, stat.st_mtime_ns)
+    return _sha256_of(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
 def weights_sha256(weights: Weights) -> tuple[str, str]:
