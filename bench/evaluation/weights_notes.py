@@ -32,14 +32,13 @@ def weights_notes(cell: Cell) -> list[str]:
                 f"{path.name} is not the published file, whose sha256 begins with {wanted[:8]}: it "
                 "is a conversion of it, or other weights"
             )
-        status = path.stat()
-        if stored := stored_precision(path, status.st_size, status.st_mtime_ns):
+        if stored := stored_precision(path, found):
             notes.append(f"{path.name} holds weights of half precision ({stored})")
     return notes
 
 
 @lru_cache(maxsize=64)
-def stored_precision(path: Path, _size: int = 0, _time: int = 0) -> str:
+def stored_precision(path: Path, _sha256: str = "") -> str:
     """`bf16` or `fp16` if most of a file's weights are values of it, else empty.
 
     Their values tell it, also in a file that was saved in full precision afterwards.

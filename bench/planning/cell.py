@@ -15,6 +15,7 @@ from cdfss_bench.canonical import digest, file_sha256
 from cdfss_bench.cards import Catalog, Origin
 from cdfss_bench.datasets import DOMAINS, Domain, Manifest
 from cdfss_bench.datasets.check.own_folders import refuse_masks_for_pictures
+from cdfss_bench.datasets.core.content_index import Signature, signature_of
 from cdfss_bench.errors import DataError, RecordError, UserError, WeightsError
 from cdfss_bench.methods.backbones.card import BACKBONES
 from cdfss_bench.methods.core.contract import Precision
@@ -461,17 +462,13 @@ _DECISIVE = ("place", "offers", "output_stride", "reads", "adaptation", "pyramid
 
 
 @lru_cache(maxsize=64)
-def _sha256_of(path: Path, _size: int, _time: int, _inode: int) -> str:
+def _sha256_of(path: Path, _signature: Signature) -> str:
     return file_sha256(path)
 
 
 def file_hash(path: Path) -> str:
-    """sha256 of a file, computed once as long as its size, time and inode stay the same.
-
-    Clocks of file systems may stand still for milliseconds, in which a file can be replaced.
-    """
-    stat = path.stat()
-    return _sha256_of(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    """sha256 of a file, computed once as long as its signature stays the same."""
+    return _sha256_of(path, signature_of(path))
 
 
 def weights_sha256(weights: Weights) -> tuple[str, str]:

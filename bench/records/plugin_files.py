@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from cdfss_bench.canonical import digest, file_sha256
+from cdfss_bench.datasets.core.content_index import Signature, signature_of
 from cdfss_bench.errors import UserError
 from cdfss_bench.methods.weights.card import METADATA_KEY
 from cdfss_bench.plain_yaml import read_yaml
@@ -100,10 +101,9 @@ def _content(path: Path) -> str:
             return digest({key: value for key, value in values.items() if key not in prose})
         except (UserError, TypeError, ValueError):
             pass  # no card: its bytes count
-    stat = path.stat()
-    return _sha256(path, stat.st_size, stat.st_mtime_ns)
+    return _sha256(path, signature_of(path))
 
 
 @lru_cache(maxsize=1024)
-def _sha256(path: Path, _size: int, _time: int) -> str:
+def _sha256(path: Path, _signature: Signature) -> str:
     return file_sha256(path)

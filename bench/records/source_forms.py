@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cdfss_bench.canonical import file_sha256
+from cdfss_bench.datasets.core.content_index import Signature, signature_of
 from cdfss_bench.errors import UserError
 from cdfss_bench.files import write_atomically
 
@@ -44,12 +45,11 @@ class Form(NamedTuple):
 
 def form_of(path: Path) -> Form:
     """The form of a file; of one that this Python cannot parse, the hash of its bytes."""
-    stat = path.stat()
-    return _read(path, stat.st_size, stat.st_mtime_ns)
+    return _read(path, signature_of(path))
 
 
 @lru_cache(maxsize=4096)
-def _read(path: Path, _size: int, _time: int) -> Form:
+def _read(path: Path, _signature: Signature) -> Form:
     raw = path.read_bytes()
     key = hashlib.sha256(raw).hexdigest()
     index = _index()
