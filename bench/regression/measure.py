@@ -13,8 +13,8 @@ from torch import Tensor
 from cdfss_bench.errors import RecordError, UserError
 
 from ..cost.profile import probe
+from ..evaluation.complete_weights import load_complete
 from ..evaluation.evaluator import Settings
-from ..evaluation.prediction import load_method
 from ..evaluation.runner import Outcome, Runner
 from ..planning.selection import Planned, Selection, plan
 from ..records.environment import describe
@@ -86,7 +86,7 @@ def relative_time(planned: Planned, device: str) -> float:
     """
     assert planned.cell is not None
     weights = planned.cell.weights
-    network = load_method(planned.composition, weights).to(device).optimized_for(device)
+    network = load_complete(planned.composition, weights).to(device).optimized_for(device)
     size = planned.episode_set.domain.card.image_size
     query, supports, masks = probe(planned.episode_set.shots, size, device)
     reference = _reference(device)

@@ -25,7 +25,7 @@ from cdfss_bench.methods.registry.name_grammar import Composition, parse
 from cdfss_bench.methods.weights.resolve import Weights, resolve_weights
 from cdfss_bench.methods.weights.search import PACKAGED
 
-from ...evaluation.prediction import load_method
+from ...evaluation.complete_weights import load_complete
 from ...planning.cell import weights_sha256
 from ...records.cell_folder import CellFolder
 from ...records.results import RunResult
@@ -97,7 +97,7 @@ class Redrawer:
         weights = weights_of(record, composition, self.folders)
         key = (str(composition), weights, record.evaluator.precision)
         if self._network is None or self._network[0] != key:
-            network = load_method(composition, weights, precision=record.evaluator.precision)
+            network = load_complete(composition, weights, precision=record.evaluator.precision)
             network = network.optimized_for("cpu")
             self._network = (key, network)
         return self._network[1]
