@@ -23,7 +23,8 @@ def folder_notes(domain: Domain) -> list[str]:
     if not isinstance(domain, FolderDomain):
         return []
     top = domain.root / str(domain.options.get("path", "."))
-    read = {name for path in _files(domain) if (name := _below(top, domain.root / path))}
+    folders = {Path(path).parent for path in _files(domain)}  # of many files few folders
+    read = {name for each in folders if (name := _below(top, domain.root / each))}
     unread = [
         name
         for name in folders_in(top)
@@ -74,7 +75,7 @@ def _files(domain: FolderDomain) -> set[str]:
     return {path for item in items for path in domain.item_files(item)}
 
 
-def _below(top: Path, path: Path) -> str:
-    """The folder in `top` that a file lies in; empty where it lies elsewhere."""
-    parts: Sequence[str] = path.relative_to(top).parts if path.is_relative_to(top) else ()
-    return parts[0] if len(parts) > 1 else ""
+def _below(top: Path, folder: Path) -> str:
+    """The folder in `top` that `folder` is or lies in; empty where it lies elsewhere."""
+    parts: Sequence[str] = folder.relative_to(top).parts if folder.is_relative_to(top) else ()
+    return parts[0] if parts else ""
