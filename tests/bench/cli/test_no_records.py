@@ -1,7 +1,5 @@
 """A results folder that shows nothing: the one beside it that has records is named."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Options of `report` that do not go together, and names of files that cannot be meant."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

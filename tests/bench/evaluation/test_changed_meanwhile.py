@@ -1,7 +1,5 @@
 """Weights and code that change between the planning of a cell and its computation."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

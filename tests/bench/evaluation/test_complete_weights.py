@@ -1,7 +1,5 @@
 """A file of `train` that lacks a part is refused: the part would be as constructed, at random."""
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What a record notes of weights files, and which are refused by their sha256."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Own data with more folders than are read, or with masks in the place of pictures."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The trained stages' faster form: the same maps and gradients as the plain modules."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor, nn

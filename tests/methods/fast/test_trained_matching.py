@@ -1,7 +1,5 @@
 """SSP's matching of a training step beside the plain one: the same terms and gradients."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor
