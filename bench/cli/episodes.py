@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cdfss_bench.words import plural
+
 from .command_group import CommandGroup
 from .console import talk
 from .option_groups import Only, expand_groups
@@ -69,9 +71,9 @@ def export(
     for episode_set in sets:
         folder = output if len(sets) == 1 else output / set_name(episode_set)
         index = write(episode_set, folder)
-        count = f"{len(index.episodes)} episode{'s' if len(index.episodes) != 1 else ''}"
+        count = len(index.episodes)
         talk(
-            f"wrote {count} of {index.domain}, {index.shots}-shot, seed "
+            f"wrote {count} {plural(count, 'episode')} of {index.domain}, {index.shots}-shot, seed "
             f"{index.seed}, protocol {index.protocol}, {index.image_size}x{index.image_size} "
             f"pixels, to {folder}"
         )

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cdfss_bench.words import plural
+
 from .console import say, show_table, talk
 from .option_groups import expand_groups
 from .options import Device, Episodes, Threads, add_plugins, chosen_device
@@ -84,8 +86,7 @@ def gate(
         show_table(["cell", "what", "baseline", "now", "verdict"], wrong)
     if update:
         now.save(baseline)
-        count = f"{len(now.cells)} cell{'s' if len(now.cells) != 1 else ''}"
-        talk(f"wrote {baseline}: {count}")
+        talk(f"wrote {baseline}: {len(now.cells)} {plural(len(now.cells), 'cell')}")
         return
     text = markdown(findings, strict=strict)
     if summary is not None:

@@ -10,6 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cdfss_bench.words import plural
+
 from .cautions import warn_of_cells
 from .console import say, show, talk
 
@@ -123,7 +125,7 @@ _STATES = ("to do", "begun", "complete", "refused")
 
 
 def _cells(number: int) -> str:
-    return f"{number} cell{'s' if number != 1 else ''}"
+    return f"{number} {plural(number, 'cell')}"
 
 
 def _listed(numbers: Iterable[int]) -> str:

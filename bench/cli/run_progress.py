@@ -8,6 +8,8 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from cdfss_bench.words import plural
+
 from .console import talk
 from .progress import PERIOD, bar, duration
 
@@ -25,11 +27,11 @@ def extent(forecasts: Sequence[Forecast], jobs: int = 1) -> str:
     cells = len(forecasts)
     states = [forecast.state.partition(":")[0] for forecast in forecasts]
     told = [f"{states.count(s)} {s}" for s in ("complete", "begun", "refused") if s in states]
-    line = f"{cells:,} cell{'s' if cells != 1 else ''}"
+    line = f"{cells:,} {plural(cells, 'cell')}"
     line += f" ({', '.join(told)})" if told else ""
     left = sum(forecast.left for forecast in forecasts)
     known = sum(forecast.episodes for forecast in forecasts) - left
-    line += f", {left:,} episode{'s' if left != 1 else ''} to compute" + (
+    line += f", {left:,} {plural(left, 'episode')} to compute" + (
         f" and {known:,} known" if known else ""
     )
     seconds = [forecast.seconds for forecast in forecasts if forecast.seconds != 0]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cdfss_bench.words import plural
+
 from .command_group import CommandGroup
 from .completion import complete_runs
 from .console import left_out, show, talk
@@ -123,7 +125,7 @@ def _go(chosen: Sequence[Removable], results: Path, *, yes: bool) -> None:
         refuse_foreign(one.folder, results)
     rows = [[one.name, one.folder.name[:7], one.reason, _size(one.size)] for one in chosen]
     show(TextTable("", ["record", "cell", "why", "size"], rows, frozenset({3})))
-    told = f"{len(chosen)} record{'s' if len(chosen) > 1 else ''}"
+    told = f"{len(chosen)} {plural(len(chosen), 'record')}"
     told += f", {_size(sum(one.size for one in chosen))}"
     if not yes:
         talk(f"{told}: nothing was removed; the same command with --yes removes")

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from cdfss_bench.words import plural
+
 from .completion import complete_run_folders
 from .console import say, talk
 from .no_records import no_records, results_near
@@ -65,8 +67,7 @@ def verify(
             for problem in verdict.problems:
                 say(f"{verdict.path}: {problem}")
         done = sum(verdict.status == "done" for verdict in verdicts)
-        records = f"{len(verdicts)} record{'s' if len(verdicts) != 1 else ''}"
-        problems = f"{len(wrong)} with problems"
-        talk(f"{records}, {done} finished, {problems}")
+        records = f"{len(verdicts)} {plural(len(verdicts), 'record')}"
+        talk(f"{records}, {done} finished, {len(wrong)} with problems")
     if wrong:
         raise typer.Exit(2 if any(verdict.unreadable for verdict in wrong) else 1)

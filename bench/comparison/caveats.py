@@ -7,6 +7,7 @@ from collections import Counter
 
 from cdfss_bench.datasets import DOMAINS
 from cdfss_bench.datasets.core.domain import COPY
+from cdfss_bench.words import plural
 
 from .current import STALE_LEGEND, State
 from .leaderboard import ColumnKey, Leaderboard, controls_of, seeds_of
@@ -97,7 +98,7 @@ def code_notes(board: Leaderboard) -> list[str]:
         each = [f"{board.left_out[state]} {word}" for state, word in words.items()]
         told = ", ".join(text for text in each if not text.startswith("0 "))
         lines.append(
-            f"not shown: {total} superseded record{'s' if total > 1 else ''} ({told}); another "
+            f"not shown: {total} superseded {plural(total, 'record')} ({told}); another "
             "record answers the same question"
         )
     return lines

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from cdfss_bench.canonical import digest
+from cdfss_bench.words import plural
 
 from ..records.schema import CostPart, RunRecord
 
@@ -151,5 +152,5 @@ def machine_of(record: RunRecord, cost: CostPart) -> str:
     if cost.device != "cpu":
         return cost.device
     threads = cost.threads or record.environment.get("threads")
-    counted = f"{threads} thread{'s' if threads != 1 else ''}" if threads else ""
+    counted = f"{threads} {plural(threads, 'thread')}" if threads else ""
     return ", ".join(filter(None, [str(record.environment.get("cpu", "cpu")), counted]))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from cdfss_bench.words import plural
+
 _VARIES = re.compile(r"(?:\S*/\S*|\S+\.\w{2,5}(?=\W|$)|\d+(?:[.,x×]\d+)*|…)(?:\s+(?=\S*/))?")
 MOST_LINES = 2
 """Lines that a row may have below a table; the rest is counted."""
@@ -33,7 +35,7 @@ def summary(notes: Iterable[str]) -> str:
     ]
     rest = sum(map(len, ordered[2:]))
     if rest:
-        parts.append(f"and {rest} more note{'s' if rest > 1 else ''}")
+        parts.append(f"and {rest} more {plural(rest, 'note')}")
     return "; ".join(parts)
 
 
@@ -63,7 +65,7 @@ def note_lines(
         if len(found) > fits:
             rest = sum(len(notes) for _, notes in found[fits:])
             domains = ", ".join(domain for domain, _ in found[fits:])
-            lines.append(f"{who}: {rest} more note{'s' if rest > 1 else ''} on {domains}")
+            lines.append(f"{who}: {rest} more {plural(rest, 'note')} on {domains}")
     if not is_whole:
         lines.append("report --notes shows every note of the records")
     return lines

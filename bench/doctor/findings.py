@@ -14,6 +14,7 @@ from cdfss_bench.datasets.core.decode_cache import default_folder
 from cdfss_bench.methods.backbones.card import BACKBONES
 from cdfss_bench.methods.fast.products import onednn_is_taken
 from cdfss_bench.methods.weights.search import default_folders, find_pretrained
+from cdfss_bench.words import plural
 
 from ..records.environment import cpu_model, packages
 
@@ -53,7 +54,7 @@ def _software() -> Iterator[Finding]:
     versions = ", ".join(f"{name} {number}" for name, number in packages().items())
     yield Finding("packages", "fine", versions)
     threads = torch.get_num_threads()
-    counted = f"{threads} thread{'s' if threads != 1 else ''}"
+    counted = f"{threads} {plural(threads, 'thread')}"
     yield Finding("processor", "fine", f"{cpu_model()}, {counted}")
     by = "oneDNN" if onednn_is_taken() else "torch's own product, measured to be faster"
     yield Finding("large products", "fine", by)

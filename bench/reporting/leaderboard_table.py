@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cdfss_bench.datasets.core.domain import COPY
 from cdfss_bench.methods.registry.name_grammar import MADE_FOR, THIS_ROW
+from cdfss_bench.words import plural
 
 from ..comparison.caveats import against_control, guards, record_notes
 from ..comparison.current import STALE, STALE_LEGEND
@@ -195,7 +196,7 @@ def title(board: Leaderboard) -> str:
     seeds = seeds_of(list(board.rows.values()))
     parts = [f"{suite}, {key.shots}-shot {METRICS[board.metric]} (%)", f"protocol {key.protocol}"]
     if seeds:
-        parts.append(f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}")
+        parts.append(f"{plural(len(seeds), 'seed')} {', '.join(map(str, seeds))}")
     parts.append(f"evaluator {key.evaluator}")
     if key.precision != "fp32":
         parts.append(key.precision)

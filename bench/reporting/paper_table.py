@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from cdfss_bench.datasets import DOMAINS
 from cdfss_bench.methods.backbones.card import BACKBONES
+from cdfss_bench.words import plural
 
 from ..comparison.current import STALE
 from ..comparison.leaderboard import BoardKey, ColumnKey, Leaderboard, RowKey, seeds_of
@@ -195,7 +196,7 @@ def _caption(blocks: Sequence[_Block]) -> str:
     seeds = seeds_of(rows)
     text = [
         f"Cross-domain few-shot segmentation on {escaped(suite)}: mIoU (\\%), protocol "
-        f"{escaped(key.protocol)}, seed{'s' if len(seeds) > 1 else ''} "
+        f"{escaped(key.protocol)}, {plural(len(seeds), 'seed')} "
         f"{', '.join(map(str, seeds))}"
         + (f", {escaped(key.precision)}" * (key.precision != "fp32"))
         + "."

@@ -25,6 +25,7 @@ from cdfss_bench.errors import (
 )
 from cdfss_bench.files import write_atomically
 from cdfss_bench.progress import progress_of
+from cdfss_bench.words import plural
 
 from ...comparison.leaderboard import ColumnKey, Leaderboard
 from ...records.cell_folder import EpisodeRow, safe_name
@@ -105,8 +106,8 @@ class Gallery:
         )  # drawing itself
         about = "at least" if unknown else "about"
         return (
-            f"gallery: {count:,} episode{'s' if count != 1 else ''} of {len(answers)} "
-            f"record{'s' if len(answers) != 1 else ''} to draw, {kept:,} kept, "
+            f"gallery: {count:,} {plural(count, 'episode')} of {len(answers)} "
+            f"{plural(len(answers), 'record')} to draw, {kept:,} kept, "
             f"{about} {_spoken(seconds)} on the machine of the records"
             + (", less where masks are saved" if self.saved and count else "")
         )
