@@ -3,10 +3,13 @@
     python tests/benchmarks/training_steps.py --rounds 5 --side 400 --batch 2
     python tests/benchmarks/training_steps.py --mini
     python tests/benchmarks/training_steps.py --matching --rounds 2
+    python tests/benchmarks/training_steps.py -m ssp --after 200 --rounds 3
 
 The forms take turns in one process: as published; with the folded form of frozen stages and no
 image known; and with every image known. A time is processor time, of which neighbours take nothing:
-forward, backward and update of a batch in memory. Parameters and pictures are drawn.
+forward, backward and update of a batch in memory. Parameters and pictures are drawn; with
+`--after N` the pictures are PASCAL's (`CDFSS_DATA_ROOT`, `CDFSS_LISTS`), the backbone is the one of
+`CDFSS_WEIGHTS`, and N steps of training come first.
 
 A drawn SSP selects few positions as confident background, a trained one most of them. `--matching`
 times what follows the backbone alone, by drawn features [B, 1024, S / 8, S / 8] whose foreground
@@ -14,29 +17,38 @@ and background differ more and more.
 """
 
 import argparse
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from cdfss_bench.bench.runtime.allocator import keep_memory
+from cdfss_bench.bench.training.episodes import TrainingEpisodes
 from cdfss_bench.bench.training.frozen_features import FrozenFeatures
 from cdfss_bench.bench.training.frozen_stages import FrozenStages
-from cdfss_bench.bench.training.network import freeze, optimizer_of
+from cdfss_bench.bench.training.loader import Loading
+from cdfss_bench.bench.training.network import begun, freeze, optimizer_of
+from cdfss_bench.datasets import open_domain
 from cdfss_bench.methods import METHODS, build, parse
 from cdfss_bench.methods.blocks.prototypes import resized_masks
 from cdfss_bench.methods.blocks.self_support import BACK_THRESHOLD, confident
-from cdfss_bench.methods.conformance.probe import Episodes, seeded
 from cdfss_bench.methods.conformance.probe import episodes as drawn_episodes
+from cdfss_bench.methods.conformance.probe import seeded
 from cdfss_bench.methods.core.contract import EpisodeBatch, LossTerm
+from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.fast.trained_matching import trained_terms
 from cdfss_bench.methods.hosts.ssp import SSP, mean_prototypes
 from cdfss_bench.methods.registry.card import Recipe
 from cdfss_bench.methods.registry.name_grammar import Composition
+from cdfss_bench.methods.weights.resolve import resolve_weights
 
 Terms = Callable[[Tensor, Tensor, Tensor, Tensor], Mapping[str, LossTerm]]
 
@@ -50,6 +62,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=2, help="episodes a step")
     parser.add_argument("--mini", action="store_true", help="the mini suite's recipes, at 128 px")
     parser.add_argument("--matching", action="store_true", help="SSP's behind the backbone alone")
+    parser.add_argument("--after", type=int, metavar="N", help="train N steps on PASCAL first")
     given = parser.parse_args()
     torch.set_num_threads(1)
     keep_memory()  # as training does
@@ -66,25 +79,52 @@ def main() -> None:
             continue
         if given.mini:
             composition = composition.in_miniature()
-        backbone = card.mini.backbone if given.mini else card.backbones[0]
-        batch, side = (recipe.batch, 128) if given.mini else (given.batch, given.side)
-        _measure(name, composition, backbone, recipe, batch, side, given.rounds)
+        if given.after is None:
+            backbone = card.mini.backbone if given.mini else card.backbones[0]
+            network = freeze(seeded(build(composition, backbone=backbone)), recipe).train()
+            batch, side = (recipe.batch, 128) if given.mini else (given.batch, given.side)
+            rows = drawn_episodes(batch, recipe.shots, side)
+            drawn = EpisodeBatch(
+                rows.query_images, rows.query_masks, rows.support_images, rows.support_masks
+            )
+        else:
+            backbone, network, drawn = _trained(composition, recipe, given.batch, given.after)
+        _measure(name, network, backbone, recipe, drawn, given.rounds)
+
+
+def _trained(
+    composition: Composition, recipe: Recipe, batch: int, steps: int
+) -> tuple[str, Method, EpisodeBatch]:
+    """Backbone and network after `steps` of training on PASCAL, and the batch that comes next."""
+    weights = resolve_weights(composition, folders=[Path(os.environ["CDFSS_WEIGHTS"])])
+    network = freeze(begun(composition, weights, None, seed=0), recipe).train()
+    episodes = TrainingEpisodes(
+        open_domain("pascal"), episodes=batch * (steps + 1), shots=recipe.shots, seed=0
+    )
+    *before, last = Loading(episodes, batch, seed=0, workers=1).steps()
+    step = _step(network, recipe, 0)
+    for number, loaded in enumerate(before, start=1):
+        loss = step(loaded.batch)
+        if number % 20 == 0:
+            print(f"step {number} of {steps}: loss {loss:.4f}", flush=True)
+    return weights.backbone, network, last.batch
 
 
 def _measure(
     name: str,
-    composition: Composition,
+    network: Method,
     backbone: str,
     recipe: Recipe,
-    batch: int,
-    side: int,
+    batch: EpisodeBatch,
     rounds: int,
 ) -> None:
-    drawn = drawn_episodes(batch, recipe.shots, side)
     budgets = {"plain": None}
     if recipe.freeze != "none" and (recipe.freeze == "all" or "vit" not in backbone):
         budgets |= {"folded": 0, "folded, kept": 2**33}
-    steps = {form: _step(composition, backbone, recipe, drawn, b) for form, b in budgets.items()}
+    steps = {
+        form: partial(_step(deepcopy(network), recipe, budget), batch)
+        for form, budget in budgets.items()
+    }
     _print_times(f"{name:12} {backbone:14}", steps, rounds)
 
 
@@ -139,25 +179,15 @@ def _measure_matching(batch: int, side: int, rounds: int) -> None:
         _print_times(f"{chosen.float().mean():27.0%}", steps, rounds)
 
 
-def _step(
-    composition: Composition,
-    backbone: str,
-    recipe: Recipe,
-    drawn: Episodes,
-    budget: int | None,
-) -> Callable[[], float]:
-    network = freeze(seeded(build(composition, backbone=backbone)), recipe).train()
+def _step(network: Method, recipe: Recipe, budget: int | None) -> Callable[[EpisodeBatch], float]:
     optimizer = optimizer_of(network, recipe)
     form = FrozenFeatures if recipe.freeze == "all" else FrozenStages
     kept = None if budget is None else form(network, budget, "cpu")
     rng = torch.Generator()
     network.begin_round(1, batch=recipe.batch, rng=rng.manual_seed(0))  # DRA's first only looks
-    batch = EpisodeBatch(
-        drawn.query_images, drawn.query_masks, drawn.support_images, drawn.support_masks, rng
-    )
 
-    def step() -> float:
-        rng.manual_seed(0)
+    def step(batch: EpisodeBatch) -> float:
+        batch = replace(batch, rng=rng.manual_seed(0))
         with nullcontext() if kept is None else kept.in_place():
             terms = network.loss_terms(batch)
         loss = torch.stack([term.weight * term.value for term in terms.values()]).sum()
