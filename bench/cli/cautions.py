@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from cdfss_bench.methods.registry.name_grammar import Composition
     from cdfss_bench.methods.weights.resolve import Weights
 
-    from ..planning.selection import Planned
+    from ..planning.planned_cells import Planned
 
 
 def warn_of_cells(cells: Iterable[Planned]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -132,14 +133,14 @@ def _used(selection: Selection) -> Iterator[tuple[Composition, Weights, bool]]:
     from cdfss_bench.errors import UserError
     from cdfss_bench.methods.registry.name_grammar import parse
 
-    from ..planning.selection import weights_of
+    from ..planning.weights_choice import weights_of
 
     for name in selection.methods:
         composition = parse(name)
         if selection.chosen_suite == "mini":
             composition = composition.in_miniature()
-        weights = weights_of(composition, selection, on_mini=selection.is_mini)
-        if not isinstance(weights, UserError):  # which the kinds say themselves
+        with suppress(UserError):  # which the kinds say themselves
+            weights = weights_of(composition, selection, on_mini=selection.is_mini)
             yield composition, weights, selection.is_mini
 
 

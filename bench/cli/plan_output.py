@@ -17,7 +17,8 @@ from .console import say, show, talk
 
 if TYPE_CHECKING:
     from ..planning.dry_run import Forecast
-    from ..planning.selection import Planned, Selection
+    from ..planning.planned_cells import Planned
+    from ..planning.selection import Selection
     from ..reporting.text_table import TextTable
 
 _MOST = 30
@@ -42,7 +43,7 @@ def show_plan(
     `began` is when the command began, by `time.perf_counter`.
     """
     from ..planning.dry_run import forecast
-    from ..planning.selection import plan as cells_of
+    from ..planning.planned_cells import plan as cells_of
 
     cells = list(cells_of(selection))
     warn_of_cells(cells)

@@ -88,7 +88,7 @@ def predict(
     from cdfss_bench.files import write_atomically
 
     from ..evaluation.complete_weights import load_complete
-    from ..planning.selection import plan
+    from ..planning.planned_cells import plan
     from ..reporting.qualitative.panels import file_name, panel, predicted, stacked
     from ..runtime.threads import fit_threads
 
@@ -134,7 +134,8 @@ def _own_pair(output: Path, selection: Selection, own: OwnOptions) -> None:
 
     from ..evaluation.complete_weights import load_complete
     from ..evaluation.own_pair import predict_pair, read_pair
-    from ..planning.selection import compositions, weights_of
+    from ..planning.planned_cells import compositions
+    from ..planning.weights_choice import weights_of
     from ..reporting.qualitative.panels import file_of, laid_over
     from ..runtime.threads import fit_threads
 
@@ -156,8 +157,6 @@ def _own_pair(output: Path, selection: Selection, own: OwnOptions) -> None:
     side = DOMAINS.card("mini-lesion" if on_mini else "folder").image_size
     pair = read_pair(own.query, own.supports or (), own.masks or (), side, own.mask_options)
     weights = weights_of(composition, selection, on_mini=on_mini)
-    if isinstance(weights, UserError):
-        raise weights
     warn_of_weights([(composition, weights, on_mini)])
     fit_threads(side)
     mask = predict_pair(load_complete(composition, weights), pair, selection.seeds[0])

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from ..evaluation.runner import Outcome
     from ..evaluation.saved_masks import SavedMasks
     from ..executors.choosing import Choice
-    from ..planning.selection import Planned
+    from ..planning.planned_cells import Planned
 
 
 @expand_groups
@@ -160,7 +160,7 @@ def run(
         return
     from ..evaluation.evaluator import Settings
     from ..executors.choosing import Choice
-    from ..planning.selection import plan as cells_of
+    from ..planning.planned_cells import plan as cells_of
     from ..records.results import note_seals
 
     choice = Choice(

@@ -16,7 +16,7 @@ from .progress import PERIOD, bar, duration
 if TYPE_CHECKING:
     from ..evaluation.runner import Listener, Outcome, Progress
     from ..planning.dry_run import Forecast
-    from ..planning.selection import Planned
+    from ..planning.planned_cells import Planned
 
 
 def extent(forecasts: Sequence[Forecast], jobs: int = 1) -> str:

@@ -141,7 +141,7 @@ def _evaluate(plan: TrainingPlan, done: list[Planned], options: TrainOptions, de
     """Evaluate what the plan asks of its weights."""
     from ..evaluation.evaluator import Settings
     from ..executors.choosing import Choice
-    from ..planning.selection import plan as cells_of
+    from ..planning.planned_cells import plan as cells_of
     from ..training.plan import evaluations
     from .run import compute, exit_with
     from .scored_boards import show_records

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from cdfss_bench.errors import UserError
 from cdfss_bench.methods.registry.name_grammar import parse
 
-from ..planning.cell import evaluator_code, method_part, named_reader_code
+from ..planning.hashes import evaluator_code, method_code, named_reader_code
 from ..records.results import RunResult
 from ..records.schema import RunRecord
 from .keys import BoardKey, ColumnKey, RowKey, board_key, column_key, row_key, version_of
@@ -147,7 +147,7 @@ def state_of(record: RunRecord) -> State:
         return "current"  # its pixels are files, which no code of ours changes
     try:
         installed = (
-            method_part(parse(record.method.composition), record.method.backbone).code,
+            method_code(parse(record.method.composition), record.method.backbone),
             # Older records do not say which reader they used.
             named_reader_code(record.domain.name) if record.domain.reader else "",
         )

@@ -12,8 +12,8 @@ from typing import Any
 
 from cdfss_bench import __version__, plain_json
 
-from ..planning.cell import command_line, now
 from ..planning.selection import Selection
+from ..records.environment import command_line, now
 from ..reporting.html.rendering import render
 from .causes import verdict
 from .drawing import DPI, MISSING

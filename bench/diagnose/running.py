@@ -11,10 +11,9 @@ from cdfss_bench.canonical import digest
 from cdfss_bench.errors import UserError
 from cdfss_bench.options import Value, resolve
 
-from ..planning.cell import command_line, now
 from ..planning.selection import Selection
 from ..records.code_hash import code_hash
-from ..records.environment import packages
+from ..records.environment import command_line, now, packages
 from .causes import Cause
 from .finding import Finding, Written, write
 from .kinds import module_of, options_of

@@ -25,8 +25,9 @@ from cdfss_bench.options import Value
 
 from ..evaluation.complete_weights import load_complete
 from ..evaluation.evaluator import Settings, evaluate
-from ..planning.cell import method_code, weights_sha256
-from ..planning.selection import Selection, is_method, open_domains, weights_of
+from ..planning.hashes import method_code, weights_sha256
+from ..planning.selection import Selection, is_method, open_domains
+from ..planning.weights_choice import weights_of
 from ..records.cell_folder import EpisodeRow
 from ..runtime.threads import fit_threads
 from ..training.episodes import validation_episodes
@@ -121,10 +122,7 @@ class Subject:
             backbone = self.weights.backbone or None
             selection = selection.model_copy(update={"weights": {}, "backbone": backbone})
         composition = self._composed(name or self.selection.methods[0])
-        found = weights_of(composition, selection, on_mini=selection.is_mini)
-        if isinstance(found, UserError):
-            raise found
-        return found
+        return weights_of(composition, selection, on_mini=selection.is_mini)
 
     def network(self, name: str | None = None, *, trained: bool = True, seed: int = 0) -> Method:
         """A network with weights as `run` builds it, in eval mode on the device.

@@ -8,22 +8,15 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from cdfss_bench.canonical import digest
-from cdfss_bench.errors import RecordError, UserError, unknown
+from cdfss_bench.errors import UserError, unknown
 from cdfss_bench.methods.registry.name_grammar import THIS_ROW
 
-from ..planning.cell import (
-    EpisodeSet,
-    command_line,
-    domain_part,
-    episodes_part,
-    evaluator_part,
-    now,
-)
-from ..records.cell_folder import CellFolder, EpisodeRow
-from ..records.environment import describe
-from ..records.place import folder_of
+from ..planning.cell import EpisodeSet, domain_part, episodes_part, evaluator_part
+from ..records.cell_folder import EpisodeRow
+from ..records.environment import command_line, describe, now
+from ..records.place import finished_record, folder_of
 from ..records.results import RunResult
-from ..records.schema import MethodPart, RunRecord, WeightsPart, read_record
+from ..records.schema import MethodPart, RunRecord, WeightsPart
 from ..statistics.summary import metrics_of
 from .episode_export import indexed_episodes, mask_folder
 from .mask_files import MaskFolder, mask_sha256, row_of
@@ -117,7 +110,7 @@ def score(
     record = _begun(episode_set, statement, digest(hashes))
     place = folder_of(record, results)
     with place.lock(wait=10):
-        known = _known(place, record.cell)
+        known = finished_record(place, record.cell)
         if known is not None:
             before = [row.boundary for row in RunResult(place.record, known).rows]
             if boundary is not None and [row.boundary for row in rows] != before:
@@ -183,12 +176,3 @@ def _begun(episode_set: EpisodeSet, statement: Statement, masks: str) -> RunReco
         command=command_line(),
         started=now(),
     )
-
-
-def _known(place: CellFolder, cell: str) -> RunRecord | None:
-    try:
-        record = read_record(place.record)
-    except RecordError:
-        return None
-    fits = record.status == "done" and record.cell == cell
-    return record if fits and place.rows_sha256() == record.episodes.rows_sha256 else None

@@ -14,9 +14,10 @@ from cdfss_bench.datasets import Domain
 from cdfss_bench.errors import RecordError, UserError
 from cdfss_bench.methods.core.method import Method
 
-from ..planning.cell import Cell, now, refused_record
-from ..planning.selection import Planned
+from ..planning.cell import Cell, refused_record
+from ..planning.planned_cells import Planned
 from ..records.cell_folder import Appender, CellFolder, EpisodeRow, checksum
+from ..records.environment import now
 from ..records.place import folder_of
 from ..records.removal import forget_refusals
 from ..records.schema import RunRecord

@@ -13,7 +13,7 @@ from cdfss_bench.errors import unknown
 from ..evaluation.evaluator import Settings
 from ..evaluation.runner import Listener, Runner
 from ..evaluation.saved_masks import SavedMasks
-from ..planning.cell import command_line
+from ..records.environment import command_line
 from ..runtime.threads import available_cpus, set_threads
 from .local import process_slots
 from .pool import Pool

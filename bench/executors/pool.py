@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ..evaluation.runner import Outcome, Progress, Runner
-from ..planning.selection import Planned, Selection
+from ..planning.planned_cells import Planned
+from ..planning.selection import Selection
 from .work import Task, TaskResult
 
 ATTEMPTS = 3

@@ -12,8 +12,9 @@ from cdfss_bench.errors import UserError
 from ..evaluation.evaluator import Settings
 from ..evaluation.runner import How, Runner
 from ..evaluation.saved_masks import SavedMasks
+from ..planning.planned_cells import Planned, plan
 from ..planning.plugin_folders import add_plugins
-from ..planning.selection import Planned, Selection, plan
+from ..planning.selection import Selection
 from ..records.schema import RunRecord
 from ..runtime.threads import set_threads
 

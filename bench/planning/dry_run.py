@@ -14,8 +14,9 @@ from ..records.environment import device_name
 from ..records.results import RunResult
 from ..records.schema import RunRecord, read_runs
 from ..records.timings import Around, Spent, added, arounds, batches
-from .cell import Cell, method_code
-from .selection import Planned
+from .cell import Cell
+from .hashes import method_code
+from .planned_cells import Planned
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def forecast(
     domain, a network is built where the one before was another, and its cost is measured once.
 
     Args:
-        cells: as `selection.plan` yields them.
+        cells: as `plan` yields them.
         results: the results folder.
         device: that would compute; None for one that is not here, of which no time is known.
         with_cost: whether FLOPs and latency would be measured.

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from cdfss_bench.cards import validated
 from cdfss_bench.datasets import DOMAINS, Domain, open_domain
 from cdfss_bench.datasets.core.registry import split_name
-from cdfss_bench.errors import DataError, UserError, WeightsError, unknown
+from cdfss_bench.errors import UserError, WeightsError, unknown
 from cdfss_bench.methods.backbones.card import BACKBONES
 from cdfss_bench.methods.core.contract import Precision
-from cdfss_bench.methods.registry.name_grammar import METHODS, Composition, parse
-from cdfss_bench.methods.weights.resolve import Weights, resolve_weights
+from cdfss_bench.methods.registry.name_grammar import parse
 from cdfss_bench.methods.weights.search import default_folders
 from cdfss_bench.plain_yaml import read_yaml
 
-from ..records.schema import NOT_TRAINED
-from .cell import Cell, EpisodeSet, file_hash, refuse_changed_plugins
 from .plan_words import as_fields
 
 _T = TypeVar("_T")
@@ -31,21 +34,30 @@ PLANS = Path(__file__).parent / "plans"
 """Selections that come with the package, named without a path."""
 
 
+def _listed(value: Any) -> Sequence[Any]:
+    return cast("Sequence[Any]", value) if isinstance(value, list | tuple) else (value,)
+
+
+def _no_truth_value(value: Any) -> Any:
+    if any(isinstance(one, bool) for one in _listed(value)):
+        raise ValueError("true and false are no numbers")
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Numbers = Annotated[tuple[int, ...], BeforeValidator(_listed), BeforeValidator(_no_truth_value)]
+
+
 class Group(BaseModel):
     """Methods of a plan file that differ from the rest in what is said of them here."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    methods: tuple[str, ...] = Field(min_length=1)
+    methods: Names = Field(min_length=1)
     backbone: str | None = None
-    shots: tuple[int, ...] = ()
-    seeds: tuple[int, ...] = ()
+    shots: Numbers = ()
+    seeds: Numbers = ()
     controls: bool = False
-
-    @field_validator("methods", "shots", "seeds", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return value if isinstance(value, list | tuple) else (value,)
 
 
 class Selection(BaseModel):
@@ -73,10 +85,10 @@ class Selection(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    methods: tuple[str, ...] = ()
-    domains: tuple[str, ...] = ()
-    shots: tuple[int, ...] = (1,)
-    seeds: tuple[int, ...] = (0,)
+    methods: Names = ()
+    domains: Names = ()
+    shots: Numbers = (1,)
+    seeds: Numbers = (0,)
     protocol: Literal["patnet", "strict"] = "patnet"
     suite: Literal["auto", "mini", "cdfss", "extended"] = "auto"
     data_root: Path | None = None
@@ -84,7 +96,7 @@ class Selection(BaseModel):
     backbone: str | None = None
     weights: dict[str, Path] = {}
     weights_dirs: tuple[Path, ...] = ()
-    episodes: int | None = Field(default=None, ge=1)
+    episodes: Annotated[int, Field(ge=1), BeforeValidator(_no_truth_value)] | None = None
     precision: Precision = "fp32"
     controls: bool = False
     groups: tuple[Group, ...] = ()
@@ -111,23 +123,11 @@ class Selection(BaseModel):
         refuse_absent_folders(value)
         return value
 
-    @field_validator("methods", "domains", "shots", "seeds", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return value if isinstance(value, list | tuple) else (value,)
-
-    @field_validator("shots", "seeds", "episodes", mode="before")
-    @classmethod
-    def _no_truth_value(cls, value: Any) -> Any:
-        if any(isinstance(one, bool) for one in _listed(value)):
-            raise ValueError("true and false are no numbers")
-        return value
-
     @field_validator("domains")
     @classmethod
     def _domains_as_spelled(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         names = [typed.partition("[") for typed in value]
-        return _each_once(DOMAINS.canonical(n.strip()) + b + rest for n, b, rest in names)
+        return each_once(DOMAINS.canonical(n.strip()) + b + rest for n, b, rest in names)
 
     @field_validator("backbone")
     @classmethod
@@ -139,7 +139,7 @@ class Selection(BaseModel):
     def _positive(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if not value or min(value) < 1:
             raise ValueError("shots begin at 1")
-        return _each_once(value)
+        return each_once(value)
 
     @field_validator("seeds")
     @classmethod
@@ -147,7 +147,7 @@ class Selection(BaseModel):
         # The last one is that of numpy's generator, from which the published samplers draw.
         if not value or min(value) < 0 or max(value) >= 2**32:
             raise ValueError("seeds begin at 0 and end at 4,294,967,295")
-        return _each_once(value)
+        return each_once(value)
 
     @property
     def root(self) -> Path | None:
@@ -163,16 +163,18 @@ class Selection(BaseModel):
         if self.suite != "auto":
             return self.suite
         if self.domains:
-            suites = {DOMAINS.card(split_name(name)[0]).suite for name in self.domains}
-            return "mini" if suites == {"mini"} else "cdfss"
+            return "mini" if self._suites == {"mini"} else "cdfss"
         return "cdfss" if self.root is not None else "mini"
 
     @property
     def is_mini(self) -> bool:
         """Whether all of it is asked on the mini suite's own domains, with its sizes."""
-        return self.chosen_suite == "mini" and all(
-            DOMAINS.card(split_name(name)[0]).suite == "mini" for name in self.domains
-        )
+        return self.chosen_suite == "mini" and self._suites <= {"mini"}
+
+    @property
+    def _suites(self) -> set[str]:
+        """Those that the named domains belong to."""
+        return {DOMAINS.card(split_name(name)[0]).suite for name in self.domains}
 
     def suite_for(self, domain: Domain) -> Literal["mini", "cdfss", "extended"]:
         """The suite whose sizes are meant on a domain: its own, if none was named."""
@@ -213,13 +215,9 @@ def refuse_absent_folders(folders: Iterable[Path]) -> None:
             )
 
 
-def _each_once(values: Iterable[_T]) -> tuple[_T, ...]:
+def each_once(values: Iterable[_T]) -> tuple[_T, ...]:
     """In their order: a cell that is named twice is one cell."""
     return tuple(dict.fromkeys(values))
-
-
-def _listed(value: Any) -> Sequence[Any]:
-    return cast("Sequence[Any]", value) if isinstance(value, list | tuple) else (value,)
 
 
 def of_methods(weights: Mapping[str, Path], methods: Iterable[str]) -> dict[str, Path]:
@@ -303,228 +301,6 @@ def open_domains(selection: Selection) -> list[Domain]:
         name, options = split_name(typed)
         opened.append(open_domain(name, selection.root, options, lists=selection.lists))
     return opened
-
-
-@dataclass(eq=False)
-class Planned:
-    """A cell, or the `reason` why there is none, with the `hint` that helps.
-
-    Attributes:
-        backbone: its name, as far as known.
-        error: the defect that stopped it, for `--debug`.
-        asked: the selection of this method on this domain alone, from which another process plans
-            the same cell.
-    """
-
-    composition: Composition
-    episode_set: EpisodeSet
-    backbone: str = ""
-    cell: Cell | None = None
-    reason: str = ""
-    hint: str | None = None
-    error: Exception | None = None
-    asked: Selection | None = None
-
-    @property
-    def name(self) -> str:
-        """The method, `ssp`, or `ssp (not source-trained)` where only its backbone is trained."""
-        label = self.composition.label
-        return f"{label}{NOT_TRAINED}" if self.lacks_training else label
-
-    @property
-    def lacks_training(self) -> bool:
-        """Whether the method is trained on source data in its published form and here is not."""
-        if self.cell is None:
-            return False
-        return self.cell.weights.kind(self.composition) == "not source-trained"
-
-    @property
-    def title(self) -> str:
-        """`loec · isic · 5-shot · seed 0`."""
-        asked = self.episode_set
-        return f"{self.name} · {asked.domain.title} · {asked.shots}-shot · seed {asked.seed}"
-
-    def refuse(self, error: UserError) -> None:
-        """Notes why the cell cannot be computed."""
-        self.reason, self.hint = error.problem, error.hint
-
-
-def compositions(selection: Selection) -> list[Composition]:
-    """The selected methods, each once whatever its capitals, in their published sizes.
-
-    Raises:
-        CompositionError: for a name that cannot be built.
-    """
-    names = [*selection.methods, *(_added(selection.methods) if selection.controls else ())]
-    found: dict[tuple[str, str], Composition] = {}
-    for composition in map(parse, dict.fromkeys(names)):
-        found.setdefault((str(composition), composition.label.casefold()), composition)
-    return [*found.values()]
-
-
-def _added(methods: Sequence[str]) -> Iterator[str]:
-    """The shuffled-support control of every method that uses its support, then control cards."""
-    for name in methods:
-        composition = parse(name)
-        if not composition.control and composition.host.card.backbones:
-            yield f"{name}@shuffled-support"
-    yield from (name for name in METHODS.names() if METHODS.card(name).kind == "control")
-
-
-def plan(selection: Selection) -> Iterator[Planned]:
-    """Every cell of the selection, domain by domain, one network's cells side by side.
-
-    What cannot be computed is yielded with its reason; the rest goes on.
-
-    Raises:
-        UserError: for names that mean nothing.
-    """
-    # Methods share an episode set, whose manifest takes longer to draw and hash than all else.
-    drawn: dict[EpisodeSet, EpisodeSet] = {}
-    opened: dict[str, Domain] = {}
-    for part in selection.parts:
-        domains = _each_once(opened.setdefault(each.title, each) for each in open_domains(part))
-        yield from _plan(part, domains, drawn)
-
-
-def _plan(
-    selection: Selection, domains: Sequence[Domain], drawn: dict[EpisodeSet, EpisodeSet]
-) -> Iterator[Planned]:
-    published = compositions(selection)
-    refuse_changed_plugins(METHODS, {p.card.name for each in published for p in each.parts})
-    refuse_changed_plugins(DOMAINS, {domain.card.name for domain in domains})
-    resolved: dict[tuple[str, bool], Weights | UserError] = {}
-    for domain in domains:
-        suite = selection.suite_for(domain)
-        on_mini = suite == "mini" and domain.card.suite == "mini"
-        for composition in [c.in_miniature() if suite == "mini" else c for c in published]:
-            key = (str(composition), on_mini)
-            if key not in resolved:
-                resolved[key] = weights_of(composition, selection, on_mini=on_mini)
-            if _has_no_control(composition, domain, selection):
-                continue
-            changes = {
-                "methods": (composition.label,),
-                "domains": (domain.typed,),
-                "suite": suite,
-                "controls": False,
-                "weights": of_methods(selection.weights, [composition.label]),
-            }
-            asked = selection.model_copy(update=changes)
-            for shots in selection.shots:
-                for seed in selection.seeds:
-                    episode_set = EpisodeSet(
-                        domain,
-                        shots,
-                        seed,
-                        selection.protocol,
-                        selection.episodes,
-                        composition.control,
-                    )
-                    episode_set = drawn.setdefault(episode_set, episode_set)
-                    planned = _planned(composition, episode_set, resolved[key], selection)
-                    planned.asked = asked
-                    yield planned
-
-
-def _has_no_control(composition: Composition, domain: Domain, selection: Selection) -> bool:
-    """Whether this control was not typed and the domain has no wrong class for its supports."""
-    if not composition.control or composition.label in selection.methods:
-        return False
-    try:
-        return len(domain.classes) < 2
-    except DataError:
-        return False  # absent data is refused with its own reason, cell by cell
-
-
-def _planned(
-    composition: Composition,
-    episode_set: EpisodeSet,
-    weights: Weights | UserError,
-    selection: Selection,
-) -> Planned:
-    planned = Planned(composition, episode_set, selection.backbone or "")
-    if isinstance(weights, UserError):
-        planned.refuse(weights)
-        return planned
-    planned.backbone = weights.backbone
-    if (seen := _seen_in_training(weights, episode_set.domain)) is not None:
-        planned.refuse(seen)
-        return planned
-    cell = Cell(composition, weights, episode_set, selection.precision)
-    try:
-        cell.id  # noqa: B018  (draws the manifest: data errors belong to the plan)
-    except UserError as error:
-        planned.refuse(error)
-        return planned
-    planned.cell = cell
-    return planned
-
-
-def _seen_in_training(weights: Weights, domain: Domain) -> DataError | None:
-    """Why images of the source may not be asked of these weights; None where they may."""
-    source = weights.card.source if weights.card is not None else {}
-    kept_out = float(str(source.get("hold_out", 0)))
-    if source.get("domain") != domain.whole or kept_out >= (domain.share_held_out or 1):
-        return None
-    share = domain.share_held_out or kept_out or 0.1
-    hint = f"ask '{domain.card.name}[held_out={share:g}]'"
-    if share > kept_out:
-        hint += f", with weights of a training with --hold-out {share:g}"
-    return DataError(
-        f"the weights were trained on images of {domain.title}, so it validates nothing", hint=hint
-    )
-
-
-def weights_of(
-    composition: Composition, selection: Selection, *, on_mini: bool
-) -> Weights | UserError:
-    """The weights that a composition runs with, or why there are none.
-
-    On the data of the mini suite (`on_mini`) its own weights are meant.
-    """
-    host = composition.host.card
-    backbone = selection.backbone if host.backbones else None
-    checkpoint = _named_checkpoint(composition, selection.weights)
-    if checkpoint is not None and not host.backbones:
-        return WeightsError(
-            f"{composition.label} has no weights, and {checkpoint} is named for it",
-            hint="leave out --weights, or name another method with -m",
-        )
-    try:
-        found = resolve_weights(
-            composition,
-            backbone=backbone,
-            checkpoint=checkpoint,
-            folders=selection.folders,
-            on_mini=on_mini,
-        )
-        refuse_other_content(found)
-    except UserError as error:
-        return error
-    return found
-
-
-def refuse_other_content(weights: Weights) -> None:
-    """Refuse a backbone's file that has its published sha256 in its name and is another file.
-
-    Raises:
-        WeightsError: if it is.
-    """
-    path, entry = weights.pretrained, weights.entry
-    if path is None or entry is None or not entry.sha256 or entry.sha256[:8] not in path.stem:
-        return
-    if not (found := file_hash(path)).startswith(entry.sha256):
-        raise WeightsError(
-            f"{path} is not the published file of that name: its sha256 begins with {found[:8]}",
-            hint=f"cdfss-bench weights fetch {weights.backbone} gets it; call other weights "
-            "otherwise",
-        )
-
-
-def _named_checkpoint(composition: Composition, named: Mapping[str, Path]) -> Path | None:
-    # A control that was not given weights of its own runs with those of its method.
-    return named.get(composition.label) or named.get(composition.label.partition("@")[0])
 
 
 def parse_weights(typed: Sequence[str], methods: Sequence[str]) -> dict[str, Path]:

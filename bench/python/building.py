@@ -20,8 +20,9 @@ from cdfss_bench.methods.weights.search import default_folders, is_toy
 from cdfss_bench.options import Value
 
 from ..evaluation.complete_weights import load_complete
-from ..planning.cell import method_code
-from ..planning.selection import refuse_absent_folders, refuse_other_content
+from ..planning.hashes import method_code
+from ..planning.selection import refuse_absent_folders
+from ..planning.weights_choice import refuse_other_content
 
 _File: TypeAlias = "str | os.PathLike[str]"
 

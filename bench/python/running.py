@@ -17,8 +17,9 @@ from cdfss_bench.errors import UserError
 from ..evaluation.evaluator import Settings
 from ..evaluation.runner import Outcome
 from ..executors.choosing import Choice, executor
+from ..planning.planned_cells import Planned, plan
 from ..planning.plugin_folders import add_plugins
-from ..planning.selection import Planned, Selection, plan
+from ..planning.selection import Selection
 from ..records.results import RunResult
 from ..runtime.device import chosen_device
 from ..runtime.memory import spare

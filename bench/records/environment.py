@@ -1,9 +1,12 @@
-"""Where a number was computed: software, hardware, and the state of the code."""
+"""Where, when and how a number was computed: software, hardware, code, time, the command."""
 
 from __future__ import annotations
 
+import datetime
 import platform
+import shlex
 import subprocess
+import sys
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -80,6 +83,17 @@ def describe(device: str) -> dict[str, Any]:
         "tf32": on_gpu and rounds_to_tf32(),
         "decoder": decoder_versions(),
     }
+
+
+def now() -> str:
+    """UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def command_line() -> str:
+    """The command as typed; of the program only its name, not its folder."""
+    words = [word.encode(errors="backslashreplace").decode() for word in sys.argv[1:]]
+    return shlex.join(["cdfss-bench", *words])
 
 
 def _driver() -> str | None:

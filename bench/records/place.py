@@ -1,11 +1,13 @@
-"""Where a record lies."""
+"""Where a record lies, and whether it lies there finished."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from cdfss_bench.errors import RecordError
+
 from .cell_folder import CellFolder
-from .schema import RunRecord
+from .schema import RunRecord, read_record
 
 
 def folder_of(record: RunRecord, results: Path) -> CellFolder:
@@ -22,3 +24,13 @@ def folder_of(record: RunRecord, results: Path) -> CellFolder:
         label=record.method.label,
         cell=record.cell,
     )
+
+
+def finished_record(folder: CellFolder, cell: str) -> RunRecord | None:
+    """The record of a cell in its folder, if it is complete and its rows are all there."""
+    try:
+        record = read_record(folder.record)
+    except RecordError:
+        return None
+    fits = record.status == "done" and record.cell == cell
+    return record if fits and folder.rows_sha256() == record.episodes.rows_sha256 else None

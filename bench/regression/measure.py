@@ -16,7 +16,8 @@ from ..cost.profile import probe
 from ..evaluation.complete_weights import load_complete
 from ..evaluation.evaluator import Settings
 from ..evaluation.runner import Outcome, Runner
-from ..planning.selection import Planned, Selection, plan
+from ..planning.planned_cells import Planned, plan
+from ..planning.selection import Selection
 from ..records.environment import describe
 from .baseline import Baseline, GateCell
 

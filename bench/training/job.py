@@ -14,7 +14,7 @@ from cdfss_bench.methods.weights.card import Selection, WeightsCard
 from cdfss_bench.methods.weights.resolve import Weights
 from cdfss_bench.methods.weights.search import trained_name
 
-from ..planning.cell import method_code
+from ..planning.hashes import method_code
 from ..records.environment import packages
 from .distributed import Processes
 from .recipe import recorded, said, words_of

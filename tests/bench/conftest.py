@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from cdfss_bench.bench.evaluation.runner import Outcome, Runner
-from cdfss_bench.bench.planning.selection import Selection, plan
+from cdfss_bench.bench.planning.planned_cells import plan
+from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.canonical import file_sha256
 from cdfss_bench.methods.backbones.card import build_backbone
 from cdfss_bench.methods.registry.build import build

@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cdfss_bench.bench.planning.cell import evaluator_code, method_part, named_reader_code
+from cdfss_bench.bench.planning.cell import method_part
+from cdfss_bench.bench.planning.hashes import evaluator_code, named_reader_code
 from cdfss_bench.bench.records.cell_folder import CellFolder, EpisodeRow, parse_row
 from cdfss_bench.bench.records.schema import RunRecord, read_record, record_paths
 from cdfss_bench.bench.statistics.summary import metrics_of

@@ -10,7 +10,7 @@ import pytest
 
 from cdfss_bench.bench.evaluation.runner import Progress, Runner
 from cdfss_bench.bench.planning.cell import Cell, EpisodeSet
-from cdfss_bench.bench.planning.selection import Planned
+from cdfss_bench.bench.planning.planned_cells import Planned
 from cdfss_bench.canonical import digest
 from cdfss_bench.datasets import Domain
 from cdfss_bench.datasets.core.card import DomainCard

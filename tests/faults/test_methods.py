@@ -14,7 +14,8 @@ from cdfss_bench.bench.evaluation.feature_cache import FeatureStores
 from cdfss_bench.bench.evaluation.runner import Outcome, Runner
 from cdfss_bench.bench.executors.pool import ATTEMPTS, News, Pool, WorkerDied
 from cdfss_bench.bench.executors.work import Setup, Task, TaskResult, Worker
-from cdfss_bench.bench.planning.selection import Selection, plan
+from cdfss_bench.bench.planning.planned_cells import plan
+from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.bench.records.counts import Counts
 from cdfss_bench.bench.runtime.memory import backing_off
 from cdfss_bench.errors import UserError

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from cdfss_bench.bench.evaluation.runner import Runner
-from cdfss_bench.bench.planning.selection import Selection, plan
+from cdfss_bench.bench.planning.planned_cells import plan
+from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.bench.training.conduct import Conduct
 from cdfss_bench.bench.training.trainer import train
 from cdfss_bench.datasets.prepare.running import prepare as carry_out

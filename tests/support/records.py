@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from cdfss_bench.bench.planning.cell import evaluator_code, method_part
+from cdfss_bench.bench.planning.cell import method_part
+from cdfss_bench.bench.planning.hashes import evaluator_code
 from cdfss_bench.bench.records.cell_folder import CellFolder, EpisodeRow
 from cdfss_bench.bench.records.counts import Counts
 from cdfss_bench.bench.records.schema import CostPart, MetricsPart, RunRecord

@@ -26,7 +26,7 @@ from cdfss_bench.methods.weights.resolve import Weights, resolve_weights
 from cdfss_bench.methods.weights.search import PACKAGED
 
 from ...evaluation.complete_weights import load_complete
-from ...planning.cell import weights_sha256
+from ...planning.hashes import weights_sha256
 from ...records.cell_folder import CellFolder
 from ...records.results import RunResult
 from ...records.schema import RunRecord

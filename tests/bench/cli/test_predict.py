@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cdfss_bench.bench.planning.selection import Selection, plan
+from cdfss_bench.bench.planning.planned_cells import plan
+from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.bench.records.cell_folder import safe_name
 from cdfss_bench.bench.reporting.qualitative.panels import file_name, panel
 from cdfss_bench.datasets import Episode, open_domain

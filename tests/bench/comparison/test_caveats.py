@@ -14,7 +14,8 @@ from cdfss_bench.bench.comparison.gathering import leaderboards
 from cdfss_bench.bench.comparison.rows import CONTROL
 from cdfss_bench.bench.comparison.shuffled_control import AgainstControl
 from cdfss_bench.bench.evaluation.runner import Outcome
-from cdfss_bench.bench.planning.selection import Selection, plan
+from cdfss_bench.bench.planning.planned_cells import plan
+from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.reporting.export import as_csv, score_lines
 from cdfss_bench.bench.statistics.bootstrap import Interval

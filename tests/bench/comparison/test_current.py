@@ -11,7 +11,7 @@ import pytest
 from cdfss_bench.bench.comparison.current import STALE, STALE_LEGEND, chosen, state_of
 from cdfss_bench.bench.comparison.gathering import leaderboards
 from cdfss_bench.bench.comparison.published import read_published
-from cdfss_bench.bench.planning.cell import named_reader_code
+from cdfss_bench.bench.planning.hashes import named_reader_code
 from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.records.schema import RunRecord
 from cdfss_bench.bench.reporting.cost_table import cost_table

@@ -8,7 +8,7 @@ from cdfss_bench.bench.diagnose.masking import ADAPTED, masked
 from cdfss_bench.bench.diagnose.probing import probed
 from cdfss_bench.bench.diagnose.subject import Subject
 from cdfss_bench.bench.evaluation.runner import Runner
-from cdfss_bench.bench.planning.selection import plan
+from cdfss_bench.bench.planning.planned_cells import plan
 from cdfss_bench.bench.records.counts import Counts
 
 from .test_finding import mini

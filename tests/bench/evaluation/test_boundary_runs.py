@@ -12,7 +12,8 @@ from cdfss_bench.bench.evaluation.evaluator import Settings
 from cdfss_bench.bench.evaluation.external import Statement, score
 from cdfss_bench.bench.evaluation.runner import Outcome, Runner
 from cdfss_bench.bench.evaluation.saved_masks import SavedMasks
-from cdfss_bench.bench.planning.selection import Selection, plan
+from cdfss_bench.bench.planning.planned_cells import plan
+from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.bench.records.cell_folder import CellFolder, parse_row
 from cdfss_bench.bench.records.schema import read_record, record_paths
 

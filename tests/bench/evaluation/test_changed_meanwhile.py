@@ -8,7 +8,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from cdfss_bench.bench.evaluation.runner import Outcome, Runner
-from cdfss_bench.bench.planning.selection import Planned, Selection, plan
+from cdfss_bench.bench.planning.planned_cells import Planned, plan
+from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.bench.python.building import build
 from cdfss_bench.cards import Catalog
 from cdfss_bench.errors import UserError

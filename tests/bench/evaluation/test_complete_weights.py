@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from cdfss_bench import build
 from cdfss_bench.bench.evaluation.runner import Runner
-from cdfss_bench.bench.planning.selection import Selection, plan
+from cdfss_bench.bench.planning.planned_cells import plan
+from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.errors import UserError, WeightsError
 from cdfss_bench.methods.weights.search import PACKAGED
 

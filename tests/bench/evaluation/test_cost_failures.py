@@ -11,7 +11,8 @@ import torch
 from cdfss_bench.bench.evaluation import cell_cost
 from cdfss_bench.bench.evaluation.evaluator import Settings
 from cdfss_bench.bench.evaluation.runner import Outcome, Runner
-from cdfss_bench.bench.planning.selection import Selection, plan
+from cdfss_bench.bench.planning.planned_cells import plan
+from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.bench.records.schema import CostPart, read_record
 from cdfss_bench.bench.regression.measure import measured
 from cdfss_bench.errors import UserError

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.cli import progress as cli_progress
 from cdfss_bench.bench.evaluation.runner import Outcome, Runner
-from cdfss_bench.bench.planning.selection import Planned, Selection, plan
+from cdfss_bench.bench.planning.planned_cells import Planned, plan
+from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.datasets.core import content_index as contents
 from cdfss_bench.progress import show_progress_with
 

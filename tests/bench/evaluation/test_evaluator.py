@@ -15,7 +15,8 @@ from torch import Tensor
 from cdfss_bench.bench.evaluation.evaluator import Settings, evaluate
 from cdfss_bench.bench.evaluation.feature_cache import ByteBudgetStore, FeatureStores
 from cdfss_bench.bench.evaluation.prediction import load_method
-from cdfss_bench.bench.planning.selection import Selection, plan
+from cdfss_bench.bench.planning.planned_cells import plan
+from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.bench.records.cell_folder import EpisodeRow
 from cdfss_bench.bench.records.counts import Counts
 from cdfss_bench.bench.runtime.precision import rounds_to_tf32

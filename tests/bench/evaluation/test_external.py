@@ -24,7 +24,8 @@ from cdfss_bench.bench.evaluation.mask_files import mask_sha256
 from cdfss_bench.bench.evaluation.runner import Runner
 from cdfss_bench.bench.evaluation.saved_masks import SavedMasks
 from cdfss_bench.bench.planning.cell import EpisodeSet
-from cdfss_bench.bench.planning.selection import Selection, plan
+from cdfss_bench.bench.planning.planned_cells import plan
+from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.records.schema import RunRecord, WeightsPart, record_paths
 from cdfss_bench.bench.reporting.qualitative.redrawn import Redrawer

@@ -11,7 +11,8 @@ from cdfss_bench.bench.evaluation.evaluator import Settings
 from cdfss_bench.bench.evaluation.feature_files import FeatureFiles
 from cdfss_bench.bench.evaluation.runner import Outcome, Runner
 from cdfss_bench.bench.planning.cell import Cell
-from cdfss_bench.bench.planning.selection import Selection, plan
+from cdfss_bench.bench.planning.planned_cells import plan
+from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.bench.records.timings import batches
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 

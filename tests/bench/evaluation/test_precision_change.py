@@ -8,7 +8,8 @@ import torch
 
 from cdfss_bench.bench.evaluation.precision_change import differences
 from cdfss_bench.bench.evaluation.runner import Outcome, Runner
-from cdfss_bench.bench.planning.selection import Selection, plan
+from cdfss_bench.bench.planning.planned_cells import plan
+from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.errors import UserError
 from cdfss_bench.methods.core.adaptation import copy_of
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from cdfss_bench.bench.evaluation.runner import Outcome, Runner
-from cdfss_bench.bench.planning.selection import Selection, plan
+from cdfss_bench.bench.planning.planned_cells import plan
+from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.bench.records.cell_folder import CellFolder
 from cdfss_bench.bench.records.schema import CostPart, read_record, read_runs
 

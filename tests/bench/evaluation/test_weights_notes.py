@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from cdfss_bench import build
 from cdfss_bench.bench.evaluation.weights_notes import stored_precision, weights_notes
-from cdfss_bench.bench.planning.selection import Planned, Selection, plan
+from cdfss_bench.bench.planning.planned_cells import Planned, plan
+from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.canonical import file_sha256
 from cdfss_bench.errors import WeightsError
 from cdfss_bench.methods.backbones.card import build_backbone

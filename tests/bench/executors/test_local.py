@@ -14,7 +14,8 @@ from cdfss_bench.bench.evaluation.evaluator import Settings
 from cdfss_bench.bench.evaluation.runner import Runner
 from cdfss_bench.bench.executors.choosing import Choice, executor
 from cdfss_bench.bench.executors.local import settings_of
-from cdfss_bench.bench.planning.selection import Selection, plan
+from cdfss_bench.bench.planning.planned_cells import plan
+from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.bench.records.schema import read_record
 from cdfss_bench.errors import UserError
 

@@ -12,7 +12,8 @@ from cdfss_bench.bench.evaluation.runner import Outcome, Runner
 from cdfss_bench.bench.executors import pool
 from cdfss_bench.bench.executors.pool import News, Pool
 from cdfss_bench.bench.executors.work import Task, TaskResult
-from cdfss_bench.bench.planning.selection import Selection, plan
+from cdfss_bench.bench.planning.planned_cells import plan
+from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.errors import UserError
 
 DONE = TaskResult("computed", None, "", None)

@@ -17,7 +17,8 @@ from cdfss_bench.bench.executors.choosing import Choice, executor
 from cdfss_bench.bench.executors.pool import News, WorkerDied
 from cdfss_bench.bench.executors.ray import _ActorSlot  # pyright: ignore[reportPrivateUsage]
 from cdfss_bench.bench.executors.work import Task
-from cdfss_bench.bench.planning.selection import Selection, plan
+from cdfss_bench.bench.planning.planned_cells import plan
+from cdfss_bench.bench.planning.selection import Selection
 
 pytestmark = [
     pytest.mark.ray,

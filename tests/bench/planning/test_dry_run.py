@@ -9,7 +9,8 @@ import pytest
 
 from cdfss_bench.bench.evaluation.runner import Outcome
 from cdfss_bench.bench.planning.dry_run import forecast, rates
-from cdfss_bench.bench.planning.selection import Planned, Selection, plan
+from cdfss_bench.bench.planning.planned_cells import Planned, plan
+from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.bench.records.boundary import Boundary
 from cdfss_bench.bench.records.cell_folder import CellFolder, parse_row
 from cdfss_bench.bench.records.schema import record_paths

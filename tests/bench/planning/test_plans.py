@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from cdfss_bench.bench.cli.selection_options import SelectionOptions
-from cdfss_bench.bench.planning.selection import Selection, parse_weights, plan, read_plan
+from cdfss_bench.bench.planning.planned_cells import plan
+from cdfss_bench.bench.planning.selection import Selection, parse_weights, read_plan
 from cdfss_bench.errors import UserError
 from cdfss_bench.methods.registry.name_grammar import METHODS
 

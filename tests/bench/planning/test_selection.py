@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cdfss_bench.bench.planning.selection import Planned, Selection, plan
+from cdfss_bench.bench.planning.planned_cells import Planned, plan
+from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.datasets import open_domain
 
 from ...support import trees

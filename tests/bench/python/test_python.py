@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from cdfss_bench import build, open_domain, predict, read_results, run
 from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.evaluation.prediction import load_method
-from cdfss_bench.bench.planning.selection import Selection, plan
+from cdfss_bench.bench.planning.planned_cells import plan
+from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.bench.python.reading import COLUMNS, Level
 from cdfss_bench.errors import RecordError, UserError, WeightsError
 

@@ -11,7 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from cdfss_bench.bench.planning import cell as cells
+from cdfss_bench.bench.planning import hashes as planned
 from cdfss_bench.bench.records import code_hash as identity
 from cdfss_bench.bench.records.code_hash import (
     WITHOUT_NUMBERS,
@@ -87,16 +87,16 @@ IGNORED = ("bench/reporting/leaderboard_table.py", "bench/evaluation/runner.py",
 
 
 def forget() -> None:
-    for cached in (cells.evaluator_code, cells._built_in_code):  # pyright: ignore[reportPrivateUsage]
+    for cached in (planned.evaluator_code, planned._built_in_code):  # pyright: ignore[reportPrivateUsage]
         cached.cache_clear()
 
 
 def hashes() -> dict[str, str]:
     forget()
     return {
-        "evaluator": cells.evaluator_code(),
-        "method": cells.method_code(parse("ssp+lem"), "resnet50"),
-        "reader": cells.reader_code(open_domain("isic", root=Path())),
+        "evaluator": planned.evaluator_code(),
+        "method": planned.method_code(parse("ssp+lem"), "resnet50"),
+        "reader": planned.reader_code(open_domain("isic", root=Path())),
     }
 
 
@@ -149,26 +149,27 @@ def test_a_comment_in_the_evaluator_is_no_change(copied: Path) -> None:
 
 
 def test_the_card_of_a_method_counts_where_it_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = cells.method_code(parse("ssp"), "resnet50")
-    catalog = cells.METHODS
+    before = planned.method_code(parse("ssp"), "resnet50")
+    catalog = planned.METHODS
     card = catalog.card("ssp")
     prose = card.model_copy(update={"summary": "Another sentence."})
     monkeypatch.setitem(catalog._cards, "ssp", prose)  # pyright: ignore[reportPrivateUsage]
-    assert cells.method_code(parse("ssp"), "resnet50") == before
+    assert planned.method_code(parse("ssp"), "resnet50") == before
     wider = card.model_copy(update={"output_stride": 32})
     monkeypatch.setitem(catalog._cards, "ssp", wider)  # pyright: ignore[reportPrivateUsage]
-    assert cells.method_code(parse("ssp"), "resnet50") != before
+    assert planned.method_code(parse("ssp"), "resnet50") != before
 
 
 def test_the_backbone_counts() -> None:
-    assert cells.method_code(parse("ssp"), "resnet50") != cells.method_code(parse("ssp"), "vgg16")
+    one, other = (planned.method_code(parse("ssp"), name) for name in ("resnet50", "vgg16"))
+    assert one != other
 
 
 def test_the_hashes_import_no_torch() -> None:
     program = (
-        "import sys; from cdfss_bench.bench.planning import cell as cells;"
+        "import sys; from cdfss_bench.bench.planning import hashes as planned;"
         "from cdfss_bench.methods import parse;"
-        "cells.evaluator_code(); cells.method_code(parse('loec'), 'resnet50');"
+        "planned.evaluator_code(); planned.method_code(parse('loec'), 'resnet50');"
         "print('torch' in sys.modules)"
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)

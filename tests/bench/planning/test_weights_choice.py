@@ -10,7 +10,8 @@ import torch
 from typer.testing import CliRunner
 
 from cdfss_bench.bench.cli import app
-from cdfss_bench.bench.planning.selection import Planned, Selection, plan
+from cdfss_bench.bench.planning.planned_cells import Planned, plan
+from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.bench.records.schema import RunRecord, read_runs
 from cdfss_bench.bench.training.trainer import train
 from cdfss_bench.errors import UserError
