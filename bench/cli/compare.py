@@ -66,7 +66,7 @@ def compare(
     from ..comparison.compare import chosen
     from ..comparison.compare import compare as compared
     from ..records.results import run_results
-    from ..reporting.leaderboard_table import comparison_table
+    from ..reporting.comparison_table import comparison_table
 
     add_plugins(options.plugins)
     with left_out() as damaged:

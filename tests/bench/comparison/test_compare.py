@@ -8,7 +8,7 @@ import pytest
 
 from cdfss_bench.bench.comparison.difference import verdict_on
 from cdfss_bench.bench.records.results import run_results
-from cdfss_bench.bench.reporting.leaderboard_table import comparison_table
+from cdfss_bench.bench.reporting.comparison_table import comparison_table
 from cdfss_bench.errors import RecordError
 
 from ...support.records import write_cell

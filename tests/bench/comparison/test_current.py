@@ -14,9 +14,9 @@ from cdfss_bench.bench.comparison.published import read_published
 from cdfss_bench.bench.planning.hashes import named_reader_code
 from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.records.schema import RunRecord
+from cdfss_bench.bench.reporting.comparison_table import comparison_table
 from cdfss_bench.bench.reporting.cost_table import cost_table
 from cdfss_bench.bench.reporting.html.provenance import provenance
-from cdfss_bench.bench.reporting.leaderboard_table import comparison_table
 from cdfss_bench.bench.reporting.published_table import published_table
 
 from ...conftest import CHECKOUT

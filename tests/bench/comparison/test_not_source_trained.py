@@ -14,8 +14,9 @@ from cdfss_bench.bench.comparison.leaderboard import BARE, TRIAL
 from cdfss_bench.bench.comparison.published import read_published
 from cdfss_bench.bench.comparison.ranking import standings
 from cdfss_bench.bench.records.results import run_results
+from cdfss_bench.bench.reporting.comparison_table import comparison_table
 from cdfss_bench.bench.reporting.cost_table import cost_table, frontiers
-from cdfss_bench.bench.reporting.leaderboard_table import comparison_table, text_table
+from cdfss_bench.bench.reporting.leaderboard_table import text_table
 from cdfss_bench.bench.reporting.published_table import published_table
 
 from ...conftest import CHECKOUT

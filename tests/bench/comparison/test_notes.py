@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cdfss_bench.bench.comparison.notes import kind_of, note_lines, summary
-from cdfss_bench.bench.reporting.leaderboard_table import comparison_table
+from cdfss_bench.bench.reporting.comparison_table import comparison_table
 
 from ...support.records import write_cell
 from ...support.shown import compared, report
