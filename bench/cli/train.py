@@ -17,7 +17,8 @@ from .training_progress import progress
 
 if TYPE_CHECKING:
     from ..training.distributed import Processes
-    from ..training.plan import Planned, TrainingPlan
+    from ..training.plan import TrainingPlan
+    from ..training.planned_trainings import Planned
 
 
 @expand_groups
@@ -66,7 +67,7 @@ def _say_how_to_run(plan: TrainingPlan, done: Sequence[Planned], options: TrainO
 def _train_all(
     plan: TrainingPlan, options: TrainOptions, device: str, processes: Processes
 ) -> list[Planned]:
-    from ..training.plan import planned
+    from ..training.planned_trainings import planned
 
     done: list[Planned] = []
     for one in planned(plan, options.output, device=device, processes=processes):
@@ -142,7 +143,7 @@ def _evaluate(plan: TrainingPlan, done: list[Planned], options: TrainOptions, de
     from ..evaluation.evaluator import Settings
     from ..executors.choosing import Choice
     from ..planning.planned_cells import plan as cells_of
-    from ..training.plan import evaluations
+    from ..training.planned_trainings import evaluations
     from .run import compute, exit_with
     from .scored_boards import show_records
 

@@ -14,7 +14,8 @@ from cdfss_bench.errors import UserError
 from ..training.conduct import Conduct, Files, Step
 from ..training.distributed import Processes
 from ..training.job import Job, described
-from ..training.plan import planned, read_training_plan
+from ..training.plan import read_training_plan
+from ..training.planned_trainings import planned
 from ..training.trainer import train
 from ..training.validation import Targets
 from .subject import Subject

@@ -14,7 +14,7 @@ from cdfss_bench.bench.evaluation.evaluator import Settings
 from cdfss_bench.bench.training.conduct import Conduct, Files, Step
 from cdfss_bench.bench.training.distributed import Objective, Processes
 from cdfss_bench.bench.training.job import Job
-from cdfss_bench.bench.training.plan import planned
+from cdfss_bench.bench.training.planned_trainings import planned
 from cdfss_bench.bench.training.trainer import train
 from cdfss_bench.datasets import open_domain
 from cdfss_bench.methods import METHODS

@@ -8,7 +8,8 @@ from torch import Tensor
 from cdfss_bench.bench.training.conduct import Conduct
 from cdfss_bench.bench.training.distributed import Processes
 from cdfss_bench.bench.training.job import Job
-from cdfss_bench.bench.training.plan import TrainingPlan, planned, read_training_plan
+from cdfss_bench.bench.training.plan import TrainingPlan, read_training_plan
+from cdfss_bench.bench.training.planned_trainings import planned
 from cdfss_bench.bench.training.trainer import train
 from cdfss_bench.methods.weights.card import WeightsCard
 from cdfss_bench.methods.weights.checkpoints import read_checkpoint

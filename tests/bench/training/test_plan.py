@@ -5,13 +5,8 @@ from pathlib import Path
 import pytest
 
 from cdfss_bench.bench.training.distributed import Processes
-from cdfss_bench.bench.training.plan import (
-    PLANS,
-    evaluations,
-    known_plans,
-    planned,
-    read_training_plan,
-)
+from cdfss_bench.bench.training.plan import PLANS, known_plans, read_training_plan
+from cdfss_bench.bench.training.planned_trainings import evaluations, planned
 from cdfss_bench.errors import UserError
 from cdfss_bench.methods.registry.name_grammar import METHODS, parse
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from cdfss_bench.bench.training.distributed import Processes
 from cdfss_bench.bench.training.job import reproduction
 from cdfss_bench.bench.training.network import optimizer_of
-from cdfss_bench.bench.training.plan import planned, read_training_plan
+from cdfss_bench.bench.training.plan import read_training_plan
+from cdfss_bench.bench.training.planned_trainings import planned
 from cdfss_bench.bench.training.rates import factor, parameter_groups
 from cdfss_bench.bench.training.trainer import initialised, train
 from cdfss_bench.errors import UserError
