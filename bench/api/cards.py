@@ -6,8 +6,6 @@ installed packages that announce an entry point, and folders named on the comman
 two origins claim is refused with both of them, since a silent winner would change results.
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import sys

@@ -4,8 +4,6 @@ A file under construction is called `NAME.part`, with a page `NAME.part.json` th
 is the beginning; it gets its own name only when it is whole and right.
 """
 
-from __future__ import annotations
-
 import http.client
 import json
 import re

@@ -1,7 +1,5 @@
 """What the user can correct: one sentence that says what is wrong and where, then a hint."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """Files that are whole or absent, whatever happens to the process that writes them."""
 
-from __future__ import annotations
-
 import errno
 import os
 import tempfile

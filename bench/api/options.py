@@ -1,7 +1,5 @@
 """Options in brackets, `lcm[k=5,beta=mean]`: declared in a card, checked when typed."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping
 from typing import Literal, cast

@@ -1,7 +1,5 @@
 """YAML as people expect it: `on`, `no`, `1e-3`, `010` and `12:30` mean what YAML 1.2 says."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """The command line: one file per verb, nothing heavy imported before a verb runs."""
 
-from __future__ import annotations
-
 import errno
 import os
 import sys

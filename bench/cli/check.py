@@ -1,7 +1,5 @@
 """`cdfss-bench check`: the regression gate; `check method`: the contract's checks."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict
 from typing import Annotated

@@ -1,7 +1,5 @@
 """A group of commands: says what an option takes, and where a command that it lacks is found."""
 
-from __future__ import annotations
-
 import inspect
 from functools import partial
 from typing import Any

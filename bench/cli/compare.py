@@ -1,7 +1,5 @@
 """`cdfss-bench compare A B`: is one better than the other, on the same episodes."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Annotated

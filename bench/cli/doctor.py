@@ -1,7 +1,5 @@
 """`cdfss-bench doctor`: what works here, what is missing, and the command that corrects it."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`cdfss-bench episodes`: the pinned episodes as files, for programs of any kind."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`cdfss-bench check` without a subcommand: the regression gate."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Ctrl-C once stops in order; twice leaves at once. Neither loses a finished episode."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

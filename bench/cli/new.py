@@ -1,7 +1,5 @@
 """`cdfss-bench new`: the files of something new, already running."""
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
 from typing import Annotated

@@ -1,7 +1,5 @@
 """Options that several verbs share, declared once as the fields of a dataclass."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import functools

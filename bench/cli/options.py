@@ -1,7 +1,5 @@
 """The options of the command line that several verbs share; they mean the same in each."""
 
-from __future__ import annotations
-
 import math
 from functools import partial
 from pathlib import Path

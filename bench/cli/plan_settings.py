@@ -1,7 +1,5 @@
 """Words of a plan file that say how cells are computed: they are options that were not typed."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What is typed behind `data prepare`: a domain, and options of its recipe, as its card says."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from cdfss_bench.errors import UserError

@@ -1,7 +1,5 @@
 """`cdfss-bench score`: masks of any program become a row."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

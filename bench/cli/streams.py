@@ -5,8 +5,6 @@ cannot be written at all, on a full disk or to a closed pipe, is an `OutputError
 turns into a sentence and an exit code; what is lost on standard error stops no work.
 """
 
-from __future__ import annotations
-
 import codecs
 import errno
 import io

@@ -1,7 +1,5 @@
 """Progress of a training: loss, source-validation mIoU, time left."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable, Generator

@@ -1,7 +1,5 @@
 """`cdfss-bench verify`: is every number what the rows say."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Annotated

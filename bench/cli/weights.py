@@ -1,7 +1,5 @@
 """`cdfss-bench weights`: what is here, fetching what has a public address, converting the rest."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a reader must know before believing a leaderboard: leakage, old code, failed controls."""
 
-from __future__ import annotations
-
 import statistics
 from collections import Counter
 

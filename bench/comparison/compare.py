@@ -1,7 +1,5 @@
 """`compare A B`: paired on the same episodes, or refused."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

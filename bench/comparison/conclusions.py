@@ -5,8 +5,6 @@ minimum in points. Where the best of a section is compared with a few rows, sent
 found; with more, a table is made of `Compared`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 

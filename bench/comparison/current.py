@@ -4,8 +4,6 @@ Every consumer (leaderboards, `compare`, the page, the
 exports) asks `chosen`, so that none of them can show another record than the others.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias

@@ -1,7 +1,5 @@
 """A minus B on each domain and in the mean: interval, test, and what may be said."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """Which results a report is about, by what their backbones have seen."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from cdfss_bench.errors import UserError, unknown

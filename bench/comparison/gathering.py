@@ -1,7 +1,5 @@
 """From records to leaderboards: who is compared with whom."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping
 

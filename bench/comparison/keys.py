@@ -1,7 +1,5 @@
 """What makes a board, a row and a column: records are shown together where these agree."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase

@@ -1,7 +1,5 @@
 """A leaderboard: its rows in order, and what must stay blank."""
 
-from __future__ import annotations
-
 import statistics
 from collections import Counter
 from collections.abc import Sequence

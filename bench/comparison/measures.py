@@ -4,8 +4,6 @@ Records state mIoU, FB-IoU and macro IoU; the others follow from the same intege
 of any age.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean

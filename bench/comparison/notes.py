@@ -4,8 +4,6 @@ Sentences that differ only in files and numbers are counted, rows that note the 
 together.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Which results of two methods are compared: those on the same episodes, a domain once."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from cdfss_bench.errors import RecordError

@@ -1,7 +1,5 @@
 """What nothing cheaper reaches: rows of a leaderboard by their mIoU and by what they cost."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 

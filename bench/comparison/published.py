@@ -1,7 +1,5 @@
 """What papers report, read from `published.csv`."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Who stands where in a column: interval, rank, and who cannot be told from the best."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property, partial

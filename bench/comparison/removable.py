@@ -1,7 +1,5 @@
 """Which records may go, and why."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Names that tell the rows of a leaderboard apart where there are no further columns."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 from .current import STALE

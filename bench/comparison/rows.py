@@ -1,7 +1,5 @@
 """The rows of leaderboards, and what they scored."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from dataclasses import dataclass, field

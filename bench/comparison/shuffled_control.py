@@ -1,7 +1,5 @@
 """Does a method need its support: each against the same method shown supports of a wrong class."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from functools import partial

@@ -1,7 +1,5 @@
 """Is a record what its rows say: every hash and every metric computed again."""
 
-from __future__ import annotations
-
 import hashlib
 import multiprocessing
 import re

@@ -1,7 +1,5 @@
 """How many operations a piece of work takes: torch's counter, attention and transforms included."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple

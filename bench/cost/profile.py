@@ -1,7 +1,5 @@
 """What a method costs: parameters, operations, milliseconds, memory, on a fixed probe."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

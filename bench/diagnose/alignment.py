@@ -6,8 +6,6 @@ channels of one network are: each image describes all channels, so that X [C, N]
 two descriptions of C items, centred over the channels.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

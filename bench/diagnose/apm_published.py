@@ -1,7 +1,5 @@
 """The figures that the APM paper prints of its frequency study (`apm_published.yaml`)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What LCM sees in an episode: similarities, anchors, and masks over its settings."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any

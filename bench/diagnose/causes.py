@@ -1,7 +1,5 @@
 """Why a method fails, in order: what each kind of diagnosis offers as a cause, and the verdict."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

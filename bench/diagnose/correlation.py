@@ -4,8 +4,6 @@ The measure of the APM paper that can be computed without a choice (figure 6); i
 information rests on an estimator whose network and pairing are not stated.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

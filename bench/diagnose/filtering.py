@@ -1,7 +1,5 @@
 """mIoU with filtered input images or features: the APM paper's 3 x 3 study over cut-offs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any

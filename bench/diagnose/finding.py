@@ -1,7 +1,5 @@
 """What a diagnosis found: numbers, figures, and three sentences that say what they show."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Tables: made of rows, asked by the values of their columns, and what sentences say of a row."""
 
-from __future__ import annotations
-
 from typing import Any, TypeAlias
 
 import numpy as np

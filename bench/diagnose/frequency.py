@@ -7,8 +7,6 @@ matrices; correlations between channels without the masker, at its start and aft
 one scale; and whether the steps of adaptation change anything over none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 

@@ -1,7 +1,5 @@
 """What the numbers of `frequency` say."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

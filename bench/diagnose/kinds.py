@@ -1,7 +1,5 @@
 """The kinds of diagnosis by name; a kind's module is imported when it is asked for."""
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 

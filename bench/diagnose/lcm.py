@@ -6,8 +6,6 @@ beta; and the failure that the method invites: where the coarse mask is wrong it
 and what is similar to them is added to the mask.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, cast
 

@@ -1,7 +1,5 @@
 """What a learnt filter of the features does in an episode: its masks, predictions, correlations."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """Every finding of one method on one self-contained page: no network, no scripts."""
 
-from __future__ import annotations
-
 import base64
 import json
 import math

@@ -1,7 +1,5 @@
 """Noise in one stage's features, and in the weights, put in and taken out again."""
 
-from __future__ import annotations
-
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace

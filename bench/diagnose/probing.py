@@ -1,7 +1,5 @@
 """Episodes asked as the evaluator asks them, with the loss of each beside its counts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ query images, too few for the stratified intervals of the tables. Here query ima
 over all classes; a class that was not drawn is absent from that resample.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Carrying out a diagnosis: options checked, numbers measured or reused, files written."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

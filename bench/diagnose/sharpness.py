@@ -5,8 +5,6 @@ or magnitudes; the procedure is ours (docs/diagnosis.md). Loss is the mean pixel
 episode's query.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

@@ -7,8 +7,6 @@ phase does not matter, so that (low, all) and (low, low) would be equal, as woul
 (high, high), and in its figure they differ by up to 13 points. Hence the Gaussian edge.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -4,8 +4,6 @@ These are intervals for looking, by Student's rule from few values; claims betwe
 `cdfss-bench compare`, whose intervals are measured to hold what they say.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

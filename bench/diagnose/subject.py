@@ -1,7 +1,5 @@
 """What is diagnosed: a method with its weights, the domains, and how much is asked."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import count

@@ -1,7 +1,5 @@
 """Trainings that a diagnosis needs: done once, kept under what decides them, taken up again."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

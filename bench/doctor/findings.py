@@ -1,7 +1,5 @@
 """The state of an installation, finding by finding."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """What cells cost: measured once for all cells of one network, and noted where that failed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Methods with weights files that hold all that training makes."""
 
-from __future__ import annotations
-
 from safetensors import safe_open
 
 from cdfss_bench.errors import WeightsError

@@ -1,7 +1,5 @@
 """What is asked of a cell beside its counts, also once it is finished: masks, boundary measures."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -3,8 +3,6 @@
 The masks of queries are never written.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal, cast
 

@@ -1,7 +1,5 @@
 """Masks that another program wrote, counted as a method's are and recorded as external."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Predicted masks as files: one PNG per episode, written by any program, read strictly."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """One episode from picture files of one's own: a query, and supports with their masks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a reduced precision changed: its cells beside those of fp32."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a record notes of its files and of its method's input."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from statistics import fmean
 

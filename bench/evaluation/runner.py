@@ -1,7 +1,5 @@
 """Runs planned cells: resumes what was begun, records what was found, explains what cannot be."""
 
-from __future__ import annotations
-
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace

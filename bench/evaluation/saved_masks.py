@@ -1,7 +1,5 @@
 """Where a run writes predicted masks, and which of them are not there yet."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

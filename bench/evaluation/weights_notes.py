@@ -1,7 +1,5 @@
 """What a record notes of weights files that are not known: other contents, half precision."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Which executor a command means."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

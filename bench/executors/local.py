@@ -1,7 +1,5 @@
 """Workers that are processes of this machine."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -1,7 +1,5 @@
 """Hands cells to workers, tries again when one dies, ends one that hangs, collects the outcomes."""
 
-from __future__ import annotations
-
 import queue
 import signal
 import threading

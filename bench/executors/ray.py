@@ -4,8 +4,6 @@ Ray places them and notices when a node is lost; records, locks and resuming are
 other run, so data, weights and the results folder lie where all nodes see them.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import socket

@@ -1,7 +1,5 @@
 """What travels to a worker and back: a cell by its selection and id, and what became of it."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

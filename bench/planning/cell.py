@@ -1,7 +1,5 @@
 """A cell: one method with its weights on one list of episodes, and the id that names it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path

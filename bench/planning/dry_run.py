@@ -1,7 +1,5 @@
 """What a command would do, and how long it would take by what was measured before."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Hashes of all that a cell's numbers come from: code, weights files, and whether they changed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The words of plan files: those of the flags, with values written as on the command line."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """From a selection to its cells: each planned, or refused with its reason."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

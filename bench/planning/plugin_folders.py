@@ -1,7 +1,5 @@
 """Plug-in folders: named on the command line, known to every process that computes for it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

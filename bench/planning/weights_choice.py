@@ -1,7 +1,5 @@
 """Which weights a method runs with, and whether they may be used."""
 
-from __future__ import annotations
-
 from cdfss_bench.datasets import Domain
 from cdfss_bench.errors import DataError, WeightsError
 from cdfss_bench.methods.registry.name_grammar import Composition

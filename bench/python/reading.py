@@ -1,7 +1,5 @@
 """`cdfss_bench.read_results`: records as tables of cells, classes or episodes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`cdfss_bench.run`: evaluate methods on domains, and have the numbers as a table."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence

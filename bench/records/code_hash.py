@@ -5,8 +5,6 @@ The files are those that a module imports, directly or not. Each counts by its c
 that is moved, with the imports that follow it, leaves every hash as it was.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

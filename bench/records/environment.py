@@ -1,7 +1,5 @@
 """Where, when and how a number was computed: software, hardware, code, time, the command."""
 
-from __future__ import annotations
-
 import datetime
 import platform
 import shlex

@@ -1,7 +1,5 @@
 """Where a record lies, and whether it lies there finished."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from cdfss_bench.errors import RecordError

@@ -1,7 +1,5 @@
 """Which files of a plug-in's folder count, and what each amounts to."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

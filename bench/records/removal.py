@@ -1,7 +1,5 @@
 """Removing records: a whole cell folder, never one that is at work or lies elsewhere."""
 
-from __future__ import annotations
-
 import shutil
 from contextlib import suppress
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a finished, failed or refused cell leaves behind: `run.json`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast

@@ -1,7 +1,5 @@
 """What a source file amounts to for the code hash, remembered from one process to the next."""
 
-from __future__ import annotations
-
 import atexit
 import hashlib
 import json

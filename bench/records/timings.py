@@ -1,7 +1,5 @@
 """Where the time of a cell went, as `timings.jsonl` tells it."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Generator, Iterable, Iterator

@@ -1,7 +1,5 @@
 """Measures a fixed selection for the gate: scores and costs by the one evaluator, time apart."""
 
-from __future__ import annotations
-
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence

@@ -1,7 +1,5 @@
 """HD95, NSD and boundary IoU, a table per domain."""
 
-from __future__ import annotations
-
 from ..comparison.current import STALE_LEGEND
 from ..comparison.leaderboard import ColumnKey, Leaderboard
 from ..comparison.measures import Measures

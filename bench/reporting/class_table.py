@@ -1,7 +1,5 @@
 """IoU and Dice of every class, a table per domain."""
 
-from __future__ import annotations
-
 from statistics import fmean
 
 from ..comparison.current import STALE_LEGEND

@@ -1,7 +1,5 @@
 """The columns of a table or of an export that were asked for by name."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

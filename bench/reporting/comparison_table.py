@@ -1,7 +1,5 @@
 """Two methods side by side as a table of text."""
 
-from __future__ import annotations
-
 from ..comparison.compare import Comparison
 from ..comparison.current import STALE, STALE_LEGEND
 from ..comparison.notes import note_lines

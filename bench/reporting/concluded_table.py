@@ -1,7 +1,5 @@
 """A leaderboard's table with what can be concluded from it: a table, sentences, or both."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 

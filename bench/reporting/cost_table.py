@@ -1,7 +1,5 @@
 """What the rows of a leaderboard cost, as a table of text and as lines for other programs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Leaderboards for other programs: one line per row and column, numbers in full precision."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """Leaderboards as text, in every form that `report` writes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial

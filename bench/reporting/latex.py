@@ -1,7 +1,5 @@
 """Leaderboards for papers: booktabs, the best in bold, the second underlined."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from .text_table import TextTable

@@ -1,7 +1,5 @@
 """A leaderboard as a table of text."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from cdfss_bench.datasets.core.domain import COPY

@@ -1,7 +1,5 @@
 """Figures of cost as tables write them."""
 
-from __future__ import annotations
-
 from ..records.schema import CostPart
 from .text_table import BLANK
 

@@ -1,7 +1,5 @@
 """One LaTeX table for a paper: all shots side by side, names as published, significance marks."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """What papers report, beside what was measured here: never in the same column."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

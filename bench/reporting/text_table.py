@@ -1,7 +1,5 @@
 """A table of finished text, and its form in Markdown; `screen` draws it on a terminal."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field

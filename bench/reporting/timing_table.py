@@ -1,7 +1,5 @@
 """The table of where the time of finished cells went."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

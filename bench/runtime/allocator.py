@@ -4,8 +4,6 @@ By default it hands every block of some MB back to the kernel, which then clears
 the next tensor: a third of the time of a forward pass at 400 px, and most of its unsteadiness.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import sys

@@ -1,7 +1,5 @@
 """Which device a word means."""
 
-from __future__ import annotations
-
 
 def chosen_device(device: str) -> str:
     """`auto` decided; whatever it is, fp32 keeps its digits there from now on.

@@ -6,8 +6,6 @@ run because the others spin, and a run of seconds takes minutes. So they spin fo
 sleep, and work whose parts are too small to gain from a second thread gets one.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The files of a new domain: a reader, its card, its test, and pictures to read at once."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator
 from pathlib import Path

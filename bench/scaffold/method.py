@@ -1,7 +1,5 @@
 """The files of a new method: a network that already runs, its card, and its test."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from .writing import write_new

@@ -1,7 +1,5 @@
 """Files of something new, written from templates: names are checked, nothing is overwritten."""
 
-from __future__ import annotations
-
 import keyword
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """What boundary measures of many episodes amount to."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median

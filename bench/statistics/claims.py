@@ -1,7 +1,5 @@
 """What may be said of a difference, and of its absence: both need significance and a size."""
 
-from __future__ import annotations
-
 from .bootstrap import Interval
 
 MINIMUM = 0.5

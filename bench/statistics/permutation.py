@@ -6,8 +6,6 @@ images a class has; flipping linearised shares instead calls equal methods diffe
 cases on FSS-1000's ten images a class.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache

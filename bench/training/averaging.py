@@ -1,7 +1,5 @@
 """Exponential moving averages of what is trained."""
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from contextlib import contextmanager
 

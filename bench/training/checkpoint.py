@@ -6,8 +6,6 @@ the step and the training's card as JSON. Generators and rates need no place: ev
 derived from the step's number.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

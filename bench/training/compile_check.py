@@ -1,7 +1,5 @@
 """torch.compile, refused in a sentence where it cannot work or works wrongly."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """How a training is gone about, where it writes, and what it tells of a step."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ batch (undecided pixels make plain averages differ). That holds where a batch's 
 of its episodes': methods with running statistics are refused.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager

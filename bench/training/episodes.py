@@ -1,7 +1,5 @@
 """Training episodes of the source: what is drawn, what is held out, what must be right before."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, repeat

@@ -1,7 +1,5 @@
 """Features of a backbone that is wholly frozen: by its folded form, and kept within a budget."""
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """A backbone whose first stages are frozen: their outputs kept, the others in a faster form."""
 
-from __future__ import annotations
-
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice

@@ -1,7 +1,5 @@
 """One training: what decides which weights come out, and how their card says so."""
 
-from __future__ import annotations
-
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a network's frozen part gives for an image, computed once and kept within a budget."""
 
-from __future__ import annotations
-
 import hashlib
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager

@@ -5,8 +5,6 @@ overlaps with computing. Everything drawn in a step comes from that step's priva
 neither the number of threads nor their order changes anything.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor

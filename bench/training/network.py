@@ -1,7 +1,5 @@
 """The network of a training: built, started from its weights, frozen as the recipe says."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

@@ -1,7 +1,5 @@
 """The trainings of a plan, each with all that decides its weights, and what they are tested on."""
 
-from __future__ import annotations
-
 import os
 import re
 import time

@@ -6,8 +6,6 @@ shifted and zoomed, their colours are disturbed and sometimes taken away, so tha
 count and no colour decides.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -6,8 +6,6 @@ is judged by binary cross-entropy and Dice: the mask for a clear prompt, and the
 for an ambiguous one. The predicted IoU of every mask shall be the true one.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

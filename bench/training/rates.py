@@ -1,7 +1,5 @@
 """The learning rate of every part at every step."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from typing import Any

@@ -1,7 +1,5 @@
 """The recipe of a training: the card's, with what was typed in its place."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args

@@ -4,8 +4,6 @@ Foret et al., ICLR 2021, eq. 2 with p = 2: `w + rho g / |g|` over all trained pa
 LoEC trains its baseline so, to show that flat minima alone do not close the domain gap.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """Cosines of a training step in fewer passes, equal up to rounding."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

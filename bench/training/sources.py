@@ -1,7 +1,5 @@
 """Source domains: which a training can use, named by their cards."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

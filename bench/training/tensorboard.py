@@ -1,7 +1,5 @@
 """The log of a training for TensorBoard, beside its weights."""
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Source training of a method by its card's recipe, every deviation on the record."""
 
-from __future__ import annotations
-
 import shutil
 import time
 from collections.abc import Mapping, Sequence

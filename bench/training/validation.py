@@ -4,8 +4,6 @@ The curve on the targets shows LoEC's early peak (best in the first pass over th
 decline). It is computed from target labels: it is written beside the weights and chooses nothing.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The log of a training for Weights & Biases, online or in a folder beside its weights."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import secrets

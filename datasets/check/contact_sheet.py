@@ -1,7 +1,5 @@
 """A contact sheet: what a domain looks like, with the truth outlined."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 

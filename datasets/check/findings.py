@@ -1,7 +1,5 @@
 """What can be odd or wrong in the files of a domain, and what helps."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

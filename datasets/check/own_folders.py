@@ -1,7 +1,5 @@
 """What own data have beside or in place of what is read: other folders, masks for pictures."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from weakref import WeakKeyDictionary

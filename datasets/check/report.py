@@ -1,7 +1,5 @@
 """Is a data set what its card says: counts, population, readable files, duplicates, oddities."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence

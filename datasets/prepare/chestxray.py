@@ -1,7 +1,5 @@
 """Chest X-ray: Kaggle's folder -> films and masks that the published loader can read."""
 
-from __future__ import annotations
-
 from ..domains.chestxray import IMAGES, MASKS, SECOND_HOSPITAL, film_of
 from .plan import Plan
 from .recipe import Recipe, by_name, copied, unused

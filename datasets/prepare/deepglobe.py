@@ -1,7 +1,5 @@
 """DeepGlobe: scenes of 2448 pixels cut into 36 tiles each, with a mask per class."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """`data fetch`: public files are downloaded, for the rest a person is told what to do."""
 
-from __future__ import annotations
-
 import gzip
 import tarfile
 import zipfile

@@ -1,7 +1,5 @@
 """FSS-1000: class folders of ten pairs, with the known defects kept or corrected."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterable, Set
 from functools import partial

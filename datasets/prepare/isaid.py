@@ -1,7 +1,5 @@
 """iSAID-5i: the validation patches with their class indices, and the fold lists, copied."""
 
-from __future__ import annotations
-
 from cdfss_bench.errors import DataError
 
 from ..domains.isaid import ALL, ENDING

@@ -1,7 +1,5 @@
 """ISIC 2018: the two official archives and the class table -> three class folders."""
 
-from __future__ import annotations
-
 import re
 
 from cdfss_bench.errors import DataError

@@ -1,7 +1,5 @@
 """Kvasir-SEG: two folders of one archive, copied."""
 
-from __future__ import annotations
-
 from ..domains.kvasir import IMAGES, MASKS
 from .plan import Plan
 from .recipe import Recipe, by_stem, copied, left_over, paired, unused

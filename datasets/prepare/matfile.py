@@ -6,8 +6,6 @@ field is stepped over. SciPy's reader ends the process (a segmentation fault) on
 where this one raises an error.
 """
 
-from __future__ import annotations
-
 import struct
 import zlib
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Nuclei of the Data Science Bowl 2018: the archive of the training part, unpacked and checked."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from cdfss_bench.errors import DataError

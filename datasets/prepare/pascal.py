@@ -1,7 +1,5 @@
 """PASCAL VOC 2012 + SBD: photographs, masks of both, and the published fold lists."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 from cdfss_bench.errors import DataError

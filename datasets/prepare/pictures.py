@@ -1,7 +1,5 @@
 """Looking at downloaded pictures, and writing lossless ones that are the same on every machine."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

@@ -1,7 +1,5 @@
 """What a preparation has to do, and what it did."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Pothole Mix: pictures of several sources with coloured marks become black and white pairs."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,7 +1,5 @@
 """What every recipe from a download to the published layout has in common."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """`data prepare` as a function."""
 
-from __future__ import annotations
-
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """SUIM: colour-coded masks become a folder of masks per class."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..domains.suim import COLOURS, IMAGES, MASKS

@@ -1,7 +1,5 @@
 """WeedMap: the RGB tiles of the RedEdge fields and one map of each, copied."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from cdfss_bench.errors import DataError

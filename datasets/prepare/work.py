@@ -5,8 +5,6 @@ from, what it made, what was odd. The same command again does only the units who
 or whose inputs or outputs are no longer what the line says.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

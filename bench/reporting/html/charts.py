@@ -1,7 +1,5 @@
 """The charts of a leaderboard: cost, intervals, classes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from ...comparison.leaderboard import Leaderboard, RowKey

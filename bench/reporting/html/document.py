@@ -1,7 +1,5 @@
 """The report page: leaderboards, charts, paired differences, and where each number comes from."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any

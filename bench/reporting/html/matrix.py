@@ -1,7 +1,5 @@
 """Paired differences between the rows of a board, each against each."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The report over as many pages as it takes: each has at most so many bytes."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

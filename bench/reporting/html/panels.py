@@ -1,7 +1,5 @@
 """Single episodes on the page: support, query, truth and prediction, within a number of bytes."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The charts of mIoU against cost: operations of all rows, times machine by machine."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 from ...comparison.leaderboard import Leaderboard, RowKey

@@ -1,7 +1,5 @@
 """Where each number of the page comes from: what a click on it shows."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 

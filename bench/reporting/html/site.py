@@ -1,7 +1,5 @@
 """A static leaderboard site from committed records."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The layout of the charts: shapes for inline SVG, whose colours are the page's variables."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """A table of text as the page's templates take it: cells with their marks and what is behind."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 

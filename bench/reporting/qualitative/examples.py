@@ -1,7 +1,5 @@
 """Which single episodes of a record are shown, and what is shown of each."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction

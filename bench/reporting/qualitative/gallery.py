@@ -4,8 +4,6 @@ A page fetches nothing: it adds `<script>` elements for the masks that are on th
 masks lie in files of a hundred episodes each, which name its cell: what is there is kept.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

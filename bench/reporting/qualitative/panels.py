@@ -1,7 +1,5 @@
 """Qualitative panels: support, query, truth and prediction side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

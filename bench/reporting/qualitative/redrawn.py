@@ -4,8 +4,6 @@ Records keep counts, not masks. A picture is drawn only where the data, the epis
 at hand are those of the record, by their hashes; the mask's IoU stands beside the recorded one.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from pathlib import Path

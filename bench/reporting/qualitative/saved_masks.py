@@ -1,7 +1,5 @@
 """Predicted masks that lie in folders, each found by the record whose rows they have."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from cdfss_bench.datasets import Domain, Manifest
