@@ -17,7 +17,13 @@ from .no_records import no_records
 from .option_groups import Only, expand_groups
 from .options import Results, Wide, add_plugins
 from .record_filter import ALL_UNLESS_TYPED, RecordOptions, record_filter
-from .report_options import ContentOptions, PictureOptions, RowOptions
+from .report_options import (
+    FORMATS,
+    ContentOptions,
+    PictureOptions,
+    RowOptions,
+    refuse_contradictions,
+)
 from .selection_options import SelectionOptions
 
 if TYPE_CHECKING:
@@ -30,10 +36,6 @@ if TYPE_CHECKING:
     from ..reporting.forms import Content
     from ..reporting.qualitative.redrawn import Redrawer
     from ..reporting.qualitative.saved_masks import SavedMasks
-
-FORMATS = ("table", "md", "latex", "bibtex", "csv", "json", "html")
-STYLES = ("plain", "paper")
-
 
 FOR_PICTURES = Only("data_root", "lists", "weights_dirs", "plugins")
 
@@ -86,7 +88,7 @@ def report(
     from ..records.results import uncollected
     from ..reporting.forms import Content, tables_of, text_of
 
-    _check(form, output, site, against, asked, pictures)
+    refuse_contradictions(form, output, site, against, asked, pictures)
     add_plugins(options.plugins)
     typed = (word.strip() for one in asked.columns or () for word in one.split(","))
     columns = tuple(filter(None, typed))
@@ -132,92 +134,6 @@ def report(
             show(*tables_of(boards, by_cell(found, choice), content), wide=wide)
         else:
             _write(text_of(form, boards, by_cell(found, choice), content), output)
-
-
-def _check(
-    form: str,
-    output: Path | None,
-    site: Path | None,
-    against: str | None,
-    asked: ContentOptions,
-    pictures: PictureOptions,
-) -> None:
-    """Refuses options that do not go together, before anything is read."""
-    from cdfss_bench.errors import UserError, unknown
-
-    from ..statistics.metrics import METRICS
-
-    for word, value, known in (
-        ("format", form, FORMATS),
-        ("metric", asked.metric, METRICS),
-        ("style", asked.style, STYLES),
-    ):
-        if value not in known:
-            raise unknown(word, value, known)
-    if asked.style == "paper" and form != "latex":
-        raise UserError("--style paper is LaTeX", hint="add -f latex")
-    on_page = form == "html" or site is not None
-    if pictures.panels and not on_page:
-        raise UserError(
-            "pictures of episodes stand on the page", hint="add -f html -o FILE, or --site DIR"
-        )
-    if pictures.episodes and site is None and (form != "html" or output is None):
-        raise UserError(
-            "the pictures of all episodes are a folder of pages",
-            hint="add -f html -o FILE, or --site DIR",
-        )
-    if pictures.masks is not None and not pictures.episodes:
-        raise UserError("--masks is for the pictures of all episodes", hint="add --episodes")
-    if asked.cost and (on_page or against is not None):
-        raise UserError(
-            "the page says what everything costs anyway, papers do not",
-            hint="leave --cost out, or ask for it alone: report --cost -f csv",
-        )
-    _check_output(form, output)
-    if asked.conclusions and (
-        form in ("csv", "json", "bibtex") or asked.style == "paper" or asked.cost
-    ):
-        raise UserError(
-            "conclusions stand below the tables of mIoU",
-            hint="leave --conclusions out, or write them with -f table, md, latex or html",
-        )
-    if form == "bibtex" and (asked.cost or asked.per_class or asked.boundary or asked.columns):
-        raise UserError("bibtex holds the papers of the methods alone", hint="give -f bibtex alone")
-    if asked.conclusions and (asked.metric != "miou" or asked.per_class or asked.boundary):
-        raise UserError("conclusions are drawn from mIoU", hint="leave --conclusions out")
-    other = asked.metric != "miou" or asked.per_class or asked.boundary
-    if other and (on_page or against is not None or asked.cost):
-        raise UserError(
-            "published figures, costs and the page's ranks stand beside mIoU alone",
-            hint="leave --metric, --per-class and --boundary out, or ask for them alone",
-        )
-
-
-def _check_output(form: str, output: Path | None) -> None:
-    """Refuses a file that cannot be written, or whose name says another format."""
-    from cdfss_bench.errors import UserError
-
-    if output is None:
-        return
-    if output.is_dir():
-        ending = next((end for end, name in _ENDINGS.items() if name == form), ".txt")
-        raise UserError(
-            f"--output {output} is a folder", hint=f"name a file: -o {output / 'board'}{ending}"
-        )
-    said = _ENDINGS.get(output.suffix.lower(), form)
-    # Into a file the table is written as Markdown.
-    if said != form and (form, said) != ("table", "md"):
-        raise UserError(
-            f"--output {output} is named as {said}, but the format is {form}",
-            hint=f"add -f {said}, or name the file otherwise",
-        )
-
-
-_ENDINGS = {
-    ".md": "md", ".tex": "latex", ".bib": "bibtex", ".csv": "csv", ".json": "json",
-    ".html": "html", ".htm": "html",
-}  # fmt: skip
-"""Formats by the endings of files that are named after them."""
 
 
 def _nothing(results: Path, which: RecordOptions) -> UserError:

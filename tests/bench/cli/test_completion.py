@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cdfss_bench.bench.cli import app
-from cdfss_bench.bench.cli.report import FORMATS, STYLES
+from cdfss_bench.bench.cli.report_options import FORMATS, STYLES
 from cdfss_bench.bench.comparison.leaderboard import ORDERS
 from cdfss_bench.bench.executors.choosing import EXECUTORS
 from cdfss_bench.bench.statistics.metrics import METRICS
