@@ -8,51 +8,20 @@ found; with more, a table is made of `Compared`.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..records.results import RunResult
 from ..records.schema import NOT_TRAINED
 from ..statistics.claims import ALPHA, MINIMUM
-from ..statistics.clusters import clustered
-from ..statistics.permutation import PERMUTATIONS, difference, holm, p_value, swapped
+from ..statistics.permutation import PERMUTATIONS
 from .leaderboard import BARE, ColumnKey, Leaderboard, RowKey, Section
 from .ranking import Standings
 from .row_names import row_names
+from .row_tests import MEAN, Tested, adjusted, row_tests
 from .rows import CONTROL, Row
 
 MOST_ROWS = 12
 """Rows of a section that are compared with its best, the best first."""
 _NAMED = 3
 """Rows that the best of a section is compared with in sentences; of more there is a table."""
-MEAN = "the mean"
-
-
-class Tested(NamedTuple):
-    """One row against another on a domain or in the mean.
-
-    Attributes:
-        where: title of the domain, or `the mean`.
-        name: label of the row.
-        other: label of the other row.
-        points: the row's mIoU minus the other's.
-        p: of the sign-flip test, adjusted by Holm's rule for all tests made with it.
-    """
-
-    where: str
-    name: str
-    other: str
-    points: float
-    p: float
-
-    @property
-    def verdict(self) -> str:
-        """`better` or `worse` where a difference may be claimed, else `close` or `open`."""
-        if self.p > ALPHA:
-            return "open"
-        if abs(self.points) < MINIMUM:
-            return "close"
-        return "better" if self.points > 0 else "worse"
 
 
 class Compared(NamedTuple):
@@ -147,9 +116,9 @@ def _of_section(
 ) -> list[Tested]:
     """The tests of the best row of a section against others, the mean first."""
     mean, columns = board.mean_columns, _main_columns(board)
-    found = [t for row in others for t in _tests(best, row, columns, names, known, mean)]
+    found = [t for row in others for t in row_tests(best, row, columns, names, known, mean)]
     # The mean first: it is what rows are ordered by.
-    return sorted(_adjusted(found), key=lambda test: (test.where != MEAN, test.where))
+    return sorted(adjusted(found), key=lambda test: (test.where != MEAN, test.where))
 
 
 def _sentences(
@@ -225,53 +194,6 @@ def _main_columns(board: Leaderboard) -> list[ColumnKey]:
     return [column for column in board.columns if column == board.main_column(column.domain)]
 
 
-def _tests(
-    row: Row,
-    other: Row,
-    columns: Sequence[ColumnKey],
-    names: Mapping[RowKey, str],
-    known: Mapping[str, RunResult],
-    mean: Sequence[ColumnKey] = (),
-) -> list[Tested]:
-    """The sign-flip tests of a row against another, on what both answered on the same episodes.
-
-    Args:
-        row: of the board.
-        other: of the same board.
-        columns: where they are compared; what older code computed is not.
-        names: of the rows.
-        known: the results, by cell.
-        mean: the columns of the mean, which is tested where both answered all of them.
-    """
-    found: dict[ColumnKey, tuple[float, NDArray[np.float64]]] = {}
-    for column in columns:
-        ours, theirs = row.scores.get(column), other.scores.get(column)
-        if ours is None or theirs is None or ours.is_stale or theirs.is_stale:
-            continue
-        pairs = [
-            (known[ours.cells[seed]], known[theirs.cells[seed]])
-            for seed in sorted(ours.cells.keys() & theirs.cells.keys())
-        ]
-        pairs = [p for p in pairs if p[0].record.episodes.sha256 == p[1].record.episodes.sha256]
-        if pairs:
-            clusters = clustered([pair[side].counted for side in (0, 1) for pair in pairs])
-            found[column] = difference(clusters), swapped(clusters, stream=column.domain)
-    values = {column.domain: value for column, value in found.items()}
-    if len(mean) > 1 and all(column in found for column in mean):
-        parts = [found[column] for column in mean]
-        null = np.mean([null for _, null in parts], axis=0)
-        values[MEAN] = sum(points for points, _ in parts) / len(parts), null
-    return [
-        Tested(place, names[row.key], names[other.key], points, p_value(points, null))
-        for place, (points, null) in values.items()
-    ]
-
-
-def _adjusted(tests: Sequence[Tested]) -> list[Tested]:
-    p = holm({index: test.p for index, test in enumerate(tests)})
-    return [test._replace(p=p[index]) for index, test in enumerate(tests)]
-
-
 def _against_trivial(
     board: Leaderboard,
     rows: Sequence[Row],
@@ -300,8 +222,8 @@ def _against_trivial(
         here = [row for row in controls if column in row.scores]
         if here:
             best = max(here, key=lambda row: row.scores[column].mean)
-            found += [test for row in rows for test in _tests(row, best, [column], names, known)]
-    tests = _adjusted(found)
+            found += [test for row in rows for test in row_tests(row, best, [column], names, known)]
+    tests = adjusted(found)
     places: dict[str, list[str]] = {}
     for place in dict.fromkeys(test.where for test in tests):
         here = [test for test in tests if test.where == place]

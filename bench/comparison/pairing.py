@@ -7,7 +7,7 @@ from cdfss_bench.errors import RecordError
 from ..records.results import RunResult
 from .current import by_seed, state_of
 from .keys import ColumnKey, column_key
-from .rows import CONTROL
+from .rows import CONTROL, Score
 
 Pairs = dict[ColumnKey, list[tuple[int, RunResult, RunResult]]]
 """(seed, result of A, result of B) by column."""
@@ -48,6 +48,16 @@ def paired(a: Sequence[RunResult], b: Sequence[RunResult]) -> tuple[Pairs, list[
         if len(common) > 1:
             remarks.append(_left_out(column, [c for c in common if c != column]))
     return pairs, remarks
+
+
+def of_same_seeds(
+    ours: Score, theirs: Score, by_cell: Mapping[str, RunResult]
+) -> list[tuple[RunResult, RunResult]]:
+    """The results behind two scores, by the seeds that both have."""
+    return [
+        (by_cell[ours.cells[seed]], by_cell[theirs.cells[seed]])
+        for seed in sorted(ours.cells.keys() & theirs.cells.keys())
+    ]
 
 
 def _weight(column: ColumnKey, found: Sequence[RunResult]) -> tuple[bool, bool, bool, int]:

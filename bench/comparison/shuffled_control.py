@@ -12,7 +12,7 @@ from ..statistics.claims import ALPHA, MINIMUM, NONE, detectable, is_no_gain
 from ..statistics.clusters import clustered
 from ..statistics.permutation import difference, holm, p_value, swapped
 from .leaderboard import ColumnKey, Leaderboard, RowKey, controls_of
-from .rows import Score
+from .pairing import of_same_seeds
 
 PERMUTATIONS = 2_000
 
@@ -76,7 +76,7 @@ def against_controls(
             other = control.scores.get(column)
             if other is None or score.is_stale or other.is_stale:
                 continue
-            pairs = _pairs(score, other, by_cell)
+            pairs = of_same_seeds(score, other, by_cell)
             contents = [(ours.content, theirs.content) for ours, theirs in pairs]
             compute = partial(_tested, pairs, column, board.metric)
             found = kept.get(["shuffled", column.domain, contents], compute)
@@ -106,13 +106,3 @@ def _tested(
     weights = [share] * len(pairs) + [-share] * len(pairs)
     again = resampled(clusters, weights, resamples=PERMUTATIONS)
     return points, p_value(points, under_null), astuple(again.mean) if again else None
-
-
-def _pairs(
-    ours: Score, theirs: Score, by_cell: Mapping[str, RunResult]
-) -> list[tuple[RunResult, RunResult]]:
-    """Answers of the seeds that both have."""
-    return [
-        (by_cell[ours.cells[seed]], by_cell[theirs.cells[seed]])
-        for seed in sorted(ours.cells.keys() & theirs.cells.keys())
-    ]

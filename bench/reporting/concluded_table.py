@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ..comparison.conclusions import MEAN, Compared, Conclusions, Tested, conclusions
+from ..comparison.conclusions import Compared, Conclusions, conclusions
 from ..comparison.leaderboard import Leaderboard
 from ..comparison.ranking import Standings
+from ..comparison.row_tests import MEAN, Tested
 from ..records.results import RunResult
 from ..statistics.claims import ALPHA, MINIMUM
 from .text_table import BLANK, TextTable

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from cdfss_bench.bench.comparison.conclusions import MEAN, Conclusions, conclusions
+from cdfss_bench.bench.comparison.conclusions import Conclusions, conclusions
 from cdfss_bench.bench.comparison.current import by_cell
 from cdfss_bench.bench.comparison.gathering import leaderboards
 from cdfss_bench.bench.comparison.leaderboard import BY_MEAN, Arrangement
 from cdfss_bench.bench.comparison.ranking import standings
+from cdfss_bench.bench.comparison.row_tests import MEAN
 from cdfss_bench.bench.records.results import run_results
 
 from ...support.records import DOMAINS, write_cell
@@ -58,7 +59,7 @@ def test_where_the_best_mean_is_worse_is_said(tmp_path: Path) -> None:
 def test_a_significant_difference_below_the_minimum_is_no_claim(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cdfss_bench.bench.comparison.conclusions.MINIMUM", 50)
+    monkeypatch.setattr("cdfss_bench.bench.comparison.row_tests.MINIMUM", 50)
     write_cell(tmp_path, "loec", skill=0.6)
     write_cell(tmp_path, "ssp", skill=0.4)
     text = said(tmp_path)

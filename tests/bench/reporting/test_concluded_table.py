@@ -59,7 +59,7 @@ def test_many_rows_stand_in_a_table_of_their_own(tmp_path: Path) -> None:
 def test_a_difference_too_small_for_a_claim_stands_in_brackets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cdfss_bench.bench.comparison.conclusions.MINIMUM", 50)
+    monkeypatch.setattr("cdfss_bench.bench.comparison.row_tests.MINIMUM", 50)
     for at in range(5):
         write_cell(tmp_path, f"m{at}", skill=0.8 - 0.1 * at)
     _, table = shown_tables(tmp_path)
