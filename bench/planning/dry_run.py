@@ -1,7 +1,8 @@
 """What a command would do, and how long it would take by what was measured before."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 
@@ -63,9 +64,7 @@ def forecast(
         boundary: tolerance of the boundary measures that would be added; None without them.
     """
     name = None if device is None else device_name(device)
-    expecting = _Expecting(
-        results, name, with_cost=with_cost, cost_again=cost_again, boundary=boundary
-    )
+    expecting = _Expecting(results, name, with_cost, cost_again, boundary)
     return [expecting.one(planned) for planned in cells]
 
 
@@ -108,26 +107,19 @@ _AT_HAND = 1e-3
 """Seconds below which a network or a cost was not made but looked up."""
 
 
+@dataclass
 class _Expecting:
     """What the cells before have built, measured and encoded already."""
 
-    def __init__(
-        self,
-        results: Path,
-        device: str | None,
-        *,
-        with_cost: bool,
-        cost_again: bool,
-        boundary: float | None,
-    ):
-        self._results, self._device, self._with_cost = results, device, with_cost
-        self._cost_again = cost_again
-        self._boundary = boundary
-        self._records: list[tuple[RunRecord, CellFolder]] | None = None
-        self._network: object = None
-        self._domain: Domain | None = None
-        self._encoded: set[str] = set()
-        self._costs: set[object] = set()
+    results: Path
+    device: str | None
+    with_cost: bool
+    cost_again: bool
+    boundary: float | None
+    network: object = None
+    domain: Domain | None = None
+    encoded: set[str] = field(default_factory=set[str])
+    costs: set[object] = field(default_factory=set[object])
 
     def one(self, planned: Planned) -> Forecast:
         cell = planned.cell
@@ -135,20 +127,20 @@ class _Expecting:
             state = f"refused: {planned.reason}"
             return Forecast(planned.title, state, 0, 0, 0.0, planned.hint or "")
         episodes = cell.episode_set.manifest.episodes
-        folder = cell.folder(self._results)
-        known = cell.finished_record(self._results)
+        folder = cell.folder(self.results)
+        known = cell.finished_record(self.results)
         rows: dict[int, EpisodeRow] = {}
         if known is None:
             rows = folder.recover(episodes)
-        elif self._boundary is not None:
+        elif self.boundary is not None:
             found = RunResult(folder.record, known).rows
             rows = folder.with_added({row.index: row for row in found})
-        done = {index for index, row in rows.items() if row.is_measured(self._boundary)}
-        if known is not None and self._boundary is None:
+        done = {index for index, row in rows.items() if row.is_measured(self.boundary)}
+        if known is not None and self.boundary is None:
             done = set(range(len(episodes)))
         left = [episode for index, episode in enumerate(episodes) if index not in done]
-        has_cost = known is not None and known.cost is not None and not self._cost_again
-        is_costed = not self._with_cost or has_cost
+        has_cost = known is not None and known.cost is not None and not self.cost_again
+        is_costed = not self.with_cost or has_cost
         if known is not None and not left:
             seconds = 0.0 if is_costed else self._expected(cell, [], is_costed=False)
             return Forecast(planned.title, "complete", len(episodes), 0, seconds)
@@ -159,22 +151,22 @@ class _Expecting:
     def _expected(self, cell: Cell, left: list[Episode], *, is_costed: bool) -> float | None:
         found = self._rates(cell)
         domain, key = cell.episode_set.domain, cell.network_key
-        is_built = key == self._network
-        if not is_built or domain is not self._domain:
-            self._encoded = set()
-        self._network, self._domain = key, domain
-        before = len(self._encoded)
+        is_built = key == self.network
+        if not is_built or domain is not self.domain:
+            self.encoded = set()
+        self.network, self.domain = key, domain
+        before = len(self.encoded)
         for episode in left:
-            self._encoded.add(domain.item(episode.class_id, episode.query).image)
-            self._encoded |= {
+            self.encoded.add(domain.item(episode.class_id, episode.query).image)
+            self.encoded |= {
                 domain.item(episode.support_class_id, name).image for name in episode.supports
             }
-        is_costed = is_costed or cell.cost_key in self._costs
-        self._costs.add(cell.cost_key)
+        is_costed = is_costed or cell.cost_key in self.costs
+        self.costs.add(cell.cost_key)
         if found is None:
             return None
         return (
-            found.picture * (len(self._encoded) - before)
+            found.picture * (len(self.encoded) - before)
             + found.episode * len(left)
             + (0.0 if is_built else found.build)
             + (0.0 if is_costed else found.cost)
@@ -185,7 +177,7 @@ class _Expecting:
         episode_set = cell.episode_set
         network = [
             (record, folder)
-            for record, folder in self._all()
+            for record, folder in self._records
             if (record.method.composition, record.method.backbone, record.evaluator.precision)
             == (str(cell.composition), cell.weights.backbone, cell.precision)
             and record.evaluator.image_size == episode_set.domain.card.image_size
@@ -205,14 +197,12 @@ class _Expecting:
             (one for folder in alike for one in arounds(folder.timings)),
         )
 
-    def _all(self) -> list[tuple[RunRecord, CellFolder]]:
-        """The records of this device."""
-        if self._records is None:
-            # One that cannot be read tells no time, and the cells are planned all the same.
-            read = read_runs(self._results, told=lambda _: None)
-            self._records = [
-                (record, CellFolder(path.parent))
-                for path, record in read
-                if self._device and record.environment.get("device") == self._device
-            ]
-        return self._records
+    @cached_property
+    def _records(self) -> list[tuple[RunRecord, CellFolder]]:
+        """Those of this device."""
+        # One that cannot be read tells no time, and the cells are planned all the same.
+        return [
+            (record, CellFolder(path.parent))
+            for path, record in read_runs(self.results, told=lambda _: None)
+            if self.device and record.environment.get("device") == self.device
+        ]
