@@ -7,7 +7,7 @@ from cdfss_bench.datasets import DOMAINS
 from cdfss_bench.datasets.core.domain import COPY
 from cdfss_bench.words import plural
 
-from .current import STALE_LEGEND, State
+from .current import STALE_LEGEND, State, unknown_code
 from .leaderboard import ColumnKey, Leaderboard, controls_of, seeds_of
 from .notes import note_lines
 from .ranking import POOLED, Standings
@@ -83,11 +83,7 @@ def code_notes(board: Leaderboard) -> list[str]:
     """What was computed by other code than the installed one, and what is not shown for it."""
     rows = board.rows.values()
     lines = [STALE_LEGEND] if any(s.is_stale for row in rows for s in row.scores.values()) else []
-    lines += [
-        f"code of {label} is not here, so it cannot be told whether it is current "
-        "(--plugin FOLDER names it)"
-        for label in sorted(board.unknown)
-    ]
+    lines += unknown_code(board.unknown)
     words: dict[State, str] = {
         "current": "of the current code", "stale": "of older code", "unknown": "of code not here",
     }  # fmt: skip

@@ -12,7 +12,7 @@ from cdfss_bench.methods.registry.name_grammar import parse
 from ..records.results import RunResult
 from ..records.schema import RunRecord
 from ..statistics.claims import MINIMUM
-from .current import is_finished, shown, state_of
+from .current import is_finished, shown, state_of, unknown_code
 from .difference import Difference, differences_of
 from .keys import board_key, row_key, version_of, with_version
 from .pairing import Pairs, paired
@@ -178,7 +178,9 @@ def compare(
             compared = differences_of(pairs, minimum, resamples)
             if ours[0].record.name == theirs[0].record.name != names[0]:
                 remarks += [spoken(side[0].record) for side in (ours, theirs)]
-            remarks += _of_unknown_code(pairs)
+            asked = [one.record for cells in pairs.values() for _, *two in cells for one in two]
+            unknown_ones = [record for record in asked if state_of(record) == "unknown"]
+            remarks += unknown_code(record.method.label for record in unknown_ones)
             notes = [(name, _noted(pairs, side)) for side, name in enumerate(names)]
             comparisons.append(
                 Comparison(*names, field, compared, minimum, tuple(remarks), tuple(notes))
@@ -189,22 +191,6 @@ def compare(
             hint="run both with the same -d, -k, --seed and --protocol",
         )
     return comparisons
-
-
-def _of_unknown_code(pairs: Pairs) -> list[str]:
-    """A sentence for every method of which it cannot be told whether its records are current."""
-    labels = {
-        answer.record.method.label
-        for cells in pairs.values()
-        for _, *two in cells
-        for answer in two
-        if state_of(answer.record) == "unknown"
-    }
-    return [
-        f"code of {label} is not here, so it cannot be told whether it is current "
-        "(--plugin FOLDER names it)"
-        for label in sorted(labels)
-    ]
 
 
 def _noted(pairs: Pairs, side: int) -> dict[str, tuple[str, ...]]:

@@ -154,6 +154,15 @@ def state_of(record: RunRecord) -> State:
     return "current" if installed == (record.method.code, record.domain.reader) else "stale"
 
 
+def unknown_code(labels: Iterable[str]) -> list[str]:
+    """A sentence for each method of which it cannot be told whether its records are current."""
+    return [
+        f"code of {label} is not here, so it cannot be told whether it is current "
+        "(--plugin FOLDER names it)"
+        for label in sorted(set(labels))
+    ]
+
+
 def states() -> Callable[[RunRecord], State]:
     """`state_of` for many records: those of one code are looked up once."""
     known: dict[tuple[object, ...], State] = {}
