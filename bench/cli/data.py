@@ -15,7 +15,6 @@ from .completion import complete_known_domains
 from .console import say, talk
 from .data_output import (
     look_at,
-    prepare_command,
     refuse_absent,
     show_downloads,
     show_fetched,
@@ -113,7 +112,7 @@ def fetch(
     """
     from cdfss_bench.datasets import DOMAINS
     from cdfss_bench.datasets.prepare.fetching import fetch as fetch_domain
-    from cdfss_bench.datasets.prepare.running import named_root
+    from cdfss_bench.datasets.prepare.running import command, named_root
 
     add_plugins(plugins)
     root = named_root(data_root)
@@ -138,7 +137,7 @@ def fetch(
         raise typer.Exit(2)
     if not as_json:
         for name in names:
-            talk(f"next: {prepare_command(name, root)}")
+            talk(f"next: {command('prepare', name, root)}")
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

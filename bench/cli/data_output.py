@@ -80,11 +80,6 @@ def look_at(summary: Summary) -> str:
     return shlex.join([*words, "--data-root", root, "-o", f"{summary.domain}.png"])
 
 
-def prepare_command(name: str, root: Path) -> str:
-    """The command that prepares what was fetched."""
-    return shlex.join(["cdfss-bench", "data", "prepare", name, "--data-root", str(root)])
-
-
 def show_fetched(files: Sequence[Fetched]) -> None:
     """One line for each file that is here, two for each that needs a person."""
     for file in files:
