@@ -22,7 +22,6 @@ class Step:
         total: steps in all.
         loss: the objective; None where the method only looked at the batch.
         terms: each unweighted term of it.
-        seconds: since this process began.
         validation: the latest mIoU on held-out source episodes; None before the first.
     """
 
@@ -30,7 +29,6 @@ class Step:
     total: int
     loss: float | None
     terms: dict[str, float]
-    seconds: float
     validation: float | None = None
 
 

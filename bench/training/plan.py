@@ -174,8 +174,3 @@ def read_training_plan(plan: Path | None, typed: dict[str, Any]) -> TrainingPlan
     if not merged.get("methods"):
         raise UserError("no method is named", hint="name one with -m, or use --pretrain")
     return validated(TrainingPlan, merged, where)
-
-
-def known_plans() -> list[str]:
-    """Names of the plans that come with the package."""
-    return sorted(path.stem for path in PLANS.glob("*.yaml"))

@@ -1,7 +1,6 @@
 """Source training of a method by its card's recipe, every deviation on the record."""
 
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -154,7 +153,7 @@ class _Training:
             curve = watched_steps(self.total, targets.every * per_epoch)
             if first == 0:
                 self._diagnose(0)
-        began, logged = time.perf_counter(), max(1, self.total // _LOGGED)
+        logged = max(1, self.total // _LOGGED)
         for loaded in self.loading.steps(first):
             number = loaded.number
             if number == first or self._round(number) != self._round(number - 1):
@@ -172,10 +171,7 @@ class _Training:
                 if self._is_saved_after(done):
                     self._save(done)
                 if self.conduct.listener is not None:
-                    seconds = time.perf_counter() - began
-                    self.conduct.listener(
-                        Step(done, self.total, loss, terms, seconds, self.validation)
-                    )
+                    self.conduct.listener(Step(done, self.total, loss, terms, self.validation))
 
     def _resumed(self) -> int:
         """Steps that are done."""
