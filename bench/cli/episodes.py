@@ -52,7 +52,7 @@ def export(
     """
     from ..evaluation.episode_export import export as write
     from ..evaluation.episode_export import set_name
-    from ..planning.cell import EpisodeSet
+    from ..planning.episode_set import EpisodeSet
     from ..planning.selection import open_domains
 
     # A selection names a method; episodes are the same for all of them.

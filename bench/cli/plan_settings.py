@@ -19,7 +19,8 @@ def plan_settings(context: typer.Context, plan: Path | None) -> Path | None:
         return plan
     from cdfss_bench.errors import UserError, unknown
 
-    from ..planning.selection import Selection, plan_values
+    from ..planning.plan_files import plan_values
+    from ..planning.selection import Selection
 
     path, values = plan_values(plan)
     options = {

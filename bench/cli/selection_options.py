@@ -151,7 +151,8 @@ class SelectionOptions:
         from cdfss_bench.cards import validated
         from cdfss_bench.errors import UserError
 
-        from ..planning.selection import Selection, of_methods, parse_weights, read_plan
+        from ..planning.plan_files import read_plan
+        from ..planning.selection import Selection, of_methods, parse_weights
 
         add_plugins(self.plugins)
         typed = {key: value for key, value in vars(self).items() if key != "plugins"} | more

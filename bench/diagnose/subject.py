@@ -24,7 +24,8 @@ from cdfss_bench.options import Value
 from ..evaluation.complete_weights import load_complete
 from ..evaluation.evaluator import Settings, evaluate
 from ..planning.hashes import method_code, weights_sha256
-from ..planning.selection import Selection, is_method, open_domains
+from ..planning.plan_files import is_method
+from ..planning.selection import Selection, open_domains
 from ..planning.weights_choice import weights_of
 from ..records.cell_folder import EpisodeRow
 from ..runtime.threads import fit_threads

@@ -14,7 +14,7 @@ from cdfss_bench.datasets.core.registry import split_name
 from cdfss_bench.errors import DataError
 from cdfss_bench.files import explained_os_errors, write_atomically
 
-from ..planning.cell import EpisodeSet
+from ..planning.episode_set import EpisodeSet
 from ..records.cell_folder import safe_name
 from .mask_files import PREDICTIONS, MaskFolder, file_name, png_of
 

@@ -9,7 +9,8 @@ from cdfss_bench.canonical import digest
 from cdfss_bench.errors import UserError, unknown
 from cdfss_bench.methods.registry.name_grammar import THIS_ROW
 
-from ..planning.cell import EpisodeSet, domain_part, episodes_part, evaluator_part
+from ..planning.cell import domain_part, episodes_part, evaluator_part
+from ..planning.episode_set import EpisodeSet
 from ..records.cell_folder import EpisodeRow
 from ..records.environment import command_line, describe, now
 from ..records.place import finished_record, folder_of

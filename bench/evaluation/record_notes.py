@@ -7,7 +7,8 @@ from cdfss_bench.datasets import Domain
 from cdfss_bench.datasets.check.own_folders import folder_notes
 from cdfss_bench.datasets.core.own_domain import OwnDomain
 
-from ..planning.cell import Cell, EpisodeSet
+from ..planning.cell import Cell
+from ..planning.episode_set import EpisodeSet
 from ..records.schema import RunRecord
 from .weights_notes import weights_notes
 

@@ -9,7 +9,8 @@ from cdfss_bench.methods.registry.name_grammar import METHODS, Composition, pars
 from cdfss_bench.methods.weights.resolve import Weights
 
 from ..records.schema import NOT_TRAINED
-from .cell import Cell, EpisodeSet
+from .cell import Cell
+from .episode_set import EpisodeSet
 from .hashes import refuse_changed_plugins
 from .selection import Selection, each_once, of_methods, open_domains
 from .weights_choice import refuse_seen_in_training, weights_of

@@ -19,8 +19,8 @@ from cdfss_bench.errors import UserError
 from cdfss_bench.methods.weights.search import default_folders
 from cdfss_bench.plain_yaml import read_yaml
 
+from ..planning.plan_files import plan_file
 from ..planning.plan_words import as_fields
-from ..planning.selection import plan_file
 from .sources import chosen_source, source_of_suite
 
 PLANS = Path(__file__).parent / "plans"

@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.comparison.gathering import leaderboards
 from cdfss_bench.bench.comparison.verify import verify
-from cdfss_bench.bench.planning.selection import Selection, read_plan
+from cdfss_bench.bench.planning.plan_files import read_plan
+from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.bench.records.results import run_results
 from cdfss_bench.bench.records.schema import read_record
 from cdfss_bench.bench.reporting.html.document import as_html

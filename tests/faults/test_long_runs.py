@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from cdfss_bench.bench.evaluation.runner import Progress, Runner
-from cdfss_bench.bench.planning.cell import Cell, EpisodeSet
+from cdfss_bench.bench.planning.cell import Cell
+from cdfss_bench.bench.planning.episode_set import EpisodeSet
 from cdfss_bench.bench.planning.planned_cells import Planned
 from cdfss_bench.canonical import digest
 from cdfss_bench.datasets import Domain

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.evaluation.episode_export import export
 from cdfss_bench.bench.evaluation.own_pair import read_pair
-from cdfss_bench.bench.planning.cell import EpisodeSet
+from cdfss_bench.bench.planning.episode_set import EpisodeSet
 from cdfss_bench.datasets import open_domain
 from cdfss_bench.errors import UserError
 

@@ -23,7 +23,7 @@ from cdfss_bench.bench.evaluation.external import Statement, score
 from cdfss_bench.bench.evaluation.mask_files import mask_sha256
 from cdfss_bench.bench.evaluation.runner import Runner
 from cdfss_bench.bench.evaluation.saved_masks import SavedMasks
-from cdfss_bench.bench.planning.cell import EpisodeSet
+from cdfss_bench.bench.planning.episode_set import EpisodeSet
 from cdfss_bench.bench.planning.planned_cells import plan
 from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.bench.records.results import run_results

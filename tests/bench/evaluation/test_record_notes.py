@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cdfss_bench.bench.evaluation.record_notes import notes_of
-from cdfss_bench.bench.planning.cell import EpisodeSet
+from cdfss_bench.bench.planning.episode_set import EpisodeSet
 from cdfss_bench.datasets import open_domain
 
 from ...support import trees

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from cdfss_bench.bench.cli.selection_options import SelectionOptions
+from cdfss_bench.bench.planning.plan_files import read_plan
 from cdfss_bench.bench.planning.planned_cells import plan
-from cdfss_bench.bench.planning.selection import Selection, parse_weights, read_plan
+from cdfss_bench.bench.planning.selection import Selection, parse_weights
 from cdfss_bench.errors import UserError
 from cdfss_bench.methods.registry.name_grammar import METHODS
 

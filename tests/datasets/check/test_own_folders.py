@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cdfss_bench.bench.evaluation.record_notes import notes_of
-from cdfss_bench.bench.planning.cell import EpisodeSet
+from cdfss_bench.bench.planning.episode_set import EpisodeSet
 from cdfss_bench.datasets import Domain, open_domain
 from cdfss_bench.datasets.check.own_folders import folder_notes, refuse_masks_for_pictures
 from cdfss_bench.datasets.check.report import check_domain

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cdfss_bench.bench.planning.cell import EpisodeSet
+from cdfss_bench.bench.planning.episode_set import EpisodeSet
 from cdfss_bench.datasets import DOMAINS, Domain, Episode, Manifest, mini, open_domain
 from cdfss_bench.datasets.check.report import check_domain
 from cdfss_bench.datasets.core.samplers import SAMPLER_VERSION, is_held_out

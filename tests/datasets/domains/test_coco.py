@@ -17,7 +17,7 @@ from PIL import Image
 from pycocotools import mask as masks
 from pycocotools.coco import COCO
 
-from cdfss_bench.bench.planning.cell import EpisodeSet
+from cdfss_bench.bench.planning.episode_set import EpisodeSet
 from cdfss_bench.datasets import open_domain
 from cdfss_bench.datasets.check.report import check_domain
 from cdfss_bench.datasets.core.domain import Domain
