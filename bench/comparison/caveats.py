@@ -26,6 +26,7 @@ def guards(board: Leaderboard, where: Standings) -> list[str]:
         *code_notes(board),
         *_said_of_methods(board),
         *_other_seeds(board),
+        *_scored_again_in_part(board),
         *_selected_on_targets(board),
         *_checkpoint_per_target(board),
         *_controls(board, where),
@@ -56,6 +57,20 @@ def _other_seeds(board: Leaderboard) -> list[str]:
     *few, (most, _) = sorted(labels.items(), key=lambda entry: (len(entry[1]), entry[0]))
     told = "; ".join(f"{', '.join(sorted(set(names)))} of {seeds}" for seeds, names in few)
     return [f"not all rows are of the same seeds: {told}; the others of {most}"]
+
+
+def _scored_again_in_part(board: Leaderboard) -> list[str]:
+    """External rows of which some cells count other masks than before and others do not."""
+    lines: list[str] = []
+    for key, row in sorted(board.rows.items()):
+        cells = {(column, seed) for column, score in row.scores.items() for seed in score.mious}
+        if again := sorted(cells & row.replaced) if cells - row.replaced else []:
+            told = ", ".join(f"{column.domain} seed {seed}" for column, seed in again)
+            lines.append(
+                f"{key.label}: of {told} the masks that were scored last are shown, the other "
+                "cells were scored once: they may be of different versions of the program"
+            )
+    return lines
 
 
 def _selected_on_targets(board: Leaderboard) -> list[str]:

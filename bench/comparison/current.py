@@ -58,7 +58,8 @@ def chosen(records: Iterable[RunRecord]) -> Choice:
 
     A number of older code is shown where the installed code gave none on data of the same name.
     All seeds of one number are of one code: the installed code where any seed has it, else the
-    code of the newest record. Of several records of that code the newest is shown for a seed.
+    code of the newest record. Of several records of that code the newest is shown for a seed. The
+    masks of an external program are its code only in name: each cell has others.
     """
     numbers: dict[tuple[BoardKey, RowKey, ColumnKey], list[Chosen]] = {}
     state = states()
@@ -186,4 +187,5 @@ def _age(one: Chosen) -> tuple[str, str]:
 
 
 def _code(record: RunRecord) -> tuple[str, str, str]:
-    return record.evaluator.code, record.method.code, record.domain.reader
+    method = "" if record.method.external else record.method.code
+    return record.evaluator.code, method, record.domain.reader

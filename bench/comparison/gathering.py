@@ -48,7 +48,10 @@ def leaderboards(
         key = board_key(one.record)
         _add(boards.setdefault(key, Leaderboard(key)), one, names)
     for record, state in choice.left_out:
-        boards[board_key(record)].left_out[state] += 1
+        board = boards[board_key(record)]
+        board.left_out[state] += 1
+        if record.method.external and state == "current":
+            _note_replaced(board, record, names)
     unfinished = [record for record in known if not is_finished(record)]
     for record in sorted(unfinished, key=lambda record: (record.finished, record.started)):
         _note_missing(boards, record, names)
@@ -133,6 +136,14 @@ def _add(board: Leaderboard, one: Chosen, names: Mapping[str, str]) -> None:
     row.said = tuple(n for n in record.notes if n.startswith(THIS_ROW)) or row.said
     row.is_trial = row.is_trial or record.is_trial
     row.version = version_of(record)
+
+
+def _note_replaced(board: Leaderboard, record: RunRecord, names: Mapping[str, str]) -> None:
+    column, seed = column_key(record), record.episodes.seed
+    row = board.rows.get(row_key(record, names))
+    score = None if row is None else row.scores.get(column)
+    if row is not None and score is not None and score.cells.get(seed) != record.cell:
+        row.replaced.add((column, seed))
 
 
 def _is_older(state: State, other: State) -> bool:

@@ -114,16 +114,17 @@ def row_key(record: RunRecord, names: Mapping[str, str] | None = None) -> RowKey
 def version_of(record: RunRecord) -> str:
     """Seven hexadecimal digits that tell records of one label apart.
 
-    They change with options, backbone, weights and code, not with domain, shots or seed.
+    They change with options, backbone, weights and code, not with domain, shots or seed. What
+    another program wrote has no code that all its cells share.
     """
-    weights = record.weights
+    weights, method = record.weights, record.method
     return _version(
-        record.method.composition,
-        record.method.backbone,
+        method.composition,
+        method.backbone,
         weights.pretrained_sha256,
         weights.checkpoint_sha256,
         weights.selection,
-        record.method.code,
+        method.adaptation if method.external else method.code,
         record.evaluator.code,
     )
 

@@ -84,6 +84,7 @@ class Row:
         said: what the cards of its parts say of it.
         is_trial: whether it ran with the mini suite's weights on other data.
         version: of the newest of its records.
+        replaced: column and seed of what an external program was scored on again.
     """
 
     key: RowKey
@@ -101,6 +102,7 @@ class Row:
     said: tuple[str, ...] = ()
     is_trial: bool = False
     version: str = ""
+    replaced: set[tuple[ColumnKey, int]] = field(default_factory=set[tuple[ColumnKey, int]])
 
     @property
     def is_bare(self) -> bool:

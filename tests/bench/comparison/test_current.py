@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from cdfss_bench.bench.comparison.current import STALE, STALE_LEGEND, chosen, state_of
+from cdfss_bench.bench.comparison.current import (
+    STALE,
+    STALE_LEGEND,
+    chosen,
+    latest_versions,
+    state_of,
+)
 from cdfss_bench.bench.comparison.gathering import leaderboards
 from cdfss_bench.bench.comparison.published import read_published
 from cdfss_bench.bench.planning.hashes import named_reader_code
@@ -66,6 +72,32 @@ def test_seeds_of_two_codes_are_never_averaged() -> None:
     assert [one.record.cell for one in chosen([*seeds, renewed]).shown] == ["new"]
     older = record(cell="older", episodes__seed=3, finished="2025-01-01", method__code="older")
     assert {one.record.cell for one in chosen([*seeds, older]).shown} == {"0", "1", "2"}
+
+
+def test_seeds_of_an_external_program_are_one_number_although_each_has_masks_of_its_own(
+    tmp_path: Path,
+) -> None:
+    def scored(skill: float, finished: str = EARLY, **where: Any) -> RunRecord:
+        masks: dict[str, Any] = {"method__external": True, "method__code": str((skill, where))}
+        return write_cell(tmp_path, "mine", skill=skill, finished=finished, **masks, **where)
+
+    first = [scored(0.3 + 0.1 * seed, seed=seed) for seed in range(3)]
+    scored(0.5, domain="chestxray")
+    (row,) = board_of(tmp_path).rows.values()
+    scores = {column.domain: score for column, score in row.scores.items()}
+    assert scores["isic"].cells == {seed: one.cell for seed, one in enumerate(first)}
+    assert not any("scored" in note for note in table_of(tmp_path).notes)
+    found = run_results(tmp_path)
+    assert latest_versions(found) == found
+    again = scored(0.7, LATE, seed=1)
+    (row,) = board_of(tmp_path).rows.values()
+    scores = {column.domain: score for column, score in row.scores.items()}
+    assert scores["isic"].cells == {0: first[0].cell, 1: again.cell, 2: first[2].cell}
+    (said,) = [note for note in table_of(tmp_path).notes if "scored" in note]
+    assert said == (
+        "mine (external): of isic seed 1 the masks that were scored last are shown, the other "
+        "cells were scored once: they may be of different versions of the program"
+    )
 
 
 def test_an_old_number_does_not_outlive_a_new_hash_of_the_data() -> None:
