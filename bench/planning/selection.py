@@ -220,10 +220,10 @@ def of_methods(weights: Mapping[str, Path], methods: Iterable[str]) -> dict[str,
 
 
 def open_domains(selection: Selection) -> list[Domain]:
-    """The selected domains, opened.
+    """The selected domains, opened, each once.
 
     Raises:
-        UserError: for an unknown name, or a data root that is not there.
+        UserError: for an unknown name, a data root that is not there, or two data sets of one name.
     """
     suite = selection.chosen_suite
     names = selection.domains or [
@@ -231,11 +231,23 @@ def open_domains(selection: Selection) -> list[Domain]:
         for name in DOMAINS.names()
         if DOMAINS.card(name).suite == suite and DOMAINS.card(name).role == "target"
     ]
-    opened: list[Domain] = []
+    opened: dict[str, Domain] = {}
     for typed in names:
         name, options = split_name(typed)
-        opened.append(open_domain(name, selection.root, options, lists=selection.lists))
-    return opened
+        domain = open_domain(name, selection.root, options, lists=selection.lists)
+        known = opened.setdefault(domain.title, domain)
+        if _files(known) != _files(domain):
+            raise DataError(
+                f"{known.typed} and {domain.typed} are both called '{domain.title}' in tables",
+                hint="give each a name of its own, such as name=first and name=second",
+            )
+    return list(opened.values())
+
+
+def _files(domain: Domain) -> tuple[str, Path]:
+    """Which files a domain reads and how, whatever tables call it."""
+    options = {key: value for key, value in domain.options.items() if key != "name"}
+    return domain.spelled_with(options), domain.root.resolve()
 
 
 def parse_weights(typed: Sequence[str], methods: Sequence[str]) -> dict[str, Path]:

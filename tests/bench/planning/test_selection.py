@@ -7,6 +7,7 @@ import pytest
 from cdfss_bench.bench.planning.planned_cells import Planned, plan
 from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.datasets import open_domain
+from cdfss_bench.errors import DataError
 
 from ...support import trees
 
@@ -59,3 +60,18 @@ def test_a_further_target_is_asked_by_its_name_alone(tmp_path: Path) -> None:
     (one,) = asked(tmp_path, domains=("isaid[fold=1]",))
     assert one.cell is not None
     assert one.title == "all-foreground · isaid[fold=1] · 1-shot · seed 0"
+
+
+def test_two_data_sets_of_one_name_are_refused_and_one_named_twice_is_one(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        trees.write_folder(tmp_path / "mine" / name)
+    root = tmp_path / "mine"
+    a, b = "folder[path=a,name=x]", "folder[path=b,name=x]"
+    with pytest.raises(DataError, match=r"path=a,name=x\] and .* are both called 'x'"):
+        asked(root, domains=(a, b))
+    with pytest.raises(DataError, match="are both called 'x'"):
+        asked(root, domains=(a, "folder[path=a,labels=each,name=x]"))
+    with pytest.raises(DataError, match=r"are both called 'folder\[path=a\]'"):
+        asked(root, domains=(f"folder[path={root / 'a'}]", f"folder[path={tmp_path / 'a'}]"))
+    (one,) = asked(root, domains=(a, f"folder[path={root / 'a'},name=x]"))
+    assert one.episode_set.domain.title == "x"
