@@ -47,6 +47,9 @@ def read_results(
 ) -> pd.DataFrame:
     """Read all finished records under a results folder as one table; torch is not needed.
 
+    A cell whose folder was copied, as clouds do, or that was run under two spellings of one name,
+    is there once, by its newest record.
+
     Every level has `cell` (the id), `method`, `composition` (aliases resolved), `backbone`,
     `weights` (what they are to the method), `adaptation`, `domain`, `shots`, `seed`, `protocol`,
     `limited` (fewer episodes than the protocol's) and `code`: `current` if the installed code
@@ -87,7 +90,18 @@ def read_results(
         raise UserError(
             f"there are no records under {runs}", hint="name the folder that `run` wrote to"
         )
-    return table_of([one for one in found if one.record.status == "done"], level)
+    return table_of(_each_cell_once(found), level)
+
+
+def _each_cell_once(found: Iterable[RunResult]) -> list[RunResult]:
+    """The finished results, of a cell whose folder was copied the newest, in their order."""
+    newest: dict[str, RunResult] = {}
+    for one in found:
+        if one.record.status == "done":
+            known = newest.setdefault(one.record.cell, one)
+            if one.record.finished > known.record.finished:
+                newest[one.record.cell] = one
+    return list(newest.values())
 
 
 def table_of(found: Iterable[RunResult], level: Level = "cell") -> pd.DataFrame:

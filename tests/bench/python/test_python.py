@@ -19,8 +19,10 @@ from cdfss_bench.bench.evaluation.prediction import load_method
 from cdfss_bench.bench.planning.planned_cells import plan
 from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.bench.python.reading import COLUMNS, Level
+from cdfss_bench.bench.records.schema import record_paths
 from cdfss_bench.errors import RecordError, UserError, WeightsError
 
+from ...support.records import write_cell
 from ..cli.test_predict_own import MINI, drawn
 
 
@@ -311,3 +313,17 @@ def test_values_of_another_kind_are_refused_in_a_sentence(
 
 def test_a_domain_is_opened_by_the_words_of_the_command_line(tmp_path: Path) -> None:
     assert open_domain("pascal[fold=1,split=val]", tmp_path).title == "pascal[fold=1,split=val]"
+
+
+def test_a_cell_whose_folder_was_copied_is_read_once_by_its_newest_record(tmp_path: Path) -> None:
+    old = write_cell(tmp_path, "ssp", skill=0.4, finished="2026-01-01")
+    write_cell(tmp_path, "ssp", skill=0.6, seed=1, finished="2026-01-01")
+    again = write_cell(tmp_path, "SSP", skill=0.5, finished="2026-02-01")
+    again.cell = old.cell
+    (path,) = (path for path in record_paths(tmp_path) if path.parts[-3] == "SSP")
+    again.save(path)
+    cells = read_results(tmp_path)
+    assert sorted(cells["seed"]) == [0, 1]
+    assert again.metrics is not None
+    assert cells.set_index("seed").loc[0, "miou"] == again.metrics.miou
+    assert len(read_results(tmp_path, "episode")) == 2 * 60
