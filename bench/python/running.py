@@ -87,8 +87,9 @@ def run(
         One line per cell, with the columns of `read_results`.
 
     Raises:
-        UserError: if a name or value is wrong; before anything is computed if weights or data of
-            a cell are missing; and at the end if a cell failed, when all others are recorded.
+        UserError: if a name or value is wrong, or torch.autocast is active; before anything is
+            computed if weights or data of a cell are missing; and at the end if a cell failed,
+            when all others are recorded.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -121,6 +122,7 @@ def run(
         "the arguments of run",
     )
     folder, count = _folder(results), _processes(jobs)
+    _refuse_other_precision()
     where = chosen_device(str(device))
     settings = Settings(device=where, budget=spare(where), boundary=_tolerance(boundary))
     cells = _computable(chosen)
@@ -133,6 +135,22 @@ def run(
     _refuse_broken(outcomes)
     done = [RunResult.of(o.record, folder) for o in outcomes if o.record is not None]
     return table_of(done)
+
+
+def _refuse_other_precision() -> None:
+    """Refuses what would compute in other numbers than the records say."""
+    import torch
+
+    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+        raise UserError(
+            "torch.autocast is active, and the records would say fp32",
+            hint="call run outside of it; precision='bf16' encodes in bfloat16 and says so",
+        )
+    if torch.get_default_dtype() != torch.float32:
+        raise UserError(
+            f"torch's default dtype is {torch.get_default_dtype()}, and methods are built in it",
+            hint="torch.set_default_dtype(torch.float32)",
+        )
 
 
 def _several(value: Any) -> tuple[Any, ...]:

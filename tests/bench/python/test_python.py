@@ -221,6 +221,25 @@ def test_run_refuses_before_anything_is_written(
     assert not (tmp_path / "results").exists()
 
 
+def test_run_refuses_to_compute_in_other_numbers_than_records_say(tmp_path: Path) -> None:
+    def asked() -> pd.DataFrame:
+        return run("all-foreground", "mini-lesion", episodes=1, results=tmp_path / "r", cost=False)
+
+    with (
+        torch.autocast("cpu", torch.bfloat16),
+        pytest.raises(UserError, match="autocast is active"),
+    ):
+        asked()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.raises(UserError, match=r"dtype is torch\.float64"):
+            asked()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert not (tmp_path / "r").exists()
+    assert len(asked()) == 1
+
+
 def test_reading_results_does_not_load_torch(results: Path) -> None:
     code = (
         "import sys, cdfss_bench; cdfss_bench.read_results(sys.argv[1], 'episode');"
