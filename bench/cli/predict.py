@@ -174,7 +174,8 @@ def _refuse_missing(own: OwnOptions) -> None:
         for path in paths or ():
             if path is not None and not path.is_file():
                 raise UserError(
-                    f"{option} {path} is missing", hint=f"name a picture: {option} FILE"
+                    f"{option} {path} is missing: there is no such file",
+                    hint=f"name a picture: {option} FILE",
                 )
 
 

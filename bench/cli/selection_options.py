@@ -148,11 +148,11 @@ class SelectionOptions:
         Raises:
             UserError: if no method was selected, or a value is not legal.
         """
-        from cdfss_bench.cards import validated
         from cdfss_bench.errors import UserError
 
         from ..planning.plan_files import read_plan
         from ..planning.selection import Selection, of_methods, parse_weights
+        from ..planning.typed import validated_typed
 
         add_plugins(self.plugins)
         typed = {key: value for key, value in vars(self).items() if key != "plugins"} | more
@@ -176,7 +176,7 @@ class SelectionOptions:
             given.pop("methods", None)
         if "weights" in given:
             given["weights"] = parse_weights(given["weights"], methods)
-        return validated(Selection, {**base, **given}, "the command line")
+        return validated_typed(Selection, {**base, **given}, plan, given)
 
 
 def _narrowed(

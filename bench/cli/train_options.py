@@ -38,14 +38,14 @@ class TrainOptions:
             "--method",
             "-m",
             metavar="METHOD",
-            help="Method to train. Repeatable.",
+            help="Method to train, several as A,B. Repeatable.",
             autocompletion=complete_known_methods,
         ),
     ] = None
     plan: Annotated[
         Path | None,
         typer.Option(
-            help="Plan FILE of several trainings, with the names of these options as keys; or an "
+            help="Plan FILE of several trainings, with the names of these options as keys; or a "
             "study by name: lem-lcm, freeze, apm-acpa, loec-vit-lem or loec-vit-lcm."
         ),
     ] = None
@@ -280,6 +280,7 @@ class TrainOptions:
     memory: Annotated[
         float | None,
         typer.Option(
+            metavar="GIB",
             help="GiB in which outputs of frozen stages are kept (HSNet, PATNet, APSeg, SSP, LoEC, "
             "IFA); the network is then computed by a faster form, equal up to rounding; 0 keeps "
             "none. By default off.",

@@ -15,8 +15,14 @@ _FIELDS = {
     "with_controls": "controls",
 }
 """Fields of a selection by the flag, where their names differ."""
+_OPTIONS = {field: option for option, field in _FIELDS.items()}
 _WITHIN = ("groups", "evaluate")
 _MOST = 10_000
+
+
+def flag_of(field: str) -> str:
+    """The option by which a field is typed, such as `--weights-dir` for `weights_dirs`."""
+    return f"--{_OPTIONS.get(field, field).replace('_', '-')}"
 
 
 def as_fields(values: Mapping[str, Any], where: Path | str) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import pandas as pd
 
-from cdfss_bench.cards import validated
 from cdfss_bench.errors import UserError
 
 from ..evaluation.evaluator import Settings
@@ -18,6 +17,7 @@ from ..executors.choosing import Choice, executor
 from ..planning.planned_cells import Planned, plan
 from ..planning.plugin_folders import add_plugins
 from ..planning.selection import Selection
+from ..planning.typed import validated_typed
 from ..records.results import RunResult
 from ..runtime.device import chosen_device
 from ..runtime.memory import spare
@@ -101,26 +101,23 @@ def run(
     folders = [Path(folder) for folder in _several(plugins)]
     add_plugins(folders)
     names = _several(methods)
-    chosen = validated(
-        Selection,
-        {
-            "methods": names,
-            "domains": _several(domains),
-            "shots": _several(shots),
-            "seeds": _several(seeds),
-            "episodes": episodes,
-            "protocol": protocol,
-            "suite": suite,
-            "data_root": data_root,
-            "lists": lists,
-            "backbone": backbone,
-            "weights": _weights(weights, names),
-            "weights_dirs": _several(weights_dirs),
-            "controls": controls,
-            "precision": precision,
-        },
-        "the arguments of run",
-    )
+    given: dict[str, Any] = {
+        "methods": names,
+        "domains": _several(domains),
+        "shots": _several(shots),
+        "seeds": _several(seeds),
+        "episodes": episodes,
+        "protocol": protocol,
+        "suite": suite,
+        "data_root": data_root,
+        "lists": lists,
+        "backbone": backbone,
+        "weights": _weights(weights, names),
+        "weights_dirs": _several(weights_dirs),
+        "controls": controls,
+        "precision": precision,
+    }
+    chosen = validated_typed(Selection, given, "the arguments of run", given, spelled=str)
     folder, count = _folder(results), _processes(jobs)
     _refuse_other_precision()
     where = chosen_device(str(device))

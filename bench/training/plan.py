@@ -14,13 +14,13 @@ from pydantic import (
     model_validator,
 )
 
-from cdfss_bench.cards import validated
 from cdfss_bench.errors import UserError
 from cdfss_bench.methods.weights.search import default_folders
 from cdfss_bench.plain_yaml import read_yaml
 
 from ..planning.plan_files import plan_file
 from ..planning.plan_words import as_fields
+from ..planning.typed import validated_typed
 from .sources import chosen_source, source_of_suite
 
 PLANS = Path(__file__).parent / "plans"
@@ -164,7 +164,7 @@ def read_training_plan(plan: Path | None, typed: dict[str, Any]) -> TrainingPlan
         UserError: naming the key that is wrong, or the plans that there are.
     """
     values: dict[str, Any] = {}
-    where: Path | str = "the command line"
+    where: Path | None = None
     if plan is not None:
         where = plan_file(plan, PLANS)
         values = as_fields(read_yaml(where), where)
@@ -173,4 +173,4 @@ def read_training_plan(plan: Path | None, typed: dict[str, Any]) -> TrainingPlan
     merged = {**values, **typed}
     if not merged.get("methods"):
         raise UserError("no method is named", hint="name one with -m, or use --pretrain")
-    return validated(TrainingPlan, merged, where)
+    return validated_typed(TrainingPlan, merged, where, typed)

@@ -148,7 +148,10 @@ def _composed(method: str, *, is_mini: bool) -> tuple[Composition, Recipe]:
     host = composition.host.card
     recipe = host.mini.recipe if is_mini else host.recipe
     if recipe is None:
-        raise UserError(f"{composition} has nothing to train: its card holds no recipe")
+        raise UserError(
+            f"{composition} has nothing to train: its card holds no recipe",
+            hint="leave it out; run takes it as it is",
+        )
     if is_mini:
         composition = composition.in_miniature()
     shots = composition.host.options.get("shots")  # a host that is built for so many supports

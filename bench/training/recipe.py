@@ -4,9 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from cdfss_bench.cards import validated
 from cdfss_bench.errors import UserError, unknown
 from cdfss_bench.methods.registry.card import Optimizer, Recipe, Schedule
+from cdfss_bench.words import plural
+
+from ..planning.typed import validated_typed
 
 ADAMW_DECAY = 0.01
 """Weight decay of AdamW where none is typed and the card's recipe has none: torch's default."""
@@ -63,7 +65,8 @@ def changed_recipe(recipe: Recipe, typed: Mapping[str, Any], method: str) -> Rec
     for key in ("warmup", "clip_norm", "ema"):
         if key in given:
             given[key] = given[key] or None
-    new = validated(Recipe, {**recipe.model_dump(), **given}, f"the recipe of {method}")
+    merged = {**recipe.model_dump(), **given}
+    new = validated_typed(Recipe, merged, f"the recipe of {method}", given)
     if new.folded and new.freeze == "none":
         raise UserError(
             f"--memory keeps what frozen stages compute, and {method} trains all stages of its "
@@ -73,8 +76,8 @@ def changed_recipe(recipe: Recipe, typed: Mapping[str, Any], method: str) -> Rec
     steps = -(-new.episodes // new.batch)
     if (new.warmup or 0) >= steps:
         raise UserError(
-            f"the warm-up of {new.warmup} steps leaves nothing of the {steps} steps of the training"
-            f" of {method}",
+            f"the warm-up of {new.warmup} {plural(new.warmup or 0, 'step')} leaves nothing of the "
+            f"{steps} {plural(steps, 'step')} of the training of {method}",
             hint="lower --warmup, or train on more episodes",
         )
     return new
