@@ -11,6 +11,7 @@ from .console import say, show_table, talk
 from .option_groups import expand_groups
 from .options import Device, Episodes, Threads, add_plugins, chosen_device
 from .selection_options import SelectionOptions
+from .typed_options import first_typed
 
 _OF_A_NEW_BASELINE = ("shots", "seeds", "protocol", "suite", "backbone", "episodes")
 """Options that say what a new baseline holds."""
@@ -110,11 +111,9 @@ def _refuse_other_selection(context: typer.Context) -> None:
     """
     from cdfss_bench.errors import UserError
 
-    for name in _OF_A_NEW_BASELINE:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            flag = "--seed" if name == "seeds" else f"--{name}"
-            raise UserError(
-                f"{flag} says what a new baseline holds, and this one is checked as it is",
-                hint="add --update to write another, or leave it out",
-            )
+    flag = first_typed(context, _OF_A_NEW_BASELINE)
+    if flag is not None:
+        raise UserError(
+            f"{flag} says what a new baseline holds, and this one is checked as it is",
+            hint="add --update to write another, or leave it out",
+        )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from .console import talk
 from .interrupts import ending_with
@@ -13,6 +15,7 @@ from .option_groups import expand_groups
 from .options import add_plugins, chosen_device
 from .selection_options import parsed_seeds, parsed_shots
 from .train_options import TrainOptions
+from .train_refusals import refuse_in_pretraining, refuse_without_effect
 from .training_progress import progress
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @expand_groups
-def train(options: TrainOptions) -> None:
+def train(context: typer.Context, options: TrainOptions) -> None:
     """Train a method by its published recipe; the card of the weights lists every deviation.
 
     The same command resumes an interrupted training; on a CPU the weights are then the same to
@@ -40,9 +43,11 @@ def train(options: TrainOptions) -> None:
         set_threads(options.threads)
     device = chosen_device(options.device)
     if options.pretrain:
-        _pretrain(options, typed, source, device)
+        refuse_in_pretraining(context)
+        _pretrain(options, source, device)
         return
     plan = read_training_plan(options.plan, typed)
+    refuse_without_effect(context, plan)
     _check_trackers(plan)
     with joined(device) as (processes, own_device):
         done = _train_all(plan, options, own_device, processes)
@@ -159,29 +164,21 @@ def _evaluate(plan: TrainingPlan, done: list[Planned], options: TrainOptions, de
     exit_with(outcomes)
 
 
-def _pretrain(
-    options: TrainOptions, typed: Mapping[str, object], source: str | None, device: str
-) -> None:
+def _pretrain(options: TrainOptions, source: str | None, device: str) -> None:
     import dataclasses
 
     from cdfss_bench.errors import UserError
 
     from ..training.pretrain import pretrain as pretrain_backbone
     from ..training.pretrain import recipe_for
-    from ..training.recipe import RECIPE_WORDS
     from ..training.sources import chosen_source, open_source
 
-    foreign = [word for word in (*RECIPE_WORDS, "tensorboard", "wandb") if word in typed]
-    if foreign:
-        flag = f"--{foreign[0].replace('_', '-')}"
-        raise UserError(
-            f"--pretrain trains a backbone by a recipe that has no {flag}",
-            hint="of the recipe, --epochs, --batch and --lr may be typed",
-        )
+    seed, *further = parsed_seeds(options.seeds)
+    if further:
+        raise UserError("--pretrain trains one backbone", hint="name one seed")
     named = chosen_source(source, options.data_root)
     domain = open_source(named, options.data_root, options.lists)
     backbone = options.backbone or "resnet-mini"
-    seed = parsed_seeds(options.seeds)[0]
     given = {"epochs": options.epochs, "batch": options.batch, "lr": options.lr, "seed": seed}
     changed: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     recipe = dataclasses.replace(recipe_for(backbone), **changed)
