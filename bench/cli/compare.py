@@ -61,6 +61,8 @@ def compare(
 
     Other options limit the records that are compared; by default all are.
     """
+    from cdfss_bench.errors import UserError
+
     from ..comparison.compare import chosen
     from ..comparison.compare import compare as compared
     from ..records.results import run_results
@@ -73,6 +75,11 @@ def compare(
             raise no_records(results)
         selected = record_filter(options, found)
         sides = [chosen(found, name, results, selected, latest=latest) for name in (a, b)]
+        if {result.path for result in sides[0]} == {result.path for result in sides[1]}:
+            raise UserError(
+                f"{a} and {b} are the same records",
+                hint="name another method, or versions of one as NAME:HASH, which runs lists",
+            )
         comparisons = compared(*sides, minimum=minimum)
         if as_json:
             say(json.dumps([comparison.to_json() for comparison in comparisons], indent=1))

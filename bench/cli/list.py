@@ -155,6 +155,8 @@ def runs(
                     "domain": record.domain.title,
                     "shots": record.episodes.shots,
                     "seed": record.episodes.seed,
+                    "episodes": record.episodes.count,
+                    "limited": record.episodes.limited,
                     "protocol": record.episodes.protocol,
                     "status": record.status,
                     "miou": record.metrics.miou if record.metrics else None,
@@ -173,25 +175,28 @@ def runs(
             if not some and (near := results_near(results)) is not None:
                 talk(f"  hint: --results {near} has some")
             return
-        headers = ["method", "version", "backbone", "domain", "shots", "seed", "protocol", "status"]
+        headers = ["method", "version", "backbone", "domain", "shots", "seed"]
         rows = [
             [
                 *(str(run[header]) for header in headers),
+                f"first {run['episodes']}" if run["limited"] else str(run["episodes"]),
+                run["protocol"],
+                run["status"],
                 "" if run["miou"] is None else f"{run['miou']:.2f}",
                 run["reason"],
             ]
             for run in found
         ]
         show_table(
-            [*headers, "mIoU", "reason"],
+            [*headers, "episodes", "protocol", "status", "mIoU", "reason"],
             rows,
-            numeric=["shots", "seed", "mIoU"],
+            numeric=["shots", "seed", "episodes", "mIoU"],
             secondary=["protocol", "backbone", "version", "reason"],
             wide=wide,
         )
 
 
-_ORDER = ("domain", "shots", "method", "backbone", "seed", "protocol")
+_ORDER = ("domain", "shots", "method", "backbone", "seed", "protocol", "limited", "episodes")
 
 
 def _marked(backbones: Iterable[str]) -> list[str]:

@@ -138,7 +138,7 @@ def _announce(one: Planned) -> None:
             f"has {steps}: what is kept stays close to the weights of the first step"
         )
     if job.bugs:
-        talk(f"repeating oversights of the published code: {', '.join(job.bugs)}")
+        talk(f"repeating known errors of the published code: {', '.join(job.bugs)}")
     if job.selection == "target-oracle":
         talk("choosing weights by target labels: the result is an oracle and is marked as one")
 

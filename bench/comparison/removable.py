@@ -89,6 +89,8 @@ def removable_of(folder: Path, record: RunRecord, reason: str) -> Removable:
     """A record as one that goes for `reason`."""
     episodes = record.episodes
     name = f"{record.name} · {record.domain.title} · {episodes.shots}-shot · seed {episodes.seed}"
+    if episodes.limited:
+        name += f" · first {episodes.count} episodes"
     return Removable(folder, name, reason, size_of(folder))
 
 

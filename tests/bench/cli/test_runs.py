@@ -52,6 +52,14 @@ def test_without_a_verb_runs_are_listed(results: Path) -> None:
     assert old != new
 
 
+def test_records_are_not_compared_with_themselves(results: Path) -> None:
+    new = versions(results)[1]
+    for other in ("ssp", f"ssp:{new}"):
+        error = mistake(results, "compare", "ssp", other)
+        assert error.problem == f"ssp and {other} are the same records"
+        assert "NAME:HASH" in (error.hint or "")
+
+
 def test_before_and_after_an_edit_are_compared(results: Path) -> None:
     old, new = versions(results)
     done = typed(results, "compare", f"ssp:{new}", f"ssp:{old}")
@@ -188,3 +196,15 @@ def test_an_unknown_run_is_named(results: Path) -> None:
     error = mistake(results, "runs", "rm", "hsnet", "--yes")
     assert "unknown run 'hsnet'" in error.problem
     assert error.hint == "known are: ssp"
+
+
+def test_records_of_fewer_episodes_are_told_from_whole_ones(tmp_path: Path) -> None:
+    write_cell(tmp_path, "ssp", episodes__limited=True, skill=0.4)
+    write_cell(tmp_path, "ssp", skill=0.6)
+    listed = json.loads(typed(tmp_path, "runs", "--json").stdout)
+    assert [run["limited"] for run in listed] == [False, True]
+    count = listed[1]["episodes"]
+    shown = typed(tmp_path, "runs", "--wide").stdout
+    assert shown.count(f"first {count}") == 1
+    going = typed(tmp_path, "runs", "rm", "ssp").output
+    assert going.count(f"first {count} episodes") == 1

@@ -25,6 +25,7 @@ needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     write_cell(tmp_path, episodes=30)
+    write_cell(tmp_path, "hsnet", episodes=30)
     return tmp_path
 
 
@@ -37,7 +38,7 @@ def shell(line: str, results: Path, **environment: str) -> subprocess.CompletedP
 
 VERBS = ["report --results $R", "list methods", "list runs --results $R", "--help",
          "verify --results $R",
-         "compare ssp ssp --results $R", "list runs --results $R --json"]  # fmt: skip
+         "compare ssp hsnet --results $R", "list runs --results $R --json"]  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", VERBS)
