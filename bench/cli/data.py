@@ -232,9 +232,14 @@ def show(
     from cdfss_bench.datasets import open_domain
     from cdfss_bench.datasets.check.contact_sheet import contact_sheet, encoded
     from cdfss_bench.datasets.core.registry import split_name
+    from cdfss_bench.errors import UserError
     from cdfss_bench.files import write_atomically
 
     add_plugins(plugins)
+    if output.is_dir() or output.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise UserError(
+            f"-o {output} is not a PNG or JPEG file", hint="name the file: -o sheet.png"
+        )
     opened = [
         open_domain(name, data_root, options, lists=lists)
         for name, options in map(split_name, names)

@@ -81,6 +81,8 @@ def report(
     except with --panels, which computes the masks of a few episodes again, and --episodes, which
     computes those of all.
     """
+    from cdfss_bench.errors import UserError
+
     from ..comparison.current import by_cell, chosen
     from ..comparison.gathering import leaderboards
     from ..comparison.leaderboard import Arrangement
@@ -107,6 +109,13 @@ def report(
         boards = leaderboards((answer.record for answer in found), arrangement, choice)
         if not boards:
             raise _nothing(results, which)
+        if rows.no_controls and not pages:
+            boards = [b for b in boards if not b.rows or any(b.sections())]
+        if not boards:
+            raise UserError(
+                "these records are of control rows alone, which --no-controls leaves out",
+                hint="leave --no-controls out",
+            )
         published = None
         if against is not None:
             file = find_published(results) if against == "published" else Path(against)

@@ -179,6 +179,11 @@ def refuse_contradictions(
     ):
         if value not in known:
             raise unknown(word, value, known)
+    if site is not None and form not in ("table", "html"):
+        raise UserError(
+            f"--site writes pages, a CSV and a JSON file, and -f {form} is one file",
+            hint="leave one of them out",
+        )
     if asked.style == "paper" and form != "latex":
         raise UserError("--style paper is LaTeX", hint="add -f latex")
     on_page = form == "html" or site is not None

@@ -19,7 +19,7 @@ from pydantic import (
 from cdfss_bench.cards import validated
 from cdfss_bench.datasets import DOMAINS, Domain, open_domain
 from cdfss_bench.datasets.core.registry import split_name
-from cdfss_bench.errors import UserError, WeightsError
+from cdfss_bench.errors import DataError, UserError, WeightsError
 from cdfss_bench.methods.backbones.card import BACKBONES
 from cdfss_bench.methods.core.contract import Precision
 from cdfss_bench.methods.weights.search import default_folders

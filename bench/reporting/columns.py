@@ -48,8 +48,9 @@ def _refuse_unknown(wanted: Sequence[str], known: Iterable[str], *, exact: bool 
     for word in wanted:
         if (word if exact else word.lower()) not in plain:
             error = unknown("column", word, names)
+            close = (error.hint or "").startswith("did you mean")
             listed = f"{error.problem}; there are: {', '.join(names)}"
-            raise UserError(listed, hint=error.hint if "mean" in (error.hint or "") else None)
+            raise UserError(listed, hint=error.hint if close else None)
 
 
 def narrowed(table: TextTable, wanted: Sequence[str]) -> TextTable:

@@ -112,6 +112,10 @@ def _untested(board: Leaderboard, where: Standings) -> list[str]:
 _FIRST = 4
 """Index of the first column of a domain."""
 _CONTROL = "control"
+_SEVERAL_COLUMNS = (
+    "a domain with several columns: behind its name the first digits of the data's fingerprint and "
+    "the number of episodes"
+)
 _COSTS = "GFLOP and ms per episode, nothing cached, batch 1; a multiply-add counts 2"
 _PUBLISHED = f"as published: GFLOP of the published code; {BLANK} where it is not known"
 _TRANSFORMS = "FFT: GFLOP of Fourier transforms, not among the others"
@@ -198,12 +202,12 @@ def title(board: Leaderboard) -> str:
     return " · ".join(parts)
 
 
-def _column_name(column: ColumnKey, columns: Sequence[ColumnKey]) -> str:
-    same = [other for other in columns if other.domain == column.domain]
-    mark = "" if _is_plain(column) else SHORT
-    if len(same) == 1:
-        return f"{column.domain}{mark}"
-    return f"{column.domain}{mark} {column.fingerprint[:4]}/{column.episodes}"
+def _column_name(column: ColumnKey, columns: Sequence[ColumnKey], mark: str = SHORT) -> str:
+    """The domain, marked if not plain; with data and length where it has several columns."""
+    name = column.domain if _is_plain(column) else f"{column.domain}{mark}"
+    if sum(other.domain == column.domain for other in columns) == 1:
+        return name
+    return f"{name} {column.fingerprint[:4]}/{column.episodes}"
 
 
 def _is_plain(column: ColumnKey) -> bool:
@@ -298,11 +302,13 @@ def weights(row: Row) -> str:
 
 def _notes(board: Leaderboard, where: Standings, costs: Sequence[str]) -> list[str]:
     notes = [
-        f"* {column.domain}: {column.profile}"
+        f"* {_column_name(column, board.columns, mark='')}: {column.profile}"
         + (f", {_shortened(column, board)}" if column.limited else "")
         for column in board.columns
         if not _is_plain(column)
     ]
+    if len({column.domain for column in board.columns}) < len(board.columns):
+        notes.append(_SEVERAL_COLUMNS)
     notes += _reasons(board)
     notes += guards(board, where)
     if not board.arrangement.of_all_domains:

@@ -230,3 +230,10 @@ def test_a_card_that_declares_an_option_has_its_flag(
     assert sentence in done.stderr
     if words[0] == "--defects":
         assert "mine takes --side" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["sheet.gif", "sheet.txt", "sheet", "."])
+def test_a_contact_sheet_is_a_png_or_a_jpeg(typed: Type, name: str) -> None:
+    done = typed("show", "mini-lesion", "-o", name)
+    assert done.returncode == 2
+    assert f"-o {name} is not a PNG or JPEG file" in done.stderr

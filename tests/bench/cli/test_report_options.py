@@ -82,3 +82,27 @@ def test_published_figures_that_are_not_there_are_named(results: Path) -> None:
     error = mistake("report", "--results", results, "--against", results / "no.csv")
     assert error.problem == f"{results / 'no.csv'}: there is no such file"
     assert "--against published" in (error.hint or "")
+
+
+def test_control_rows_that_are_left_out_leave_no_empty_table(results: Path) -> None:
+    write_cell(results, "prototype", episodes__shots=5)
+    both = typed("report", "--results", results, "--no-controls").stdout
+    assert "1-shot" in both
+    assert "5-shot" not in both
+    error = mistake("report", "--results", results, "--no-controls", "-m", "prototype")
+    assert "of control rows alone" in error.problem
+    assert error.hint == "leave --no-controls out"
+
+
+def test_columns_of_one_domain_are_named_in_the_notes(results: Path) -> None:
+    write_cell(results, "ssp", domain__fingerprint="ab12" * 16, episodes__limited=True)
+    told = typed("report", "--results", results, "--wide").stdout
+    assert "isic* ab12/" in told
+    assert "* isic ab12/" in told
+    assert "first digits of the data's fingerprint and the number of episodes" in told
+
+
+def test_a_column_that_nothing_is_like_is_answered_with_all_columns(results: Path) -> None:
+    error = mistake("report", "--results", results, "--columns", "zzz")
+    assert "there are: method" in error.problem
+    assert error.hint is None

@@ -175,6 +175,7 @@ def test_boundaries_are_means_and_medians_with_what_is_undefined(results: Path) 
         ("--episodes", "add -f html -o FILE, or --site DIR"),
         ("--episodes -f html", "add -f html -o FILE, or --site DIR"),
         ("--masks m -f html", "add --episodes"),
+        ("--site s -f csv", "leave one of them out"),
     ],
 )
 def test_what_cannot_be_shown_is_refused(line: str, said: str, results: Path) -> None:
