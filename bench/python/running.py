@@ -14,6 +14,7 @@ from cdfss_bench.errors import UserError
 from ..evaluation.evaluator import Settings
 from ..evaluation.runner import Outcome
 from ..executors.choosing import Choice, executor
+from ..planning.plan_words import names, numbers
 from ..planning.planned_cells import Planned, plan
 from ..planning.plugin_folders import add_plugins
 from ..planning.selection import Selection
@@ -30,8 +31,8 @@ def run(
     methods: str | Sequence[str],
     domains: str | Sequence[str] = (),
     *,
-    shots: int | Sequence[int] = 1,
-    seeds: int | Sequence[int] = 0,
+    shots: int | str | Sequence[int | str] = 1,
+    seeds: int | str | Sequence[int | str] = 0,
     episodes: int | None = None,
     protocol: str = "patnet",
     suite: str = "auto",
@@ -57,10 +58,10 @@ def run(
     the same call resumes what was interrupted.
 
     Args:
-        methods: one or several, composed as `HOST+PLUGIN[key=value]`.
+        methods: one or several, composed as `HOST+PLUGIN[key=value]`; `"ssp,loec"` is two.
         domains: one or several; by default all targets of the suite.
-        shots: support images per episode, one number or several.
-        seeds: of the episodes, one or several.
+        shots: support images per episode, one number or several, or a text such as `"1,5"`.
+        seeds: of the episodes, one or several, or a range such as `"0..4"`.
         episodes: only so many of each cell, the classes in turn; by default all of the protocol.
         protocol: `patnet` or `strict`.
         suite: `mini`, `cdfss` or `extended`; `auto` is `cdfss` where a data root is set, else
@@ -100,19 +101,19 @@ def run(
     """
     folders = [Path(folder) for folder in _several(plugins)]
     add_plugins(folders)
-    names = _several(methods)
+    chosen_methods = names(_several(methods))
     given: dict[str, Any] = {
-        "methods": names,
-        "domains": _several(domains),
-        "shots": _several(shots),
-        "seeds": _several(seeds),
+        "methods": chosen_methods,
+        "domains": names(_several(domains)),
+        "shots": _numbers(shots, "shots"),
+        "seeds": _numbers(seeds, "seeds"),
         "episodes": episodes,
         "protocol": protocol,
         "suite": suite,
         "data_root": data_root,
         "lists": lists,
         "backbone": backbone,
-        "weights": _weights(weights, names),
+        "weights": _weights(weights, chosen_methods),
         "weights_dirs": _several(weights_dirs),
         "controls": controls,
         "precision": precision,
@@ -153,6 +154,14 @@ def _refuse_other_precision() -> None:
 def _several(value: Any) -> tuple[Any, ...]:
     one = isinstance(value, str) or not isinstance(value, Iterable)
     return (value,) if one else tuple(cast("Iterable[Any]", value))
+
+
+def _numbers(value: Any, word: str) -> tuple[Any, ...]:
+    """The numbers that were given, texts such as `0..4` counted out."""
+    found: list[Any] = []
+    for one in _several(value):
+        found += numbers((one,), word) if isinstance(one, str) else [one]
+    return tuple(found)
 
 
 def _folder(results: object) -> Path:

@@ -273,6 +273,17 @@ def test_run_refuses_values_of_another_kind(
     assert not (tmp_path / "r").exists()
 
 
+def test_run_takes_the_words_of_the_command_line(tmp_path: Path) -> None:
+    found = run(
+        "all-foreground,all-background", "mini-lesion,mini-objects", shots="1,5", seeds="0..1",
+        episodes=1, results=tmp_path, cost=False,
+    )  # fmt: skip
+    cells = found[["method", "domain", "shots", "seed"]].drop_duplicates()
+    assert len(cells) == len(found) == 16
+    with pytest.raises(UserError, match="shots one is neither a number nor a range"):
+        run("all-foreground", "mini-lesion", shots="one", results=tmp_path)
+
+
 def test_run_takes_numbers_of_numpy_and_cells_that_are_named_twice_once(tmp_path: Path) -> None:
     found = run(
         ["all-foreground", "all-foreground"],
