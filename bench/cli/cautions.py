@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .console import talk
@@ -31,6 +33,8 @@ def warn_of_weights(used: Iterable[tuple[Composition, Weights, bool]]) -> None:
     from cdfss_bench.methods.weights.search import trained_name, training_needs
 
     untrained: dict[str, tuple[str, str]] = {}
+    plugged: dict[str, None] = {}
+    sources: dict[str, None] = {}
     toys: dict[str, str] = {}
     elsewhere: dict[str, list[str]] = {}
     needs: dict[str, None] = {}
@@ -38,6 +42,8 @@ def warn_of_weights(used: Iterable[tuple[Composition, Weights, bool]]) -> None:
         if weights.kind(composition) == "not source-trained":
             untrained[composition.label] = (trained_name(composition), weights.backbone)
             needs |= dict.fromkeys([training_needs(composition)])
+            plugged |= dict.fromkeys(_plugin_words(composition))
+            sources |= {"--source mini" if on_mini else "--source pascal --data-root DIR": None}
         if weights.is_toy and not on_mini:
             toys[composition.label] = weights.backbone
         if told := composition.made_elsewhere(weights.backbone):
@@ -50,13 +56,15 @@ def warn_of_weights(used: Iterable[tuple[Composition, Weights, bool]]) -> None:
         backbones = {backbone for _, backbone in untrained.values()}
         typed = " ".join(f"-m '{name}'" for name in names)
         on = f" --backbone {min(backbones)}" if len(backbones) == 1 else ""
+        folders = "".join(f" {words}" for words in plugged)
         talk(
             f"warning: {', '.join(untrained)}: only the backbone's weights are here, so this is "
             "not the published method and is named NAME (not source-trained)"
         )
         talk(
-            f"  hint: cdfss-bench train {typed}{on}, and the same command again; or, for "
-            f"authors' weights, cdfss-bench weights convert FILE -m '{names[0]}'{on}"
+            f"  hint: cdfss-bench train {typed}{on} {min(sources)}{folders}, and the same command "
+            "again; or, for authors' weights, cdfss-bench weights convert FILE "
+            f"-m '{names[0]}'{on}{folders}"
         )
         for told in filter(None, needs):
             talk(f"  {told}")
@@ -66,3 +74,16 @@ def warn_of_weights(used: Iterable[tuple[Composition, Weights, bool]]) -> None:
             f"warning: {', '.join(toys)}: weights of the mini suite ({', '.join(backbones)}) on "
             "other data are a trial, not a result"
         )
+
+
+def _plugin_words(composition: Composition) -> list[str]:
+    """What names the folders of parts that lie in no installed package."""
+    from cdfss_bench.methods.registry.name_grammar import METHODS
+
+    origins = [METHODS.origin(part.card.name) for part in composition.parts]
+    folders = [origin.path.parent for origin in origins if origin.package is None]
+    here = Path.cwd()
+    near = [
+        folder.relative_to(here) if folder.is_relative_to(here) else folder for folder in folders
+    ]
+    return [f"--plugin {shlex.quote(str(folder))}" for folder in near]

@@ -186,7 +186,8 @@ def test_a_method_without_its_training_is_named_and_warned_of_once(
     assert done.exit_code == 0, done.output
     assert done.stderr.count("warning: ") == 1
     assert "warning: ssp, loec: only the backbone's weights are here" in done.stderr
-    assert "  hint: cdfss-bench train -m 'ssp' -m 'ssp+lem' --backbone resnet-mini" in done.stderr
+    hint = "  hint: cdfss-bench train -m 'ssp' -m 'ssp+lem' --backbone resnet-mini --source mini,"
+    assert hint in done.stderr
     assert "cdfss-bench weights convert FILE -m 'ssp' --backbone resnet-mini" in done.stderr
     for method in ("ssp", "loec"):
         assert f"{method} (not source-trained): resnet-mini, mini-source only" in done.stderr
