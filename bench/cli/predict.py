@@ -13,6 +13,7 @@ from .cautions import warn_of_cells, warn_of_weights
 from .console import complain, talk
 from .option_groups import expand_groups
 from .selection_options import SelectionOptions
+from .typed_options import first_typed
 
 if TYPE_CHECKING:
     from ..planning.selection import Selection
@@ -56,6 +57,7 @@ class OwnOptions:
 
 @expand_groups
 def predict(
+    context: typer.Context,
     output: Annotated[
         Path,
         typer.Option(
@@ -80,6 +82,8 @@ def predict(
     query's size, or with --overlay the query with the mask drawn on it.
     """
     if own.is_meant:
+        if own.query is not None:
+            _refuse_words_of_episodes(context)
         _own_pair(output, options.selection(), own)
         return
     import io
@@ -164,6 +168,18 @@ def _own_pair(output: Path, selection: Selection, own: OwnOptions) -> None:
     write_atomically(output, file_of(picture, output.suffix))
     height, width = mask.shape
     talk(f"wrote {output} ({width}x{height}, {100 * mask.mean():.1f} % foreground)")
+
+
+def _refuse_words_of_episodes(context: typer.Context) -> None:
+    from cdfss_bench.errors import UserError
+
+    option = first_typed(context, ("domains", "shots", "protocol", "count"))
+    if option is not None:
+        shots = "; each --support is a shot" if option == "--shots" else ""
+        raise UserError(
+            f"{option} is for episodes of a domain, and --query segments a picture of your own",
+            hint=f"leave {option} out{shots}",
+        )
 
 
 def _refuse_missing(own: OwnOptions) -> None:

@@ -124,6 +124,8 @@ def test_what_cannot_be_segmented_is_refused_in_a_sentence(tmp_path: Path) -> No
     refused("is not a PNG file", "--query", query, *pair, "-o", tmp_path)
     refused("is not a PNG file", "--query", query, *pair, "-o", tmp_path / "out.jpg")
     refused("would replace a picture", "--query", query, *pair, "-o", mask)
+    for option in (("-d", "mini-lesion"), ("-k", "5"), ("--count", "2"), ("--protocol", "strict")):
+        refused("is for episodes of a domain", "--query", query, *pair, *out, *option)
     refused("one method", "--query", query, *pair, *out, "-m", "all-foreground")
     control = ("predict", "-m", "prototype@shuffled-support", "--suite", "mini")
     refused("needs the classes of a domain", "--query", query, *pair, *out, method=control)
