@@ -11,7 +11,7 @@ from .current import STALE_LEGEND, State, unknown_code
 from .leaderboard import ColumnKey, Leaderboard, controls_of, seeds_of
 from .notes import note_lines
 from .ranking import POOLED, Standings
-from .rows import Row
+from .rows import CONTROL, Row
 from .shuffled_control import AgainstControl
 
 
@@ -26,6 +26,7 @@ def guards(board: Leaderboard, where: Standings) -> list[str]:
         *code_notes(board),
         *_said_of_methods(board),
         *_other_seeds(board),
+        *_other_episodes(board),
         *_scored_again_in_part(board),
         *_selected_on_targets(board),
         *_checkpoint_per_target(board),
@@ -57,6 +58,30 @@ def _other_seeds(board: Leaderboard) -> list[str]:
     *few, (most, _) = sorted(labels.items(), key=lambda entry: (len(entry[1]), entry[0]))
     told = "; ".join(f"{', '.join(sorted(set(names)))} of {seeds}" for seeds, names in few)
     return [f"not all rows are of the same seeds: {told}; the others of {most}"]
+
+
+def _other_episodes(board: Leaderboard) -> list[str]:
+    """Rows of one column and seed that were not asked what most were, as two versions may draw.
+
+    Controls are left out: they are shown other supports on purpose.
+    """
+    lines: list[str] = []
+    for column in board.columns:
+        asked: dict[int, dict[tuple[str, int], list[str]]] = {}
+        for key, row in board.rows.items():
+            if column in row.scores and CONTROL not in key.composition:
+                for seed, what in row.scores[column].asked.items():
+                    asked.setdefault(seed, {}).setdefault(what, []).append(key.label)
+        for seed, groups in sorted(asked.items()):
+            *few, _ = sorted(groups.values(), key=len)
+            if few:
+                names = ", ".join(sorted({name for group in few for name in group}))
+                lines.append(
+                    f"{column.domain}, seed {seed}: other episodes, or masks of another "
+                    f"size, than of the rest were asked of {names}: not comparable with it; run "
+                    "all with one version"
+                )
+    return lines
 
 
 def _scored_again_in_part(board: Leaderboard) -> list[str]:

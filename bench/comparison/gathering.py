@@ -118,6 +118,7 @@ def _add(board: Leaderboard, one: Chosen, names: Mapping[str, str]) -> None:
     seed = record.episodes.seed
     score.mious[seed] = record.metrics.miou
     score.cells[seed] = record.cell
+    score.asked[seed] = record.episodes.sha256, record.evaluator.image_size
     if record.metrics.miou_interval is not None:
         score.intervals[seed] = record.metrics.miou_interval
     for class_id, iou in record.metrics.per_class.items():

@@ -21,6 +21,7 @@ class Score:
     Attributes:
         mious: by seed.
         cells: ids of the records, by seed.
+        asked: sha256 of the manifests and side of the masks that were counted, by seed.
         intervals: as the records state them, by seed.
         per_class: IoU by class id, one per seed.
         classes: their names.
@@ -32,6 +33,7 @@ class Score:
 
     mious: dict[int, float] = field(default_factory=dict[int, float])
     cells: dict[int, str] = field(default_factory=dict[int, str])
+    asked: dict[int, tuple[str, int]] = field(default_factory=dict[int, tuple[str, int]])
     intervals: dict[int, tuple[float, float]] = field(
         default_factory=dict[int, tuple[float, float]]
     )

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -221,6 +222,23 @@ def test_rows_of_other_seeds_than_the_rest_are_named(tmp_path: Path) -> None:
     write_cell(tmp_path, "loec", "isic", method__backbone="vit-b16")
     (said,) = [note for note in table_of(tmp_path).notes if "same seeds" in note]
     assert "loec on resnet50 of 3; " in said
+
+
+@pytest.mark.parametrize("change", [{"episodes__sha256": "0" * 64}, {"evaluator__image_size": 473}])
+def test_rows_of_one_seed_that_were_asked_other_episodes_are_named(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    for name in ("ssp", "hsnet", "patnet"):
+        write_cell(tmp_path, name, "isic")
+        write_cell(tmp_path, name, "isic", seed=1)
+    write_cell(tmp_path, "ssp@shuffled-support", "isic", episodes__sha256="1" * 64)
+    assert not any("other episodes" in note for note in table_of(tmp_path).notes)
+    write_cell(tmp_path, "loec", "isic", seed=1, **change)
+    (said,) = [note for note in table_of(tmp_path).notes if "other episodes" in note]
+    assert said == (
+        "isic, seed 1: other episodes, or masks of another size, than of the rest were asked of "
+        "loec: not comparable with it; run all with one version"
+    )
 
 
 def test_too_many_rows_for_the_permutations_are_said_to_be_tested_by_none(
