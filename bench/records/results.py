@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -116,8 +116,9 @@ def run_results(
 
     Args:
         results: the folder.
-        told: is handed the error of every record that is damaged, or newer than this version, or
-            whose rows are; such records are left out. Without it the first of them is raised.
+        told: is handed the error of every record that is damaged, newer than this version or too
+            deep, or whose rows are damaged; such records are left out. Without it the first of
+            them is raised.
 
     Raises:
         RecordError: for a damaged record, unless `told` is given.
@@ -136,7 +137,23 @@ def run_results(
                 told(error)
             else:
                 found.append(one)
+    for error in _misplaced(results):
+        if told is None:
+            raise error
+        told(error)
     return found
+
+
+def _misplaced(results: Path) -> Iterator[RecordError]:
+    """What is said of records that lie deeper than records do, as when `runs` is copied into it."""
+    cells = (path for path in (results / "runs").glob("*/*/*") if path.is_dir())
+    deep = (p for c in cells if not (c / "run.json").exists() for p in c.rglob("run.json"))
+    for path in sorted(deep):
+        yield RecordError(
+            f"{path} lies deeper than records do, so it is not read",
+            hint="move DOMAIN-SHOTS/METHOD/CELL, the last three folders of its path, to "
+            f"{results / 'runs'}",
+        )
 
 
 def _read(path: Path, seals: Kept) -> RunRecord:

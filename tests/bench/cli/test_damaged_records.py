@@ -1,6 +1,7 @@
 """One record that cannot be read never hides the others."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,3 +84,16 @@ def test_where_nothing_can_be_read_each_is_named(results: Path) -> None:
     done = typed("report", "--results", results)
     assert done.exit_code != 0
     assert done.stderr.count("is not a readable record") == 3
+
+
+@pytest.mark.parametrize("into", ["runs", "runs/isic-1shot", "runs/isic-1shot/ssp"])
+def test_records_that_were_copied_a_level_too_deep_are_named(into: str, results: Path) -> None:
+    write_cell(results / "other", "ssp", seed=1)
+    (below,) = record_paths(results / "other")
+    shutil.copytree(results / "other" / into, results / into / Path(into).name)
+    shutil.rmtree(results / "other")
+    done = typed("report", "--results", results)
+    assert done.exit_code == 2
+    assert "loec" in done.stdout
+    assert f"{below.parent.name}/run.json lies deeper than records do" in done.stderr
+    assert done.stderr.endswith("1 record is left out\n")
