@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -141,6 +142,7 @@ class Runner:
         known = cell.finished_record(self.results)
         if known is None or self.extras.missing_in(cell, known):
             return None
+        self._restore_manifest(cell)
         forget_refusals(known, self.results)
         return Outcome(planned, "known", known)
 
@@ -178,7 +180,8 @@ class Runner:
         known = cell.finished_record(self.results)
         missing = self.extras.missing_in(cell, known)
         if known is not None and not missing and not self.lacks_cost(known):
-            # Nothing is written: a folder that may only be read is enough.
+            # Nothing must be written: a folder that may only be read is enough.
+            self._restore_manifest(cell)
             forget_refusals(known, self.results)
             return Outcome(planned, "known", known)
         try:
@@ -207,6 +210,13 @@ class Runner:
                 detail = self._add_cost(cell, known) or detail
                 known.save(folder.record)
             return Outcome(planned, "known", known, detail)
+
+    def _restore_manifest(self, cell: Cell) -> None:
+        """Writes the manifest of a finished cell where it is missing, as after a partial copy."""
+        file = cell.folder(self.results).manifest
+        if not file.is_file():
+            with suppress(UserError):
+                cell.episode_set.manifest.save(file)
 
     def _evaluated(
         self, cell: Cell, network: Method, skip: set[int]

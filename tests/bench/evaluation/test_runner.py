@@ -36,6 +36,18 @@ def test_a_complete_cell_is_a_no_op(run_mini: Run, tmp_path: Path) -> None:
     assert all(p.stat().st_mtime_ns == t for p, t in unchanged.items())
 
 
+def test_a_missing_manifest_of_a_finished_cell_is_written_again(
+    run_mini: Run, tmp_path: Path
+) -> None:
+    run_mini(methods=["all-foreground"], domains=["mini-chest"])
+    cell = folder_of(tmp_path / "results")
+    whole = cell.manifest.read_bytes()
+    cell.manifest.unlink()
+    (outcome,) = run_mini(methods=["all-foreground"], domains=["mini-chest"])
+    assert outcome.how == "known"
+    assert cell.manifest.read_bytes() == whole
+
+
 @pytest.mark.parametrize(
     "damage",
     [
