@@ -14,6 +14,7 @@ import typer
 from ..diagnose.kinds import KINDS
 from .cautions import warn_of_weights
 from .console import complain, say, talk
+from .folders import refuse_file
 from .interrupts import ending_with
 from .option_groups import expand_groups
 from .options import Device, Episodes, Threads, add_plugins, chosen_device
@@ -60,7 +61,7 @@ def diagnose(
     """Measure why a method fails across domains; write numbers, figures and a summary.
 
     Each kind writes KIND.json, a CSV file per table, and a PNG and an SVG file per figure. The kind
-    `all` asks every kind and begins with a verdict: the possible causes, ranked, with their sizes.
+    `all` runs every kind and begins with a verdict: the possible causes, ranked, with their sizes.
     The seeds are 0..2 by default. What was measured before is not measured again.
     """
     from cdfss_bench.errors import UserError
@@ -68,6 +69,7 @@ def diagnose(
     from ..diagnose.drawing import MISSING, can_draw
     from ..diagnose.kinds import module_of
 
+    refuse_file("-o", output)
     add_plugins(selecting.plugins)
     kinds = list(KINDS) if kind == "all" else [kind]
     for one in kinds:

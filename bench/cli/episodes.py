@@ -9,6 +9,7 @@ from cdfss_bench.words import plural
 
 from .command_group import CommandGroup
 from .console import talk
+from .folders import refuse_file
 from .option_groups import Only, expand_groups
 from .options import Episodes
 from .selection_options import SelectionOptions
@@ -55,6 +56,7 @@ def export(
     from ..planning.episode_set import EpisodeSet
     from ..planning.selection import open_domains
 
+    refuse_file("-o", output)
     # A selection names a method; episodes are the same for all of them.
     selection = options.selection(episodes=episodes, methods=("all-foreground",))
     if selection.chosen_suite == "mini" and options.suite is None and not options.domains:

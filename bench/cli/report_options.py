@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .completion import words_of
+from .folders import refuse_file
 
 FORMATS = ("table", "md", "latex", "bibtex", "csv", "json", "html")
 STYLES = ("plain", "paper")
@@ -184,6 +185,7 @@ def refuse_contradictions(
             f"--site writes pages, a CSV and a JSON file, and -f {form} is one file",
             hint="leave one of them out",
         )
+    refuse_file("--site", site)
     if asked.style == "paper" and form != "latex":
         raise UserError("--style paper is LaTeX", hint="add -f latex")
     on_page = form == "html" or site is not None

@@ -12,6 +12,7 @@ import typer
 
 from .cautions import warn_of_cells
 from .console import show_aside, talk
+from .folders import refuse_file
 from .interrupts import ending_with
 from .option_groups import expand_groups
 from .options import (
@@ -139,6 +140,7 @@ def run(
         from cdfss_bench.errors import UserError
 
         raise UserError("--no-cost and --cost-again contradict each other", hint="leave one out")
+    refuse_file("--save-masks", save_masks)
     selection = options.selection(
         plan or named_plan,
         strict=False,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from .console import talk
+from .folders import refuse_file
 from .interrupts import ending_with
 from .next_command import Written, data_words, say_how_to_run, say_how_to_train
 from .option_groups import expand_groups
@@ -37,6 +38,7 @@ def train(context: typer.Context, options: TrainOptions) -> None:
     from ..training.distributed import joined
     from ..training.plan import read_training_plan
 
+    refuse_file("-o", options.output)
     add_plugins(options.plugins)
     source, typed = options.source_named(), options.plan_values()
     if options.threads is not None:

@@ -10,6 +10,7 @@ import typer
 from .command_group import CommandGroup
 from .completion import complete_known_backbones, complete_known_methods, words_of
 from .console import say, show_table, talk
+from .folders import refuse_file
 from .next_command import Written, say_how_to_run
 from .options import AsJson, Plugins, WeightsDirs, Wide, add_plugins
 from .progress import progress
@@ -88,6 +89,7 @@ def fetch(
     from cdfss_bench.methods.weights.fetch import fetch_pretrained
     from cdfss_bench.methods.weights.search import kept_folders
 
+    refuse_file("--to", folder)
     target = folder or kept_folders()[0]
     for name in backbones:
         with progress(name, bytewise=True) as listener:

@@ -81,7 +81,10 @@ def diagnose(subject: Subject) -> Finding:
     _ = subject.backbone
     composition = subject.composition
     if "layer" not in composition.host.card.options:
-        raise NotApplicable(f"{subject.label} has no option 'layer', so no other layer can be read")
+        raise NotApplicable(
+            f"{subject.label} has no option 'layer', so no other layer can be read",
+            hint="diagnose a method that has it: -m prototype or -m ssp",
+        )
     if composition.plugins:
         raise NotApplicable(
             f"{subject.label} carries plug-ins made for its layer", hint="diagnose the host alone"
