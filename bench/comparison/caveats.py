@@ -133,7 +133,7 @@ def code_notes(board: Leaderboard) -> list[str]:
         told = ", ".join(text for text in each if not text.startswith("0 "))
         lines.append(
             f"not shown: {total} superseded {plural(total, 'record')} ({told}); another "
-            "record answers the same question"
+            "record of the same cell is shown"
         )
     return lines
 

@@ -161,12 +161,14 @@ def empty_and_full_supports_still_give_scores(subject: Subject) -> None:
             raise Broken(f"a support mask of only {value} gives scores that are not finite")
 
 
-def the_same_question_has_the_same_answer(subject: Subject) -> None:
+def the_same_episode_gives_the_same_scores(subject: Subject) -> None:
     """Whatever was asked between, and for any network with the same parameters."""
     before = subject.scores(subject.asked())
     subject.masks(subject.asked(3, 1, seed=1))
     if not torch.equal(subject.scores(subject.asked()), before):
-        raise Broken("the second answer to the same question differs: something is remembered")
+        raise Broken(
+            "the scores of the same episode differ the second time: something is remembered"
+        )
     copied = seeded(built(subject.name))
     if not torch.equal(subject.scores(subject.asked(), copied), before):
         raise Broken("two networks with equal parameters differ: something outside them counts")
@@ -275,7 +277,7 @@ def adapting_is_declared_private_and_repeatable(subject: Subject) -> None:
         raise Broken(f"adapt changes the method itself ({changed[0]}); return a changed copy")
 
 
-def the_state_dict_goes_round(subject: Subject) -> None:
+def the_state_dict_can_be_saved_and_loaded(subject: Subject) -> None:
     """Saved and loaded into another network, it gives the same scores."""
     other = seeded(built(subject.name), seed=1)
     other.load_state_dict(subject.network.state_dict())
@@ -308,7 +310,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     one_mask_of_zeros_and_ones_per_query,
     scores_are_finite_and_decide,
     empty_and_full_supports_still_give_scores,
-    the_same_question_has_the_same_answer,
+    the_same_episode_gives_the_same_scores,
     an_episode_stands_alone,
     an_image_is_encoded_alone_and_without_its_role,
     the_three_steps_are_predict,
@@ -316,7 +318,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     predicting_changes_nothing,
     no_step_is_handed_the_mask_of_the_query,
     adapting_is_declared_private_and_repeatable,
-    the_state_dict_goes_round,
+    the_state_dict_can_be_saved_and_loaded,
     the_loss_is_finite_and_reaches_what_is_trained,
 )
 """In the order in which they are asked."""

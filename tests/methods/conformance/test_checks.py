@@ -171,7 +171,7 @@ PLANTED: list[tuple[type[SSP], str, str]] = [
     (Graded, "one_mask_of_zeros_and_ones_per_query", "other than 0 and 1"),
     (Contrary, "scores_are_finite_and_decide", "not predicting"),
     (Dividing, "empty_and_full_supports_still_give_scores", "only 0"),
-    (Remembering, "the_same_question_has_the_same_answer", "remembered"),
+    (Remembering, "the_same_episode_gives_the_same_scores", "remembered"),
     (Gregarious, "an_episode_stands_alone", "alone and in a batch"),
     (Normalising, "an_image_is_encoded_alone_and_without_its_role", "images beside it"),
     (Detouring, "the_three_steps_are_predict", "other scores than logits"),
@@ -182,7 +182,7 @@ PLANTED: list[tuple[type[SSP], str, str]] = [
     (Peeping, "no_step_is_handed_the_mask_of_the_query", "query_mask"),
     (Undeclared, "adapting_is_declared_private_and_repeatable", "the card says"),
     (SelfChanging, "adapting_is_declared_private_and_repeatable", "return a changed copy"),
-    (Hiding, "the_state_dict_goes_round", "scores differently"),
+    (Hiding, "the_state_dict_can_be_saved_and_loaded", "scores differently"),
     (Diverging, "the_loss_is_finite_and_reaches_what_is_trained", "not a finite scalar"),
     (Detached, "the_loss_is_finite_and_reaches_what_is_trained", "depends on no parameter"),
 ]
