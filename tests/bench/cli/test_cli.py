@@ -201,7 +201,7 @@ def test_a_dry_run_shows_options_and_sums_up_many_cells(typed: Type) -> None:
         *((f"run -m ssp --memory {memory}", "--memory") for memory in ("nan", "-1", "inf", "much")),
         ("list methods loek", "did you mean loec"),
         ("run -m ssp --seed one", "neither a number nor a range"),
-        ("run -m ssp --protocol stict", "'protocol'"),
+        ("run -m ssp --protocol stict", "unknown value 'stict' of --protocol"),
         ("run -m ssp --suite medi", "unknown value 'medi' of --suite"),
         ("run -m ssp -d mini-chest --backbone resnet5", "unknown backbone"),
         ("run -m ssp --weights nowhere.safetensors -d mini-chest", "does not exist"),
