@@ -17,7 +17,6 @@ and background differ more and more.
 """
 
 import argparse
-import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -25,7 +24,6 @@ from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -49,6 +47,7 @@ from cdfss_bench.methods.hosts.ssp import SSP, mean_prototypes
 from cdfss_bench.methods.registry.card import Recipe
 from cdfss_bench.methods.registry.name_grammar import Composition
 from cdfss_bench.methods.weights.resolve import resolve_weights
+from cdfss_bench.methods.weights.search import kept_folders
 
 Terms = Callable[[Tensor, Tensor, Tensor, Tensor], Mapping[str, LossTerm]]
 
@@ -96,7 +95,7 @@ def _trained(
     composition: Composition, recipe: Recipe, batch: int, steps: int
 ) -> tuple[str, Method, EpisodeBatch]:
     """Backbone and network after `steps` of training on PASCAL, and the batch that comes next."""
-    weights = resolve_weights(composition, folders=[Path(os.environ["CDFSS_WEIGHTS"])])
+    weights = resolve_weights(composition, folders=kept_folders())
     network = freeze(begun(composition, weights, None, seed=0), recipe).train()
     episodes = TrainingEpisodes(
         open_domain("pascal"), episodes=batch * (steps + 1), shots=recipe.shots, seed=0
