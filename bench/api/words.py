@@ -1,7 +1,5 @@
 """Words of messages that follow a number."""
 
-from __future__ import annotations
-
 
 def plural(number: int, word: str) -> str:
     """`word` for one, else with an `s`: what stands behind `number`."""

@@ -1,7 +1,5 @@
 """Folders that a command writes to: a name that means a file is refused."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from cdfss_bench.errors import UserError

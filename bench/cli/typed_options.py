@@ -1,7 +1,5 @@
 """Which options stand on the command line: what a variable or a default says does not count."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 
 import typer

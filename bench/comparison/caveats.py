@@ -61,7 +61,7 @@ def _other_seeds(board: Leaderboard) -> list[str]:
 
 
 def _other_episodes(board: Leaderboard) -> list[str]:
-    """Rows of one column and seed that were not asked what most were, as two versions may draw.
+    """Rows of one column and seed evaluated on other episodes than most, as two versions may draw.
 
     Controls are left out: they are shown other supports on purpose.
     """
@@ -77,9 +77,9 @@ def _other_episodes(board: Leaderboard) -> list[str]:
             if few:
                 names = ", ".join(sorted({name for group in few for name in group}))
                 lines.append(
-                    f"{column.domain}, seed {seed}: other episodes, or masks of another "
-                    f"size, than of the rest were asked of {names}: not comparable with it; run "
-                    "all with one version"
+                    f"{column.domain}, seed {seed}: evaluated on other episodes, or at another "
+                    f"image size, than the rest and so not comparable with it: {names}; run all "
+                    "with one version"
                 )
     return lines
 

@@ -1,7 +1,5 @@
 """Checks typed values against a model, with messages that name the option and not its field."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin
 

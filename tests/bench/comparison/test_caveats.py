@@ -236,8 +236,8 @@ def test_rows_of_one_seed_that_were_asked_other_episodes_are_named(
     write_cell(tmp_path, "loec", "isic", seed=1, **change)
     (said,) = [note for note in table_of(tmp_path).notes if "other episodes" in note]
     assert said == (
-        "isic, seed 1: other episodes, or masks of another size, than of the rest were asked of "
-        "loec: not comparable with it; run all with one version"
+        "isic, seed 1: evaluated on other episodes, or at another image size, than the rest and so "
+        "not comparable with it: loec; run all with one version"
     )
 
 
