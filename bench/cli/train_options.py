@@ -282,8 +282,8 @@ class TrainOptions:
         typer.Option(
             metavar="GIB",
             help="GiB in which outputs of frozen stages are kept (HSNet, PATNet, APSeg, SSP, LoEC, "
-            "IFA); the network is then computed by a faster form, equal up to rounding; 0 keeps "
-            "none. By default off.",
+            "IFA; DR-Adapter freezes none); the network is then computed by a faster form, equal "
+            "up to rounding; 0 keeps none. By default off.",
             rich_help_panel="Computing",
         ),
     ] = None

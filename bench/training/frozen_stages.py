@@ -1,9 +1,9 @@
-"""A backbone whose first stages are frozen: their outputs kept, the others in a faster form."""
+"""Outputs of frozen first stages kept, and what is trained in a faster form."""
 
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import islice
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.fast.folded import folded
 from cdfss_bench.methods.fast.trained import trained_form
 from cdfss_bench.methods.fast.trained_matching import trained_terms
+from cdfss_bench.methods.fast.trained_spectra import SpectralConvolution, wide_convolutions
 
 from .kept_images import KeptImages
 from .shared_cosines import SharedCosines
@@ -27,7 +28,7 @@ class FrozenStages(KeptImages):
     """Takes the place of a backbone's `walk` in a training step.
 
     Where a plug-in changes the output of a frozen stage, those behind it are computed from the
-    change.
+    change. On a CPU wide convolutions behind the backbone's are computed by their spectra.
 
     Args:
         network: stays as it is, in its training mode.
@@ -35,7 +36,8 @@ class FrozenStages(KeptImages):
         device: for which the folded form is chosen.
 
     Raises:
-        UserError: if no stage is frozen, or the backbone has no normalisation to fold.
+        UserError: if no stage is frozen and nothing else has a faster form, or the backbone has no
+            normalisation to fold.
 
     Attributes:
         count: of the frozen stages.
@@ -49,8 +51,10 @@ class FrozenStages(KeptImages):
         self._folded = folded(backbone, channels_last=is_cpu)
         self._channels_last = is_cpu
         self._terms = trained_terms(network) if is_cpu else None
-        self.count = 0 if self._folded is backbone else _frozen(backbone)
-        if not self.count:
+        self._wide = wide_convolutions(network) if is_cpu else []
+        has_norm = self._folded is not backbone
+        self.count = _frozen(backbone) if has_norm else 0
+        if not has_norm or not (self.count or self._terms or self._wide):
             raise UserError(
                 f"--memory keeps outputs of frozen convolutional stages, and "
                 f"{type(network).__name__} on {type(backbone).__name__} has none",
@@ -67,7 +71,7 @@ class FrozenStages(KeptImages):
         """
         backbone = self.network.backbone
         with torch.no_grad():
-            rows = self.rows(images)
+            rows = self.rows(images) if self.count else []
         given, done = images, 0
         for index, stage in enumerate(backbone.stages[: self.count]):
             done = index + 1
@@ -83,8 +87,8 @@ class FrozenStages(KeptImages):
             return output if edit is None else edit(index, output)
 
         # Of the images nothing is read where the first output is replaced: a corner will do.
-        corner = images[:1, :, :64, :64]
-        for index, maps in enumerate(self._forms[done].walk(corner, replaced)):
+        read = images[:1, :, :64, :64] if done else self._laid_out(images)
+        for index, maps in enumerate(self._forms[done].walk(read, replaced)):
             if index >= self.count:
                 yield maps
             elif index >= done:
@@ -94,17 +98,16 @@ class FrozenStages(KeptImages):
     @contextmanager
     def in_place(self) -> Generator[None]:
         """Answers for the network's backbone for the time of a step, and for its matching."""
-        network, backbone = cast("Any", self.network), cast("Any", self.network.backbone)
-        backbone.walk = self.walk
-        if self._terms is not None:
-            network.matching_terms = self._terms
-        try:
-            with SharedCosines():
-                yield
-        finally:
-            del backbone.walk
+        network, backbone = self.network, self.network.backbone
+        with ExitStack() as stack:
+            stack.enter_context(_replaced(backbone, walk=self.walk))
             if self._terms is not None:
-                del network.matching_terms
+                stack.enter_context(_replaced(network, matching_terms=self._terms))
+            for convolution in self._wide:
+                spectral = SpectralConvolution(convolution)
+                stack.enter_context(_replaced(convolution, forward=spectral))
+            stack.enter_context(SharedCosines())
+            yield
 
     def computed(self, image: Tensor) -> FeatureBatch:
         """The outputs of the frozen stages for an image [1, 3, H, W], by their names."""
@@ -116,6 +119,19 @@ class FrozenStages(KeptImages):
         is_large = self._channels_last and maps[0].numel() >= _LARGE
         layout = torch.channels_last if is_large else torch.contiguous_format
         return maps.contiguous(memory_format=layout)
+
+
+@contextmanager
+def _replaced(module: torch.nn.Module, **methods: Callable[..., Any]) -> Generator[None]:
+    """Methods of an instance replaced for the time of a block."""
+    instance: Any = module
+    for name, method in methods.items():
+        setattr(instance, name, method)
+    try:
+        yield
+    finally:
+        for name in methods:
+            delattr(instance, name)
 
 
 class _Unread(Sequence[Tensor]):

@@ -67,12 +67,6 @@ def changed_recipe(recipe: Recipe, typed: Mapping[str, Any], method: str) -> Rec
             given[key] = given[key] or None
     merged = {**recipe.model_dump(), **given}
     new = validated_typed(Recipe, merged, f"the recipe of {method}", given)
-    if new.folded and new.freeze == "none":
-        raise UserError(
-            f"--memory keeps what frozen stages compute, and {method} trains all stages of its "
-            "backbone",
-            hint="leave --memory out, or freeze the first stages with --freeze 1-2",
-        )
     steps = -(-new.episodes // new.batch)
     if (new.warmup or 0) >= steps:
         raise UserError(

@@ -118,8 +118,10 @@ def _measure(
     rounds: int,
 ) -> None:
     budgets = {"plain": None}
-    if recipe.freeze != "none" and (recipe.freeze == "all" or "vit" not in backbone):
-        budgets |= {"folded": 0, "folded, kept": 2**33}
+    if recipe.freeze == "all" or "vit" not in backbone:
+        budgets |= {"folded": 0}
+        if recipe.freeze != "none":
+            budgets |= {"folded, kept": 2**33}
     steps = {
         form: partial(_step(deepcopy(network), recipe, budget), batch)
         for form, budget in budgets.items()

@@ -214,7 +214,6 @@ def test_a_plan_file_has_the_same_words(tmp_path: Path) -> None:
         ({"ema": 1.0}, "--ema is 1, and must be at least 0 and less than 1", "0.999"),
         ({"momentum": 1.5}, "--momentum is 1.5", "0.9"),
         ({"momentum": 0.9, "optimizer": "adamw"}, "--momentum belongs to SGD", "leave --momentum"),
-        ({"memory": 1, "freeze": "none"}, "ssp trains all stages", "leave --memory out"),
         ({"memory": -1}, "--memory is -1", "leave --memory out"),
         ({"lr_part": ["backbone"]}, "--lr-part backbone is not NAME=RATE", "backbone=1e-4"),
         ({"lr_part": ["backbone=0"]}, "with a positive rate", "--freeze"),
