@@ -22,6 +22,9 @@ _LARGEST = 32
 """Side of the largest tiles; the spectra of a kernel grow with their area."""
 _TRANSFORM = 40
 """Complex products that take as long as the transforms of one position, measured."""
+_USES = 8
+"""How often the spectrum of a kernel is used: 4 to 8 times in a step of training, by every image
+at inference."""
 
 
 def is_wide(module: nn.Module) -> TypeGuard[nn.Conv2d]:
@@ -40,7 +43,7 @@ def is_wide(module: nn.Module) -> TypeGuard[nn.Conv2d]:
 class Spectral(nn.Module):
     """A wide convolution whose weight does not change, by its spectrum: for inference.
 
-    Mixed precision, and whatever asks for gradients, is left to the convolution.
+    Other precisions than fp32, and whatever asks for gradients, are left to the convolution.
 
     Args:
         convolution: one that `is_wide`.
@@ -52,12 +55,12 @@ class Spectral(nn.Module):
         self._kernels: dict[int, Tensor] = {}
 
     def forward(self, maps: Tensor) -> Tensor:
-        """[N, C, h, w] -> [N, C', h', w'], channels last."""
+        """[N, C, h, w] -> [N, C', h', w'], channels last, cut out of a larger map."""
         own = self.convolution
-        is_mixed = torch.is_autocast_enabled(maps.device.type) or maps.dtype != own.weight.dtype
-        if is_mixed or torch.is_grad_enabled():
+        is_other = torch.is_autocast_enabled(maps.device.type) or maps.dtype != torch.float32
+        if is_other or torch.is_grad_enabled():
             return own(maps)
-        tiling = Tiling.of(own, maps, uses=math.inf)
+        tiling = Tiling.of(own, maps)
         if tiling.side not in self._kernels:
             self._kernels[tiling.side] = kernel_spectrum(own.weight, tiling.side)
         found = tiling.outputs(tiling.spectrum(maps) @ self._kernels[tiling.side].mT)
@@ -83,14 +86,8 @@ class Tiling:
     maps: tuple[int, int]
 
     @staticmethod
-    def of(convolution: nn.Conv2d, maps: Tensor, *, uses: float) -> Tiling:
-        """Of maps [N, C, h, w]; tiles have the side that takes the least time.
-
-        Args:
-            convolution: one that `is_wide`.
-            maps: what it convolves.
-            uses: how often a spectrum of its kernel is used.
-        """
+    def of(convolution: nn.Conv2d, maps: Tensor) -> Tiling:
+        """Of the maps [N, C, h, w] of a wide convolution, with tiles that take the least time."""
         size, step = convolution.kernel_size[0], convolution.dilation[0]
         channels, shape = convolution.in_channels, (maps.shape[-2], maps.shape[-1])
         ways = [
@@ -100,7 +97,7 @@ class Tiling:
 
         def time(way: Tiling) -> float:
             tiles = len(maps) * step * step * math.prod(way.counts)
-            transforms = _TRANSFORM * (2 * tiles + 2 * channels / uses)
+            transforms = _TRANSFORM * (2 * tiles + 2 * channels / _USES)
             return way.side**2 * (tiles * channels / 2 + transforms)
 
         return min(ways, key=time)
@@ -131,7 +128,7 @@ class Tiling:
         return spectrum(self._tiles(gradient, self.new), self.side, conjugate=True)
 
     def outputs(self, products: Tensor) -> Tensor:
-        """[frequencies, rows, C'] -> [N, C', h', w'], channels last."""
+        """[frequencies, rows, C'] -> [N, C', h', w'] as they lie in a larger map, channels last."""
         return self._joined(self._apart(positions(products, self.side, self.new)), self.out)
 
     def inputs(self, products: Tensor) -> Tensor:

@@ -10,9 +10,6 @@ from torch import Tensor, nn
 from ..core.method import Method
 from .spectra import Tiling, is_wide, kernel_spectrum, positions
 
-_USES = 4
-"""How often DR-Adapter uses a kernel in a step."""
-
 
 def wide_convolutions(network: Method) -> list[nn.Conv2d]:
     """Those convolutions outside the backbone that are faster by their spectra."""
@@ -39,7 +36,7 @@ class SpectralConvolution:
         own = self._convolution
         if torch.is_autocast_enabled(maps.device.type):
             return nn.Conv2d.forward(own, maps)
-        tiling = Tiling.of(own, maps, uses=_USES)
+        tiling = Tiling.of(own, maps)
         kernel = self._kernels.get(tiling.side)
         if kernel is None:
             kernel = self._kernels[tiling.side] = _Kernel(own.weight, tiling.side)
