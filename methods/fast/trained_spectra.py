@@ -26,7 +26,7 @@ class SpectralConvolution:
 
     def __init__(self, convolution: nn.Conv2d):
         self._convolution = convolution
-        self._kernels: dict[int, _Kernel] = {}
+        self._kernels: dict[int, tuple[_Kernel, Tensor]] = {}
 
     def __call__(self, maps: Tensor) -> Tensor:
         """[N, C, h, w] -> [N, C', h', w'], as the convolution gives.
@@ -37,10 +37,12 @@ class SpectralConvolution:
         if torch.is_autocast_enabled(maps.device.type):
             return nn.Conv2d.forward(own, maps)
         tiling = Tiling.of(own, maps)
-        kernel = self._kernels.get(tiling.side)
-        if kernel is None:
-            kernel = self._kernels[tiling.side] = _Kernel(own.weight, tiling.side)
-        found = cast("Tensor", _Convolved.apply(maps, kernel.token, kernel, tiling))
+        if tiling.side not in self._kernels:
+            kernel = _Kernel(own.weight, tiling.side)
+            token = cast("Tensor", _Taken.apply(own.weight, kernel))
+            self._kernels[tiling.side] = kernel, token
+        kernel, token = self._kernels[tiling.side]
+        found = cast("Tensor", _Convolved.apply(maps, token, kernel, tiling))
         return found if own.bias is None else found + own.bias[:, None, None]
 
 
@@ -52,15 +54,12 @@ class _Kernel:
         side: of the tiles.
         spectrum: its conjugate, [frequencies, C', C].
         gradient: conjugate products of the same shape, from the first part of the way back.
-        token: what a convolution takes and gives a gradient to, so that autograd knows when all
-            have added theirs.
     """
 
     def __init__(self, weight: Tensor, side: int):
         self.size, self.side = weight.shape[-1], side
         self.spectrum = kernel_spectrum(weight, side)
         self.gradient: Tensor | None = None
-        self.token = cast("Tensor", _Taken.apply(weight, self))
 
     def add(self, gradient: Tensor, maps: Tensor) -> None:
         """Adds the products of spectra [frequencies, rows, C'] and [frequencies, rows, C]."""
@@ -71,6 +70,12 @@ class _Kernel:
 
 
 class _Taken(torch.autograd.Function):
+    """A kernel's weight into a token, which each use takes and gives a gradient to.
+
+    So autograd knows when all have added theirs. The kernel does not hold it: in a circle with the
+    graph both would stay in memory until Python looks for circles.
+    """
+
     @staticmethod
     def forward(ctx: Any, weight: Tensor, kernel: _Kernel) -> Tensor:
         ctx.kernel = kernel

@@ -1,12 +1,15 @@
 """Wide convolutions by their spectra: values and gradients are the plain ones up to rounding."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from cdfss_bench.methods import build, parse
 from cdfss_bench.methods.fast.spectra import Tiling
-from cdfss_bench.methods.fast.trained_spectra import SpectralConvolution, wide_convolutions
+from cdfss_bench.methods.fast.trained_spectra import SpectralConvolution, _Kernel, wide_convolutions
 
 RNG = torch.Generator()
 
@@ -82,6 +85,16 @@ def test_the_maps_need_no_gradient() -> None:
     own.weight.grad = None
     own(maps).sum().backward()
     torch.testing.assert_close(found, own.weight.grad)
+
+
+def test_spectra_are_gone_with_the_graph() -> None:
+    own = convolution(7, 2)
+    found = SpectralConvolution(own)(drawn(1, 3, 20, 20))
+    (kernel,) = (weakref.ref(o) for o in gc.get_objects() if isinstance(o, _Kernel))
+    found.sum().backward()
+    assert kernel() is not None
+    del found
+    assert kernel() is None
 
 
 def test_mixed_precision_takes_the_convolution_itself() -> None:
