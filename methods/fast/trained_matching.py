@@ -65,9 +65,9 @@ def _terms(
 ) -> Terms:
     """As `SSP.matching_terms`."""
     shots, masks = support_masks.shape[1], support_masks.flatten(0, 1)
-    prototypes, support_self = _own(support, masks, [_Rows.of(maps) for maps in support])
+    prototypes, support_self = _own(support, masks, [_Rows(maps) for maps in support])
     given = prototypes.unflatten(0, (-1, shots)).mean(1)
-    asked = [_Rows.of(maps) for maps in query]
+    asked = [_Rows(maps) for maps in query]
     _, query_self = _own(query, query_masks, asked)
     scores = [
         _self_supported(rows, *pair, refine=refine) for rows, pair in zip(asked, given, strict=True)
@@ -142,42 +142,51 @@ def _confident(rows: _Rows, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return back, own_fore, own_back
 
 
-class _Rows:
-    """The features of an image, and the gradient that is gathered for them.
+class _Unit:
+    """The features of an image outside of the graph, and the gradient that is gathered for them.
 
     Attributes:
-        unit: features of unit length, [P, C], outside of the graph.
-        length: [P], in the graph.
-        gradient: of `unit`, from the first part of the way back to the last.
+        rows: of unit length, [P, C].
+        gradient: of them, from the first part of the way back to the last.
+    """
+
+    def __init__(self, rows: Tensor):
+        self.rows = rows
+        self.gradient: Tensor | None = None
+
+    def gathered(self) -> Tensor:
+        """Where gradients are added."""
+        if self.gradient is None:
+            self.gradient = torch.zeros_like(self.rows)
+        return self.gradient
+
+
+class _Rows:
+    """The features of an image in the graph.
+
+    The functions hold `unit` and not these: in a circle with the graph both would never be freed.
+
+    Args:
+        maps: features [C, h, w].
+
+    Attributes:
+        unit: outside of the graph.
+        length: of the features, [P].
         token: what a function of `unit` takes and gives a gradient to, so that autograd knows when
             all have added theirs.
     """
 
-    def __init__(self, unit: Tensor):
-        self.unit = unit
-        self.gradient: Tensor | None = None
-        self.length: Tensor
-        self.token: Tensor
-
-    @staticmethod
-    def of(maps: Tensor) -> _Rows:
-        """The rows of features [C, h, w]."""
+    def __init__(self, maps: Tensor):
         flat = maps.permute(1, 2, 0).flatten(0, 1)
         with torch.no_grad():
             length = torch.linalg.vector_norm(flat, dim=1).clamp_min(_EPS)
-            rows = _Rows(flat / length[:, None])
-        rows.length, rows.token = cast("tuple[Tensor, Tensor]", _Taken.apply(flat, length, rows))
-        return rows
-
-    def gathered(self) -> Tensor:
-        """Where gradients of `unit` are added."""
-        if self.gradient is None:
-            self.gradient = torch.zeros_like(self.unit)
-        return self.gradient
+            self.unit = _Unit(flat / length[:, None])
+        taken = _Taken.apply(flat, length, self.unit)
+        self.length, self.token = cast("tuple[Tensor, Tensor]", taken)
 
     def sums(self, weights: Tensor) -> Tensor:
         """Weighted sums [k, C] of the features by constant weights [k, P]."""
-        return cast("Tensor", _Sums.apply(self.token, weights * self.length, self))
+        return cast("Tensor", _Sums.apply(self.token, weights * self.length, self.unit))
 
     def cosines(self, prototype: Tensor, *seen: tuple[Tensor, Tensor]) -> Tensor:
         """Cosines [P] with `prototype` [C] and what each position adds to it.
@@ -187,10 +196,10 @@ class _Rows:
             seen: pairs of rows [P, C] and their factors [P], which are added.
         """
         if not seen:
-            along = cast("Tensor", _Dots.apply(self.token, prototype, self))
+            along = cast("Tensor", _Dots.apply(self.token, prototype, self.unit))
             return along / torch.linalg.vector_norm(prototype).clamp_min(_EPS)
         parts = [part for pair in seen for part in pair]
-        return cast("Tensor", _Cosines.apply(self.token, prototype, self, *parts))
+        return cast("Tensor", _Cosines.apply(self.token, prototype, self.unit, *parts))
 
     def attention(self, columns: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """Sums of the features at `columns`, bool [P], weighted as in `local_prototypes`.
@@ -201,75 +210,75 @@ class _Rows:
             The sums [P, C] of features and [P] of their weights.
         """
         where = columns.nonzero()[:, 0]
-        signs = None if columns is chosen else 2.0 * chosen[where].to(self.unit.dtype) - 1
-        found = _Attention.apply(self.token, self.length, where, signs, self)
+        signs = None if columns is chosen else 2.0 * chosen[where].to(self.length.dtype) - 1
+        found = _Attention.apply(self.token, self.length, where, signs, self.unit)
         return cast("tuple[Tensor, Tensor]", found)
 
 
 class _Taken(torch.autograd.Function):
-    """Features into `_Rows`; on the way back, the gathered gradient."""
+    """Features into their length and a token; on the way back, the gathered gradient."""
 
     @staticmethod
-    def forward(ctx: Any, flat: Tensor, length: Tensor, rows: _Rows) -> tuple[Tensor, Tensor]:
-        ctx.rows = rows
+    def forward(ctx: Any, flat: Tensor, length: Tensor, unit: _Unit) -> tuple[Tensor, Tensor]:
+        ctx.unit = unit
         ctx.save_for_backward(length)
         return length.clone(), flat.new_zeros(())
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (length,), rows = ctx.saved_tensors, ctx.rows
-        gradient, rows.gradient = rows.gathered(), None
-        along = torch.linalg.vecdot(gradient, rows.unit)
-        gradient.addcmul_(rows.unit, (grads[0] * length - along)[:, None])
+        (length,), unit = ctx.saved_tensors, ctx.unit
+        gradient, unit.gradient = unit.gathered(), None
+        along = torch.linalg.vecdot(gradient, unit.rows)
+        gradient.addcmul_(unit.rows, (grads[0] * length - along)[:, None])
         return gradient.div_(length[:, None]), None, None
 
 
 class _Sums(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, token: Tensor, weights: Tensor, rows: _Rows) -> Tensor:
-        ctx.rows = rows
+    def forward(ctx: Any, token: Tensor, weights: Tensor, unit: _Unit) -> Tensor:
+        ctx.unit = unit
         ctx.save_for_backward(weights)
-        return weights @ rows.unit
+        return weights @ unit.rows
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        (weights,), rows, (grad,) = ctx.saved_tensors, ctx.rows, grads
-        rows.gathered().addmm_(weights.t(), grad)
-        return grad.new_zeros(()), grad @ rows.unit.t(), None
+        (weights,), unit, (grad,) = ctx.saved_tensors, ctx.unit, grads
+        unit.gathered().addmm_(weights.t(), grad)
+        return grad.new_zeros(()), grad @ unit.rows.t(), None
 
 
 class _Dots(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, token: Tensor, prototype: Tensor, rows: _Rows) -> Tensor:
-        ctx.rows = rows
+    def forward(ctx: Any, token: Tensor, prototype: Tensor, unit: _Unit) -> Tensor:
+        ctx.unit = unit
         ctx.save_for_backward(prototype)
-        return rows.unit @ prototype
+        return unit.rows @ prototype
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        (prototype,), rows, (grad,) = ctx.saved_tensors, ctx.rows, grads
-        rows.gathered().addr_(grad, prototype)
-        return grad.new_zeros(()), grad @ rows.unit, None
+        (prototype,), unit, (grad,) = ctx.saved_tensors, ctx.unit, grads
+        unit.gathered().addr_(grad, prototype)
+        return grad.new_zeros(()), grad @ unit.rows, None
 
 
 class _Cosines(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, token: Tensor, prototype: Tensor, rows: _Rows, *parts: Tensor) -> Tensor:
+    def forward(ctx: Any, token: Tensor, prototype: Tensor, unit: _Unit, *parts: Tensor) -> Tensor:
         seen = torch.addcmul(prototype, parts[0], parts[1][:, None])
         for part, factor in zip(parts[2::2], parts[3::2], strict=True):
             seen.addcmul_(part, factor[:, None])
         length = torch.linalg.vector_norm(seen, dim=1).clamp_min(_EPS)
-        cosines = torch.linalg.vecdot(rows.unit, seen) / length
-        ctx.rows = rows
+        cosines = torch.linalg.vecdot(unit.rows, seen) / length
+        ctx.unit = unit
         ctx.save_for_backward(seen, length, cosines, *parts)
         return cosines
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (seen, length, cosines, *parts), rows = ctx.saved_tensors, ctx.rows
+        (seen, length, cosines, *parts), unit = ctx.saved_tensors, ctx.unit
         scaled = grads[0] / length
-        rows.gathered().addcmul_(seen, scaled[:, None])
-        back = rows.unit * scaled[:, None]
+        unit.gathered().addcmul_(seen, scaled[:, None])
+        back = unit.rows * scaled[:, None]
         back.addcmul_(seen, (scaled * cosines / length)[:, None], value=-1)
         found: list[Tensor] = []
         for part, factor in zip(parts[::2], parts[1::2], strict=True):
@@ -280,27 +289,27 @@ class _Cosines(torch.autograd.Function):
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, token: Tensor, length: Tensor, where: Tensor, signs: Tensor | None, rows: _Rows
+        ctx: Any, token: Tensor, length: Tensor, where: Tensor, signs: Tensor | None, unit: _Unit
     ) -> tuple[Tensor, Tensor]:
-        keys = rows.unit.index_select(0, where)
-        likeness = by_onednn(rows.unit, SHARPNESS * keys).exp_()
+        keys = unit.rows.index_select(0, where)
+        likeness = by_onednn(unit.rows, SHARPNESS * keys).exp_()
         if signs is not None:
             likeness *= signs
-        ctx.rows, ctx.where = rows, where
+        ctx.unit, ctx.where = unit, where
         ctx.save_for_backward(likeness, length)
         return _times(likeness, keys * length[where, None]), likeness.sum(1)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (likeness, length), rows, where = ctx.saved_tensors, ctx.rows, ctx.where
+        (likeness, length), unit, where = ctx.saved_tensors, ctx.unit, ctx.where
         above, below = grads
         above = above.contiguous()
-        keys, lengths = rows.unit.index_select(0, where), length[where, None]
+        keys, lengths = unit.rows.index_select(0, where), length[where, None]
         slope = by_onednn(above, keys * lengths).add_(below[:, None]).mul_(likeness)
         values = _transposed_times(likeness, above)
-        gradient = rows.gathered()
+        gradient = unit.gathered()
         gradient += _times(slope, SHARPNESS * keys)
-        own = _transposed_times(slope, rows.unit).mul_(SHARPNESS).addcmul_(values, lengths)
+        own = _transposed_times(slope, unit.rows).mul_(SHARPNESS).addcmul_(values, lengths)
         gradient.index_add_(0, where, own)
         lengthened = torch.zeros_like(length)
         lengthened[where] = torch.linalg.vecdot(values, keys)

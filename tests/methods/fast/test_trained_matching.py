@@ -1,5 +1,8 @@
 """SSP's matching of a training step beside the plain one: the same terms and gradients."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import Tensor
@@ -67,6 +70,21 @@ def compare(text: str, signal: float) -> None:
     assert found == pytest.approx(expected, rel=1e-9)
     for slope, gradient in zip(slopes, gradients, strict=True):
         torch.testing.assert_close(slope, gradient, rtol=1e-6, atol=1e-9)
+
+
+def test_features_are_gone_with_the_graph() -> None:
+    plain = network()
+    fast = trained_terms(plain)
+    assert fast is not None
+    drawn = episodes(2, 2, SIDE * 8)
+    query, support = (maps.requires_grad_() for maps in features(0.3))
+    terms = fast(query, support, drawn.query_masks, drawn.support_masks)
+    made = [weakref.ref(o) for o in gc.get_objects() if type(o).__name__ == "_Unit"]
+    torch.stack([term.value for term in terms.values()]).sum().backward()
+    assert len(made) == 6
+    assert all(unit() is not None for unit in made)
+    del terms
+    assert all(unit() is None for unit in made)
 
 
 def test_columns_that_leave_the_selection_are_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
