@@ -65,8 +65,17 @@ def _attention(
     return 2 * batch * heads * tokens * key[2] * (width + value[3])
 
 
-# torch counts the attention kernels of accelerators, and not the one of CPUs.
+def _product_onto(
+    _sum: Sequence[int], left: Sequence[int], right: Sequence[int], *_rest: Any, **_more: Any
+) -> int:
+    """FLOPs of a product of [M, K] and [K, N] that is added onto [M, N] in place."""
+    return 2 * left[0] * left[1] * right[1]
+
+
+# torch counts the attention kernels of accelerators, and not the one of CPUs; products that write
+# into a new matrix, and not those that add onto one in place.
 _OURS: dict[Any, Callable[..., int]] = {
+    torch.ops.aten.addmm_: _product_onto,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
 }
 

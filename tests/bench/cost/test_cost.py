@@ -21,6 +21,12 @@ def test_attention_is_counted_on_a_cpu() -> None:
     assert missed == frozenset()
 
 
+def test_a_product_that_is_added_in_place_counts_as_any_other() -> None:
+    onto, left, right = torch.zeros(3, 5), torch.randn(3, 7), torch.randn(7, 5)
+    assert flops_of(lambda: onto.addmm_(left, right)) == (2 * 3 * 7 * 5, frozenset())
+    assert flops_of(lambda: torch.addmm(onto, left, right)) == (2 * 3 * 7 * 5, frozenset())
+
+
 @pytest.mark.parametrize(
     ("name", "size", "patches", "special"),
     [
