@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from ..blocks.anchors import coordinates, in_plane, prototype_basis
 from ..blocks.correlation import directions
+from ..core.contract import SupportState
 from ..core.feature_batch import FeatureBatch
 from ..hosts.patnet import PATNet, prototypes
 from .hsnet import FastHSNet
+from .mixing import Part
 from .products import fill_rank_two
 from .self_correlation import self_correlation
+from .side_by_side import side_by_side
 from .sparse_pyramid import Volume
 from .spots import Spots, SpottedSupport, spotted
 
@@ -32,6 +36,33 @@ class FastPATNet(FastHSNet, PATNet):
         ]
         learning = [tap for tap in taps if self.anchors(tap).requires_grad]
         return super().learning_stages() | {tap.rpartition(".")[0] for tap in learning}
+
+    def score(self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:
+        """As in `FastHSNet`; no thread waits for the last support of an odd number.
+
+        Threads take the stages of all supports first. Then each mixes equally many supports, and
+        all of them together what is left.
+        """
+        if self.sparse is None:
+            return super().score(query, states, shots=shots)
+        sparse, supports = self.sparse, cast("Sequence[SpottedSupport]", states)
+        volumes = [self.volumes(stage, query, supports) for stage in reversed(self.stages)]
+        # The fine stage takes longest and goes first.
+        tasks = [(stage, shot) for stage in reversed(range(len(volumes))) for shot in range(shots)]
+
+        def squeezed(task: tuple[int, int]) -> Part:
+            stage, shot = task
+            return sparse.squeezed(stage, volumes[stage](shot))
+
+        parts = dict(zip(tasks, side_by_side(squeezed, tasks), strict=True))
+
+        def mixed(shot: int) -> Tensor:
+            own = [parts[stage, shot] for stage in range(len(volumes))]
+            return sparse.decode(sparse.mixer(own))
+
+        even = shots - shots % min(shots, torch.get_num_threads())
+        maps = side_by_side(mixed, range(even)) + side_by_side(mixed, range(even, shots))
+        return torch.cat(maps)[None]
 
     def spots(self, support: FeatureBatch, mask: Tensor) -> SpottedSupport:
         """As in `FastHSNet`: coordinates of what the mask leaves, and per tap the basis [2, C]."""
