@@ -37,13 +37,24 @@ class FastPATNet(FastHSNet, PATNet):
         learning = [tap for tap in taps if self.anchors(tap).requires_grad]
         return super().learning_stages() | {tap.rpartition(".")[0] for tap in learning}
 
+    def support_states(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:
+        """As in `FastHSNet`, supports side by side."""
+        if self.sparse is None:
+            return super().support_states(support, masks)
+
+        def state(number: int) -> SpottedSupport:
+            own = slice(number, number + 1)
+            return self.spots(support[own], masks[own])
+
+        return side_by_side(state, range(len(support)))
+
     def score(self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:
-        """As in `FastHSNet`; no thread waits for the last support of an odd number.
+        """As in `FastHSNet`; no thread is idle while the last support of an odd number is computed.
 
         Threads take the stages of all supports first. Then each mixes equally many supports, and
-        all of them together what is left.
+        all of them together what is left. The operations of a single support they share throughout.
         """
-        if self.sparse is None:
+        if self.sparse is None or shots == 1:
             return super().score(query, states, shots=shots)
         sparse, supports = self.sparse, cast("Sequence[SpottedSupport]", states)
         volumes = [self.volumes(stage, query, supports) for stage in reversed(self.stages)]

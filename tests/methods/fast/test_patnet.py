@@ -1,4 +1,4 @@
-"""How threads share the supports of an episode; `test_fast_forms.py` holds the scores."""
+"""How threads share the supports of an episode."""
 
 from collections.abc import Iterator, Sequence
 
