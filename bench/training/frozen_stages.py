@@ -77,8 +77,9 @@ class FrozenStages(KeptImages):
             done = index + 1
             output = torch.cat([row.tensors[stage.name] for row in rows])
             given = output if edit is None else edit(index, output)
+            is_changed, given = given is not output, self._laid_out(given)
             yield StageMaps(stage, _Unread(stage.name, stage.taps), given)
-            if given is not output:
+            if is_changed:
                 break
 
         def replaced(index: int, output: Tensor) -> Tensor:

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
+from cdfss_bench.bench.training import frozen_stages
 from cdfss_bench.bench.training.conduct import Conduct
 from cdfss_bench.bench.training.frozen_stages import FrozenStages
 from cdfss_bench.bench.training.shared_cosines import SharedCosines
@@ -16,7 +18,9 @@ from cdfss_bench.methods.conformance.probe import episodes
 from cdfss_bench.methods.core.contract import EpisodeBatch
 from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.fast import spectra
+from cdfss_bench.methods.fast import trained as fast_trained
 from cdfss_bench.methods.fast.trained_spectra import wide_convolutions
+from cdfss_bench.methods.fast.trained_tiles import tiled_convolution
 from cdfss_bench.methods.hosts.dra import DRA
 
 from ...support.trainings import job_of, trained, written
@@ -58,6 +62,37 @@ def test_losses_and_gradients_are_the_plain_ones_and_each_image_is_computed_once
     if isinstance(network, DRA):
         assert len(wide_convolutions(network)) == 9
         network.begin_round(1, batch=2, rng=torch.Generator().manual_seed(0))
+    compare(network)
+
+
+def test_losses_and_gradients_of_large_maps_are_the_plain_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiled: list[torch.Size] = []
+
+    def seen(x: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor:
+        tiled.append(x.shape)
+        return tiled_convolution(x, weight, bias, dilation)
+
+    monkeypatch.setattr(frozen_stages, "_LARGE", 0)
+    monkeypatch.setattr(fast_trained, "_TILED", 0)
+    monkeypatch.setattr(fast_trained, "tiled_convolution", seen)
+    compare(initialised(job_of(tmp_path, "ssp+lem")[0]))
+    assert tiled
+
+
+def test_large_maps_that_a_plugin_changed_lie_channels_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frozen_stages, "_LARGE", 0)
+    kept = FrozenStages(initialised(job_of(tmp_path, "ssp")[0]), 2**30, "cpu")
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    walk = kept.walk(images, lambda index, maps: (1 + maps).contiguous() if not index else maps)
+    for maps in walk:
+        assert maps.output.is_contiguous(memory_format=torch.channels_last)
+
+
+def compare(network: Method) -> None:
     network.double()  # in single precision a rounding can carry a position over a threshold
     loss, expected = gradients(network)
     kept = FrozenStages(network, 2**30, "cpu")

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cdfss_bench.methods.fast import trained
 from cdfss_bench.methods.fast.trained import FoldedConvolution
+from cdfss_bench.methods.fast.trained_tiles import tiled_convolution
 
 
 def pair(dilation: int, *, bias: bool) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
@@ -22,9 +24,16 @@ def pair(dilation: int, *, bias: bool) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
 @pytest.mark.parametrize("dilation", [1, 2, 3])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("tiled", [4, 5])
 def test_a_folded_convolution_gives_the_plain_maps_and_gradients(
-    dilation: int, *, bias: bool, layout: torch.memory_format
+    dilation: int,
+    *,
+    bias: bool,
+    layout: torch.memory_format,
+    tiled: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(trained, "_TILED", tiled)
     convolution, norm = pair(dilation, bias=bias)
     folded = FoldedConvolution(convolution, norm)
     rng = torch.Generator().manual_seed(1)
@@ -39,3 +48,26 @@ def test_a_folded_convolution_gives_the_plain_maps_and_gradients(
         outcome(folded(asked)), outcome(norm(convolution(asked))), strict=True
     ):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_tiles_are_for_wide_maps_that_lie_channels_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[torch.Size] = []
+
+    def seen(x: Tensor, *others: object) -> Tensor:
+        asked.append(x.shape)
+        return tiled_convolution(x, *others)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(trained, "tiled_convolution", seen)
+    convolution, norm = (part.float() for part in pair(1, bias=True))
+    maps = torch.randn(2, 4, 9, 7, generator=torch.Generator().manual_seed(1))
+    last = maps.to(memory_format=torch.channels_last)
+    FoldedConvolution(convolution, norm)(last)  # pyright: ignore[reportArgumentType]
+    assert not asked
+    monkeypatch.setattr(trained, "_TILED", 4)
+    wide = FoldedConvolution(convolution, norm)  # pyright: ignore[reportArgumentType]
+    wide(maps)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert wide(last).dtype == torch.bfloat16
+    assert not asked
+    wide(last)
+    assert asked == [maps.shape]
