@@ -13,21 +13,21 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cdfss_bench.bench.evaluation.evaluator import evaluate
     from cdfss_bench.bench.python.building import build
+    from cdfss_bench.bench.python.evaluating import evaluate
+    from cdfss_bench.bench.python.opening import open_domain
     from cdfss_bench.bench.python.predicting import predict
     from cdfss_bench.bench.python.reading import read_results
     from cdfss_bench.bench.python.running import run
     from cdfss_bench.bench.records.schema import read_runs
-    from cdfss_bench.datasets import open_domain
 
 _HOMES = {
     "build": "cdfss_bench.bench.python.building",
-    "open_domain": "cdfss_bench.datasets",
+    "open_domain": "cdfss_bench.bench.python.opening",
     "predict": "cdfss_bench.bench.python.predicting",
     "run": "cdfss_bench.bench.python.running",
     "read_results": "cdfss_bench.bench.python.reading",
-    "evaluate": "cdfss_bench.bench.evaluation.evaluator",
+    "evaluate": "cdfss_bench.bench.python.evaluating",
     "read_runs": "cdfss_bench.bench.records.schema",
 }
 

@@ -16,6 +16,10 @@ class UserError(Exception):
         self.problem = problem
         self.hint = hint
 
+    def reword(self, problem: str, hint: str | None) -> None:
+        """Say the same in other words, as for a caller who typed other names."""
+        UserError.__init__(self, problem, hint=hint)
+
 
 class DataError(UserError):
     """A data set, an image, a mask or a list is not what its domain expects."""

@@ -25,6 +25,12 @@ def flag_of(field: str) -> str:
     return f"--{_OPTIONS.get(field, field).replace('_', '-')}"
 
 
+def field_of(flag: str) -> str:
+    """The field of an option or of a word of a plan file: `weights_dirs` for `--weights-dir`."""
+    word = flag.lstrip("-").replace("-", "_")
+    return _FIELDS.get(word, word)
+
+
 def as_fields(values: Mapping[str, Any], where: Path | str) -> dict[str, Any]:
     """What a plan file says, by the names of fields.
 
@@ -38,8 +44,7 @@ def as_fields(values: Mapping[str, Any], where: Path | str) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for key, value in values.items():
-        word = str(key).lstrip("-").replace("-", "_")
-        name = _FIELDS.get(word, word)
+        name = field_of(str(key))
         if name in found:
             raise UserError(f"{where}: '{key}' is said twice", hint="write one list")
         found[name] = _value(name, value, where)

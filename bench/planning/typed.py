@@ -54,4 +54,6 @@ def _wrong(schema: type[BaseModel], field: str, option: str, first: Mapping[str,
         nearest = unknown("value", value, map(str, words))
         return UserError(f"{nearest.problem} of {option}", hint=nearest.hint)
     said = first["msg"].removeprefix("Value error, ").replace("Input should be", "it must be")
-    return UserError(f"{option} {value}: {said}", hint=f"leave {option} out for the usual value")
+    said = "it is no path" if first["type"] == "path_type" else said
+    hint = None if field == "methods" else f"leave {option} out for the usual value"
+    return UserError(f"{option} {value}: {said}", hint=hint)

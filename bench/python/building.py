@@ -23,12 +23,14 @@ from ..evaluation.complete_weights import load_complete
 from ..planning.hashes import method_code
 from ..planning.selection import refuse_absent_folders
 from ..planning.weights_choice import refuse_other_content
+from .wording import in_python_words
 
 _File: TypeAlias = "str | os.PathLike[str]"
 
 _SIZES: WeakKeyDictionary[Method, int] = WeakKeyDictionary()
 
 
+@in_python_words(methods="name")
 def build(
     name: str | Composition,
     *,

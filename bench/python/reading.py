@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import pandas as pd
 
@@ -84,13 +84,25 @@ def read_results(
         0
     """
     _check(level)
-    found = run_results(Path(results), told)
+    folder = folder_of(results)
+    found = run_results(folder, told)
     if not found:
-        runs = Path(results) / "runs"
         raise UserError(
-            f"there are no records under {runs}", hint="name the folder that `run` wrote to"
+            f"there are no records under {folder / 'runs'}",
+            hint="name the folder that `run` wrote to",
         )
     return table_of(_each_cell_once(found), level)
+
+
+def folder_of(results: object) -> Path:
+    """The folder of records that a caller named.
+
+    Raises:
+        UserError: if it is no path.
+    """
+    if not isinstance(results, str | os.PathLike):
+        raise UserError(f"results={results!r} is no folder", hint="results='results'")
+    return Path(cast("str | os.PathLike[str]", results))
 
 
 def _each_cell_once(found: Iterable[RunResult]) -> list[RunResult]:

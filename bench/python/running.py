@@ -22,11 +22,13 @@ from ..planning.typed import validated_typed
 from ..records.results import RunResult
 from ..runtime.device import chosen_device
 from ..runtime.memory import spare
-from .reading import table_of
+from .reading import folder_of, table_of
+from .wording import in_python_words
 
 _File = str | os.PathLike[str]
 
 
+@in_python_words()
 def run(
     methods: str | Sequence[str],
     domains: str | Sequence[str] = (),
@@ -119,7 +121,8 @@ def run(
         "precision": precision,
     }
     chosen = validated_typed(Selection, given, "the arguments of run", given, spelled=str)
-    folder, count = _folder(results), _processes(jobs)
+    folder, count = folder_of(results), _processes(jobs)
+    _refuse_silent(told)
     _refuse_other_precision()
     where = chosen_device(str(device))
     settings = Settings(device=where, budget=spare(where), boundary=_tolerance(boundary))
@@ -164,10 +167,9 @@ def _numbers(value: Any, word: str) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def _folder(results: object) -> Path:
-    if not isinstance(results, str | os.PathLike):
-        raise UserError(f"results={results!r} is no folder", hint="results='results'")
-    return Path(cast("_File", results))
+def _refuse_silent(told: object) -> None:
+    if told is not None and not callable(told):
+        raise UserError(f"told={told!r} cannot be called", hint="told=print")
 
 
 def _processes(jobs: Any) -> int:
