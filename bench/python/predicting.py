@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
@@ -20,17 +20,24 @@ from cdfss_bench.methods.core.method import Method
 
 from ..evaluation.own_pair import predict_pair, read_pair
 from .building import build, image_size
+from .wording import in_python_words
 
 Picture: TypeAlias = "str | os.PathLike[str] | NDArray[Any] | Image.Image"
 """A file, an array [H, W] or [H, W, 3], or a PIL image."""
 
-_SAVED = frozenset({"1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA"})
-"""Modes of PIL that a PNG file holds unchanged."""
+_SAVED = {
+    **dict.fromkeys(("1", "L", "LA", "I;16", "P", "RGB", "RGBA"), "PNG"),
+    **dict.fromkeys(("I", "I;16B", "F", "CMYK", "LAB"), "TIFF"),
+}
+"""Formats of file that hold modes of PIL unchanged."""
 
+_OTHERS = {"PA": "RGBA", "RGBa": "RGBA", "La": "LA"}
+"""What other modes with transparency are turned into; those without become RGB."""
 
 _LARGEST = 8192
 
 
+@in_python_words(methods="method", support="supports", mask="masks")
 def predict(
     method: Method | str,
     query: Picture,
@@ -81,6 +88,7 @@ def predict(
         build(method, backbone=backbone, pretrained=True) if isinstance(method, str) else method
     )
     _refuse_unready(network)
+    seed = _seed(seed)
     named = [("query", query), *_named("support", supports), *_named("mask", masks)]
     with TemporaryDirectory() as folder:
         files = {name: _file(one, name, Path(folder)) for name, one in named}
@@ -93,7 +101,9 @@ def predict(
                 mask_options,
             )
         except UserError as error:
-            raise _in_python(error, folder) from None
+            # A picture that was no file has no path.
+            error.reword(*(_without(folder, text) for text in (error.problem, error.hint)))
+            raise
     device = next((each.device for each in network.parameters()), pair.query_image.device)
     pair = replace(
         pair,
@@ -128,37 +138,60 @@ def _side(size: Any) -> int:
     return side
 
 
+def _seed(seed: Any) -> int:
+    number = int(seed) if not isinstance(seed, bool) and isinstance(seed, Integral) else -1
+    if not 0 <= number < 2**32:
+        raise UserError(
+            f"seed={seed!r} is no seed", hint=f"give a whole number from 0 to {2**32 - 1:,}"
+        )
+    return number
+
+
 def _named(kind: str, given: Picture | Sequence[Picture]) -> list[tuple[str, Picture]]:
     one = isinstance(given, str | os.PathLike | Image.Image) or hasattr(given, "shape")
+    if not one and not isinstance(given, Iterable):
+        raise _no_picture(kind, given)
     pictures = [cast("Picture", given)] if one else list(cast("Sequence[Picture]", given))
     return [(f"{kind} {number}", each) for number, each in enumerate(pictures, 1)]
 
 
-def _in_python(error: UserError, folder: str) -> UserError:
-    """The same error in words of this function; a picture that was no file has no path."""
+def _without(folder: str, text: str | None) -> Any:
+    return text and text.replace(f"{folder}{os.sep}", "")
 
-    def words(text: str) -> str:
-        return text.replace(f"{folder}{os.sep}", "").replace("--mask-options ", "mask_options=")
 
-    return type(error)(words(error.problem), hint=error.hint and words(error.hint))
+def _no_picture(name: str, given: object) -> UserError:
+    what = repr(given)[:40]
+    return UserError(
+        f"the {name} is no picture: {what} ({type(given).__name__})",
+        hint="give a file, an array or a PIL image; of several, a list",
+    )
 
 
 def _file(picture: Picture, name: str, folder: Path) -> Path:
-    """The picture as a file: its own, or a PNG file in `folder`."""
+    """The picture as a file: its own, or one in `folder` that holds the same values."""
     if isinstance(picture, str | os.PathLike):
         return Path(picture)
-    if isinstance(picture, Image.Image):
-        image = ImageOps.exif_transpose(picture)
-        image = image if image.mode in _SAVED else image.convert("RGB")
-    else:
-        image = Image.fromarray(_eight_bits(picture, name))
     path = folder / name
-    image.save(path, "PNG")
+    if not isinstance(picture, Image.Image):
+        Image.fromarray(_eight_bits(picture, name)).save(path, "PNG")
+        return path
+    try:
+        image = ImageOps.exif_transpose(picture)
+        if image.mode not in _SAVED:
+            image = image.convert(_OTHERS.get(image.mode, "RGB"))
+        image.save(path, _SAVED[image.mode])
+    except (OSError, ValueError) as error:
+        raise UserError(f"the {name} cannot be read ({error})") from error
     return path
 
 
 def _eight_bits(picture: Any, name: str) -> NDArray[np.uint8]:
-    values = np.asarray(picture)
+    try:
+        values = np.asarray(picture)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise _no_picture(name, picture) from error
+    if values.dtype.kind not in "biuf" or not values.ndim:
+        raise _no_picture(name, picture)
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (3, 4)):
         raise UserError(
             f"the {name} is an array of shape {list(values.shape)}",

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 from typer.testing import CliRunner
 
-from cdfss_bench import build, open_domain, predict, read_results, run
+from cdfss_bench import build, evaluate, open_domain, predict, read_results, run
 from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.evaluation.prediction import load_method
 from cdfss_bench.bench.planning.planned_cells import plan
@@ -108,7 +108,13 @@ def test_predict_turns_a_picture_by_its_orientation(tmp_path: Path) -> None:
         ({"masks": np.zeros((9, 9), bool)}, "mask 1"),
         ({"masks": np.zeros((30, 40), bool)}, "^mask 1 shows no object\n  hint: .*mask_options="),
         ({"masks": np.full((30, 40), 3)}, "in place of 0 and 1"),
-        ({"masks": []}, "as many masks as supports: 0 and 1"),
+        ({"masks": []}, "as many masks as supports: 0 and 1.*\\n.*supports='a.png' masks="),
+        ({"query": None}, r"the query is no picture: None \(NoneType\)"),
+        ({"query": b"bytes"}, r"the query is no picture: b'bytes' \(bytes\)"),
+        ({"query": np.array([["a"]])}, "the query is no picture"),
+        ({"supports": None}, "the support is no picture: None"),
+        ({"seed": -1}, "seed=-1 is no seed"),
+        ({"seed": 1.5}, "seed=1.5 is no seed"),
     ],
 )
 def test_predict_refuses_in_a_sentence_without_paths_of_its_own(
@@ -120,6 +126,68 @@ def test_predict_refuses_in_a_sentence_without_paths_of_its_own(
     with pytest.raises(UserError, match=sentence) as refused:
         predict(method, **given)
     assert "/tmp" not in str(refused.value).replace(str(tmp_path), "")
+
+
+@pytest.mark.parametrize("mode", ["I", "F", "CMYK", "LAB", "LA", "La", "RGBa", "PA"])
+def test_predict_reads_every_mode_of_pil_as_a_file_of_it(tmp_path: Path, mode: str) -> None:
+    _, support, mask = drawn(tmp_path)
+    colours = Image.open(support).convert("RGB")
+    grey = np.asarray(colours.convert("L"))
+    made = {
+        "I": lambda: Image.fromarray(grey.astype(np.int32)),
+        "F": lambda: Image.fromarray(grey.astype(np.float32) / 255),
+        "LAB": lambda: Image.open(tmp_path / "lab.tif"),
+        "La": lambda: colours.convert("LA").convert("La"),
+        "RGBa": lambda: colours.convert("RGBA").convert("RGBa"),
+    }
+    lab = ImageCms.applyTransform(colours, _to_lab())
+    assert lab is not None
+    lab.save(tmp_path / "lab.tif")
+    picture = made.get(mode, lambda: colours.convert(mode))()
+    assert picture.mode == mode
+    file = tmp_path / "same.tif"
+    plain = {"La": "LA", "RGBa": "RGBA", "PA": "RGBA"}
+    (picture.convert(plain[mode]) if mode in plain else picture).save(file)
+    method = build("prototype", backbone="resnet-mini", pretrained=True)
+    expected = predict(method, file, file, mask)
+    assert expected.any()
+    assert np.array_equal(predict(method, picture, picture, mask), expected)
+
+
+def _to_lab() -> ImageCms.ImageCmsTransform:
+    srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    return ImageCms.buildTransform(srgb, lab, "RGB", "LAB")
+
+
+def test_predict_refuses_a_picture_that_was_closed(tmp_path: Path) -> None:
+    query, support, mask = drawn(tmp_path)
+    picture = Image.open(query)
+    picture.close()
+    with pytest.raises(UserError, match="the query cannot be read"):
+        predict("prototype", picture, support, mask, backbone="resnet-mini")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"method": "prototype"}, "method='prototype' .* is no method"),
+        ({"domain": "mini-lesion"}, "domain='mini-lesion' .* is no domain"),
+        ({"episodes": 3}, "episodes=3 .* is no sequence of episodes"),
+        ({"episodes": [1]}, "no sequence of episodes holds 1"),
+    ],
+)
+def test_evaluate_says_at_once_what_it_cannot_take(
+    change: Mapping[str, Any], sentence: str
+) -> None:
+    domain = open_domain("mini-lesion")
+    given: dict[str, Any] = {
+        "method": build("prototype", backbone="resnet-mini"),
+        "domain": domain,
+        "episodes": domain.episodes(shots=1, length=2),
+    }
+    assert sum(len(rows) for rows, _ in evaluate(**given)) == 2
+    with pytest.raises(UserError, match=sentence):
+        evaluate(**{**given, **change})
 
 
 def test_predict_refuses_a_method_in_training_mode(tmp_path: Path) -> None:
