@@ -31,6 +31,7 @@ from .console import complain
 from .interrupts import leave_on_second_interrupt
 from .progress import patient_progress
 from .streams import OutputError, finish, guard_streams
+from .variables import forget_blank_variables
 
 app = typer.Typer(
     cls=CommandGroup,
@@ -94,6 +95,7 @@ def main() -> None:
     wait_asleep()
     leave_on_second_interrupt()
     guard_streams()
+    forget_blank_variables()
     code = 0
     try:
         code = _exit_code()
