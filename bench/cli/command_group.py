@@ -1,13 +1,21 @@
 """A group of commands: says what an option takes, and where a command that it lacks is found."""
 
 import inspect
+import sys
 from functools import partial
 from typing import Any
 
 from typer.core import TyperGroup
 
+from .console import screen_width
+from .variables import split_at_blanks_and_commas
+
 _WORDS = {"bool": "", "str": "TEXT", "Path": "PATH", "path": "PATH", "int": "N", "float": "X"}
 """What an option takes, by the type that typer prints; a flag takes nothing."""
+_LISTED = ("METHOD", "DOMAIN", "N")
+"""What options take of which one text names several: `ssp,loec`, `1,5`."""
+_FRAMED = 76
+"""Characters of a screen on which frames leave room for the names of all options."""
 _INSTEAD = {
     "backbones": "weights list",
     "benchmark": "run",
@@ -40,12 +48,18 @@ class CommandGroup(TyperGroup):
             # The list is made anew, the options in it stay: they keep what is said here.
             _described(command.get_params(ctx), ctx)
             command.help = _unwrapped(command.help)
+            _without_frames(command, ctx)
         elif not ctx.resilient_parsing and (found := self._elsewhere(ctx, cmd_name)):
             from cdfss_bench.errors import UserError
 
             hint = " or ".join(f"cdfss-bench {name}" for name in found)
             raise UserError(f"{ctx.command_path} has no command '{cmd_name}'", hint=hint)
         return command
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help, on a narrow screen without frames."""
+        _without_frames(self, ctx)
+        super().format_help(ctx, formatter)
 
     def _elsewhere(self, ctx: Any, name: str) -> list[str]:
         root: dict[str, Any] = getattr(ctx.find_root().command, "commands", {})
@@ -60,6 +74,8 @@ class CommandGroup(TyperGroup):
 
 def _described(options: list[Any], ctx: Any) -> list[Any]:
     for option in options:
+        if getattr(option, "multiple", False) and option.metavar in _LISTED:
+            split_at_blanks_and_commas(option)
         shown = getattr(option, "display_type_rich", None)  # older typer prints words already
         if shown is None:
             continue
@@ -70,6 +86,17 @@ def _described(options: list[Any], ctx: Any) -> list[Any]:
         elif option.param_type_name == "option" and option.metavar is None:
             option.metavar = word
     return options
+
+
+def _without_frames(command: Any, ctx: Any) -> None:
+    """Have the help of a command cut no name of an option where the screen is narrow."""
+    if screen_width(sys.stdout) < _FRAMED:
+        command.rich_markup_mode = None
+        for option in command.get_params(ctx):
+            # Only where frames are drawn, brackets would be a style.
+            option.help = (getattr(option, "help", None) or "").replace("\\[", "[")
+        for inner in getattr(command, "commands", {}).values():
+            inner.short_help = inner.short_help or (_unwrapped(inner.help) or "").split("\n")[0]
 
 
 def _same(word: str, ctx: Any) -> str:

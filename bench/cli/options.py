@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..executors import EXECUTORS
 from ..planning.plugin_folders import add_plugins as add_plugins
 from ..runtime.device import chosen_device as chosen_device
 from .completion import complete_backbones, complete_domains, words_of
@@ -23,6 +24,17 @@ def _at_most(value: float | None) -> float | None:
     if value is not None and value > _MOST:
         raise typer.BadParameter(f"{value} is not in the range 0<=x<={_MOST}.")
     return value
+
+
+def _known_executor(name: str) -> str:
+    """The name, if it is one: said at once, and not after the weights were looked for."""
+    if name not in EXECUTORS:
+        from cdfss_bench.errors import unknown
+
+        error = unknown("value", name, EXECUTORS)
+        error.reword(f"{error.problem} of --executor", error.hint)
+        raise error
+    return name
 
 
 Domains = Annotated[
@@ -161,7 +173,8 @@ Where = Annotated[
         "--executor",
         help="Where cells are computed: local, or ray (a Ray cluster).",
         envvar="CDFSS_EXECUTOR",
-        autocompletion=words_of("local", "ray"),
+        autocompletion=words_of(*EXECUTORS),
+        callback=_known_executor,
     ),
 ]
 Timeout = Annotated[

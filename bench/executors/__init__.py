@@ -3,3 +3,6 @@
 Cells are independent, locked and resumable, so `pool` only hands them out, tries them again and
 gives up. What a worker is, a process or an actor, is behind `pool.Slot`.
 """
+
+EXECUTORS = ("local", "ray")
+"""Names of `--executor`."""

@@ -13,12 +13,11 @@ from ..evaluation.runner import Listener, Runner
 from ..evaluation.saved_masks import SavedMasks
 from ..records.environment import command_line
 from ..runtime.threads import available_cpus, set_threads
+from . import EXECUTORS
 from .local import process_slots
 from .pool import Pool
 from .ray import RayCluster
 from .work import Setup
-
-EXECUTORS = ("local", "ray")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from cdfss_bench.bench.cli import app
 from cdfss_bench.bench.cli.report_options import FORMATS, STYLES
 from cdfss_bench.bench.comparison.leaderboard import ORDERS
-from cdfss_bench.bench.executors.choosing import EXECUTORS
+from cdfss_bench.bench.executors import EXECUTORS
 from cdfss_bench.bench.statistics.metrics import METRICS
 from cdfss_bench.datasets.core.domain import PROTOCOLS
 from cdfss_bench.methods.weights.card import SELECTIONS

@@ -69,3 +69,18 @@ def test_the_sentences_of_the_help_fill_the_screen(name: str) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_arguments_are_described_without_types_of_the_language(name: str) -> None:
     assert not re.search(r"<(list|str|path|int|float)\b", "\n".join(shown(name)))
+
+
+@pytest.mark.parametrize("columns", ["20", "40", "60"])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_on_a_narrow_screen_names_are_whole(name: str, columns: str) -> None:
+    words = [*name.split()[1:], "--help"]
+    text = CliRunner().invoke(app, words, env={"COLUMNS": columns}).stdout
+    assert "…" not in text
+    assert "\\" not in text
+    for parameter in COMMANDS[name].params:
+        for option in parameter.opts if parameter.param_type_name == "option" else ():
+            assert option in text
+    for sub in getattr(COMMANDS[name], "commands", {}).values():
+        first = sub.help.split(".")[0].split()
+        assert re.search(r"\s+".join(map(re.escape, first)), text)
