@@ -151,21 +151,24 @@ def convert(
     from cdfss_bench.methods.weights.convert import convert
     from cdfss_bench.methods.weights.search import is_toy, kept_folders, trained_name
 
+    from ..evaluation.complete_weights import quoting
+
     if selection not in SELECTIONS:
         raise unknown("selection rule", selection, SELECTIONS)
     add_plugins(plugins)
     composition = parse(method)
     chosen = backbone or next(iter(composition.host.card.backbones), "")
     target = output or kept_folders()[0] / f"{trained_name(composition)}-{chosen}.safetensors"
-    left = convert(
-        source,
-        target,
-        composition,
-        backbone=chosen,
-        selection=selection,
-        origin=origin,
-        entry=entry,
-    )
+    with quoting(source):
+        left = convert(
+            source,
+            target,
+            composition,
+            backbone=chosen,
+            selection=selection,
+            origin=origin,
+            entry=entry,
+        )
     if left:
         talk(f"left out, since nothing computes with them: {', '.join(left)}")
     talk(f"wrote {target}")

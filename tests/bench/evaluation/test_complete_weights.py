@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -13,6 +14,8 @@ from cdfss_bench.bench.planning.planned_cells import plan
 from cdfss_bench.bench.planning.selection import Selection
 from cdfss_bench.errors import UserError, WeightsError
 from cdfss_bench.methods.weights.search import PACKAGED
+
+from ...support.program import program
 
 
 def without(name: str, left_out: str, folder: Path) -> Path:
@@ -68,3 +71,45 @@ def test_a_folder_that_is_not_there_is_refused_and_one_alone_is_one(tmp_path: Pa
     # A text was taken for as many folders as it has letters, none of them there.
     with pytest.raises(WeightsError, match="holds several weights of ssp"):
         build("ssp", backbone="resnet-mini", pretrained=True, weights_dirs=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        ("hsnet", "hsnet-resnet-mini.safetensors"),
+        ("ssp", "ssp-resnet-mini.safetensors"),
+        ("prototype", "resnet-mini.safetensors"),
+    ],
+)
+def test_a_file_of_zeros_is_refused(method: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    with safe_open(PACKAGED / name, "pt") as file:
+        header = file.metadata()
+    tensors = load_file(PACKAGED / name)
+    # Biases and counters do not make a network.
+    empty = {key: value * 0 if value.ndim > 1 else value for key, value in tensors.items()}
+    save_file(empty, path, metadata=header)
+    given = {"weights_dirs": tmp_path} if method == "prototype" else {"weights": path}
+    with pytest.raises(WeightsError, match="holds nothing but zeros: no training wrote it"):
+        build(method, backbone="resnet-mini", pretrained=True, **given)  # pyright: ignore
+    kept = tmp_path / "one"
+    kept.mkdir()
+    first = next(key for key, value in tensors.items() if value.ndim > 1)
+    save_file({**empty, first: tensors[first]}, kept / name, metadata=header)
+    given = {key: kept if key == "weights_dirs" else kept / name for key in given}
+    build(method, backbone="resnet-mini", pretrained=True, **given)  # pyright: ignore
+
+
+def test_the_command_in_a_hint_quotes_the_file(tmp_path: Path) -> None:
+    folder = tmp_path / "my weights"
+    folder.mkdir()
+    state = build("ssp", backbone="resnet-mini").state_dict()
+    other = {key: value + 1 for key, value in state.items()}
+    torch.save({"state_dict": state, "state_dict_ema": other}, folder / "two.pth")
+    with pytest.raises(WeightsError) as refused:
+        build("ssp", backbone="resnet-mini", weights=folder / "two.pth")
+    command = f"weights convert '{folder}/two.pth' -m METHOD"
+    assert command in str(refused.value)
+    words = ["weights", "convert", str(folder / "two.pth"), "-m", "ssp"]
+    done = program(*words, "--backbone", "resnet-mini", "-o", tmp_path / "out.safetensors")
+    assert (done.returncode, command in done.stderr) == (2, True)
