@@ -54,6 +54,7 @@ def gate(
     """
     if context.invoked_subcommand is not None:
         return
+    from cdfss_bench.errors import UserError
     from cdfss_bench.files import explained_os_errors
 
     from ..regression.baseline import compared, exit_code, markdown, read_baseline, verdict_on
@@ -64,7 +65,13 @@ def gate(
     add_plugins(options.plugins)
     if threads is not None:
         set_threads(threads)
-    old = read_baseline(baseline) if baseline.is_file() or not update else None
+    old = None
+    try:
+        old = read_baseline(baseline) if baseline.is_file() or not update else None
+    except UserError as error:
+        if not update or not options.methods:
+            raise
+        talk(f"warning: {error.problem}; it is replaced")
     if old is not None and not update:
         old = narrowed(old, options.methods or (), options.domains or ())
         _refuse_other_selection(context)

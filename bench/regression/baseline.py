@@ -8,6 +8,7 @@ shared machines is below their noise.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -16,12 +17,18 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cdfss_bench import plain_json
+from cdfss_bench.cards import validated
 from cdfss_bench.errors import RecordError
 from cdfss_bench.files import write_atomically
+from cdfss_bench.words import plural
 
+from ..planning.selection import Selection
 from ..records.schema import Count, Percent, Size
 
 SCHEMA = 1
+
+_Total = Annotated[Count, Field(lt=2**63)]
+"""Parameters or operations: what a float can be made of."""
 
 TOLERANCE = 0.05
 """Points of mIoU. With the kernels of other processors (SSE4.1 and AVX2 in place of AVX-512) none
@@ -59,9 +66,9 @@ class GateCell(_Part):
     weights_sha256: tuple[str, str]
     evaluator: Count
     miou: Percent
-    params: Count
-    flops: Count
-    fft: Count | None = None
+    params: _Total
+    flops: _Total
+    fft: _Total | None = None
     time: Size
 
     @property
@@ -116,30 +123,46 @@ def read_baseline(path: Path) -> Baseline:
     Raises:
         RecordError: if there is none, or it is damaged.
     """
-    hint = f"cdfss-bench check --baseline {path} --update -m METHOD"
+    hint = f"cdfss-bench check --baseline {shlex.quote(str(path))} --update -m METHOD"
     if not path.is_file():
         raise RecordError(f"there is no baseline {path}", hint=hint)
     try:
-        values: object = plain_json.loads(path.read_text(encoding="utf-8"))
+        # Editors on Windows begin a file with a mark.
+        values: object = plain_json.loads(path.read_text(encoding="utf-8-sig"))
+        if not isinstance(values, dict):
+            raise ValueError("it holds no object of JSON")
         baseline = Baseline.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"]) or "the whole file"
         said = f"'{key}': {first['msg'].lower()}"
         raise RecordError(f"{path} is not a readable baseline ({said})", hint=hint) from error
+    except UnicodeDecodeError as error:
+        raise RecordError(
+            f"{path} is not a readable baseline (it is no UTF-8 text)", hint=hint
+        ) from error
     except (OSError, ValueError) as error:
         raise RecordError(f"{path} is not a readable baseline ({error})", hint=hint) from error
-    lacking = _lacking(baseline)
+    lacking = _lacking(baseline, path)
     if lacking:
+        count = f"{len(lacking)} {plural(len(lacking), 'cell')}"
         raise RecordError(
-            f"{path} lacks {len(lacking)} cells of its own selection, such as {lacking[0]}",
+            f"{path} lacks {count} of its own selection, such as {lacking[0]}",
             hint=hint,
         )
     return baseline
 
 
-def _lacking(baseline: Baseline) -> list[str]:
-    """Names of cells that the selection asks for and the file does not hold."""
+_PLACES = ("data_root", "lists", "weights", "weights_dirs")
+"""Of a selection: where files are, which options of the command say too."""
+
+
+def _lacking(baseline: Baseline, path: Path) -> list[str]:
+    """Names of cells that the selection asks for and the file does not hold.
+
+    Raises:
+        UserError: if the selection of the file is none.
+    """
     there = {(cell.method, cell.domain, cell.shots, cell.seed) for cell in baseline.cells}
     usual = {
         "methods": {method for method, *_ in there},
@@ -147,7 +170,15 @@ def _lacking(baseline: Baseline) -> list[str]:
         "shots": {shots for *_, shots, _ in there},
         "seeds": {seed for *_, seed in there},
     }
-    asked = (baseline.selection.get(key) or sorted(values) for key, values in usual.items())
+    given = {
+        key: value
+        for key, value in baseline.selection.items()
+        if key not in _PLACES and value not in (None, [])
+    }
+    chosen = validated(Selection, {"methods": [*usual["methods"]], **given}, f"{path}, selection")
+    asked = (
+        getattr(chosen, key) if key in given else sorted(values) for key, values in usual.items()
+    )
     return [
         f"{method} · {domain} · {shots}-shot · seed {seed}"
         for method, domain, shots, seed in product(*asked)

@@ -398,10 +398,11 @@ def test_a_baseline_with_something_that_is_no_number_is_refused(
         (lambda v: v.update(cells=[]), "at least 1"),
         (lambda v: v.update(cells=v["cells"] * 2), "is there twice"),
         (lambda v: v["environment"].update(cpu=math.nan), "no number"),
-        (lambda v: v["selection"]["methods"].append("hsnet"), "lacks 1 cells"),
-        (lambda v: v["selection"]["domains"].append("mini-chest"), "lacks 1 cells"),
-        (lambda v: v["selection"].update(shots=[1, 5]), "lacks 1 cells"),
+        (lambda v: v["selection"]["methods"].append("hsnet"), "lacks 1 cell of"),
+        (lambda v: v["selection"]["domains"].append("mini-chest"), "lacks 1 cell of"),
+        (lambda v: v["selection"].update(shots=[1, 5]), "lacks 1 cell of"),
         (lambda v: v["selection"].update(seeds=[0, 1, 2]), "lacks 2 cells"),
+        (lambda v: v["cells"][0].update(flops=10**400), "less than 9223372036854775808"),
     ],
 )
 def test_a_baseline_that_cannot_be_whole_is_refused(
@@ -410,6 +411,47 @@ def test_a_baseline_that_cannot_be_whole_is_refused(
     path = edited(before, tmp_path / "b.json", change)
     with pytest.raises(RecordError, match=sentence):
         read_baseline(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"bla": 1}, "b.json, selection: unknown key 'bla'"),
+        ({"methods": 5}, "b.json, selection: 'methods.0'"),
+        ({"shots": ["x"]}, "b.json, selection: 'shots.0'"),
+        ({"protocol": 3}, "b.json, selection: 'protocol'"),
+    ],
+)
+def test_a_selection_that_is_none_is_refused_with_the_file(
+    change: dict[str, Any], sentence: str, before: Baseline, tmp_path: Path
+) -> None:
+    path = edited(before, tmp_path / "b.json", lambda v: v["selection"].update(change))
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        read_baseline(path)
+
+
+def test_a_baseline_that_an_editor_saved_is_read(before: Baseline, tmp_path: Path) -> None:
+    path = edited(before, tmp_path / "b.json", lambda v: v["selection"].update(seeds="0"))
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert read_baseline(path).cells == before.cells
+    path.write_text(path.read_text(encoding="utf-8-sig"), encoding="utf-16")
+    with pytest.raises(RecordError, match="it is no UTF-8 text"):
+        read_baseline(path)
+
+
+def test_what_the_hint_says_replaces_a_damaged_baseline(tmp_path: Path) -> None:
+    path = tmp_path / "my baseline.json"
+    path.write_text("")
+    error = mistake("check", "--baseline", path)
+    assert error.hint == f"cdfss-bench check --baseline '{path}' --update -m METHOD"
+    assert isinstance(mistake("check", "--baseline", path, "--update"), RecordError)
+    words = ["check", "--baseline", path, "--update", "-m", "all-foreground", "-d", "mini-chest"]
+    done = typed([*words, "--episodes", "2"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("warning: ")
+    assert "it is replaced" in done.stderr.splitlines()[0]
+    assert len(read_baseline(path).cells) == 1
 
 
 def test_a_refused_baseline_is_one_sentence_and_exit_code_2(
