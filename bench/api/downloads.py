@@ -23,6 +23,7 @@ from cdfss_bench import plain_json
 from cdfss_bench.canonical import file_sha256
 from cdfss_bench.errors import UserError
 from cdfss_bench.files import explained_os_errors, write_atomically
+from cdfss_bench.words import readable_size
 
 _CHUNK = 2**18
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
@@ -258,7 +259,7 @@ class _Transfer:
         free = shutil.disk_usage(self.part.parent).free
         if total > free:
             raise UserError(
-                f"{self.url} has {total / 1e9:.1f} GB, {free / 1e9:.1f} GB are free in "
+                f"{self.url} has {readable_size(total)}, {readable_size(free)} are free in "
                 f"{self.part.parent}",
                 hint="free some space, or name another disk",
             )

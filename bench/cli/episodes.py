@@ -1,5 +1,6 @@
 """`cdfss-bench episodes`: the pinned episodes as files, for programs of any kind."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -77,4 +78,5 @@ def export(
             f"{index.seed}, protocol {index.protocol}, {index.image_size}x{index.image_size} "
             f"pixels, to {folder}"
         )
-    talk(f"next: one mask per episode in predictions/, then: cdfss-bench score {output} -m NAME")
+    score = f"cdfss-bench score {shlex.quote(str(output))} -m NAME"
+    talk(f"next: one mask per episode in predictions/, then: {score}")

@@ -38,13 +38,14 @@ def method(
     from ..scaffold.method import write_method
 
     target = folder or Path(name)
+    typed = shlex.quote(str(target))
     for path in write_method(name, target, package=package):
         say(str(path))
     if package:
-        talk(f"next: pip install -e {target}, then: cdfss-bench check method {name}")
+        talk(f"next: pip install -e {typed}, then: cdfss-bench check method {name}")
     else:
-        talk(f"next: cdfss-bench check method {name} --plugin {target}")
-        talk(f"      cdfss-bench run -m {name} --plugin {target}")
+        talk(f"next: cdfss-bench check method {name} --plugin {typed}")
+        talk(f"      cdfss-bench run -m {name} --plugin {typed}")
 
 
 @app.command()

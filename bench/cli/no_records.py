@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,5 +27,9 @@ def no_records(results: Path) -> UserError:
     from cdfss_bench.errors import UserError
 
     near = results_near(results)
-    hint = "cdfss-bench run -m loec -k 5" if near is None else f"--results {near} has some"
+    hint = (
+        "cdfss-bench run -m loec -k 5"
+        if near is None
+        else f"--results {shlex.quote(str(near))} has some"
+    )
     return UserError(f"there are no records under {results / 'runs'}", hint=hint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import shlex
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -55,7 +56,8 @@ class RunResult:
             found = parse_rows(raw.decode("utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise RecordError(
-                f"{file} cannot be read ({error})", hint=f"cdfss-bench verify {self.path.parent}"
+                f"{file} cannot be read ({error})",
+                hint=f"cdfss-bench verify {shlex.quote(str(self.path.parent))}",
             ) from error
         in_order = list(range(self.record.episodes.count))
         if found is None or sorted(found.asked.indices) != in_order:

@@ -1,6 +1,7 @@
 """What can be odd or wrong in the files of a domain, and what helps."""
 
 import hashlib
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,7 +141,8 @@ def oddities(domain: Domain, look: Look) -> Iterator[Finding]:
 
 def unreadable(domain: Domain, problem: str) -> Finding:
     """A file that cannot be read."""
-    again = f"cdfss-bench data prepare {domain.card.name} --data-root {domain.root}"
+    root = shlex.quote(str(domain.root))
+    again = f"cdfss-bench data prepare {domain.card.name} --data-root {root}"
     card = domain.card
     return Finding(
         "unreadable",

@@ -19,6 +19,7 @@ from cdfss_bench import plain_json
 from cdfss_bench.canonical import canonical_json
 from cdfss_bench.errors import DataError, UserError
 from cdfss_bench.files import explained_os_errors
+from cdfss_bench.words import readable_size
 
 from .plan import Made, Plan, Same, Summary, Unit
 from .sources import JOURNAL, Entry, free_bytes
@@ -184,8 +185,9 @@ def _identity(inputs: Iterable[Entry]) -> dict[str, list[Any]]:
 def _refuse_without_space(root: Path, needed: int) -> None:
     free = free_bytes(root.absolute())
     if needed > free:
+        there = readable_size(free)
         raise UserError(
-            f"about {needed / 1e9:.1f} GB are needed under {root}, {free / 1e9:.1f} GB are free",
+            f"about {readable_size(needed)} are needed under {root}, {there} are free",
             hint="free some space, or name another disk with --data-root",
         )
 

@@ -645,7 +645,7 @@ def test_a_disk_too_small_is_refused_before_anything_is_written(
     isic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(work, "free_bytes", lambda _place: 10)
-    with pytest.raises(UserError, match="GB are needed under"):
+    with pytest.raises(UserError, match=r"about .* [kM]B are .*, 10 bytes are free"):
         prepare("isic", tmp_path / "to", [isic])
     assert tree(tmp_path / "to") == {}
 
