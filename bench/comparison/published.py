@@ -1,9 +1,11 @@
 """What papers report, read from `published.csv`."""
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cdfss_bench.errors import RecordError
 
@@ -91,21 +93,22 @@ def read_published(path: Path) -> list[Report]:
         raise RecordError(
             f"{path}: there is no such file", hint="--against published takes the papers' numbers"
         )
-    gathered: dict[tuple[str, str, int, tuple[str, ...]], list[dict[str, str]]] = {}
-    number, fields = 1, list[str]()
+    lines: list[dict[str, str]] = []
+    table = csv.DictReader(io.StringIO(_text(path), newline=""))
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            table = csv.DictReader(file)
-            fields = [name for name in table.fieldnames or () if name not in _DESCRIBING]
-            for line in table:
-                number += 1
-                key = (line["method"], line["backbone"], int(line["shots"]), _conditions(line))
-                for name in (*fields, "mean"):
-                    float(line[name] or 0)
-                gathered.setdefault(key, []).append(line)
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        problem = f"{path}, line {number}: no table of published figures ({error})"
+        fields = _figures(table)
+        for values in table:
+            if any(str(value or "").strip() for value in values.values()):
+                lines.append(_checked(values, fields))
+    except (csv.Error, ValueError) as error:
+        problem = f"{path}, line {max(1, table.line_num)}: no table of published figures ({error})"
         raise RecordError(problem) from error
+    if not lines:
+        raise RecordError(f"{path} holds no published figures", hint=_LIKE)
+    gathered: dict[tuple[str, str, int, tuple[str, ...]], list[dict[str, str]]] = {}
+    for line in lines:
+        key = (line["method"], line["backbone"], int(line["shots"]), _conditions(line))
+        gathered.setdefault(key, []).append(line)
     return [
         Report(
             method=method,
@@ -122,6 +125,56 @@ def read_published(path: Path) -> list[Report]:
         )
         for (method, backbone, shots, classes), lines in gathered.items()
     ]
+
+
+_LIKE = "write it like results/published.csv, one line for each method and number of shots"
+_NEEDED = (*sorted(_DESCRIBING - {"venue", "comparability"}), "mean")
+
+
+def _text(path: Path) -> str:
+    """The file's text, as spreadsheets save it too, with commas between the values."""
+    try:
+        raw = path.read_bytes()
+        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{path} is no UTF-8 text", hint="save it as CSV in UTF-8") from error
+    header = text.partition("\n")[0]
+    other = next((sign for sign in ";\t" if sign in header and "," not in header), None)
+    if other is None:
+        return text
+    out = io.StringIO(newline="")
+    csv.writer(out).writerows(csv.reader(io.StringIO(text, newline=""), delimiter=other))
+    return out.getvalue()
+
+
+def _figures(table: "csv.DictReader[str]") -> list[str]:
+    """The columns of figures."""
+    names = list(table.fieldnames or ())
+    if lacking := [name for name in _NEEDED if name not in names]:
+        raise ValueError(f"it has no column '{lacking[0]}'")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"it has two columns '{twice[0]}'")
+    return [name for name in names if name not in _DESCRIBING]
+
+
+def _checked(values: dict[Any, Any], fields: Sequence[str]) -> dict[str, str]:
+    """A line whose figures are percentages; where one is wrong it says which."""
+    if None in values or None in values.values():
+        raise ValueError("it has not as many values as there are columns")
+    line: dict[str, str] = {name: value.strip() for name, value in values.items()}
+    if not line["shots"].isdecimal() or int(line["shots"]) < 1:
+        raise ValueError(f"shots '{line['shots']}' is no number of supports")
+    for name in fields:
+        try:
+            is_percentage = not line[name] or 0 <= float(line[name]) <= 100
+        except ValueError:
+            is_percentage = False
+        if not is_percentage:
+            raise ValueError(f"{name} '{line[name]}' is no percentage, such as 47.19")
+    _conditions(line)
+    return line
 
 
 def _conditions(line: dict[str, str]) -> tuple[str, ...]:

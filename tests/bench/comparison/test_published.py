@@ -1,5 +1,7 @@
 """What papers report: read with the conditions under which it was measured."""
 
+import csv
+import io
 from pathlib import Path
 
 import pytest
@@ -88,5 +90,50 @@ def test_the_file_of_the_package_names_the_four_targets() -> None:
 def test_a_file_that_is_no_such_table_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "published.csv"
     path.write_text(text)
-    with pytest.raises(RecordError, match="line 2: no table of published figures"):
+    with pytest.raises(RecordError, match="line [12]: no table of published figures"):
+        read_published(path)
+
+
+LINES = (
+    'X,,2024,R,no,1,69.15,,40.5,,47.2,source training; secondary source,"a table, page 2"',
+    "Y,,2024,R,no,5,,,41,,,source training,its paper",
+)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("sign", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_table_is_read_as_spreadsheets_save_it(
+    encoding: str, sign: str, end: str, tmp_path: Path
+) -> None:
+    expected = read_published(table(tmp_path, *LINES))
+    rows = csv.reader(io.StringIO(HEADER + "\n".join([*LINES, "  ", ""])))
+    out = io.StringIO()
+    csv.writer(out, delimiter=sign, lineterminator=end).writerows(rows)
+    path = tmp_path / "saved.csv"
+    path.write_bytes(out.getvalue().encode(encoding))
+    assert read_published(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "line 1: .*no column"),
+        (HEADER, "holds no published figures"),
+        (HEADER.replace(",year,", ",jahr,") + LINES[0], "line 1: .*no column 'year'"),
+        (HEADER.replace(",isic,", ",deepglobe,") + LINES[0], "two columns 'deepglobe'"),
+        (HEADER + LINES[0] + ",more", "line 2: .*not as many values"),
+        (HEADER + LINES[0] + "\nA,B\n", "line 3: .*not as many values"),
+        (HEADER + LINES[0].replace("69.15", "nan"), "fss1000 'nan' is no percentage"),
+        (HEADER + LINES[0].replace("69.15", "6915"), "fss1000 '6915' is no percentage"),
+        (HEADER + LINES[0].replace(",1,", ",1.0,"), "shots '1.0' is no number"),
+        (HEADER + LINES[0].replace("page", "\xe9"), "is no UTF-8 text"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_a_sentence(
+    text: str, sentence: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(RecordError, match=sentence):
         read_published(path)
