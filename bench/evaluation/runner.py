@@ -10,6 +10,7 @@ from typing import Literal
 
 from cdfss_bench import plain_json
 from cdfss_bench.datasets import Domain
+from cdfss_bench.datasets.core.manifest import Manifest
 from cdfss_bench.errors import RecordError, UserError
 from cdfss_bench.methods.core.method import Method
 
@@ -212,11 +213,15 @@ class Runner:
             return Outcome(planned, "known", known, detail)
 
     def _restore_manifest(self, cell: Cell) -> None:
-        """Writes the manifest of a finished cell where it is missing, as after a partial copy."""
-        file = cell.folder(self.results).manifest
-        if not file.is_file():
+        """Writes the manifest of a finished cell where it lacks or is another, as after a copy."""
+        file, manifest = cell.folder(self.results).manifest, cell.episode_set.manifest
+        try:
+            found = Manifest.load(file).sha256
+        except UserError:
+            found = None
+        if found != manifest.sha256:
             with suppress(UserError):
-                cell.episode_set.manifest.save(file)
+                manifest.save(file)
 
     def _evaluated(
         self, cell: Cell, network: Method, skip: set[int]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cdfss_bench import open_domain
 from cdfss_bench.bench.evaluation.runner import Outcome, Runner
 from cdfss_bench.bench.planning.planned_cells import plan
 from cdfss_bench.bench.planning.selection import Selection
@@ -36,13 +37,23 @@ def test_a_complete_cell_is_a_no_op(run_mini: Run, tmp_path: Path) -> None:
     assert all(p.stat().st_mtime_ns == t for p, t in unchanged.items())
 
 
-def test_a_missing_manifest_of_a_finished_cell_is_written_again(
-    run_mini: Run, tmp_path: Path
+@pytest.mark.parametrize("damage", ["missing", "torn", "changed", "another"])
+def test_the_manifest_of_a_finished_cell_is_written_again(
+    damage: str, run_mini: Run, tmp_path: Path
 ) -> None:
     run_mini(methods=["all-foreground"], domains=["mini-chest"])
     cell = folder_of(tmp_path / "results")
     whole = cell.manifest.read_bytes()
-    cell.manifest.unlink()
+    if damage == "missing":
+        cell.manifest.unlink()
+    elif damage == "torn":
+        cell.manifest.write_bytes(whole[:100])
+    elif damage == "changed":
+        cell.manifest.write_bytes(whole.replace(b'"seed":0', b'"seed":1'))
+    else:
+        open_domain("mini-chest").episodes(shots=5, length=3).save(cell.manifest)
+    assert cell.manifest.is_file() is (damage != "missing")
+    assert not cell.manifest.is_file() or cell.manifest.read_bytes() != whole
     (outcome,) = run_mini(methods=["all-foreground"], domains=["mini-chest"])
     assert outcome.how == "known"
     assert cell.manifest.read_bytes() == whole
