@@ -9,7 +9,7 @@ _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "–": "--", "±": r"$\pm$", "≈": r"$\approx$", "·": r"$\cdot$",
-    "†": r"$\dagger$",
+    "†": r"$\dagger$", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
 }  # fmt: skip
 
 
@@ -54,4 +54,6 @@ def _one(table: TextTable) -> str:
 
 def line_of(cells: Sequence[str]) -> str:
     """Cells of one row."""
-    return " & ".join(cells) + r" \\"
+    # After the end of the line before, these would be its arguments.
+    shield = "{}" if cells and cells[0].startswith(("[", "*")) else ""
+    return shield + " & ".join(cells) + r" \\"

@@ -88,8 +88,8 @@ def as_markdown(tables: Sequence[TextTable]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-_MARKUP = r"([|*]|<(?=[A-Za-z/!?]))"
-"""Signs that Markdown would read: of a table, of emphasis, and of a tag."""
+_MARKUP = r"([|*`$\\]|<(?=[A-Za-z/!?])|(?<!\w)_(?=\w)|(?<=\w)_(?!\w))"
+"""Signs that Markdown would read: of a table, emphasis, code, formulas, and of a tag."""
 
 _AROUND = {"best": "**{}**", "second": "*{}*"}
 

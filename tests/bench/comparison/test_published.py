@@ -90,7 +90,7 @@ def test_the_file_of_the_package_names_the_four_targets() -> None:
 def test_a_file_that_is_no_such_table_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "published.csv"
     path.write_text(text)
-    with pytest.raises(RecordError, match="line [12]: no table of published figures"):
+    with pytest.raises(RecordError, match=r"line [12]: no table of published figures"):
         read_published(path)
 
 
