@@ -5,6 +5,7 @@ from functools import cached_property
 
 from cdfss_bench.datasets import Domain, Manifest
 from cdfss_bench.datasets.check.own_folders import refuse_masks_for_pictures
+from cdfss_bench.datasets.core.samplers import most_shots
 from cdfss_bench.errors import DataError
 
 
@@ -31,14 +32,7 @@ class EpisodeSet:
                 wrong class to draw supports from, a class whose every mask is empty or full, own
                 pictures that are their own masks.
         """
-        for entry in self.domain.classes:
-            # The published sampler repeats supports, or never returns; neither is K-shot.
-            if len(entry.items) < self.shots + 1:
-                raise DataError(
-                    f"class '{entry.name}' of {self.domain.title} has {len(entry.items)} images, "
-                    f"{self.shots}-shot needs at least {self.shots + 1}",
-                    hint="use fewer shots (-k 1), or complete the data",
-                )
+        self._refuse_small_classes()
         for name in self.domain.classes_without_truth:
             raise DataError(
                 f"no mask of class '{name}' of {self.domain.title} shows anything of it",
@@ -55,6 +49,24 @@ class EpisodeSet:
         if self.limit is not None:
             manifest = manifest.head(self.limit)
         return self.domain.shuffled(manifest) if self.control else manifest
+
+    def _refuse_small_classes(self) -> None:
+        # The published sampler repeats supports, or never returns; neither is K-shot.
+        hint = "use fewer shots (-k 1), or complete the data"
+        for pool in self.domain.pools:
+            images = f"class '{pool.name}' of {self.domain.title} has {len(pool.images)} images"
+            if len(pool.images) < self.shots + 1:
+                raise DataError(
+                    f"{images}, {self.shots}-shot needs at least {self.shots + 1}", hint=hint
+                )
+            if self.domain.keeps_scenes_apart:
+                most = most_shots(pool, self.domain.scene)
+                if 0 < most < self.shots:
+                    raise DataError(
+                        f"{images}, and some have only {most} in other volumes, series or groups "
+                        f"than theirs: {self.shots}-shot would show one twice",
+                        hint=hint,
+                    )
 
     @property
     def is_limited(self) -> bool:

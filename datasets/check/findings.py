@@ -17,6 +17,7 @@ from ..core.domain import Domain, Item
 from ..core.file_domain import FileDomain
 from ..core.own_domain import OwnDomain
 from ..core.registry import DOMAINS
+from ..core.samplers import most_shots
 
 PUBLISHED = "none needed, published numbers have it too"
 """The hint for what stands in every copy of a published data set."""
@@ -71,15 +72,17 @@ def hint_for_note(domain: Domain, note: str) -> str:
 
 def small_classes(domain: Domain) -> Iterator[Finding]:
     """Classes with too few images for some number of shots."""
-    for entry in domain.classes:
-        count = len(entry.items)
-        if count < 6:
+    for pool in domain.pools:
+        most = most_shots(pool, domain.scene if domain.keeps_scenes_apart else str)
+        if most < 5:
+            elsewhere = f", some with only {most} in other volumes, series or groups than theirs"
             yield Finding(
                 "small class",
-                f"class '{entry.name}' has {count} images: "
-                + (f"at most {count - 1}-shot" if count > 1 else "it cannot be asked"),
-                f"complete the class, or evaluate with fewer shots (-k {max(count - 1, 1)})"
-                if count > 1
+                f"class '{pool.name}' has {len(pool.images)} images"
+                + (elsewhere if most < len(pool.images) - 1 else "")
+                + (f": at most {most}-shot" if most else ": it cannot be asked"),
+                f"complete the class, or evaluate with fewer shots (-k {most})"
+                if most
                 else "complete the class, or remove it",
             )
 

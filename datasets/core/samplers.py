@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,17 @@ class Pool:
     class_id: int
     name: str
     images: tuple[str, ...]
+
+
+def most_shots(pool: Pool, scene: Callable[[str], str] = str) -> int:
+    """How many different supports every image of a class has.
+
+    Args:
+        pool: the class.
+        scene: what a support must not share with its query; by default the image's name.
+    """
+    sizes = Counter(scene(name) for name in pool.images)
+    return len(pool.images) - max(sizes.values(), default=0)
 
 
 def patnet_episodes(
