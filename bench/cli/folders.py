@@ -1,5 +1,6 @@
-"""Folders that a command writes to: a name that means a file is refused."""
+"""Where a command writes to: what cannot be written is refused before anything is computed."""
 
+import os
 from pathlib import Path
 
 from cdfss_bench.errors import UserError
@@ -11,16 +12,44 @@ _OF_FILES = (
 
 
 def refuse_file(option: str, folder: Path | None) -> None:
-    """Refuse a folder that is named as a file, or is one.
+    """Refuse a folder that is named as a file, or is one, or may not be written to.
 
     Raises:
         UserError: naming the option and a folder in its place.
     """
-    if folder is None or folder.is_dir():
+    if folder is None:
+        return
+    if folder.is_dir():
+        refuse_unwritable(option, folder)
         return
     if folder.is_file() or folder.suffix.lower() in _OF_FILES:
         word = "is a file" if folder.is_file() else "is named as a file"
         raise UserError(
             f"{option} {folder} {word}, and a folder is written",
             hint=f"name a folder: {option} {folder.with_suffix('') if folder.suffix else 'DIR'}",
+        )
+    refuse_unwritable(option, folder)
+
+
+def refuse_unwritable(option: str, path: Path | None) -> None:
+    """Refuse a file or folder that cannot be made where it is named.
+
+    Raises:
+        UserError: naming the option and the folder that may not be written to.
+    """
+    if path is None:
+        return
+    try:
+        # A file is replaced, so it is its folder that counts.
+        places = path.absolute().parents if path.is_file() else (path, *path.absolute().parents)
+        place = next((each for each in places if each.exists()), None)
+    except OSError:
+        return  # no name that a file can have, which writing it says
+    if place is None:
+        return
+    if not place.is_dir():
+        raise UserError(f"{option} {path}: {place} is a file", hint="name another place")
+    if not os.access(place, os.W_OK):
+        raise UserError(
+            f"{option} {path}: nothing may be written in {place}", hint="name another place"
         )

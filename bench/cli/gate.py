@@ -8,6 +8,7 @@ import typer
 from cdfss_bench.words import plural
 
 from .console import say, show_table, talk
+from .folders import refuse_unwritable
 from .option_groups import expand_groups
 from .options import Device, Episodes, Threads, add_plugins, chosen_device
 from .selection_options import SelectionOptions
@@ -62,6 +63,8 @@ def gate(
     from ..runtime.threads import set_threads
     from .run import line_of
 
+    refuse_unwritable("--summary", summary)
+    refuse_unwritable("--baseline", baseline if update else None)
     add_plugins(options.plugins)
     if threads is not None:
         set_threads(threads)

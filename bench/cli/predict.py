@@ -11,6 +11,7 @@ import typer
 
 from .cautions import warn_of_cells, warn_of_weights
 from .console import complain, talk
+from .folders import refuse_unwritable
 from .option_groups import expand_groups
 from .selection_options import SelectionOptions
 from .typed_options import first_typed
@@ -101,6 +102,7 @@ def predict(
             f"-o {output} would be a folder of pictures, a file per cell",
             hint="name a folder, or a picture to segment with --query, --support and --mask",
         )
+    refuse_unwritable("-o", output)
     selection = options.selection(episodes=count)
     refused = False
     cells = list(plan(selection))
@@ -202,6 +204,7 @@ def _refuse_output(output: Path, own: OwnOptions) -> None:
     if output.is_dir() or output.suffix.lower() not in suffixes:
         kinds = "a PNG or JPEG file" if own.overlay else "a PNG file"
         raise UserError(f"-o {output} is not {kinds}", hint="name the file: -o out.png")
+    refuse_unwritable("-o", output)
     named = [own.query, *(own.supports or ()), *(own.masks or ())]
     if output.exists() and any(p is not None and p.exists() and p.samefile(output) for p in named):
         raise UserError(f"-o {output} would replace a picture that is read")

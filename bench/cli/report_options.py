@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .completion import words_of
-from .folders import refuse_file
+from .folders import refuse_file, refuse_unwritable
 
 FORMATS = ("table", "md", "latex", "bibtex", "csv", "json", "html")
 STYLES = ("plain", "paper")
@@ -243,3 +243,4 @@ def _check_output(form: str, output: Path | None) -> None:
             f"--output {output} is named as {said}, but the format is {form}",
             hint=f"add -f {said}, or name the file otherwise",
         )
+    refuse_unwritable("--output", output)
