@@ -73,9 +73,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         # The loader is a subclass of SafeLoader: it builds plain values only.
         values: object = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"{path} cannot be read: {reason}") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no UTF-8 text", hint="save it as text in UTF-8") from error
     except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError) as error:
         # The last two: PyYAML's own words for `!!bool maybe` and `!!timestamp nonsense`.
         place = getattr(error, "problem_mark", None)

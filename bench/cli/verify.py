@@ -41,7 +41,7 @@ def verify(
     """
     from cdfss_bench.errors import UserError
 
-    from ..comparison.verify import verify_all
+    from ..comparison.verify import verify_all, without_record
     from ..records.schema import record_paths
 
     folders = list(runs) if runs else [path.parent for path in record_paths(results)]
@@ -57,6 +57,7 @@ def verify(
             others = "" if near is None else f", or all of them by --results {near}"
             raise UserError(f"{folder} holds no run.json", hint=f"name the folder of a run{others}")
     verdicts = verify_all(folders, again=full)
+    verdicts += [] if runs else without_record(results)
     wrong = [verdict for verdict in verdicts if verdict.problems]
     if as_json:
         say(json.dumps([verdict.to_json() for verdict in verdicts], indent=1))
@@ -65,7 +66,7 @@ def verify(
             for problem in verdict.problems:
                 say(f"{verdict.path}: {problem}")
         done = sum(verdict.status == "done" for verdict in verdicts)
-        records = f"{len(verdicts)} {plural(len(verdicts), 'record')}"
+        records = f"{len(folders)} {plural(len(folders), 'record')}"
         talk(f"{records}, {done} finished, {len(wrong)} with problems")
     if wrong:
         raise typer.Exit(2 if any(verdict.unreadable for verdict in wrong) else 1)

@@ -81,6 +81,17 @@ def verify_all(paths: Sequence[Path], *, again: bool = False) -> list[Verdict]:
         ]
 
 
+def without_record(results: Path) -> list[Verdict]:
+    """What is said of folders of a results folder that hold rows and no record.
+
+    A run writes the record first, so it was deleted, or a copy of the folder ended too early.
+    """
+    rows = sorted((results / "runs").glob("*/*/*/episodes.jsonl"))
+    lost = [p.parent for p in rows if p.stat().st_size and not CellFolder(p.parent).record.exists()]
+    problem = "rows without a run.json: copy it too, or type the run again, which keeps them"
+    return [Verdict(path, "", (problem,)) for path in lost]
+
+
 def _content(path: Path) -> str:
     """Stands for the name of a folder and the bytes of its files."""
     sums: list[str] = []

@@ -143,7 +143,8 @@ def test_a_key_that_is_written_twice_is_refused(path: Path, text: str, line: int
 
 
 def test_bytes_that_are_not_utf8_are_refused(path: Path) -> None:
-    assert refused(path, b"title: caf\xe9").startswith(f"{path} cannot be read: ")
+    for raw in (b"title: caf\xe9", "title: x".encode("utf-16")):
+        assert refused(path, raw).startswith(f"{path} is no UTF-8 text")
 
 
 def test_a_missing_file_is_named(path: Path) -> None:

@@ -134,6 +134,25 @@ def test_from_the_command_line(cell: CellFolder, tmp_path: Path) -> None:
     assert json.loads(wrong.stdout)[0]["problems"]
 
 
+def test_rows_whose_record_was_lost_are_named(cell: CellFolder, tmp_path: Path) -> None:
+    write_cell(tmp_path, "loec", episodes=30)
+    kept = next(path for path in tmp_path.rglob("run.json") if path != cell.record)
+    empty = tmp_path / "runs/isic-1shot/ssp/begun"
+    empty.mkdir(parents=True)
+    (empty / "episodes.jsonl").touch()
+    whole = cell.record.read_bytes()
+    cell.record.unlink()
+    done = typed("verify", "--results", tmp_path)
+    assert done.exit_code == 1
+    lost = [line for line in done.stdout.splitlines() if "rows without a run.json" in line]
+    assert [line.split(":")[0] for line in lost] == [str(cell.path)]
+    assert "1 record, 1 finished" in done.stderr
+    told = json.loads(typed("verify", "--json", "--results", tmp_path).stdout)
+    assert {Path(one["run"]) for one in told} == {kept.parent, cell.path}
+    cell.record.write_bytes(whole)
+    assert "rows without" not in typed("verify", "--results", tmp_path).stdout
+
+
 def test_an_unfinished_record_is_checked_for_what_it_is(tmp_path: Path) -> None:
     refused = record(miou=None)
     folder = CellFolder.of(tmp_path, domain="isic", shots=1, label="ssp", cell=refused.cell)
