@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cdfss_bench.words import plural
+from cdfss_bench.words import plural, readable_size
 
 from .command_group import CommandGroup
 from .completion import complete_runs
@@ -123,17 +123,14 @@ def _go(chosen: Sequence[Removable], results: Path, *, yes: bool) -> None:
         return
     for one in chosen:
         refuse_foreign(one.folder, results)
-    rows = [[one.name, one.folder.name[:7], one.reason, _size(one.size)] for one in chosen]
+    rows = [[one.name, one.folder.name[:7], one.reason, readable_size(one.size)] for one in chosen]
     show(TextTable("", ["record", "cell", "why", "size"], rows, frozenset({3})))
     told = f"{len(chosen)} {plural(len(chosen), 'record')}"
-    told += f", {_size(sum(one.size for one in chosen))}"
+    told += f", {readable_size(sum(one.size for one in chosen))}"
     if not yes:
         talk(f"{told}: nothing was removed; the same command with --yes removes")
         return
-    for one in chosen:
-        remove(one.folder, results)
+    kept = [path for one in chosen for path in remove(one.folder, results)]
     talk(f"removed {told}")
-
-
-def _size(number: int) -> str:
-    return f"{number / 1e6:.1f} MB" if number >= 1e6 else f"{number / 1e3:.1f} kB"
+    for path in kept:
+        talk(f"kept {path}, which no run wrote")

@@ -1,6 +1,5 @@
-"""Removing records: a whole cell folder, never one that is at work or lies elsewhere."""
+"""Removing records: all files of a cell, never of one that is at work or lies elsewhere."""
 
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from .schema import RunRecord, read_record
 
 def size_of(folder: Path) -> int:
     """Bytes of a cell's files."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in folder.iterdir() if _is_ours(path))
 
 
 def is_running(folder: Path) -> bool:
@@ -42,12 +41,15 @@ def refuse_foreign(folder: Path, results: Path) -> None:
         )
 
 
-def remove(folder: Path, results: Path) -> None:
-    """Removes the folder of a cell, and the folders above it that are empty then.
+def remove(folder: Path, results: Path) -> list[Path]:
+    """Removes the files of a cell, its folder, and the folders above it that are empty then.
 
     Args:
         folder: of the cell.
         results: the results folder, which stays.
+
+    Returns:
+        What lies in the folder and was written by no run: it is kept, and the folder with it.
 
     Raises:
         RecordError: if a process works on the cell.
@@ -55,17 +57,30 @@ def remove(folder: Path, results: Path) -> None:
     """
     refuse_foreign(folder, results)
     folder = folder.resolve()
+    kept: list[Path] = []
     with CellFolder(folder).lock(), explained_os_errors(folder, "removing it"):
-        for path in folder.iterdir():
+        for path in sorted(folder.iterdir()):
             # The lock is held until all else is gone: what it guards cannot be begun meanwhile.
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != ".lock":
+            if path.name == ".lock":
+                continue
+            if _is_ours(path):
                 path.unlink()
+            else:
+                kept.append(path)
     with suppress(OSError):  # another process may have begun the cell again
         (folder / ".lock").unlink(missing_ok=True)
         for empty in (folder, *folder.parents[: _DEPTH - 1]):
             empty.rmdir()
+    return kept
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a run wrote it, or began to."""
+    folder = CellFolder(path.parent)
+    ours = (folder.record, folder.rows, folder.added, folder.timings, folder.manifest)
+    names = [file.name for file in ours]
+    begun = any(path.name.startswith(f".{name}.") for name in names)
+    return (path.is_file() or path.is_symlink()) and (path.name in names or begun)
 
 
 _DEPTH = 4

@@ -177,6 +177,21 @@ def test_nothing_outside_the_results_folder_is_removed(results: Path, tmp_path: 
     assert (path / "run.json").is_file()
 
 
+def test_files_that_no_run_wrote_are_kept_and_named(results: Path) -> None:
+    path = next(iter(record_paths(results))).parent
+    (path / ".run.json.x7_abc").write_text("begun")
+    (path / "notes.txt").write_text("mine")
+    (path / "figures").mkdir()
+    (path / "figures" / "run.json").write_text("mine too")
+    done = typed(results, "runs", "rm", "ssp", "--yes")
+    assert done.exit_code == 0
+    for name in ("notes.txt", "figures"):
+        assert f"kept {path / name}, which no run wrote" in done.stderr
+    runs = (results / "runs").rglob("*")
+    left = {file.relative_to(results) for file in runs if file.is_file()}
+    assert left == {(path / n).relative_to(results) for n in ("notes.txt", "figures/run.json")}
+
+
 def test_a_refusal_goes_when_its_cell_is_done(tmp_path: Path) -> None:
     words = ["run", "-m", "ssp", "-d", "mini-lesion", "--no-cost", "--episodes"]
 
