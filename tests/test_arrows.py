@@ -130,7 +130,7 @@ def test_circles_are_seen() -> None:
 def test_relative_imports_and_those_inside_functions_are_seen() -> None:
     graph = import_graph()
     assert f"{PROJECT}.bench.records.schema" in graph[f"{PROJECT}.bench.cli.list"]
-    assert f"{PROJECT}.bench.python.evaluating" in graph[PROJECT]
+    assert f"{PROJECT}.bench.evaluation.evaluator" in graph[PROJECT]
     assert importers((f"{PROJECT}.bench",), f"{PROJECT}.datasets") != []
 
 

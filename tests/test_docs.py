@@ -216,7 +216,8 @@ def test_the_site_builds_and_every_link_holds(tmp_path: Path) -> None:
     reference = (tmp_path / "site" / "api.html").read_text()
     for name in cdfss_bench.__all__:
         assert name.startswith("_") or f'id="cdfss_bench.{name}"' in reference
-    assert "support images per episode" in reference
+    for words in ("support images per episode", "Opens a domain by name", "Rows of finished"):
+        assert words in reference
 
 
 def test_the_notebook_runs(tmp_path: Path) -> None:

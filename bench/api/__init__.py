@@ -13,13 +13,14 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    # `evaluate` and `open_domain` are these after a look at their arguments.
+    from cdfss_bench.bench.evaluation.evaluator import evaluate
     from cdfss_bench.bench.python.building import build
-    from cdfss_bench.bench.python.evaluating import evaluate
-    from cdfss_bench.bench.python.opening import open_domain
     from cdfss_bench.bench.python.predicting import predict
     from cdfss_bench.bench.python.reading import read_results
     from cdfss_bench.bench.python.running import run
     from cdfss_bench.bench.records.schema import read_runs
+    from cdfss_bench.datasets import open_domain
 
 _HOMES = {
     "build": "cdfss_bench.bench.python.building",
