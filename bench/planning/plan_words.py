@@ -79,7 +79,8 @@ def numbers(typed: Sequence[Any], word: str) -> tuple[int, ...]:
         try:
             begin, end = int(first), int(last) if dots else int(first)
         except ValueError:
-            problem = f"{word} {text} is neither a number nor a range like 0..4"
+            shown = text if text.strip() else repr(text)
+            problem = f"{word} {shown} is neither a number nor a range like 0..4"
             raise UserError(problem) from None
         if begin < 0 or end < begin:
             raise UserError(f"{word} {text}: numbers begin at 0 and ranges go upwards")
