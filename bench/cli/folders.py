@@ -40,6 +40,8 @@ def refuse_unwritable(option: str, path: Path | None) -> None:
     if path is None:
         return
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            return  # a pipe or a device, which is written to
         # A file is replaced, so it is its folder that counts.
         places = path.absolute().parents if path.is_file() else (path, *path.absolute().parents)
         place = next((each for each in places if each.exists()), None)

@@ -348,7 +348,7 @@ def test_run_takes_the_words_of_the_command_line(tmp_path: Path) -> None:
     )  # fmt: skip
     cells = found[["method", "domain", "shots", "seed"]].drop_duplicates()
     assert len(cells) == len(found) == 16
-    with pytest.raises(UserError, match="^shots '' is neither a number"):
+    with pytest.raises(UserError, match=r"^shots '' is neither a number"):
         run("prototype", "mini-lesion", shots="1,", results=tmp_path)
     with pytest.raises(UserError, match="shots one is neither a number nor a range"):
         run("all-foreground", "mini-lesion", shots="one", results=tmp_path)
