@@ -31,25 +31,29 @@ def refuse_file(option: str, folder: Path | None) -> None:
     refuse_unwritable(option, folder)
 
 
-def refuse_unwritable(option: str, path: Path | None) -> None:
+def refuse_unwritable(option: str, path: Path | None, *, appended: bool = False) -> None:
     """Refuse a file or folder that cannot be made where it is named.
 
+    Args:
+        option: by which it was named.
+        path: the file or folder; pipes and devices are written to as they are.
+        appended: whether a file that is there is added to; otherwise it is replaced, and it is its
+            folder that must be open.
+
     Raises:
-        UserError: naming the option and the folder that may not be written to.
+        UserError: naming the option and the place that may not be written to.
     """
     if path is None:
         return
     try:
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            return  # a pipe or a device, which is written to
-        # A file is replaced, so it is its folder that counts.
-        places = path.absolute().parents if path.is_file() else (path, *path.absolute().parents)
-        place = next((each for each in places if each.exists()), None)
+        real = Path(os.path.realpath(path))
+        if real.exists() and not (real.is_file() or real.is_dir()):
+            return
+        places = real.parents if real.is_file() and not appended else (real, *real.parents)
+        place = next((each for each in places if each.exists()), real)
     except OSError:
         return  # no name that a file can have, which writing it says
-    if place is None:
-        return
-    if not place.is_dir():
+    if not place.is_dir() and place != real:
         raise UserError(f"{option} {path}: {place} is a file", hint="name another place")
     if not os.access(place, os.W_OK):
         raise UserError(

@@ -63,7 +63,7 @@ def gate(
     from ..runtime.threads import set_threads
     from .run import line_of
 
-    refuse_unwritable("--summary", summary)
+    refuse_unwritable("--summary", summary, appended=True)
     refuse_unwritable("--baseline", baseline if update else None)
     add_plugins(options.plugins)
     if threads is not None:

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from cdfss_bench.bench.cli.folders import refuse_unwritable
+from cdfss_bench.errors import UserError
+
 from ...support.shown import mistake
 
 
@@ -29,6 +32,23 @@ def test_a_folder_is_not_named_as_a_file(
     (tmp_path / "there").write_text("a file")
     assert "there is a file, and a folder" in mistake(*command.split(), "there").problem
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_a_link_counts_as_what_it_names_and_an_added_file_as_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, file = tmp_path / "closed", tmp_path / "file.md"
+    closed.mkdir()
+    file.touch()
+    (closed / "link.md").symlink_to(file)
+    (closed / "log.md").touch()
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda p, mode: p != closed and allowed(p, mode))
+    refuse_unwritable("-o", closed / "link.md")
+    refuse_unwritable("-o", closed / "log.md", appended=True)
+    refuse_unwritable("-o", Path(os.devnull))
+    with pytest.raises(UserError, match=r"-o .*: nothing may be written in .*closed"):
+        refuse_unwritable("-o", closed / "log.md")
 
 
 WRITING = [
