@@ -37,17 +37,6 @@ class FastPATNet(FastHSNet, PATNet):
         learning = [tap for tap in taps if self.anchors(tap).requires_grad]
         return super().learning_stages() | {tap.rpartition(".")[0] for tap in learning}
 
-    def support_states(self, support: FeatureBatch, masks: Tensor) -> Sequence[SupportState]:
-        """As in `FastHSNet`, supports side by side."""
-        if self.sparse is None:
-            return super().support_states(support, masks)
-
-        def state(number: int) -> SpottedSupport:
-            own = slice(number, number + 1)
-            return self.spots(support[own], masks[own])
-
-        return side_by_side(state, range(len(support)))
-
     def score(self, query: FeatureBatch, states: Sequence[SupportState], *, shots: int) -> Tensor:
         """As in `FastHSNet`; no thread is idle while the last support of an odd number is computed.
 
