@@ -9,7 +9,6 @@ from collections.abc import Mapping
 
 FORMS: Mapping[str, str] = {
     "cdfss_bench.methods.hosts.abcdfss:ABCDFSS": "cdfss_bench.methods.fast.abcdfss:FastABCDFSS",
-    "cdfss_bench.methods.hosts.dra:DRA": "cdfss_bench.methods.fast.dra:FastDRA",
     "cdfss_bench.methods.hosts.hsnet:HSNet": "cdfss_bench.methods.fast.hsnet:FastHSNet",
     "cdfss_bench.methods.hosts.patnet:PATNet": "cdfss_bench.methods.fast.patnet:FastPATNet",
     "cdfss_bench.methods.hosts.ssp:SSP": "cdfss_bench.methods.fast.ssp:FastSSP",

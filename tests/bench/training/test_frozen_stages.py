@@ -17,8 +17,8 @@ from cdfss_bench.errors import UserError
 from cdfss_bench.methods.conformance.probe import episodes
 from cdfss_bench.methods.core.contract import EpisodeBatch
 from cdfss_bench.methods.core.method import Method
-from cdfss_bench.methods.fast import spectra
 from cdfss_bench.methods.fast import trained as fast_trained
+from cdfss_bench.methods.fast import trained_spectra
 from cdfss_bench.methods.fast.trained_spectra import wide_convolutions
 from cdfss_bench.methods.fast.trained_tiles import tiled_convolution
 from cdfss_bench.methods.hosts.dra import DRA
@@ -56,8 +56,8 @@ def gradients(network: Method) -> tuple[float, dict[str, torch.Tensor]]:
 def test_losses_and_gradients_are_the_plain_ones_and_each_image_is_computed_once(
     method: str, changed: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spectra, "_WIDE", 3)
-    monkeypatch.setattr(spectra, "_MANY", 1)
+    monkeypatch.setattr(trained_spectra, "_WIDE", 3)
+    monkeypatch.setattr(trained_spectra, "_MANY", 1)
     network = initialised(job_of(tmp_path, method, **changed)[0])
     if isinstance(network, DRA):
         assert len(wide_convolutions(network)) == 9

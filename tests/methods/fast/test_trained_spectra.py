@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cdfss_bench.methods import build, parse
-from cdfss_bench.methods.fast.spectra import Tiling
+from cdfss_bench.methods.fast import trained_spectra
 from cdfss_bench.methods.fast.trained_spectra import SpectralConvolution, wide_convolutions
 
 RNG = torch.Generator()
@@ -61,8 +61,8 @@ def test_values_and_gradients_are_those_of_the_convolution(
 def test_every_side_of_the_tiles_gives_the_same(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
     own = convolution(7, 2)
     maps = drawn(1, 3, 40, 33).requires_grad_()
-    given = Tiling(7, 2, side, 1, (40, 33))
-    monkeypatch.setattr(Tiling, "of", lambda *_, **__: given)
+    given = trained_spectra.Tiling(7, 2, side, 1, (40, 33))
+    monkeypatch.setattr(trained_spectra.Tiling, "of", lambda *_, **__: given)
     found = outcome(SpectralConvolution(own), own, maps)
     for one, other in zip(found, outcome(own, own, maps), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
