@@ -19,10 +19,8 @@ def refuse_file(option: str, folder: Path | None) -> None:
     """
     if folder is None:
         return
-    if folder.is_dir():
-        refuse_unwritable(option, folder)
-        return
-    if folder.is_file() or folder.suffix.lower() in _OF_FILES:
+    is_named_as_file = folder.suffix.lower() in _OF_FILES and not folder.is_dir()
+    if folder.is_file() or is_named_as_file:
         word = "is a file" if folder.is_file() else "is named as a file"
         raise UserError(
             f"{option} {folder} {word}, and a folder is written",
