@@ -2,7 +2,6 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from cdfss_bench.methods.core.method import Method
 from cdfss_bench.methods.fast.folded import folded
 from cdfss_bench.methods.fast.trained_pyramid import trained_score
 
-from .kept_images import KeptImages
+from .kept_images import KeptImages, replaced_methods
 
 
 class FrozenFeatures(KeptImages):
@@ -48,16 +47,9 @@ class FrozenFeatures(KeptImages):
     @contextmanager
     def in_place(self) -> Generator[None]:
         """Answers for the network for the time of a block."""
-        instance = cast("Any", self.network)
-        instance.features = self
-        if self._score is not None:
-            instance.score = self._score
-        try:
+        score = {} if self._score is None else {"score": self._score}
+        with replaced_methods(self.network, features=self, **score):
             yield
-        finally:
-            del instance.features
-            if self._score is not None:
-                del instance.score
 
     def computed(self, image: Tensor) -> FeatureBatch:
         """The features of an image [1, 3, H, W], one row."""

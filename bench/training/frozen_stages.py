@@ -1,6 +1,6 @@
 """Outputs of frozen first stages kept, and what is trained in a faster form."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import Any
@@ -17,7 +17,7 @@ from cdfss_bench.methods.fast.trained import trained_form
 from cdfss_bench.methods.fast.trained_matching import trained_terms
 from cdfss_bench.methods.fast.trained_spectra import SpectralConvolution, wide_convolutions
 
-from .kept_images import KeptImages
+from .kept_images import KeptImages, replaced_methods
 from .shared_cosines import SharedCosines
 
 _LARGE = 2**18
@@ -101,12 +101,12 @@ class FrozenStages(KeptImages):
         """Answers for the network's backbone for the time of a step, and for its matching."""
         network, backbone = self.network, self.network.backbone
         with ExitStack() as stack:
-            stack.enter_context(_replaced(backbone, walk=self.walk))
+            stack.enter_context(replaced_methods(backbone, walk=self.walk))
             if self._terms is not None:
-                stack.enter_context(_replaced(network, matching_terms=self._terms))
+                stack.enter_context(replaced_methods(network, matching_terms=self._terms))
             for convolution in self._wide:
                 spectral = SpectralConvolution(convolution)
-                stack.enter_context(_replaced(convolution, forward=spectral))
+                stack.enter_context(replaced_methods(convolution, forward=spectral))
             stack.enter_context(SharedCosines())
             yield
 
@@ -120,19 +120,6 @@ class FrozenStages(KeptImages):
         is_large = self._channels_last and maps[0].numel() >= _LARGE
         layout = torch.channels_last if is_large else torch.contiguous_format
         return maps.contiguous(memory_format=layout)
-
-
-@contextmanager
-def _replaced(module: torch.nn.Module, **methods: Callable[..., Any]) -> Generator[None]:
-    """Methods of an instance replaced for the time of a block."""
-    instance: Any = module
-    for name, method in methods.items():
-        setattr(instance, name, method)
-    try:
-        yield
-    finally:
-        for name in methods:
-            delattr(instance, name)
 
 
 class _Unread(Sequence[Tensor]):

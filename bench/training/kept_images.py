@@ -2,9 +2,11 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from cdfss_bench.methods.core.feature_batch import FeatureBatch
 
@@ -54,3 +56,16 @@ class KeptImages(ABC):
             self.left -= row.nbytes
             self._kept[key] = row.to("cpu").detached_copy()
         return row
+
+
+@contextmanager
+def replaced_methods(module: nn.Module, **methods: Callable[..., Any]) -> Generator[None]:
+    """Methods of an instance replaced for the time of a block."""
+    instance: Any = module
+    for name, method in methods.items():
+        setattr(instance, name, method)
+    try:
+        yield
+    finally:
+        for name in methods:
+            delattr(instance, name)
